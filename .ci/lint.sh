@@ -1,0 +1,84 @@
+#!/bin/bash
+# lint.sh — the house rules that a formatter does not know: lengths, docstrings, banned words, paths.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bad=0
+
+report() { # RULE LINES
+    local count=0
+    [ -z "$2" ] || count=$(wc -l <<<"$2")
+    [ -z "$2" ] || sed "s/^/$1: /" <<<"$2"
+    bad=$((bad + count))
+}
+
+mapfile -t sources < <(find Sources Package.swift -name '*.swift' | sort)
+mapfile -t tests < <(find Tests -name '*.swift' | sort)
+mapfile -t scripts < <(find .ci deploy Tests -name '*.sh' -o -path .ci/run -type f | sort)
+tracked=$(git ls-files 2>/dev/null || find . -path ./.git -prune -o -path ./.build -prune -o -type f -print)
+
+# Files of at most 500 lines, tests of 800.
+report "file too long" "$(wc -l "${sources[@]}" | awk '$1 > 500 && $2 != "total" { print $2 " has " $1 " lines" }')"
+report "file too long" "$(wc -l "${tests[@]}" | awk '$1 > 800 && $2 != "total" { print $2 " has " $1 " lines" }')"
+
+# Functions of at most 60 lines. The formatter's indentation tells where one ends.
+report "function too long" "$(awk '
+    FNR == 1 { depth = 0 }
+    match($0, /^ *((@[A-Za-z]+|package|private|fileprivate|internal|static|mutating|override|consuming|borrowing|convenience|nonisolated) +)*(func |init[(?<]|deinit|subscript[(<])/) {
+        match($0, /^ */); indent = RLENGTH; start = FNR; name = $0; depth = 1; next
+    }
+    depth && match($0, /^ *}/) && RLENGTH == indent + 1 {
+        if (FNR - start + 1 > 60) { sub(/^ */, "", name); print FILENAME ":" start " " FNR - start + 1 " lines: " name }
+        depth = 0
+    }' "${sources[@]}")"
+
+# A docstring before every `package` type and function. Not asked of an init, a stored property, an operator, and a
+# function that a protocol of ours describes (its docstring is there).
+report "no docstring" "$(awk '
+    pass == 1 {
+        if ($0 ~ /^(package )?protocol /) { inside = 1 }
+        else if ($0 ~ /^}/) { inside = 0 }
+        else if (inside && match($0, /func [A-Za-z_0-9]+/)) { known[substr($0, RSTART + 5, RLENGTH - 5)] = 1 }
+        next
+    }
+    FNR == 1 { documented = 0; count += 0; known["log"] = known["hash"] = 1 }
+    /^ *\/\/\// { documented = 1; next }
+    /^ *@/ { if ($0 !~ /package /) next }
+    /^ *(@[A-Za-z()_]+ +)*package ((final|static|mutating|indirect|consuming|borrowing|nonisolated) +)*(struct|class|enum|actor|protocol|func|subscript|typealias) / {
+        name = ""
+        if (match($0, /func [A-Za-z_0-9]+/)) name = substr($0, RSTART + 5, RLENGTH - 5)
+        isOperator = $0 ~ /func [^A-Za-z_]/ || $0 ~ /subscript/
+        if (!documented && !isOperator && !(name in known)) { line = $0; sub(/^ */, "", line); print FILENAME ":" FNR " " line }
+    }
+    { documented = 0 }' pass=1 "${sources[@]}" pass=2 "${sources[@]}")"
+
+# Every file says what it is.
+report "no header comment" "$(for file in "${sources[@]}" "${tests[@]}"; do
+    case $file in Package.swift) continue ;; esac
+    head -1 "$file" | grep -qE "^// $(basename "$file" | sed 's/[.+]/\\&/g') — " || echo "$file"
+done)"
+
+ban() { # RULE PATTERN FILE…: lines of code; comments may say anything
+    local rule=$1 pattern=$2
+    shift 2
+    report "$rule" "$(grep -nE "$pattern" "$@" /dev/null | grep -vE '^[^:]+:[0-9]+: *//')"
+}
+
+ban "banned" '\btry!|\bas!|\b(fatalError|preconditionFailure|precondition|unsafeBitCast)\(' "${sources[@]}"
+ban "banned" 'nonisolated\(unsafe\)|DispatchQueue|DispatchSemaphore|Task\.detached|\bNSLock' "${sources[@]}" "${tests[@]}"
+# Synchronization has no condition variable; the doorbell of the spool is the one place that needs it.
+mapfile -t lockless < <(printf '%s\n' "${sources[@]}" "${tests[@]}" | grep -v '^Sources/Queue/SpoolThread.swift$')
+ban "banned" 'pthread_mutex' "${lockless[@]}"
+ban "no public" '^ *(public|open) +(final |static |class |struct |enum |protocol |actor |func |var |let |init|extension |typealias |import )' "${sources[@]}"
+ban "no Foundation" '^ *((package|internal|private) +)?import +Foundation *$' "${sources[@]}" "${tests[@]}"
+ban "name says nothing" '\b(class|struct|enum|protocol|actor) [A-Za-z]*(Manager|Helper|Helpers|Util|Utils|Base)\b' "${sources[@]}" "${tests[@]}"
+ban "tests do not sleep" 'Task\.sleep|\b(usleep|sleep)\(' "${tests[@]}"
+report "unproven @unchecked Sendable" "$(awk '
+    /@unchecked Sendable/ && $0 !~ /^ *\/\// && $0 !~ /\/\// && previous !~ /^ *\/\// { print FILENAME ":" FNR }
+    { previous = $0 }' "${sources[@]}")"
+report "unfinished" "$(grep -nE '\b(TODO|FIXME|XXX|HACK)\b' "${sources[@]}" "${tests[@]}")"
+report "place of a machine" "$(grep -nE '/work/|/tmp/h/|/home/[a-z]' $tracked 2>/dev/null | grep -v '^\.ci/lint\.sh:')"
+report "blank in a path" "$(grep ' ' <<<"$tracked")"
+report "shell syntax" "$(for file in "${scripts[@]}"; do bash -n "$file" 2>&1; done)"
+
+echo "lint: ${#sources[@]} source files, ${#tests[@]} test files, ${#scripts[@]} scripts, $bad wrong"
+[ "$bad" = 0 ] && [ "${#sources[@]}" -gt 0 ] && [ "${#tests[@]}" -gt 0 ]

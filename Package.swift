@@ -1,0 +1,141 @@
+// swift-tools-version: 6.2
+// Rooms and floors: a room may depend on rooms of lower floors only (`.ci/floors.sh` holds the same lists).
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+func room(_ name: String, _ dependencies: [Target.Dependency] = [], embedding files: [String] = []) -> Target {
+    .target(
+        name: name,
+        dependencies: dependencies,
+        resources: files.map { .embedInCode($0) },
+        swiftSettings: settings
+    )
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: "\(name)Tests",
+        dependencies: [.byName(name: name), "TestSupport"] + dependencies,
+        swiftSettings: settings
+    )
+}
+
+let core: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let posix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let embedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let metricsCore: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+
+let package = Package(
+    name: "martlet",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-collections.git", exact: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics.git", exact: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
+        .package(url: "https://github.com/jpsim/Yams.git", exact: "6.2.2"),
+    ],
+    targets: [
+        // ground
+        .systemLibrary(name: "CUnbound", pkgConfig: "libunbound", providers: [.apt(["libunbound-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
+        .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
+        .systemLibrary(name: "CIntrinsics"),
+        // floor 1
+        room("Mail"),
+        room("Files", ["CIntrinsics"]),
+        room("Log", [logging]),
+        room("Loop", [core]),
+        room("OpenSSL", ["COpenSSL", core]),
+        room("HTTPClient", ["CCurl"]),
+        room("Passwords", ["CCrypt"]),
+        room("IDNA", ["CIDN2"]),
+        // floor 2
+        room("SMTP", ["Mail", core]),
+        room("MessageFormat", ["Mail", "OpenSSL", core]),
+        room("Queue", ["Mail", "Files", "Log", core, posix, deque, heap, metrics]),
+        room("Config", ["Mail", "Files", "Log", "OpenSSL", "Passwords"]),
+        room("DNS", ["Mail", "Log", "CUnbound", metrics]),
+        room("Hooks", ["Mail", "Log"]),
+        // floor 3
+        room(
+            "Ingest",
+            [
+                "Mail", "Log", "Loop", "OpenSSL", "Passwords", "IDNA", "SMTP", "MessageFormat", "Queue", "Config",
+                "Hooks", core,
+                posix, metrics, metricsCore,
+            ]
+        ),
+        room(
+            "Delivery",
+            [
+                "Mail", "Log", "Loop", "OpenSSL", "HTTPClient", "IDNA", "SMTP", "MessageFormat", "Queue", "Config",
+                "DNS",
+                "Hooks", core, posix, metrics,
+            ]
+        ),
+        room("RemoteHooks", ["Mail", "Log", "HTTPClient", "Hooks", "Config"]),
+        room(
+            "Admin",
+            [
+                "Mail", "Files", "Log", "OpenSSL", "IDNA", "MessageFormat", "Queue", "Config", "CMicrohttpd", core,
+                metrics,
+                metricsCore,
+            ],
+            embedding: ["openapi.yaml"]
+        ),
+        room("Operator", ["Mail", "Files", "HTTPClient", arguments]),
+        // floor 4
+        .executableTarget(
+            name: "martlet",
+            dependencies: [
+                "Mail", "Files", "Log", "OpenSSL", "HTTPClient", "Passwords", "Queue", "Config", "DNS", "Hooks",
+                "MessageFormat",
+                "Ingest", "Delivery", "RemoteHooks", "Admin", "Operator", core, posix, logging, arguments, metrics,
+            ],
+            swiftSettings: settings
+        ),
+        // tests
+        .target(
+            name: "TestSupport",
+            dependencies: ["Mail", "Files", "SMTP", "Queue", "DNS", core, posix],
+            path: "Tests/TestSupport",
+            swiftSettings: settings
+        ),
+        tests("Mail"),
+        tests("Files"),
+        tests("Log", [logging]),
+        tests("Loop", [embedded]),
+        tests("OpenSSL", [core, embedded]),
+        tests("HTTPClient"),
+        tests("Passwords"),
+        tests("IDNA"),
+        tests("SMTP", ["OpenSSL", core]),
+        tests("MessageFormat", ["OpenSSL", core]),
+        tests("Queue", ["Files", core, posix]),
+        tests("Config", ["Files"]),
+        tests("DNS"),
+        tests("Hooks"),
+        tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient"]),
+        tests("Admin", ["Mail", "Files", "Queue", "Config", yams, core, posix]),
+        tests("Operator", ["Mail"]),
+        tests("Ingest", ["SMTP", "Queue", "Config", "Log", "MessageFormat", core, posix, embedded]),
+        tests("Delivery", ["HTTPClient", "SMTP", "Queue", "Config", "DNS", "Log", core, posix, embedded]),
+    ]
+)

@@ -1,0 +1,248 @@
+// AdminDesk.swift — what happens to a request between the door and its handler: framing, route, caller, body, answer. No sockets.
+//
+// Order of the refusals: a request that can be read in two ways (400), no way in (401), no such operation (404, 405), not
+// allowed (403), then everything about the body before a byte of it is taken (400, 413, 415, 406).
+
+import Config
+package import Mail
+import OpenSSL
+import Synchronization
+
+/// The head of a request as the library hands it over.
+package struct RequestHead: Sendable {
+    package var method: String
+    /// Without the query, not decoded.
+    package var path: String
+    /// Not decoded.
+    package var query: [HeaderField] = []
+    package var fields: [HeaderField] = []
+
+    package init(method: String, path: String, query: [HeaderField] = [], fields: [HeaderField] = []) {
+        self.method = method
+        self.path = path
+        self.query = query
+        self.fields = fields
+    }
+}
+
+/// A request whose head was accepted and whose body may come.
+package struct OpenRequest: Sendable {
+    let endpoint: Endpoint
+    package var request: AdminRequest
+    /// Bytes that its body may have.
+    package let bodyLimit: Int
+}
+
+/// What a head came to.
+package struct Opening: Sendable {
+    package let id: String
+    package let result: Result<OpenRequest, Problem>
+    /// A body follows.
+    package let hasBody: Bool
+    /// The operation, for metrics; empty when there is none.
+    package let operation: String
+}
+
+/// Takes requests to their handlers.
+package struct AdminDesk: Sendable {
+    /// Room for JSON around a message, and for its base64.
+    private static let envelope = 1 << 16
+
+    package let services: AdminServices
+    let guardian: TokenGuard
+    let keys: IdempotencyKeys
+    let table: [Endpoint]
+
+    package init(
+        services: AdminServices,
+        guardian: TokenGuard,
+        keys: IdempotencyKeys,
+        table: [Endpoint] = Endpoints.all
+    ) {
+        self.services = services
+        self.guardian = guardian
+        self.keys = keys
+        self.table = table
+    }
+
+    /// Looks at the head of a request.
+    package func open(
+        _ head: RequestHead,
+        by door: TokenGuard.Door,
+        isFull: Bool,
+        now: Uptime,
+        wall: Timestamp
+    ) -> Opening {
+        var id = Self.makeID()
+        var hasBody = head.fields.contains { field in
+            let name = field.name.lowercased()
+            return name == "transfer-encoding" || name == "content-length" && field.value != "0"
+        }
+        var operation = ""
+        do throws(Problem) {
+            guard !isFull else {
+                throw Problem(
+                    .unavailable,
+                    "too many connections at once",
+                    headers: [HeaderField("Retry-After", "1")]
+                )
+            }
+            let headers = try FramingGuard.check(head.fields)
+            hasBody = headers["transfer-encoding"] != nil || (headers["content-length"].map { $0 != "0" } ?? false)
+            if let given = headers["x-request-id"], Self.isID(given) { id = given }
+            let match = Self.result { () throws(Problem) in try Match.of(head.method, head.path, in: table) }
+            let caller = try guardian.admit(door, headers, to: Self.need(match), now: now, wall: wall)
+            let found = try match.get()
+            operation = found.endpoint.operation
+            guard let method = HTTPMethod(rawValue: head.method == "HEAD" ? "GET" : head.method) else {
+                throw Problem(.methodNotAllowed, "no such method")
+            }
+            var request = AdminRequest(method, head.path, id: id)
+            request.parameters = found.parameters
+            request.headers = headers
+            request.caller = caller
+            request.query = try PathText.query(head.query)
+            let limit = bodyLimit(found.endpoint, request)
+            try Self.checkBody(found.endpoint, request, hasBody: hasBody, limit: limit)
+            return Opening(
+                id: id,
+                result: .success(OpenRequest(endpoint: found.endpoint, request: request, bodyLimit: limit)),
+                hasBody: hasBody,
+                operation: operation
+            )
+        } catch {
+            return Opening(id: id, result: .failure(error), hasBody: hasBody, operation: operation)
+        }
+    }
+
+    /// Runs the handler; blocks the connection's thread and nothing else.
+    package func answer(_ open: OpenRequest) -> AdminResponse {
+        do throws(Problem) {
+            let response = try respond(open)
+            return Self.notModified(response, open.request) ?? response
+        } catch {
+            return refuse(error, open.request.id, open.request.path)
+        }
+    }
+
+    /// The answer for something that went wrong.
+    package func refuse(_ problem: Problem, _ id: String, _ path: String) -> AdminResponse {
+        AdminResponse.bytes(
+            problem.body(requestID: id, path: path).bytes,
+            "application/problem+json",
+            status: problem.kind.status,
+            headers: problem.headers
+        )
+    }
+
+    private func respond(_ open: OpenRequest) throws(Problem) -> AdminResponse {
+        let request = open.request
+        guard request.method == .post, let key = request.header("idempotency-key") else {
+            return try open.endpoint.handle(request, services)
+        }
+        return try keys.once(key, request) { () throws(Problem) in try open.endpoint.handle(request, services) }
+    }
+
+    /// 304 for a GET whose answer the client has.
+    private static func notModified(_ response: AdminResponse, _ request: AdminRequest) -> AdminResponse? {
+        guard request.method == .get, let wanted = request.header("if-none-match"),
+            let tag = response.headers.first(where: { $0.name == "ETag" })?.value
+        else { return nil }
+        let isKnown = wanted == "*" || EntityTags.list(wanted).contains(tag)
+        guard isKnown else { return nil }
+        let kept = response.headers.filter { $0.name == "ETag" || $0.name == "Cache-Control" }
+        return AdminResponse(304, headers: kept)
+    }
+
+    // MARK: - The head
+
+    private static func need(_ match: Result<Match, Problem>) -> TokenGuard.Need {
+        switch match {
+        case .failure: .token
+        case .success(let found): found.endpoint.scope.map { .scope($0) } ?? .nothing
+        }
+    }
+
+    private static func result<Value>(_ body: () throws(Problem) -> Value) -> Result<Value, Problem> {
+        do throws(Problem) { return .success(try body()) } catch { return .failure(error) }
+    }
+
+    private func bodyLimit(_ endpoint: Endpoint, _ request: AdminRequest) -> Int {
+        let settings = services.settings.current
+        guard endpoint.body == .message else { return settings.admin.bodyBytes }
+        let largest = settings.listener.messageBytes
+        // Base64 makes three bytes four, and JSON may escape some of the rest.
+        return request.mediaType == "message/rfc822" ? largest : largest + largest / 2 + Self.envelope
+    }
+
+    private static func checkBody(
+        _ endpoint: Endpoint,
+        _ request: AdminRequest,
+        hasBody: Bool,
+        limit: Int
+    ) throws(Problem) {
+        if let text = request.header("content-length"), let length = Int(text), length > limit {
+            throw tooLarge(limit)
+        }
+        guard endpoint.produces.contains(where: { request.accepts($0) }) else {
+            throw Problem(.notAcceptable, "this is available as \(endpoint.produces.joined(separator: ", "))")
+        }
+        guard hasBody else { return }
+        let types = endpoint.body.mediaTypes
+        guard !types.isEmpty else { throw Problem(.malformed, "this operation takes no body") }
+        guard let type = request.mediaType, types.contains(type) else {
+            throw Problem(
+                .unsupportedType,
+                "Content-Type must be \(types.joined(separator: " or "))",
+                headers: [
+                    HeaderField(request.method == .patch ? "Accept-Patch" : "Accept", types.joined(separator: ", "))
+                ]
+            )
+        }
+        guard request.header("content-encoding").map({ $0.lowercased() == "identity" }) ?? true else {
+            throw Problem(.unsupportedType, "Content-Encoding is not understood; send the body as it is")
+        }
+    }
+
+    /// 413.
+    package static func tooLarge(_ limit: Int) -> Problem {
+        Problem(.tooLarge, "the body may have \(limit) bytes")
+    }
+
+    // MARK: - Ids
+
+    private static func isID(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count)
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+                    true
+                default: false
+                }
+            }
+    }
+
+    private static func makeID() -> String {
+        let text = String(UInt64.random(in: 0 ... .max), radix: 16)
+        return String(repeating: "0", count: 16 - text.count) + text
+    }
+}
+
+/// Entity tags as header fields carry them.
+enum EntityTags {
+    /// Of the content itself.
+    static func of(_ bytes: [UInt8]) -> String { quoted(Revision(of: bytes).digest) }
+
+    /// The strong form of a digest.
+    static func quoted(_ digest: String) -> String { "\"\(digest)\"" }
+
+    /// The tags of `If-Match` and `If-None-Match`, weak marks removed.
+    static func list(_ text: String) -> [String] {
+        text.split(separator: ",").map { item in
+            let tag = item.drop { $0 == " " || $0 == "\t" }
+            let end = tag.lastIndex { $0 != " " && $0 != "\t" }.map { tag.index(after: $0) } ?? tag.endIndex
+            return String((tag.hasPrefix("W/") ? tag.dropFirst(2) : tag)[..<end])
+        }
+    }
+}

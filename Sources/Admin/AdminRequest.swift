@@ -1,0 +1,159 @@
+// AdminRequest.swift — a request as the handlers see it: decoded once, checked, with its caller.
+
+package import Config
+package import Mail
+
+/// The methods of the API; HEAD is a GET whose body is not sent.
+package enum HTTPMethod: String, Hashable, Sendable {
+    case get = "GET"
+    case put = "PUT"
+    case post = "POST"
+    case patch = "PATCH"
+    case delete = "DELETE"
+}
+
+/// Who asks, as far as the door found out.
+package struct Caller: Hashable, Sendable {
+    /// The token's name, `socket`, `loopback` or `anonymous`.
+    package let name: String
+    package let scopes: Set<AdminSettings.Scope>
+    /// nil on the Unix socket.
+    package let address: IPAddress?
+
+    package init(name: String, scopes: Set<AdminSettings.Scope>, address: IPAddress?) {
+        self.name = name
+        self.scopes = scopes
+        self.address = address
+    }
+
+    package static let nobody = Caller(name: "anonymous", scopes: [], address: nil)
+}
+
+/// A request with its whole body.
+package struct AdminRequest: Sendable {
+    package let method: HTTPMethod
+    /// As it was sent, without the query.
+    package let path: String
+    /// The `{name}` parts of the path, decoded.
+    package var parameters: [String: String] = [:]
+    /// `name=value` of the query, decoded, in order.
+    package var query: [HeaderField] = []
+    /// Names in lower case.
+    package var headers: [String: String] = [:]
+    package var body: [UInt8] = []
+    package var caller = Caller.nobody
+    package let id: String
+
+    package init(_ method: HTTPMethod, _ path: String, id: String = "test") {
+        self.method = method
+        self.path = path
+        self.id = id
+    }
+
+    /// A header field, by its name in lower case.
+    package func header(_ name: String) -> String? { headers[name] }
+
+    /// The media type of the body, in lower case and without parameters; nil when none is named.
+    var mediaType: String? {
+        headers["content-type"].map { text in
+            let type = text.split(separator: ";", maxSplits: 1, omittingEmptySubsequences: false).first ?? ""
+            return type.filter { $0 != " " && $0 != "\t" }.lowercased()
+        }
+    }
+
+    /// A part of the path that must be there, because the table of operations says so.
+    func parameter(_ name: String) -> String { parameters[name] ?? "" }
+
+    // MARK: - Query
+
+    /// Refuses query parameters that the operation does not have, and those given twice without being lists.
+    func allowQuery(_ names: Set<String>, lists: Set<String> = []) throws(Problem) {
+        var seen: Set<String> = []
+        for field in query {
+            guard names.contains(field.name) || lists.contains(field.name) else {
+                let known = names.union(lists).sorted().joined(separator: ", ")
+                throw Problem.invalid(
+                    "?\(field.name)",
+                    "unknown",
+                    known.isEmpty ? "this operation has no parameters" : "unknown; there are \(known)"
+                )
+            }
+            guard seen.insert(field.name).inserted || lists.contains(field.name) else {
+                throw Problem.invalid("?\(field.name)", "duplicate", "given twice")
+            }
+        }
+    }
+
+    /// The value of a query parameter.
+    func value(_ name: String) -> String? { query.first { $0.name == name }?.value }
+
+    /// All values of a query parameter.
+    func values(_ name: String) -> [String] { query.filter { $0.name == name }.map(\.value) }
+
+    /// A number in the query.
+    func number(_ name: String, _ range: ClosedRange<Int>) throws(Problem) -> Int? {
+        guard let text = value(name) else { return nil }
+        guard text.utf8.count <= 18, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text),
+            range.contains(number)
+        else {
+            throw Problem.invalid(
+                "?\(name)",
+                "range",
+                "must be a number from \(range.lowerBound) to \(range.upperBound)"
+            )
+        }
+        return number
+    }
+
+    /// A truth in the query.
+    func flag(_ name: String) throws(Problem) -> Bool {
+        switch value(name) {
+        case nil, "false": return false
+        case "true": return true
+        default: throw Problem.invalid("?\(name)", "type", "must be true or false")
+        }
+    }
+
+    // MARK: - Body
+
+    /// The body as JSON.
+    func json() throws(Problem) -> JSON {
+        do throws(JSONError) {
+            return try JSON(parsing: body)
+        } catch {
+            throw Problem(.malformed, "the body is no JSON: \(error)")
+        }
+    }
+
+    /// The body as an object with known members; an empty body is an empty object.
+    func object() throws(Problem) -> JSONObject {
+        body.isEmpty ? JSONObject([], at: "") : try JSONObject(json(), at: "")
+    }
+
+    /// Whether the client takes this media type.
+    func accepts(_ type: String) -> Bool {
+        guard let accept = headers["accept"], !accept.isEmpty else { return true }
+        return quality(of: type, in: accept) > 0
+    }
+
+    /// Whether the client names the type itself and prefers it to another.
+    func prefers(_ type: String, to other: String) -> Bool {
+        guard let accept = headers["accept"], accept.lowercased().contains(type) else { return false }
+        return quality(of: type, in: accept) >= quality(of: other, in: accept)
+    }
+
+    /// RFC 9110 §12.5.1: the most specific range counts.
+    private func quality(of type: String, in accept: String) -> Double {
+        let family = type.split(separator: "/").first.map { "\($0)/*" } ?? ""
+        var best = (specific: -1, quality: 0.0)
+        for item in accept.lowercased().split(separator: ",") {
+            let parts = item.split(separator: ";").map { $0.filter { $0 != " " && $0 != "\t" } }
+            guard let range = parts.first else { continue }
+            let specific = range == type ? 2 : range == family ? 1 : range == "*/*" ? 0 : -1
+            guard specific > best.specific else { continue }
+            let q = parts.dropFirst().first { $0.hasPrefix("q=") }.flatMap { Double($0.dropFirst(2)) } ?? 1
+            best = (specific, q)
+        }
+        return best.specific < 0 ? 0 : best.quality
+    }
+}

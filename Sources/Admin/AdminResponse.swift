@@ -1,0 +1,60 @@
+// AdminResponse.swift — what a handler answers: a status, header fields, and a body in memory or one that is made piece by piece.
+
+/// An answer.
+package struct AdminResponse: Sendable {
+    /// Where the bytes come from.
+    package enum Body: Sendable {
+        case none
+        case bytes([UInt8])
+        case stream(AdminStream)
+    }
+
+    package var status: Int
+    package var headers: [HeaderField]
+    package var body: Body
+
+    package init(_ status: Int, headers: [HeaderField] = [], body: Body = .none) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+
+    /// JSON.
+    package static func json(_ value: JSON, status: Int = 200, headers: [HeaderField] = []) -> AdminResponse {
+        bytes(value.bytes, "application/json", status: status, headers: headers)
+    }
+
+    /// A body of some type.
+    package static func bytes(
+        _ bytes: [UInt8],
+        _ type: String,
+        status: Int = 200,
+        headers: [HeaderField] = []
+    ) -> AdminResponse {
+        AdminResponse(status, headers: [HeaderField("Content-Type", type)] + headers, body: .bytes(bytes))
+    }
+
+    /// A body that is made while it is sent.
+    ///
+    /// - Parameters:
+    ///   - size: bytes, when known.
+    ///   - begin: called once, on the connection's thread; what it gives is called there until it gives nil.
+    package static func stream(
+        _ type: String,
+        size: Int? = nil,
+        headers: [HeaderField] = [],
+        _ begin: @escaping @Sendable () -> () -> [UInt8]?
+    ) -> AdminResponse {
+        AdminResponse(
+            200,
+            headers: [HeaderField("Content-Type", type)] + headers,
+            body: .stream(AdminStream(size: size, begin: begin))
+        )
+    }
+}
+
+/// A body that is made while it is sent.
+package struct AdminStream: Sendable {
+    let size: Int?
+    let begin: @Sendable () -> () -> [UInt8]?
+}

@@ -1,0 +1,101 @@
+// AdminServices.swift — what the handlers work on. The engine does not know that the API exists.
+
+package import Config
+package import Log
+package import Mail
+package import NIOCore
+package import Queue
+
+/// What the relay lends to its API.
+package struct AdminServices: Sendable {
+    package let queue: MailQueue
+    package let settings: SettingsStore
+    package let log: LogSink
+    /// Where the queue's answers arrive; handlers wait for them on their own threads.
+    package let loop: any EventLoop
+    package let bulk: BulkActions
+    /// The program's version.
+    package let version: String
+    package let startedAt: Timestamp
+    /// Queues a message as reception does, hooks included; done when it is durable.
+    package let submit: @Sendable (Envelope, ByteBuffer) async -> Result<QueueID, SubmitRefusal>
+    /// Which way a recipient's mail would go.
+    package let explain: @Sendable (EmailAddress, ReversePath) async -> JSON
+    package let metrics: PrometheusRegistry
+    /// What `/readyz` asks of the parts that the API does not know; see ``ReadinessCheck``.
+    package let checks: @Sendable () -> [ReadinessCheck]
+
+    package init(
+        queue: MailQueue,
+        settings: SettingsStore,
+        log: LogSink,
+        loop: any EventLoop,
+        version: String,
+        startedAt: Timestamp,
+        submit: @escaping @Sendable (Envelope, ByteBuffer) async -> Result<QueueID, SubmitRefusal>,
+        explain: @escaping @Sendable (EmailAddress, ReversePath) async -> JSON,
+        metrics: PrometheusRegistry,
+        checks: @escaping @Sendable () -> [ReadinessCheck]
+    ) {
+        self.queue = queue
+        self.settings = settings
+        self.log = log
+        self.loop = loop
+        bulk = BulkActions(queue)
+        self.version = version
+        self.startedAt = startedAt
+        self.submit = submit
+        self.explain = explain
+        self.metrics = metrics
+        self.checks = checks
+    }
+}
+
+/// One thing that must hold for mail to be taken.
+package struct ReadinessCheck: Hashable, Sendable {
+    package let name: String
+    /// nil: for information only.
+    package let isGood: Bool?
+    /// For people; no paths and no addresses of ours.
+    package let detail: String
+
+    package init(_ name: String, isGood: Bool?, _ detail: String) {
+        self.name = name
+        self.isGood = isGood
+        self.detail = detail
+    }
+}
+
+/// What a change was, for the log.
+struct Change {
+    var operation: String
+    /// What was changed: a message, a section, a file.
+    var subject = ""
+    /// Without secrets.
+    var before = ""
+    var after = ""
+}
+
+extension AdminServices {
+    /// Runs something asynchronous to its end; blocks the connection's thread, which is made for that.
+    func wait<Value: Sendable>(_ body: @escaping @Sendable () async -> Value) throws(Problem) -> Value {
+        do {
+            return try loop.makeFutureWithTask { await body() }.wait()
+        } catch {
+            throw Problem(.unavailable, "the relay is stopping")
+        }
+    }
+
+    /// One line for every change, so that it can be told who did what (reliability O7).
+    func audit(_ request: AdminRequest, _ change: Change) {
+        log.write(.notice, "changed through the API") { line in
+            line.add(.operation, change.operation)
+            line.add(.actor, request.caller.name)
+            if let address = request.caller.address { line.add(.client, "\(address)") }
+            if !change.subject.isEmpty { line.add(.subject, change.subject) }
+            if !change.before.isEmpty { line.add(.before, change.before) }
+            if !change.after.isEmpty { line.add(.after, change.after) }
+            line.add(.request, request.id)
+        }
+    }
+}

@@ -1,0 +1,127 @@
+// AdminSocket.swift — a listening socket of our own: the library gets its descriptor, so that a Unix socket works as TCP does.
+
+import Files
+import Glibc
+import Mail
+
+/// Why the API cannot listen somewhere.
+package struct ListenFailure: Error, Hashable, Sendable, CustomStringConvertible {
+    package let description: String
+    /// Another process has the address.
+    package let isTaken: Bool
+}
+
+/// A socket that listens.
+struct AdminSocket {
+    /// Connections that wait to be accepted.
+    private static let backlog: Int32 = 64
+
+    let descriptor: Int32
+    /// The port in use; 0 for a Unix socket.
+    let port: UInt16
+
+    /// Listens on an address; port 0 lets the system choose.
+    init(_ ip: IPAddress, port: UInt16) throws(ListenFailure) {
+        let family = ip.isV6 ? AF_INET6 : AF_INET
+        let descriptor = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw Self.failure("\(ip)") }
+        var one: Int32 = 1
+        let size = socklen_t(MemoryLayout<Int32>.size)
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, size)
+        if ip.isV6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, size) }
+        let result = ip.isV6 ? Self.bindV6(descriptor, ip, port) : Self.bindV4(descriptor, ip, port)
+        guard result == 0, listen(descriptor, Self.backlog) == 0 else {
+            let failure = Self.failure("\(ip.bracketed):\(port)")
+            Glibc.close(descriptor)
+            throw failure
+        }
+        self.descriptor = descriptor
+        self.port = Self.boundPort(descriptor) ?? port
+    }
+
+    /// Listens on a path; what an earlier process left there is removed.
+    ///
+    /// - Parameter mode: permission bits of the socket's file.
+    init(path: String, mode: UInt32, disk: any Disk) throws(ListenFailure) {
+        var address = sockaddr_un()
+        let bytes = Array(path.utf8)
+        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+            throw ListenFailure(description: "the path of the socket is longer than Linux allows", isTaken: false)
+        }
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw Self.failure(path) }
+        do throws(DiskError) {
+            if try disk.status(path, following: false)?.kind == .other { try disk.unlink(path) }
+        } catch {
+            Glibc.close(descriptor)
+            throw ListenFailure(description: "\(error)", isTaken: false)
+        }
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        // Closed to others from the first moment on: a socket's file gets the mode that its descriptor has.
+        fchmod(descriptor, mode & 0o600)
+        let size = socklen_t(MemoryLayout<sockaddr_un>.size)
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, size) }
+        }
+        guard result == 0, chmod(path, mode) == 0, listen(descriptor, Self.backlog) == 0 else {
+            let failure = Self.failure(path)
+            Glibc.close(descriptor)
+            throw failure
+        }
+        self.descriptor = descriptor
+        port = 0
+    }
+
+    private static func bindV4(_ descriptor: Int32, _ ip: IPAddress, _ port: UInt16) -> Int32 {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        inet_pton(AF_INET, ip.description, &address.sin_addr)
+        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, size) }
+        }
+    }
+
+    private static func bindV6(_ descriptor: Int32, _ ip: IPAddress, _ port: UInt16) -> Int32 {
+        var address = sockaddr_in6()
+        address.sin6_family = sa_family_t(AF_INET6)
+        address.sin6_port = port.bigEndian
+        inet_pton(AF_INET6, ip.description, &address.sin6_addr)
+        let size = socklen_t(MemoryLayout<sockaddr_in6>.size)
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, size) }
+        }
+    }
+
+    private static func boundPort(_ descriptor: Int32) -> UInt16? {
+        var address = sockaddr_storage()
+        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let result = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &size) }
+        }
+        guard result == 0 else { return nil }
+        // Both families have their port in the same place.
+        return withUnsafeBytes(of: &address) { UInt16(bigEndian: $0.loadUnaligned(fromByteOffset: 2, as: UInt16.self)) }
+    }
+
+    private static func failure(_ place: String) -> ListenFailure {
+        let code = errno
+        return ListenFailure(description: "\(place): \(String(cString: strerror(code)))", isTaken: code == EADDRINUSE)
+    }
+}
+
+extension IPAddress {
+    /// The address of a peer; nil for a Unix socket.
+    init?(_ address: UnsafePointer<sockaddr>) {
+        switch Int32(address.pointee.sa_family) {
+        case AF_INET:
+            self.init(bytes: UnsafeRawBufferPointer(start: UnsafeRawPointer(address) + 4, count: 4))
+        case AF_INET6:
+            self.init(bytes: UnsafeRawBufferPointer(start: UnsafeRawPointer(address) + 8, count: 16))
+        default:
+            return nil
+        }
+    }
+}

@@ -1,0 +1,166 @@
+// Endpoint.swift — one operation of the API: what it is called with, what it may be asked by, and the function that answers.
+
+package import Config
+
+/// What kind of body an operation takes.
+package enum BodyKind: Hashable, Sendable {
+    /// None; one that comes is refused.
+    case none
+    /// `application/json`; it may be left out.
+    case json
+    /// `application/merge-patch+json` (RFC 7396), or `application/json` meaning the same.
+    case mergePatch
+    /// `message/rfc822` or `application/json`, as large as a message may be.
+    case message
+
+    var mediaTypes: [String] {
+        switch self {
+        case .none: []
+        case .json: ["application/json"]
+        case .mergePatch: ["application/merge-patch+json", "application/json"]
+        case .message: ["message/rfc822", "application/json"]
+        }
+    }
+}
+
+/// A line of the table of operations.
+package struct Endpoint: Sendable {
+    /// What answers: called on the connection's thread, which it may block.
+    package typealias Handler = @Sendable (AdminRequest, AdminServices) throws(Problem) -> AdminResponse
+
+    package let method: HTTPMethod
+    /// `/v1/queue/{id}`: segments in braces are parameters.
+    package let path: String
+    /// `operationId` in `openapi.yaml`.
+    package let operation: String
+    /// What a token needs; nil: everybody may ask.
+    package let scope: AdminSettings.Scope?
+    package let body: BodyKind
+    /// Media types of a successful answer.
+    package let produces: [String]
+    let handle: Handler
+    let segments: [String]
+
+    init(
+        _ method: HTTPMethod,
+        _ path: String,
+        _ operation: String,
+        _ scope: AdminSettings.Scope?,
+        body: BodyKind = .none,
+        gives produces: [String] = ["application/json"],
+        _ handle: @escaping Handler
+    ) {
+        self.method = method
+        self.path = path
+        self.operation = operation
+        self.scope = scope
+        self.body = body
+        self.produces = produces
+        self.handle = handle
+        segments = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map(String.init)
+    }
+
+    /// The parameters when the segments of a path fit; nil when they do not.
+    func match(_ path: [String]) -> [String: String]? {
+        guard path.count == segments.count else { return nil }
+        var parameters: [String: String] = [:]
+        for (pattern, segment) in zip(segments, path) {
+            if pattern.hasPrefix("{") {
+                guard !segment.isEmpty else { return nil }
+                parameters[String(pattern.dropFirst().dropLast())] = segment
+            } else if pattern != segment {
+                return nil
+            }
+        }
+        return parameters
+    }
+}
+
+/// What a path and method lead to.
+struct Match {
+    let endpoint: Endpoint
+    let parameters: [String: String]
+
+    /// - Throws: 404 for an unknown path, 405 with `Allow` for a known one.
+    static func of(_ method: String, _ path: String, in table: [Endpoint] = Endpoints.all) throws(Problem) -> Match {
+        let segments = try PathText.segments(of: path)
+        var allowed: [String] = []
+        var found: [(Endpoint, [String: String])] = []
+        for endpoint in table {
+            guard let parameters = endpoint.match(segments) else { continue }
+            // A path without parameters is more exact: `/v1/queue/flush` is no message.
+            if let first = found.first, first.1.count < parameters.count { continue }
+            if let first = found.first, first.1.count > parameters.count {
+                found = []
+                allowed = []
+            }
+            found.append((endpoint, parameters))
+            allowed.append(endpoint.method.rawValue)
+        }
+        guard !found.isEmpty else { throw Problem(.notFound, "no such path; see /openapi.yaml") }
+        let wanted = method == "HEAD" ? "GET" : method
+        guard let (endpoint, parameters) = found.first(where: { $0.0.method.rawValue == wanted }) else {
+            if allowed.contains("GET") { allowed.append("HEAD") }
+            let list = allowed.joined(separator: ", ")
+            throw Problem(.methodNotAllowed, "this path takes \(list)", headers: [HeaderField("Allow", list)])
+        }
+        return Match(endpoint: endpoint, parameters: parameters)
+    }
+}
+
+/// Percent-decoding, once, and the refusal of what must not hide behind it.
+enum PathText {
+    /// The segments of a path.
+    ///
+    /// - Throws: 400 for broken escapes, NUL and other control characters, an encoded slash or backslash, dot segments, and
+    ///   what is no UTF-8.
+    static func segments(of path: String) throws(Problem) -> [String] {
+        guard path.hasPrefix("/") else { throw Problem(.malformed, "the path must begin with /") }
+        var found: [String] = []
+        for piece in path.dropFirst().split(separator: "/", omittingEmptySubsequences: false) {
+            guard let text = decoded(piece) else {
+                throw Problem(.malformed, "the path holds a broken escape or bytes that are no UTF-8")
+            }
+            guard text != ".", text != "..",
+                !text.utf8.contains(where: { $0 == 0x2F || $0 == 0x5C || $0 < 0x20 || $0 == 0x7F })
+            else {
+                throw Problem(.malformed, "a part of the path is a dot segment or holds a slash or a control character")
+            }
+            found.append(text)
+        }
+        return found
+    }
+
+    /// The `name=value` pairs of a query, decoded.
+    ///
+    /// - Throws: 400 for broken escapes and what is no UTF-8, 422 for control characters.
+    static func query(_ pairs: [HeaderField]) throws(Problem) -> [HeaderField] {
+        var found: [HeaderField] = []
+        for pair in pairs {
+            guard let name = decoded(pair.name), let value = decoded(pair.value) else {
+                throw Problem(.malformed, "the query holds a broken escape or bytes that are no UTF-8")
+            }
+            try JSONObject.check(name, "?", atMost: 256)
+            try JSONObject.check(value, "?\(name)", atMost: 8192)
+            found.append(HeaderField(name, value))
+        }
+        return found
+    }
+
+    private static func decoded(_ text: some StringProtocol) -> String? {
+        var bytes: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            guard rest.count >= 2, let high = Character(Unicode.Scalar(rest[rest.startIndex])).hexDigitValue,
+                let low = Character(Unicode.Scalar(rest[rest.startIndex + 1])).hexDigitValue
+            else { return nil }
+            rest = rest.dropFirst(2)
+            bytes.append(UInt8(high << 4 | low))
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+}

@@ -1,0 +1,60 @@
+// Endpoints.swift — the table of operations: one line each; it routes requests, and `openapi.yaml` describes the same set.
+
+import Config
+
+/// Every operation of the API.
+package enum Endpoints {
+    package static let all: [Endpoint] = [
+        Endpoint(.get, "/livez", "checkLiveness", nil, HealthEndpoints.live),
+        Endpoint(.get, "/readyz", "checkReadiness", nil, HealthEndpoints.ready),
+        Endpoint(.get, "/openapi.yaml", "showContract", nil, gives: ["application/yaml"], ContractEndpoint.show),
+        Endpoint(.get, "/metrics", "showMetrics", .metricsRead, gives: ["text/plain"], MetricsEndpoint.show),
+        Endpoint(.get, "/v1/stats", "showStats", .statusRead, StatsEndpoint.show),
+
+        Endpoint(.get, "/v1/queue", "listQueue", .queueRead, gives: QueueEndpoints.types, QueueEndpoints.list),
+        Endpoint(.get, "/v1/queue/{id}", "showMessage", .queueRead, MessageEndpoints.show),
+        Endpoint(.delete, "/v1/queue/{id}", "removeMessage", .queueWrite, MessageEndpoints.remove),
+        Endpoint(
+            .get,
+            "/v1/queue/{id}/content",
+            "showContent",
+            .contentRead,
+            gives: ["message/rfc822"],
+            MessageEndpoints.content
+        ),
+        Endpoint(.post, "/v1/queue/{id}/retry", "retryMessage", .queueWrite, body: .json, MessageEndpoints.retry),
+        Endpoint(.post, "/v1/queue/{id}/hold", "holdMessage", .queueWrite, body: .json, MessageEndpoints.hold),
+        Endpoint(.post, "/v1/queue/{id}/release", "releaseMessage", .queueWrite, body: .json, MessageEndpoints.release),
+        Endpoint(.post, "/v1/queue/flush", "flushQueue", .queueWrite, body: .json, QueueEndpoints.flush),
+        Endpoint(.post, "/v1/queue/actions", "actOnQueue", .queueWrite, body: .json, ActionEndpoints.act),
+        Endpoint(.get, "/v1/jobs", "listJobs", .queueRead, ActionEndpoints.jobs),
+        Endpoint(.get, "/v1/jobs/{id}", "showJob", .queueRead, ActionEndpoints.job),
+        Endpoint(.delete, "/v1/jobs/{id}", "cancelJob", .queueWrite, ActionEndpoints.cancel),
+
+        Endpoint(.post, "/v1/messages", "submitMessage", .submit, body: .message, SubmitEndpoint.submit),
+
+        Endpoint(.get, "/v1/outbound", "showOutbound", .configRead, OutboundEndpoints.show),
+        Endpoint(.patch, "/v1/outbound", "editOutbound", .configWrite, body: .mergePatch, OutboundEndpoints.edit),
+
+        Endpoint(.get, "/v1/routes", "listRoutes", .routesRead, RouteEndpoints.list),
+        Endpoint(.put, "/v1/routes", "replaceRoutes", .routesWrite, body: .json, RouteEndpoints.replace),
+        Endpoint(.get, "/v1/routes/{match}", "showRoute", .routesRead, RouteEndpoints.show),
+        Endpoint(.put, "/v1/routes/{match}", "putRoute", .routesWrite, body: .json, RouteEndpoints.put),
+        Endpoint(.patch, "/v1/routes/{match}", "editRoute", .routesWrite, body: .mergePatch, RouteEndpoints.patch),
+        Endpoint(.delete, "/v1/routes/{match}", "removeRoute", .routesWrite, RouteEndpoints.remove),
+
+        Endpoint(.get, "/v1/outbound-ips", "listOutboundIPs", .routesRead, OutboundIPEndpoints.list),
+        Endpoint(.get, "/v1/outbound-ips/{match}", "showOutboundIP", .routesRead, OutboundIPEndpoints.show),
+        Endpoint(
+            .put,
+            "/v1/outbound-ips/{match}",
+            "putOutboundIP",
+            .routesWrite,
+            body: .json,
+            OutboundIPEndpoints.put
+        ),
+        Endpoint(.delete, "/v1/outbound-ips/{match}", "removeOutboundIP", .routesWrite, OutboundIPEndpoints.remove),
+
+        Endpoint(.get, "/v1/explain", "explainRoute", .routesRead, ExplainEndpoint.show),
+    ]
+}

@@ -1,0 +1,97 @@
+// FileEdits.swift — edits of configuration files as HTTP has them: entity tags, preconditions, and every refusal as a problem.
+
+import Config
+
+/// What the endpoints of files have in common.
+enum FileEdits {
+    /// The entity tag of a file.
+    static func tag(_ revision: Revision) -> HeaderField {
+        HeaderField("ETag", EntityTags.quoted(revision.digest))
+    }
+
+    /// A file as it is on disk.
+    static func document(
+        _ file: ConfigFile,
+        _ services: AdminServices
+    ) throws(Problem) -> (document: INIDocument, revision: Revision) {
+        do throws(EditError) {
+            return try services.settings.document(file)
+        } catch {
+            throw problem(error)
+        }
+    }
+
+    /// Edits a file; when it returns, the change is on disk and in force.
+    static func edit(
+        _ file: ConfigFile,
+        _ request: AdminRequest,
+        _ services: AdminServices,
+        operation: String,
+        key: String,
+        _ change: (inout INIDocument) throws(EditError) -> Void
+    ) throws(Problem) -> Edit {
+        let expected = try expected(request, services)
+        do throws(EditError) {
+            return try services.settings.edit(
+                file,
+                expecting: expected,
+                operation: operation,
+                key: key,
+                change
+            )
+        } catch {
+            throw problem(error)
+        }
+    }
+
+    /// What the client believes the file to be.
+    private static func expected(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> Revision? {
+        guard let header = request.header("if-match") else {
+            guard !services.settings.current.admin.requiresIfMatch else {
+                throw Problem(.revisionRequired, "send the ETag of what you change as If-Match")
+            }
+            return nil
+        }
+        guard header != "*" else { return nil }
+        let tags = EntityTags.list(header)
+        guard tags.count == 1, let tag = tags.first, tag.utf8.count > 2, tag.hasPrefix("\""), tag.hasSuffix("\"") else {
+            throw Problem(.malformed, "If-Match holds one entity tag, or *")
+        }
+        return Revision(digest: String(tag.dropFirst().dropLast()))
+    }
+
+    /// A refusal of the settings as an answer.
+    static func problem(_ error: EditError) -> Problem {
+        switch error {
+        case .stale(let current):
+            Problem(.stale, "the file was changed meanwhile; get it again", headers: [tag(current)])
+        case .impossible(let error):
+            Problem.invalid("", "impossible", error.reason)
+        case .invalid(let errors):
+            Problem(
+                .invalid,
+                errors.errors.first?.reason ?? "the configuration would be invalid",
+                issues: errors.errors.prefix(20).map { Problem.Issue("", "invalid", "\($0)") }
+            )
+        case .broken(let errors):
+            Problem(
+                .conflict,
+                "the configuration on disk is invalid already; repair it first: \(errors.errors.first?.description ?? "")"
+            )
+        case .missing(let what): Problem(.notFound, "there is no \(what)")
+        case .pinned: Problem(.pinned, "\(error)")
+        case .readOnly(_, let diff):
+            Problem(
+                .readOnly,
+                "the configuration cannot be written here; this is the change to make where it can",
+                members: [JSON.Member("diff", .string(diff))]
+            )
+        case .notWritten: Problem(.internalError, "the configuration was not written; the log says why")
+        }
+    }
+
+    /// A change of a document that cannot be said in an INI file, as an ``EditError``.
+    static func say(_ change: () throws(ConfigError) -> Void) throws(EditError) {
+        do throws(ConfigError) { try change() } catch { throw .impossible(error) }
+    }
+}

@@ -1,0 +1,222 @@
+// IdempotencyKeys.swift — `Idempotency-Key` on POST: the same request twice is done once, for a day, also across a restart.
+//
+// Kept in a file of the data directory, one JSON line each, synced before the answer goes out. Only digests of keys and
+// bodies are kept, and answers, which hold no secrets. Bounded: the oldest go first.
+
+package import Files
+package import Log
+package import Mail
+import OpenSSL
+import Synchronization
+
+/// Answers of requests that carried a key.
+package final class IdempotencyKeys: Sendable {
+    /// Milliseconds an answer is kept: a day.
+    private static let life: Int64 = 86_400_000
+    /// Answers kept.
+    private static let limit = 10_000
+    /// An answer larger than this is not kept; none of ours is.
+    private static let largest = 64 << 10
+
+    private struct Entry {
+        /// Of method, path, query and body.
+        let request: String
+        let at: Int64
+        /// nil while the first request is under way.
+        var answer: JSON?
+    }
+
+    private struct State {
+        var entries: [String: Entry] = [:]
+        /// Oldest first.
+        var order: [String] = []
+        var file: (any OpenFile)?
+        var size = 0
+        var lines = 0
+    }
+
+    private let path: String
+    private let disk: any Disk
+    private let log: LogSink
+    private let state = Mutex(State())
+
+    /// - Parameter path: of the file; it is made with the first key.
+    package init(path: String, disk: any Disk, log: LogSink, now: Timestamp) {
+        self.path = path
+        self.disk = disk
+        self.log = log
+        load(now)
+    }
+
+    /// Runs `body` unless an answer for the key is known.
+    ///
+    /// - Throws: 409 while the first request runs, 422 for another request under the same key, and what `body` throws,
+    ///   which is not kept: the client may try again.
+    func once(
+        _ key: String,
+        _ request: AdminRequest,
+        _ body: () throws(Problem) -> AdminResponse
+    ) throws(Problem) -> AdminResponse {
+        guard (1...256).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+            throw Problem(.malformed, "Idempotency-Key has 1 to 256 printable characters without blanks")
+        }
+        let name = Self.digest("\(request.caller.name)\n\(key)", [])
+        let query = request.query.map { "\($0.name)=\($0.value)" }.joined(separator: "&")
+        let fingerprint = Self.digest("\(request.path)\n\(query)\n\(request.mediaType ?? "")", request.body)
+        let now = Timestamp.now()
+        if let known = try begin(name, fingerprint, now) { return known }
+        let response: AdminResponse
+        do throws(Problem) {
+            response = try body()
+        } catch {
+            forget(name)
+            throw error
+        }
+        finish(name, fingerprint, response, now)
+        return response
+    }
+
+    private func begin(_ name: String, _ fingerprint: String, _ now: Timestamp) throws(Problem) -> AdminResponse? {
+        let found: Entry? = state.withLock { state in
+            Self.expire(&state, now)
+            if let entry = state.entries[name] { return entry }
+            state.entries[name] = Entry(request: fingerprint, at: now.milliseconds, answer: nil)
+            state.order.append(name)
+            return nil
+        }
+        guard let found else { return nil }
+        guard found.request == fingerprint else {
+            throw Problem(.invalid, "this Idempotency-Key was used for another request")
+        }
+        guard let answer = found.answer else {
+            throw Problem(.conflict, "the first request with this Idempotency-Key is still running")
+        }
+        return Self.response(answer)
+    }
+
+    private func forget(_ name: String) {
+        state.withLock { state in
+            state.entries[name] = nil
+            state.order.removeAll { $0 == name }
+        }
+    }
+
+    private func finish(_ name: String, _ fingerprint: String, _ response: AdminResponse, _ now: Timestamp) {
+        guard let answer = Self.answer(response) else { return forget(name) }
+        let line: JSON = [
+            "key": .string(name), "request": .string(fingerprint), "at": .integer(now.milliseconds), "answer": answer,
+        ]
+        let bytes = line.bytes + [0x0A]
+        state.withLock { state in
+            state.entries[name]?.answer = answer
+            do throws(DiskError) {
+                if state.lines > 2 * Self.limit { try rewrite(&state) } else { try append(bytes, &state) }
+            } catch {
+                log.write(.warning, "an idempotency key is not on disk") { $0.add(.error, "\(error)") }
+            }
+        }
+    }
+
+    // MARK: - On disk
+
+    private func append(_ bytes: [UInt8], _ state: inout State) throws(DiskError) {
+        let file: any OpenFile
+        if let known = state.file {
+            file = known
+        } else {
+            file = try disk.open(path, .updateOrCreate, permissions: 0o600)
+            state.file = file
+            state.size = try file.status().size
+        }
+        try file.write(bytes, at: state.size)
+        try file.syncData()
+        state.size += bytes.count
+        state.lines += 1
+    }
+
+    /// Leaves out what has expired.
+    private func rewrite(_ state: inout State) throws(DiskError) {
+        var bytes: [UInt8] = []
+        var lines = 0
+        for name in state.order {
+            guard let entry = state.entries[name], let answer = entry.answer else { continue }
+            let line: JSON = [
+                "key": .string(name), "request": .string(entry.request), "at": .integer(entry.at), "answer": answer,
+            ]
+            line.write(to: &bytes)
+            bytes.append(0x0A)
+            lines += 1
+        }
+        state.file = nil
+        try disk.replace(path, with: bytes)
+        state.size = bytes.count
+        state.lines = lines
+    }
+
+    private func load(_ now: Timestamp) {
+        guard let bytes = try? disk.contents(of: path, limit: 256 << 20) else { return }
+        state.withLock { state in
+            for line in bytes.split(separator: 0x0A) {
+                state.lines += 1
+                // A line torn by a power cut is a request that was not answered.
+                guard let value = try? JSON(parsing: Array(line)), case .string(let name)? = value["key"],
+                    case .string(let request)? = value["request"], case .integer(let at)? = value["at"],
+                    let answer = value["answer"]
+                else { continue }
+                if state.entries.updateValue(Entry(request: request, at: at, answer: answer), forKey: name) == nil {
+                    state.order.append(name)
+                }
+            }
+            Self.expire(&state, now)
+            if bytes.last.map({ $0 != 0x0A }) ?? false { state.lines = 2 * Self.limit + 1 }
+        }
+    }
+
+    private static func expire(_ state: inout State, _ now: Timestamp) {
+        var gone = 0
+        for name in state.order {
+            guard let entry = state.entries[name] else {
+                gone += 1
+                continue
+            }
+            guard entry.at + life < now.milliseconds || state.order.count - gone > limit else { break }
+            state.entries[name] = nil
+            gone += 1
+        }
+        if gone > 0 { state.order.removeFirst(gone) }
+    }
+
+    // MARK: - Answers as JSON
+
+    private static func answer(_ response: AdminResponse) -> JSON? {
+        let bytes: [UInt8]
+        switch response.body {
+        case .none: bytes = []
+        case .bytes(let body): bytes = body
+        case .stream: return nil
+        }
+        guard bytes.count <= largest, let text = String(validating: bytes, as: UTF8.self) else { return nil }
+        let headers = response.headers.map { JSON.Member($0.name, .string($0.value)) }
+        return ["status": .count(response.status), "headers": .object(headers), "body": .string(text)]
+    }
+
+    private static func response(_ answer: JSON) -> AdminResponse {
+        var response = AdminResponse(500)
+        if case .integer(let status)? = answer["status"] { response.status = Int(status) }
+        if case .object(let members)? = answer["headers"] {
+            for member in members {
+                if case .string(let value) = member.value { response.headers.append(HeaderField(member.name, value)) }
+            }
+        }
+        if case .string(let text)? = answer["body"], !text.isEmpty { response.body = .bytes(Array(text.utf8)) }
+        response.headers.append(HeaderField("Idempotency-Replayed", "true"))
+        return response
+    }
+
+    private static func digest(_ text: String, _ body: [UInt8]) -> String {
+        let digest = Digest()
+        digest.update(Array("\(text)\n".utf8))
+        digest.update(body)
+        return digest.finish().map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    }
+}

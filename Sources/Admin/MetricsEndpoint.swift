@@ -1,0 +1,87 @@
+// MetricsEndpoint.swift — `/metrics`: what swift-metrics counted, and the queue's own numbers, as Prometheus text.
+//
+// Scraping costs the same whatever the queue holds. Every series is there from the start, at zero.
+
+import Config
+import Glibc
+import Mail
+import Queue
+
+/// The exposition.
+enum MetricsEndpoint {
+    static let type = "text/plain; version=0.0.4; charset=utf-8"
+
+    /// `GET /metrics`.
+    static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        var page = MetricsPage()
+        relay(services, &page)
+        queue(services.queue.statistics(), &page)
+        services.metrics.write(to: &page)
+        process(&page)
+        return .bytes(page.bytes, type)
+    }
+
+    private static func relay(_ services: AdminServices, _ page: inout MetricsPage) {
+        page.family("martlet_build_info", "gauge", by: "version", [(services.version, "1")])
+        page.single(
+            "martlet_start_time_seconds",
+            "gauge",
+            MetricsPage.number(Double(services.startedAt.milliseconds) / 1000)
+        )
+    }
+
+    private static func queue(_ statistics: QueueStatistics, _ page: inout MetricsPage) {
+        let counts = statistics.counts
+        page.family(
+            "martlet_queue_messages",
+            "gauge",
+            by: "state",
+            [
+                (QueuedState.inProgress.name, "\(counts.inProgress)"), (QueuedState.waiting.name, "\(counts.waiting)"),
+                (QueuedState.tempFailed.name, "\(counts.tempFailed)"), (QueuedState.held.name, "\(counts.held)"),
+            ]
+        )
+        page.single("martlet_queue_bytes", "gauge", "\(statistics.bytes)")
+        page.family(
+            "martlet_queue_oldest_age_seconds",
+            "gauge",
+            by: "state",
+            QueuedState.allCases.map { ($0.name, "\(statistics.oldest[$0] ?? 0)") }
+        )
+        var older = 0
+        let ages = statistics.ages.enumerated().map { index, count in
+            older += count
+            return (index < QueueSurvey.ageBounds.count ? "\(QueueSurvey.ageBounds[index])" : "+Inf", "\(older)")
+        }
+        page.family("martlet_queue_age_messages", "gauge", by: "up_to_seconds", ages)
+        let traffic = statistics.traffic
+        page.single("martlet_messages_accepted_total", "counter", "\(traffic.accepted.total)")
+        page.family(
+            "martlet_recipients_total",
+            "counter",
+            by: "result",
+            [
+                ("delivered", "\(traffic.delivered.total)"), ("deferred", "\(traffic.deferred.total)"),
+                ("bounced", "\(traffic.bounced.total)"), ("removed", "\(traffic.removed.total)"),
+            ]
+        )
+        page.single("martlet_outbound_disabled", "gauge", statistics.isDisabled ? "1" : "0")
+        page.single(
+            "martlet_outbound_connections",
+            "gauge",
+            "\(statistics.destinations.reduce(0) { $0 + $1.sessions })"
+        )
+        page.single("martlet_memory_for_mail_bytes", "gauge", "\(statistics.memoryForMail)")
+        if let free = statistics.freeBytes { page.single("martlet_spool_free_bytes", "gauge", "\(free)") }
+    }
+
+    private static func process(_ page: inout MetricsPage) {
+        var usage = rusage()
+        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        let seconds =
+            Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+            + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
+        page.single("process_cpu_seconds_total", "counter", MetricsPage.number(seconds))
+    }
+}

@@ -1,0 +1,78 @@
+// MetricsPage.swift — Prometheus text while it is written: families with their help, samples with escaped labels.
+
+/// A page of metrics.
+package struct MetricsPage: Sendable {
+    /// What each metric says; names without an entry say only their name.
+    private static let help: [String: String] = [
+        "martlet_build_info": "The version that runs; always 1.",
+        "martlet_start_time_seconds": "When the relay started, in seconds since 1970.",
+        "martlet_queue_messages": "Parcels by state: a message for several next hops counts once for each.",
+        "martlet_queue_bytes": "Bytes of all queued messages.",
+        "martlet_queue_oldest_age_seconds": "Age of the oldest queued message by state; 0 when there is none.",
+        "martlet_queue_age_messages": "Queued messages not older than so many seconds.",
+        "martlet_messages_accepted_total": "Messages that are ours: on disk and answered with success.",
+        "martlet_recipients_total": "What became of recipients.",
+        "martlet_outbound_disabled": "1 while delivery is switched off.",
+        "martlet_outbound_connections": "Sessions to next hops now.",
+        "martlet_spool_free_bytes": "Bytes that the file system of the queue has left.",
+        "martlet_memory_for_mail_bytes": "Bytes of mail in memory.",
+        "martlet_http_requests_total": "Requests to the API.",
+        "martlet_http_request_seconds": "How long requests to the API took.",
+        "martlet_http_connections": "Connections to the API now.",
+        "martlet_auth_attempts_total": "Attempts of clients to authenticate.",
+        "process_resident_memory_bytes": "Resident memory size in bytes.",
+        "process_open_fds": "Number of open file descriptors.",
+        "process_cpu_seconds_total": "Total user and system CPU time spent in seconds.",
+    ]
+
+    package private(set) var bytes: [UInt8] = []
+    private var families: Set<String> = []
+
+    package init() { bytes.reserveCapacity(16 << 10) }
+
+    /// Begins a family; every sample of it follows.
+    package mutating func family(_ name: String, _ type: String) {
+        guard families.insert(name).inserted else { return }
+        let help = Self.help[name] ?? name.split(separator: "_").dropFirst().joined(separator: " ") + "."
+        bytes += Array("# HELP \(name) \(help)\n# TYPE \(name) \(type)\n".utf8)
+    }
+
+    /// Adds a sample.
+    ///
+    /// - Parameter labels: as ``labels(_:)`` makes them.
+    package mutating func sample(_ name: String, _ labels: String, _ value: String) {
+        bytes += Array((labels.isEmpty ? "\(name) \(value)\n" : "\(name){\(labels)} \(value)\n").utf8)
+    }
+
+    /// A family with one label.
+    package mutating func family(_ name: String, _ type: String, by label: String, _ values: [(String, String)]) {
+        family(name, type)
+        for (value, sample) in values { self.sample(name, Self.labels([(label, value)]), sample) }
+    }
+
+    /// A family of a single sample.
+    package mutating func single(_ name: String, _ type: String, _ value: String) {
+        family(name, type)
+        sample(name, "", value)
+    }
+
+    /// Labels in the order of their names, values escaped.
+    package static func labels(_ labels: [(String, String)]) -> String {
+        labels.sorted { $0.0 < $1.0 }.map { name, value in
+            let escaped = value.map { character in
+                switch character {
+                case "\\": "\\\\"
+                case "\"": "\\\""
+                case "\n", "\r\n": "\\n"
+                default: String(character)
+                }
+            }
+            return "\(name)=\"\(escaped.joined())\""
+        }.joined(separator: ",")
+    }
+
+    /// A number without a needless fraction.
+    package static func number(_ value: Double) -> String {
+        value == value.rounded() && abs(value) < 1e15 ? "\(Int64(value))" : "\(value)"
+    }
+}

@@ -1,0 +1,143 @@
+// OutboundEndpoints.swift — every key of `outbound.ini`, typed; `disabled` among them is the toggle of delivery.
+
+import Config
+import Mail
+
+/// Operations on `outbound.ini`.
+enum OutboundEndpoints {
+    private typealias Key = SettingKey<OutboundSettings>
+
+    /// The reason of the toggle has a short name in the API.
+    private static let reason = "reason"
+
+    /// `GET /v1/outbound`.
+    static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        let (_, revision) = try FileEdits.document(.outbound, services)
+        return .json(
+            value(services.settings.current.outbound, services),
+            headers: [FileEdits.tag(revision), noCache]
+        )
+    }
+
+    /// `PATCH /v1/outbound`: on disk and in force when it is answered.
+    static func edit(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        let changes = try changes(request)
+        let edit = try FileEdits.edit(
+            .outbound,
+            request,
+            services,
+            operation: "edit outbound",
+            key: changes.map(\.name).joined(separator: " ")
+        ) { (document) throws(EditError) in
+            for change in changes {
+                try FileEdits.say { () throws(ConfigError) in
+                    if let text = change.text {
+                        try document.set(change.name, to: text, in: nil)
+                    } else {
+                        document.remove(change.name, in: nil)
+                    }
+                }
+            }
+        }
+        audit(edit, changes, request, services)
+        return .json(value(edit.after.outbound, services), headers: [FileEdits.tag(edit.revision), noCache])
+    }
+
+    private static let noCache = HeaderField("Cache-Control", "no-cache")
+
+    private struct KeyChange {
+        let name: String
+        /// nil: the default holds again.
+        let text: String?
+    }
+
+    // MARK: - JSON
+
+    private static func value(_ settings: OutboundSettings, _ services: AdminServices) -> JSON {
+        var members: [JSON.Member] = []
+        for key in OutboundSettings.keys {
+            guard let show = key.show else { continue }
+            let name = key.name == "disabled_reason" ? reason : key.name
+            members.append(JSON.Member(name, json(show(settings))))
+        }
+        return .object(members)
+    }
+
+    private static func json(_ value: SettingValue) -> JSON {
+        switch value {
+        case .truth(let value): .bool(value)
+        case .number(let value): .count(value)
+        case .text(let value): .string(value)
+        case .none: .null
+        }
+    }
+
+    private static func changes(_ request: AdminRequest) throws(Problem) -> [KeyChange] {
+        var body = try request.object()
+        var changes: [KeyChange] = []
+        let keys = OutboundSettings.keys + OutboundSettings.quietKeys
+        for key in keys {
+            let name = key.name == "disabled_reason" ? reason : key.name
+            guard let value = body.take(name) else { continue }
+            let pointer = body.pointer(name)
+            guard let text = try text(value, key, pointer) else {
+                changes.append(KeyChange(name: key.name, text: nil))
+                continue
+            }
+            if let complaint = OutboundSettings.complaint(about: text, for: key) {
+                throw Problem.invalid(pointer, "invalid", complaint)
+            }
+            changes.append(KeyChange(name: key.name, text: text))
+        }
+        try body.finish()
+        // A reason belongs to the pause it was given for.
+        if changes.contains(where: { $0.name == "disabled" && $0.text != "true" }),
+            !changes.contains(where: { $0.name == "disabled_reason" })
+        {
+            changes.append(KeyChange(name: "disabled_reason", text: nil))
+        }
+        return changes
+    }
+
+    /// A value as it stands in the file; nil for null.
+    private static func text(_ value: JSON, _ key: Key, _ pointer: String) throws(Problem) -> String? {
+        let kind = key.show.map { $0(OutboundSettings()) }
+        switch (value, kind) {
+        case (.null, _): return nil
+        case (.bool(let truth), .truth?), (.bool(let truth), nil): return truth ? "true" : "false"
+        case (.integer(let number), .number?), (.integer(let number), nil): return "\(number)"
+        case (.string(let text), .number?), (.string(let text), .text?), (.string(let text), SettingValue.none?),
+            (.string(let text), nil):
+            try JSONObject.check(text, pointer, atMost: 4096)
+            return text
+        case (let other, .truth?): throw Problem.invalid(pointer, "type", "must be true or false, not \(other.kind)")
+        case (let other, .number?): throw Problem.invalid(pointer, "type", "must be a whole number, not \(other.kind)")
+        case (let other, _): throw Problem.invalid(pointer, "type", "must be a string, not \(other.kind)")
+        }
+    }
+
+    private static func audit(
+        _ edit: Edit,
+        _ changes: [KeyChange],
+        _ request: AdminRequest,
+        _ services: AdminServices
+    ) {
+        guard edit.isChanged else { return }
+        func shown(_ settings: OutboundSettings) -> String {
+            OutboundSettings.keys.compactMap { key in
+                guard changes.contains(where: { $0.name == key.name }), let show = key.show else { return nil }
+                return "\(key.name)=\(String(decoding: json(show(settings)).bytes, as: UTF8.self))"
+            }.joined(separator: " ")
+        }
+        services.audit(
+            request,
+            Change(
+                operation: "editOutbound",
+                before: shown(edit.before.outbound),
+                after: shown(edit.after.outbound)
+            )
+        )
+    }
+}

@@ -1,0 +1,95 @@
+// QueueFilterReader.swift — the one filter of listings and bulk actions, read from a query or from JSON.
+
+import Mail
+import Queue
+
+/// Conditions as clients write them, into a ``QueueFilter``.
+enum QueueFilterReader {
+    /// Names of the conditions; `state` may come more than once.
+    static let names: Set<String> = [
+        "domain", "sender", "recipient", "route", "min_age_s", "max_age_s", "min_attempts", "reason", "error_contains",
+        "due_before",
+    ]
+
+    static func read(_ request: AdminRequest) throws(Problem) -> QueueFilter {
+        var reader = Reader { "?\($0)" }
+        for name in names { if let value = request.value(name) { reader.values[name] = [value] } }
+        reader.values["state"] = request.values("state")
+        return try reader.filter()
+    }
+
+    static func read(_ object: JSONObject) throws(Problem) -> QueueFilter {
+        var object = object
+        let place = object
+        var reader = Reader { place.pointer($0) }
+        for name in names {
+            switch object.take(name) {
+            case nil, .null: break
+            case .string(let text):
+                try JSONObject.check(text, object.pointer(name), atMost: 1024)
+                reader.values[name] = [text]
+            case .integer(let number): reader.values[name] = ["\(number)"]
+            case let other?: throw Problem.invalid(object.pointer(name), "type", "cannot be \(other.kind)")
+            }
+        }
+        reader.values["state"] = try object.strings("state", atMost: 8) ?? []
+        try object.finish()
+        return try reader.filter()
+    }
+
+    private struct Reader {
+        var values: [String: [String]] = [:]
+        let pointer: (String) -> String
+
+        init(pointer: @escaping (String) -> String) { self.pointer = pointer }
+
+        func filter() throws(Problem) -> QueueFilter {
+            var filter = QueueFilter()
+            for text in values["state"] ?? [] {
+                guard let state = QueuedState(name: text) else {
+                    let known = QueuedState.allCases.map(\.name).joined(separator: ", ")
+                    throw Problem.invalid(pointer("state"), "enum", "is none of \(known)")
+                }
+                filter.states.insert(state)
+            }
+            filter.domain = try value("domain", "is no domain") { Domain($0) }
+            filter.sender = try value("sender", "is neither an address nor <>") { text in
+                text.isEmpty || text == "<>" ? .null : EmailAddress(text).map { .address($0) }
+            }
+            filter.recipient = try value("recipient", "is neither an address nor *@domain") { text in
+                text.hasPrefix("*@")
+                    ? Domain(text.dropFirst(2)).map { .domain($0) } : EmailAddress(text).map { .address($0) }
+            }
+            filter.route = values["route"]?.first
+            filter.minAge = try number("min_age_s")
+            filter.maxAge = try number("max_age_s")
+            filter.minAttempts = try number("min_attempts").map { Int($0) }
+            filter.reason = try value(
+                "reason",
+                "is none of \(FailureReason.allCases.map(\.name).joined(separator: ", "))"
+            ) { FailureReason(name: $0) }
+            filter.errorContains = values["error_contains"]?.first
+            filter.dueBefore = try value("due_before", "is no time such as 2027-01-31T12:00:00Z") {
+                Timestamp(rfc3339: $0)
+            }
+            return filter
+        }
+
+        private func value<Value>(
+            _ name: String,
+            _ complaint: String,
+            _ parse: (String) -> Value?
+        ) throws(Problem) -> Value? {
+            guard let text = values[name]?.first else { return nil }
+            guard let value = parse(text) else { throw Problem.invalid(pointer(name), "format", complaint) }
+            return value
+        }
+
+        private func number(_ name: String) throws(Problem) -> Int64? {
+            try value(name, "is no number of at most 12 digits") { text in
+                (1...12).contains(text.utf8.count) && text.utf8.allSatisfy { (0x30...0x39).contains($0) }
+                    ? Int64(text) : nil
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+// RouteEndpoints.swift — the route table: sections of `routes.ini` as JSON in the document's MX vocabulary.
+//
+// A section's name is the key; every answer carries the entity tag of the whole file, so a change is based on all of it.
+
+import Config
+import Mail
+import Queue
+
+/// Operations on `routes.ini`.
+enum RouteEndpoints {
+    /// `GET /v1/routes`.
+    static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        let (document, revision) = try FileEdits.document(.routes, services)
+        let routes = services.settings.current.routes
+        let items = names(document).compactMap { routes.route(named: $0.match).map(RouteView.route) }
+        return .json(
+            ["items": .array(items), "next": nil, "total": .count(items.count), "total_exact": true],
+            headers: [FileEdits.tag(revision), noCache]
+        )
+    }
+
+    /// `GET /v1/routes/{match}`.
+    static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        let (_, revision) = try FileEdits.document(.routes, services)
+        guard let match = Routes.normalized(request.parameter("match")),
+            let route = services.settings.current.routes.route(named: match)
+        else { throw missing(request.parameter("match")) }
+        return .json(RouteView.route(route), headers: [FileEdits.tag(revision), noCache])
+    }
+
+    /// `PUT /v1/routes/{match}`.
+    static func put(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try change(request, services, isPatch: false)
+    }
+
+    /// `PATCH /v1/routes/{match}`.
+    static func patch(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try change(request, services, isPatch: true)
+    }
+
+    private static func change(
+        _ request: AdminRequest,
+        _ services: AdminServices,
+        isPatch: Bool
+    ) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        let match = try match(request)
+        var object = try JSONObject(request.json(), at: "")
+        try checkName(&object, match)
+        var isNew = false
+        var refusal: Problem?
+        let outcome = try edited(request, services, isPatch ? "patch route" : "put route", match) {
+            (document) throws(EditError) in
+            let known = names(document).first { $0.match == match }?.section
+            isNew = known == nil
+            do throws(Problem) {
+                guard !isPatch || !isNew else { throw missing(match) }
+                guard request.header("if-none-match") != "*" || isNew else {
+                    throw Problem(.stale, "there is a route of that name already")
+                }
+                var draft = known.map { RouteDraft(document, section: $0) } ?? RouteDraft()
+                try draft.apply(object, isPatch: isPatch)
+                try write(draft, &document, known ?? match)
+            } catch {
+                refusal = error
+                throw .missing(match)
+            }
+        } refused: {
+            refusal
+        }
+        guard let route = outcome.edit.after.routes.route(named: match) else { throw missing(match) }
+        var value = RouteView.route(route)
+        if case .object(let members) = value { value = .object(members + outcome.members) }
+        return .json(
+            value,
+            status: isNew ? 201 : 200,
+            headers: [FileEdits.tag(outcome.edit.revision)]
+                + (isNew ? [HeaderField("Location", "/v1/routes/\(escaped(match))")] : [])
+        )
+    }
+
+    /// `PUT /v1/routes`: the whole table.
+    static func replace(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        var body = try JSONObject(request.json(), at: "")
+        guard let items = try body.array("items") else {
+            throw Problem.invalid("/items", "required", "is missing: the routes of the whole table")
+        }
+        for name in ["next", "total", "total_exact"] { _ = body.take(name) }
+        try body.finish()
+        var wanted: [(match: String, object: JSONObject)] = []
+        for (index, item) in items.enumerated() {
+            var object = try JSONObject(item, at: "/items/\(index)")
+            guard let name = try object.string("match"), let match = Routes.normalized(name) else {
+                throw Problem.invalid("/items/\(index)/match", "format", "is no address, domain, *.suffix or *")
+            }
+            guard !wanted.contains(where: { $0.match == match }) else {
+                throw Problem.invalid("/items/\(index)/match", "duplicate", "comes twice")
+            }
+            wanted.append((match, object))
+        }
+        var refusal: Problem?
+        let outcome = try edited(request, services, "replace routes", "*") { (document) throws(EditError) in
+            do throws(Problem) {
+                let known = names(document)
+                for old in known where !wanted.contains(where: { $0.match == old.match }) {
+                    document.removeSection(old.section)
+                }
+                for (match, object) in wanted {
+                    let section = known.first { $0.match == match }?.section
+                    var draft = section.map { RouteDraft(document, section: $0) } ?? RouteDraft()
+                    try draft.apply(object, isPatch: false)
+                    try write(draft, &document, section ?? match)
+                }
+            } catch {
+                refusal = error
+                throw .missing("*")
+            }
+        } refused: {
+            refusal
+        }
+        let routes = outcome.edit.after.routes
+        let views = wanted.compactMap { routes.route(named: $0.match).map(RouteView.route) }
+        return .json(
+            .object(
+                [
+                    JSON.Member("items", .array(views)), JSON.Member("next", nil),
+                    JSON.Member("total", .count(views.count)), JSON.Member("total_exact", true),
+                ] + outcome.members
+            ),
+            headers: [FileEdits.tag(outcome.edit.revision)]
+        )
+    }
+
+    /// `DELETE /v1/routes/{match}`.
+    static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        let match = try match(request)
+        let outcome = try edited(request, services, "delete route", match) { (document) throws(EditError) in
+            guard let known = names(document).first(where: { $0.match == match }) else {
+                throw .missing("route \(match)")
+            }
+            document.removeSection(known.section)
+        } refused: {
+            nil
+        }
+        return AdminResponse(204, headers: [FileEdits.tag(outcome.edit.revision)])
+    }
+
+    // MARK: - Parts
+
+    private static let noCache = HeaderField("Cache-Control", "no-cache")
+
+    private struct Outcome {
+        let edit: Edit
+        /// What the change means for queued mail.
+        let members: [JSON.Member]
+    }
+
+    private static func edited(
+        _ request: AdminRequest,
+        _ services: AdminServices,
+        _ operation: String,
+        _ match: String,
+        _ body: (inout INIDocument) throws(EditError) -> Void,
+        refused: () -> Problem?
+    ) throws(Problem) -> Outcome {
+        let edit: Edit
+        do throws(Problem) {
+            edit = try FileEdits.edit(.routes, request, services, operation: operation, key: match, body)
+        } catch {
+            throw refused() ?? error
+        }
+        guard edit.isChanged else { return Outcome(edit: edit, members: []) }
+        services.audit(
+            request,
+            Change(
+                operation: operation,
+                subject: match,
+                before: shown(edit.before.routes.route(named: match)),
+                after: shown(edit.after.routes.route(named: match))
+            )
+        )
+        let rerouted = RouteView.rerouted(edit, services.queue)
+        return Outcome(
+            edit: edit,
+            members: [
+                JSON.Member("messages_rerouted", .count(rerouted.count)),
+                JSON.Member("messages_rerouted_exact", .bool(rerouted.isExact)),
+            ]
+        )
+    }
+
+    private static func write(
+        _ draft: RouteDraft,
+        _ document: inout INIDocument,
+        _ section: String
+    ) throws(Problem) {
+        do throws(EditError) { try draft.write(to: &document, section: section) } catch {
+            throw FileEdits.problem(error)
+        }
+    }
+
+    /// A route for the log, without its secrets.
+    private static func shown(_ route: Routes.Route?) -> String {
+        route.map { String(decoding: RouteView.route($0).bytes, as: UTF8.self) } ?? ""
+    }
+
+    /// The sections of the file, with their names in normal form.
+    private static func names(_ document: INIDocument) -> [(section: String, match: String)] {
+        document.sections.compactMap { name in Routes.normalized(name).map { (name, $0) } }
+    }
+
+    private static func match(_ request: AdminRequest) throws(Problem) -> String {
+        let name = request.parameter("match")
+        guard let match = Routes.normalized(name) else {
+            throw Problem(
+                .invalid,
+                "the name of a route is an address, a domain, *.suffix, *, or one of them behind \"sender \"",
+                issues: [Problem.Issue("/match", "format", "is no such name")]
+            )
+        }
+        return match
+    }
+
+    /// The body may repeat the name, and nothing else.
+    private static func checkName(_ object: inout JSONObject, _ match: String) throws(Problem) {
+        for name in ["messages_rerouted", "messages_rerouted_exact"] { _ = object.take(name) }
+        guard let given = try object.string("match") else { return }
+        guard Routes.normalized(given) == match else {
+            throw Problem.invalid("/match", "exclusive", "is another name than the path's")
+        }
+    }
+
+    private static func missing(_ match: String) -> Problem { Problem(.notFound, "there is no route of that name") }
+
+    /// A name as a part of a path.
+    private static func escaped(_ text: String) -> String {
+        text.utf8.map { byte in
+            let isPlain = "abcdefghijklmnopqrstuvwxyz0123456789-._*@".utf8.contains(byte)
+            return isPlain
+                ? String(UnicodeScalar(byte))
+                : "%" + String(byte >> 4, radix: 16, uppercase: true)
+                    + String(byte & 15, radix: 16, uppercase: true)
+        }.joined()
+    }
+}

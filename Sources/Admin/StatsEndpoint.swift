@@ -1,0 +1,80 @@
+// StatsEndpoint.swift — `/v1/stats`: the queue in numbers, in one call whose cost does not depend on what is queued.
+
+import Mail
+import Queue
+
+/// The numbers that dashboards poll.
+enum StatsEndpoint {
+    /// `GET /v1/stats?top=N`.
+    static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery(["top"])
+        let top = try request.number("top", 0...QueueSurvey.mostDestinations) ?? 10
+        let now = Uptime.now()
+        let statistics = services.queue.statistics(at: now)
+        let counts = statistics.counts
+        let traffic = statistics.traffic
+        let destinations: [JSON] = statistics.destinations.prefix(top).map { destination in
+            [
+                "route": .string(QueueView.name(destination.lane)),
+                "parcels": .count(destination.parcels),
+                "waiting": .count(destination.ready),
+                "in_progress": .count(destination.inFlight),
+                "sessions": .count(destination.sessions),
+                "rests_until": QueueView.time(destination.restsUntil),
+            ]
+        }
+        let value: JSON = [
+            "in_progress": .count(counts.inProgress),
+            "waiting": .count(counts.waiting),
+            "temp_failed": .count(counts.tempFailed),
+            "held": .count(counts.held),
+            "messages": .count(counts.messages),
+            "queued_bytes": .count(statistics.bytes),
+            "oldest_age_s": statistics.oldest.values.max().map { .integer($0) } ?? .null,
+            "oldest_age_by_state_s": .object(
+                QueuedState.allCases.map { state in
+                    JSON.Member(state.name, statistics.oldest[state].map { .integer($0) } ?? .null)
+                }
+            ),
+            "ages": .array(ages(statistics)),
+            "disabled": .bool(statistics.isDisabled),
+            "totals": [
+                "accepted": .count(traffic.accepted.total), "delivered": .count(traffic.delivered.total),
+                "deferred": .count(traffic.deferred.total), "bounced": .count(traffic.bounced.total),
+                "removed": .count(traffic.removed.total),
+            ],
+            "rates_per_s": [
+                "accepted": rates(traffic.accepted, now), "delivered": rates(traffic.delivered, now),
+                "deferred": rates(traffic.deferred, now), "bounced": rates(traffic.bounced, now),
+            ],
+            "destinations": .array(destinations),
+            "destination_count": .count(statistics.destinationCount),
+            "memory_for_mail_bytes": .count(statistics.memoryForMail),
+            "free_bytes": statistics.freeBytes.map { .count($0) } ?? .null,
+            "started_at": QueueView.time(services.startedAt),
+            "version": .string(services.version),
+        ]
+        let bytes = value.bytes
+        return .bytes(
+            bytes,
+            "application/json",
+            headers: [HeaderField("ETag", EntityTags.of(bytes)), HeaderField("Cache-Control", "max-age=1")]
+        )
+    }
+
+    /// Messages by age; the last class has no end.
+    private static func ages(_ statistics: QueueStatistics) -> [JSON] {
+        statistics.ages.enumerated().map { index, count in
+            let bound: JSON =
+                index < QueueSurvey.ageBounds.count ? .integer(QueueSurvey.ageBounds[index]) : .null
+            return ["up_to_s": bound, "messages": .count(count)]
+        }
+    }
+
+    private static func rates(_ counter: RateCounter, _ now: Uptime) -> JSON {
+        [
+            "1m": .number(counter.rate(minutes: 1, at: now)), "5m": .number(counter.rate(minutes: 5, at: now)),
+            "15m": .number(counter.rate(minutes: 15, at: now)),
+        ]
+    }
+}

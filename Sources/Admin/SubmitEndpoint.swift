@@ -1,0 +1,66 @@
+// SubmitEndpoint.swift — `POST /v1/messages`: the source document's `send_email()`; 202 only when the message is on disk.
+
+import Config
+package import Mail
+import MessageFormat
+import NIOCore
+import Queue
+
+/// Why a message was not taken, as SMTP would say it.
+package struct SubmitRefusal: Error, Hashable, Sendable {
+    package let reply: Reply
+
+    package init(_ reply: Reply) { self.reply = reply }
+}
+
+/// Submission.
+enum SubmitEndpoint {
+    /// `POST /v1/messages`.
+    static func submit(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        let settings = services.settings.current.listener
+        guard !request.body.isEmpty else {
+            throw Problem(.malformed, "the body is the message, as message/rfc822 or JSON")
+        }
+        let isRaw = request.mediaType == "message/rfc822"
+        let message =
+            isRaw
+            ? try SubmittedMessage(raw: request, limit: settings.recipients)
+            : try SubmittedMessage(json: request, limit: settings.recipients)
+        guard message.content.readableBytes <= settings.messageBytes else {
+            throw AdminDesk.tooLarge(settings.messageBytes)
+        }
+        guard services.queue.hasRoom(for: message.content.readableBytes) else {
+            throw Problem(.unavailable, "there is no room for mail now", headers: [HeaderField("Retry-After", "60")])
+        }
+        let submit = services.submit
+        let (envelope, content) = (message.envelope, message.content)
+        let result = try services.wait { await submit(envelope, content) }
+        switch result {
+        case .success(let id):
+            return .json(
+                [
+                    "id": .string("\(id)"),
+                    "recipients": .count(envelope.recipients.count),
+                    "size_bytes": .count(content.readableBytes),
+                ],
+                status: 202,
+                headers: [HeaderField("Location", "/v1/queue/\(id)")]
+            )
+        case .failure(let refusal): throw problem(refusal)
+        }
+    }
+
+    private static func problem(_ refusal: SubmitRefusal) -> Problem {
+        let reply = refusal.reply
+        let member = JSON.Member("reply", .string("\(reply)"))
+        guard reply.severity == .permanent else {
+            return Problem(
+                .unavailable,
+                "not taken for now: \(reply)",
+                headers: [HeaderField("Retry-After", "30")],
+                members: [member]
+            )
+        }
+        return Problem(.forbidden, "refused: \(reply)", members: [member])
+    }
+}

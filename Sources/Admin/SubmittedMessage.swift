@@ -1,0 +1,236 @@
+// SubmittedMessage.swift — what `POST /v1/messages` takes, into an envelope and the bytes of a message.
+
+import Mail
+import MessageFormat
+import NIOCore
+import OpenSSL
+
+/// A message as a client sends it.
+struct SubmittedMessage {
+    var envelope: Envelope
+    var content: ByteBuffer
+
+    private static let most = 100
+
+    // MARK: - Raw
+
+    /// `message/rfc822`: the envelope stands in the query.
+    init(raw request: AdminRequest, limit: Int) throws(Problem) {
+        try request.allowQuery(["from"], lists: ["to"])
+        guard let from = request.value("from") else {
+            throw Problem.invalid("?from", "required", "is missing: the sender's address, or <>")
+        }
+        let sender = try Self.sender(from, "?from")
+        var recipients: [EmailAddress] = []
+        for text in request.values("to").flatMap({ $0.split(separator: ",").map(String.init) }) {
+            let text = String(text.drop { $0 == " " })
+            guard let address = EmailAddress(text) else {
+                throw Problem.invalid(
+                    "?to",
+                    "format",
+                    "\"\(text.prefix(100))\" is no address (a plus sign is %2B in a query)"
+                )
+            }
+            recipients.append(address)
+        }
+        guard !recipients.isEmpty else { throw Problem.invalid("?to", "required", "is missing: the recipients") }
+        guard recipients.count <= limit else {
+            throw Problem.invalid("?to", "length", "has more than \(limit) recipients")
+        }
+        guard !request.body.isEmpty else { throw Problem.invalid("", "required", "the body is the message") }
+        content = try Self.lines(request.body)
+        envelope = Self.envelope(sender, recipients, content)
+    }
+
+    /// Line ends become CRLF; NUL and lines without end are refused, as SMTP does.
+    private static func lines(_ bytes: [UInt8]) throws(Problem) -> ByteBuffer {
+        var out = ByteBuffer()
+        out.reserveCapacity(bytes.count + bytes.count / 32)
+        var length = 0
+        var previous: UInt8 = 0
+        for byte in bytes {
+            switch byte {
+            case 0: throw Problem.invalid("", "control-character", "the message holds a NUL")
+            case 0x0A:
+                out.writeInteger(UInt8(0x0D))
+                out.writeInteger(byte)
+                length = 0
+            case 0x0D: break
+            default:
+                guard previous != 0x0D else {
+                    throw Problem.invalid("", "line-end", "the message holds a CR without LF")
+                }
+                length += 1
+                guard length <= 998 else {
+                    throw Problem.invalid("", "line-length", "a line is longer than 998 octets")
+                }
+                out.writeInteger(byte)
+            }
+            previous = byte
+        }
+        guard previous != 0x0D else { throw Problem.invalid("", "line-end", "the message ends with a CR without LF") }
+        if previous != 0x0A { out.writeString("\r\n") }
+        return out
+    }
+
+    // MARK: - JSON
+
+    /// Flat JSON, as the well-known services take it.
+    init(json request: AdminRequest, limit: Int) throws(Problem) {
+        try request.allowQuery([])
+        var body = try JSONObject(request.json(), at: "")
+        guard let from = try body.string("from").map({ text throws(Problem) in try Self.mailbox(text, "/from") }) else {
+            throw Problem.invalid("/from", "required", "is missing: \"Name <address>\" or an address")
+        }
+        var message = ComposedMessage(from: from)
+        message.to = try Self.mailboxes(&body, "to")
+        message.cc = try Self.mailboxes(&body, "cc")
+        let bcc = try Self.mailboxes(&body, "bcc")
+        message.replyTo = try Self.mailboxes(&body, "reply_to")
+        message.subject = try body.string("subject", atMost: 4096) ?? ""
+        message.text = try Self.text(&body, "text")
+        message.html = try Self.text(&body, "html")
+        try Self.fields(&body, &message)
+        message.attachments = try Self.attachments(&body)
+        try Self.tags(&body, &message)
+        let path = try body.object("envelope")
+        if try body.string("send_at") != nil {
+            throw Problem.invalid("/send_at", "unsupported", "sending later is not available; hold the message instead")
+        }
+        try body.finish()
+        var sender = ReversePath.address(from.address)
+        var recipients = (message.to + message.cc + bcc).map(\.address)
+        if var path {
+            if let text = try path.string("mail_from") { sender = try Self.sender(text, "/envelope/mail_from") }
+            if let list = try path.strings("rcpt_to") {
+                recipients = []
+                for (index, text) in list.enumerated() {
+                    recipients.append(try Self.mailbox(text, "/envelope/rcpt_to/\(index)").address)
+                }
+            }
+            try path.finish()
+        }
+        guard !recipients.isEmpty else { throw Problem.invalid("/to", "required", "names nobody") }
+        guard recipients.count <= limit else {
+            throw Problem.invalid("/to", "length", "has more than \(limit) recipients")
+        }
+        guard message.text != nil || message.html != nil || !message.attachments.isEmpty else {
+            throw Problem.invalid("/text", "required", "there is neither text nor html nor an attachment")
+        }
+        content = message.make()
+        envelope = Self.envelope(sender, recipients, content)
+    }
+
+    private static func mailboxes(_ body: inout JSONObject, _ name: String) throws(Problem) -> [Mailbox] {
+        var found: [Mailbox] = []
+        for (index, text) in (try body.strings(name) ?? []).enumerated() {
+            found.append(try mailbox(text, "\(body.pointer(name))/\(index)"))
+        }
+        return found
+    }
+
+    private static func mailbox(_ text: String, _ pointer: String) throws(Problem) -> Mailbox {
+        guard let mailbox = Mailbox(text), mailbox.name.utf8.count <= 500 else {
+            throw Problem.invalid(pointer, "format", "is neither an address nor \"Name <address>\"")
+        }
+        return mailbox
+    }
+
+    /// Body text may hold line ends and tabs, and no other control characters.
+    private static func text(_ body: inout JSONObject, _ name: String) throws(Problem) -> String? {
+        switch body.take(name) {
+        case nil, .null: return nil
+        case .string(let text):
+            guard !text.utf8.contains(0) else {
+                throw Problem.invalid(body.pointer(name), "control-character", "holds a NUL")
+            }
+            return text
+        case let other?: throw Problem.invalid(body.pointer(name), "type", "must be a string, not \(other.kind)")
+        }
+    }
+
+    private static func fields(_ body: inout JSONObject, _ message: inout ComposedMessage) throws(Problem) {
+        guard var object = try body.object("headers") else { return }
+        guard object.names.count <= most else {
+            throw Problem.invalid("/headers", "length", "has more than \(most) fields")
+        }
+        for name in object.names {
+            guard ComposedMessage.isFieldName(name) else {
+                throw Problem.invalid(
+                    object.pointer(name),
+                    "name",
+                    "is no name of a field, or of one that the message has by itself"
+                )
+            }
+            guard let value = try object.string(name, atMost: 8192) else {
+                throw Problem.invalid(object.pointer(name), "type", "must be a string")
+            }
+            message.fields.append((name, value))
+        }
+    }
+
+    /// Tags are for the receiving side's eyes: one field each.
+    private static func tags(_ body: inout JSONObject, _ message: inout ComposedMessage) throws(Problem) {
+        guard var object = try body.object("tags") else { return }
+        guard object.names.count <= most else { throw Problem.invalid("/tags", "length", "has more than \(most) tags") }
+        for name in object.names {
+            let isPlain =
+                (1...64).contains(name.utf8.count) && name.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != 0x3D }
+            guard isPlain, let value = try object.string(name, atMost: 256) else {
+                throw Problem.invalid(object.pointer(name), "format", "a tag is a name without blanks and a string")
+            }
+            message.fields.append(("X-Tag", "\(name)=\(value)"))
+        }
+    }
+
+    private static func attachments(_ body: inout JSONObject) throws(Problem) -> [ComposedMessage.Attachment] {
+        var found: [ComposedMessage.Attachment] = []
+        for (index, value) in (try body.array("attachments", atMost: most) ?? []).enumerated() {
+            let pointer = "\(body.pointer("attachments"))/\(index)"
+            var object = try JSONObject(value, at: pointer)
+            let name = try object.string("filename", atMost: 255) ?? "attachment"
+            let type = try object.string("content_type", atMost: 100) ?? "application/octet-stream"
+            let id = try object.string("content_id", atMost: 200)
+            guard case .string(let text)? = object.take("content"), let bytes = Base64.decode(text.utf8) else {
+                throw Problem.invalid("\(pointer)/content", "format", "must be base64")
+            }
+            try object.finish()
+            guard ComposedMessage.isMediaType(type) else {
+                throw Problem.invalid("\(pointer)/content_type", "format", "is no type such as application/pdf")
+            }
+            guard id.map({ $0.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != 0x3C && $0 != 0x3E } }) ?? true
+            else {
+                throw Problem.invalid("\(pointer)/content_id", "format", "holds blanks or angle brackets")
+            }
+            found.append(ComposedMessage.Attachment(name: name, type: type, bytes: bytes, contentID: id))
+        }
+        return found
+    }
+
+    // MARK: - Envelope
+
+    private static func sender(_ text: String, _ pointer: String) throws(Problem) -> ReversePath {
+        if text.isEmpty || text == "<>" { return .null }
+        guard let address = EmailAddress(text) else {
+            throw Problem.invalid(pointer, "format", "is no address (a plus sign is %2B in a query)")
+        }
+        return .address(address)
+    }
+
+    private static func envelope(
+        _ sender: ReversePath,
+        _ recipients: [EmailAddress],
+        _ content: ByteBuffer
+    ) -> Envelope {
+        var seen: Set<EmailAddress> = []
+        let unique = recipients.filter { seen.insert($0).inserted }
+        var needsUTF8 = unique.contains { !$0.isASCII }
+        if case .address(let address) = sender, !address.isASCII { needsUTF8 = true }
+        return Envelope(
+            sender: sender,
+            recipients: unique.map { Recipient($0) },
+            isEightBit: content.readableBytesView.contains { $0 > 127 },
+            needsUTF8: needsUTF8
+        )
+    }
+}

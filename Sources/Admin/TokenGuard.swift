@@ -1,0 +1,182 @@
+// TokenGuard.swift — who asks, and whether they may: bearer tokens, trust by socket and by loopback, and the browser's tricks.
+//
+// Tokens are compared by the SHA-256 of what was presented, always against all of them and always over all 32 bytes, so
+// neither their length nor their beginning shows in the time it takes. A generated token has 256 bits: a fast hash is
+// right for it, and nobody guesses one; wrong ones are slowed down for the sake of the log and of tokens made by hand.
+
+package import Config
+package import Mail
+import OpenSSL
+import Synchronization
+
+/// Decides about each request before its body is read.
+package final class TokenGuard: Sendable {
+    /// How a connection came in.
+    package enum Door: Hashable, Sendable {
+        case unix
+        /// - Parameters:
+        ///   - client: where it comes from.
+        ///   - isLoopback: the listener is not reachable from other machines.
+        case tcp(client: IPAddress?, isLoopback: Bool)
+    }
+
+    /// What a request must bring.
+    package enum Need: Hashable, Sendable {
+        case nothing
+        /// Some token: for paths that do not exist, so that strangers learn nothing.
+        case token
+        case scope(AdminSettings.Scope)
+    }
+
+    /// Wrong tokens from one address before it has to wait, and how long one is remembered: 30, and 2 s each.
+    private static let patience = 30
+    private static let forgetting: Int64 = 2000
+    /// Addresses remembered.
+    private static let memory = 1024
+
+    private struct Failures {
+        var count: Int
+        var last: Uptime
+    }
+
+    private let settings: @Sendable () -> AdminSettings
+    /// The digest of `MARTLET_ADMIN_TOKEN`.
+    private let environment: [UInt8]?
+    private let failures = Mutex<[IPAddress?: Failures]>([:])
+
+    /// - Parameter token: of the environment; it may do everything.
+    package init(settings: @escaping @Sendable () -> AdminSettings, token: String?) {
+        self.settings = settings
+        environment = token.map { Digest.sha256(Array($0.utf8)) }
+    }
+
+    /// Whether somebody can be let in by token.
+    package var hasTokens: Bool { environment != nil || settings().hasTokens }
+
+    /// Finds out who asks, and refuses who may not.
+    ///
+    /// - Throws: 401, 403, 421 or 429.
+    package func admit(
+        _ door: Door,
+        _ headers: [String: String],
+        to need: Need,
+        now: Uptime,
+        wall: Timestamp
+    ) throws(Problem) -> Caller {
+        if case .unix = door { return Caller(name: "socket", scopes: Set(AdminSettings.Scope.allCases), address: nil) }
+        guard case .tcp(let client, let isLoopback) = door else { return .nobody }
+        if let header = headers["authorization"] {
+            let caller = try identify(header, client, now: now, wall: wall)
+            if case .scope(let scope) = need, !caller.scopes.contains(scope) {
+                throw Problem(
+                    .forbidden,
+                    "the token \(caller.name) lacks the scope \(scope.rawValue)",
+                    headers: [
+                        HeaderField(
+                            "WWW-Authenticate",
+                            "Bearer error=\"insufficient_scope\", scope=\"\(scope.rawValue)\""
+                        )
+                    ]
+                )
+            }
+            return caller
+        }
+        if need == .nothing { return Caller(name: "anonymous", scopes: [], address: client) }
+        let settings = settings()
+        if need == .scope(.metricsRead), let client, settings.metricsNetworks.contains(where: { $0.contains(client) }) {
+            return Caller(name: "anonymous", scopes: [.metricsRead], address: client)
+        }
+        guard isLoopback, client?.isLoopback == true, !settings.requiresToken, !hasTokens else {
+            throw Self.unauthorized("send a token: Authorization: Bearer …; martlet token create makes one")
+        }
+        try Self.refuseBrowsers(headers)
+        return Caller(name: "loopback", scopes: Set(AdminSettings.Scope.allCases), address: client)
+    }
+
+    private func identify(
+        _ header: String,
+        _ client: IPAddress?,
+        now: Uptime,
+        wall: Timestamp
+    ) throws(Problem) -> Caller {
+        let words = header.split(separator: " ", omittingEmptySubsequences: true)
+        let presented =
+            words.count == 2 && words[0].lowercased() == "bearer" && words[1].utf8.count <= 512 ? words[1] : ""
+        let digest = Digest.sha256(Array(presented.utf8))
+        var found: AdminSettings.Token?
+        for token in settings().tokens {
+            let isSame = Secrets.areEqual(token.digest ?? [], digest)
+            if isSame { found = token }
+        }
+        if let environment, Secrets.areEqual(environment, digest) {
+            return Caller(name: "environment", scopes: Set(AdminSettings.Scope.allCases), address: client)
+        }
+        if let found, found.expires.map({ wall < $0 }) ?? true,
+            found.networks.isEmpty || client.map({ ip in found.networks.contains { $0.contains(ip) } }) ?? false
+        {
+            return Caller(name: found.name, scopes: found.scopes, address: client)
+        }
+        try noteFailure(client, now)
+        throw Self.unauthorized("the token is unknown, expired, or not for this address")
+    }
+
+    /// - Throws: 429 when there were too many.
+    private func noteFailure(_ client: IPAddress?, _ now: Uptime) throws(Problem) {
+        let wait: Int64 = failures.withLock { failures in
+            var entry = failures[client] ?? Failures(count: 0, last: now)
+            let forgotten = Int((now.milliseconds - entry.last.milliseconds) / Self.forgetting)
+            if forgotten > 0 {
+                entry.count = max(0, entry.count - forgotten)
+                entry.last = now
+            }
+            guard entry.count < Self.patience else {
+                return max(1, (Self.forgetting - (now.milliseconds - entry.last.milliseconds)) / 1000 + 1)
+            }
+            entry.count += 1
+            if failures.count >= Self.memory { failures.removeAll() }
+            failures[client] = entry
+            return 0
+        }
+        guard wait == 0 else {
+            throw Problem(
+                .tooMany,
+                "too many wrong tokens from this address",
+                headers: [HeaderField("Retry-After", "\(wait)")]
+            )
+        }
+    }
+
+    private static func unauthorized(_ detail: String) -> Problem {
+        Problem(.unauthorized, detail, headers: [HeaderField("WWW-Authenticate", "Bearer realm=\"martlet\"")])
+    }
+
+    /// Without tokens, only what a page in a browser cannot send is trusted: neither another site's form nor a name
+    /// that was pointed at this machine (DNS rebinding).
+    private static func refuseBrowsers(_ headers: [String: String]) throws(Problem) {
+        let host = headers["host"] ?? ""
+        guard isLocal(host) else {
+            throw Problem(.misdirected, "without a token this server is localhost, 127.0.0.1 or [::1] only")
+        }
+        if let origin = headers["origin"], origin.lowercased() != "http://\(host.lowercased())",
+            origin.lowercased() != "https://\(host.lowercased())"
+        {
+            throw Problem(.forbidden, "requests from pages of other sites are refused")
+        }
+        if let site = headers["sec-fetch-site"], site != "same-origin", site != "none" {
+            throw Problem(.forbidden, "requests from pages of other sites are refused")
+        }
+    }
+
+    /// `localhost` or a loopback address, with or without a port.
+    private static func isLocal(_ host: String) -> Bool {
+        var name = Substring(host.lowercased())
+        if let colon = name.lastIndex(of: ":"), name[name.index(after: colon)...].allSatisfy(\.isNumber),
+            !name.hasPrefix("[") || name[..<colon].hasSuffix("]")
+        {
+            name = name[..<colon]
+        }
+        if name == "localhost" { return true }
+        if name.hasPrefix("["), name.hasSuffix("]") { name = name.dropFirst().dropLast() }
+        return IPAddress(name)?.isLoopback == true
+    }
+}

@@ -1,0 +1,128 @@
+// AddressPattern.swift — what may stand in the brackets of `routes.ini` and `outbound_ip.ini`, and how it is found.
+//
+// The most specific pattern wins: the address, its domain, the longest `*.suffix`, `*`.
+
+import Mail
+
+/// A pattern for mail addresses.
+enum AddressPattern: Hashable, Sendable, CustomStringConvertible {
+    /// The null sender, `<>`.
+    case null
+    /// `user@domain` in lower case: nobody gives two people mailboxes that differ in case alone.
+    case address(String)
+    case domain(String)
+    /// `*.example.com`: every domain below `example.com`, not that one itself.
+    case suffix(String)
+    case any
+
+    /// Reads `<>`, `user@domain`, `domain`, `*.suffix` or `*`.
+    init?(_ text: some StringProtocol) {
+        if text == "<>" {
+            self = .null
+        } else if text == "*" {
+            self = .any
+        } else if text.utf8.contains(UInt8(ascii: "@")) {
+            guard let address = EmailAddress(text) else { return nil }
+            self = .address(Self.key(address))
+        } else if text.utf8.starts(with: "*.".utf8) {
+            guard let domain = Domain(text.dropFirst(2)), domain.literal == nil else { return nil }
+            self = .suffix(domain.name)
+        } else {
+            guard let domain = Domain(text) else { return nil }
+            self = .domain(domain.name)
+        }
+    }
+
+    /// As it stands in the brackets, in normal form.
+    var description: String {
+        switch self {
+        case .null: "<>"
+        case .address(let name), .domain(let name): name
+        case .suffix(let name): "*.\(name)"
+        case .any: "*"
+        }
+    }
+
+    static func key(_ address: EmailAddress) -> String { "\(address.local.lowercased())@\(address.domain.name)" }
+}
+
+/// Values by pattern.
+struct PatternTable<Value: Hashable & Sendable>: Hashable, Sendable {
+    private var null: Value?
+    private var byAddress: [String: Value] = [:]
+    private var byDomain: [String: Value] = [:]
+    private var bySuffix: [String: Value] = [:]
+    private var any: Value?
+
+    subscript(pattern: AddressPattern) -> Value? {
+        get {
+            switch pattern {
+            case .null: null
+            case .address(let key): byAddress[key]
+            case .domain(let name): byDomain[name]
+            case .suffix(let name): bySuffix[name]
+            case .any: any
+            }
+        }
+        set {
+            switch pattern {
+            case .null: null = newValue
+            case .address(let key): byAddress[key] = newValue
+            case .domain(let name): byDomain[name] = newValue
+            case .suffix(let name): bySuffix[name] = newValue
+            case .any: any = newValue
+            }
+        }
+    }
+
+    var isEmpty: Bool {
+        null == nil && any == nil && byAddress.isEmpty && byDomain.isEmpty && bySuffix.isEmpty
+    }
+
+    /// Every value.
+    var values: [Value] {
+        [null, any].compactMap(\.self) + byAddress.values + byDomain.values + bySuffix.values
+    }
+
+    /// The value of the most specific pattern that fits.
+    func find(_ path: ReversePath) -> Value? {
+        switch path {
+        case .null: null ?? any
+        case .address(let address): find(address)
+        }
+    }
+
+    /// The value of the most specific pattern that fits.
+    func find(_ address: EmailAddress) -> Value? {
+        if !byAddress.isEmpty, let value = byAddress[AddressPattern.key(address)] { return value }
+        if let value = byDomain[address.domain.name] { return value }
+        guard !bySuffix.isEmpty else { return any }
+        var domain = address.domain.parent
+        while let suffix = domain {
+            if let value = bySuffix[suffix.name] { return value }
+            domain = suffix.parent
+        }
+        return any
+    }
+
+    /// Every pattern that is asked for, in this order, up to the first that has a value.
+    func trail(_ path: ReversePath) -> [(pattern: AddressPattern, value: Value?)] {
+        var patterns: [AddressPattern] = []
+        switch path {
+        case .null: patterns.append(.null)
+        case .address(let address):
+            patterns += [.address(AddressPattern.key(address)), .domain(address.domain.name)]
+            var domain = address.domain.parent
+            while let suffix = domain {
+                patterns.append(.suffix(suffix.name))
+                domain = suffix.parent
+            }
+        }
+        var found: [(AddressPattern, Value?)] = []
+        for pattern in patterns + [.any] {
+            found.append((pattern, self[pattern]))
+            if self[pattern] != nil { break }
+        }
+        return found
+    }
+}

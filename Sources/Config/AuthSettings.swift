@@ -1,0 +1,107 @@
+// AuthSettings.swift — `auth_flat_file.ini`, typed: who may authenticate, how, and what a login is bound to.
+
+package import Mail
+import Passwords
+
+/// `auth_flat_file.ini`.
+///
+/// Each field names its key; the initial value is the documented default.
+package struct AuthSettings: Hashable, Sendable {
+    /// `[core] methods`, in the order in which they are announced.
+    package var methods = SASLMechanism.allCases
+    /// `[core] constrain_sender`.
+    package var constraint = SenderConstraint.none
+    /// `[core] allow_plaintext`: offer AUTH over connections that are not encrypted, to anybody; loopback always may.
+    package var allowsPlaintext = false
+    /// `[core] max_failures` of one session before 421.
+    package var maxFailures = 3
+    /// `[core] max_delay`, seconds: the longest that somebody who failed has to wait for the next attempt.
+    package var maxDelay = 60
+    /// `[users]`: names and passwords.
+    package private(set) var users: [String: StoredPassword] = [:]
+    /// What the passwords have in common, kept because it is asked for with every connection.
+    private var areAllPlain = true
+    private var hasHashes = false
+
+    package init() {}
+
+    /// Adds a user, or gives one another password.
+    package mutating func add(_ user: String, _ password: StoredPassword) {
+        users[user] = password
+        switch password {
+        case .plain: break
+        case .scram: areAllPlain = false
+        case .hashed: (areAllPlain, hasHashes) = (false, true)
+        }
+    }
+
+    /// The methods that every user can use: what is announced.
+    ///
+    /// A client picks one before it says who it is, and many do not try another when it fails.
+    package var usableMethods: [SASLMechanism] {
+        if users.isEmpty { return [] }
+        return methods.filter { method in
+            switch method {
+            case .plain, .login: true
+            case .cramMD5: areAllPlain
+            case .scramSHA256: !hasHashes
+            }
+        }
+    }
+}
+
+extension AuthSettings: KeyedSettings {
+    package static let file = "auth_flat_file.ini"
+
+    package static let keys: [SettingKey<AuthSettings>] = [
+        SettingKey("methods", in: "core") { (text, target) throws(ValueError) in
+            target.methods = try mechanisms(text)
+        },
+        SettingKey("constrain_sender", in: "core") { (text, target) throws(ValueError) in
+            if text.lowercased() == "domain" {
+                target.constraint = .domain
+            } else {
+                target.constraint = try ValueParsing.boolean(text) ? .login : .none
+            }
+        },
+        .boolean("allow_plaintext", in: "core", \.allowsPlaintext),
+        .count("max_failures", in: "core", \.maxFailures, 1...1000),
+        SettingKey("max_delay", in: "core") { (text, target) throws(ValueError) in
+            target.maxDelay = try ValueParsing.duration(text, 1...3600)
+        },
+    ]
+
+    package static let quietKeys: [SettingKey<AuthSettings>] = []
+
+    /// A line of `[users]`.
+    package mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool {
+        guard entry.section == "users" else { return false }
+        guard entry.key.utf8.count <= 255, !entry.key.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
+            throw ValueError("the name of a user is at most 255 octets without controls")
+        }
+        guard users[entry.key] == nil else { throw ValueError("the user has a password already") }
+        // The value is never shown.
+        guard let password = StoredPassword(entry.value) else {
+            throw ValueError(
+                "the password is empty, longer than 511 octets, or looks like a hash of a kind that we do not verify"
+                    + " ($y$, $6$, $2b$ and SCRAM-SHA-256$ are known); martlet passwd writes a good one"
+            )
+        }
+        add(entry.key, password)
+        return true
+    }
+
+    /// `PLAIN, LOGIN`, in any case of letters.
+    private static func mechanisms(_ text: String) throws(ValueError) -> [SASLMechanism] {
+        var found: [SASLMechanism] = []
+        for name in ValueParsing.list(text) {
+            guard let mechanism = SASLMechanism(rawValue: name.uppercased()) else {
+                let known = SASLMechanism.allCases.map(\.rawValue).joined(separator: ", ")
+                throw ValueError("\"\(ValueParsing.shown(name))\" is none of \(known)")
+            }
+            if !found.contains(mechanism) { found.append(mechanism) }
+        }
+        guard !found.isEmpty else { throw ValueError("names no method") }
+        return found
+    }
+}

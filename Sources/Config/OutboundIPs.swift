@@ -1,0 +1,109 @@
+// OutboundIPs.swift — `outbound_ip.ini`, typed: which address mail leaves from, and the name that goes with it.
+
+package import Mail
+
+/// The bindings of source addresses.
+///
+/// Asked for mail whose MX has no `bind` and which has no note. The first of these that fits: the sender's address, the
+/// sender's domain (then `*.suffix`), the authenticated user, the client's network (the narrowest), the recipient's
+/// address, domain or suffix, `*`.
+package struct OutboundIPs: Hashable, Sendable {
+    /// One section.
+    package struct Binding: Hashable, Sendable {
+        /// The section's name in normal form.
+        package let match: String
+        package let source: Source
+    }
+
+    /// What a section is for.
+    enum Subject: Hashable {
+        case sender(AddressPattern)
+        case user(String)
+        case client(IPNetwork)
+        case recipient(AddressPattern)
+        case all
+
+        /// Reads `sender X`, `user X`, `client X`, `recipient X` or `*`.
+        init?(_ name: String) {
+            if name == "*" {
+                self = .all
+                return
+            }
+            let words = name.split(maxSplits: 1) { $0 == " " || $0 == "\t" }
+            guard words.count == 2 else { return nil }
+            let rest = words[1].drop { $0 == " " || $0 == "\t" }
+            switch words[0] {
+            case "sender":
+                guard let pattern = AddressPattern(rest), pattern != AddressPattern.any else { return nil }
+                self = .sender(pattern)
+            case "user": self = .user(String(rest))
+            case "client":
+                guard let network = IPNetwork(rest) else { return nil }
+                self = .client(network)
+            case "recipient":
+                guard let pattern = AddressPattern(rest), pattern != AddressPattern.any, pattern != .null else {
+                    return nil
+                }
+                self = .recipient(pattern)
+            default: return nil
+            }
+        }
+
+        var description: String {
+            switch self {
+            case .sender(let pattern): "sender \(pattern)"
+            case .user(let name): "user \(name)"
+            case .client(let network): "client \(network)"
+            case .recipient(let pattern): "recipient \(pattern)"
+            case .all: "*"
+            }
+        }
+    }
+
+    private var senders = PatternTable<Binding>()
+    private var users: [String: Binding] = [:]
+    /// The narrowest first.
+    private var clients: [Client] = []
+    private var recipients = PatternTable<Binding>()
+    private var all: Binding?
+    private var names: [IPAddress: Domain] = [:]
+
+    private struct Client: Hashable, Sendable {
+        let network: IPNetwork
+        let binding: Binding
+    }
+
+    package init() {}
+
+    package var isEmpty: Bool {
+        all == nil && senders.isEmpty && users.isEmpty && clients.isEmpty && recipients.isEmpty
+    }
+
+    /// The binding for one recipient of a message; nil leaves it to the operating system.
+    package func binding(for recipient: EmailAddress, of envelope: Envelope) -> Binding? {
+        if isEmpty { return nil }
+        if let found = senders.find(envelope.sender) { return found }
+        if let user = envelope.user, let found = users[user] { return found }
+        if let client = envelope.notes.client, let found = clients.first(where: { $0.network.contains(client) }) {
+            return found.binding
+        }
+        return recipients.find(recipient) ?? all
+    }
+
+    /// The name that goes with an address.
+    package func name(of address: IPAddress) -> Domain? { names[address] }
+
+    mutating func add(_ binding: Binding, for subject: Subject) {
+        switch subject {
+        case .sender(let pattern): senders[pattern] = binding
+        case .user(let name): users[name] = binding
+        case .client(let network):
+            clients.append(Client(network: network, binding: binding))
+            clients.sort { $0.network.prefix > $1.network.prefix }
+        case .recipient(let pattern): recipients[pattern] = binding
+        case .all: all = binding
+        }
+        guard let helo = binding.source.helo else { return }
+        for address in binding.source.addresses { names[address] = helo }
+    }
+}

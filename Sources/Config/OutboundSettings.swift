@@ -1,0 +1,77 @@
+// OutboundSettings.swift — `outbound.ini`, typed: how mail leaves.
+
+package import Mail
+
+/// `outbound.ini`.
+///
+/// Each field names its key; the initial value is the documented default.
+package struct OutboundSettings: Hashable, Sendable {
+    /// `disabled`: accept and queue, do not deliver.
+    package var isDisabled = false
+    /// `enable_tls`: STARTTLS where the peer offers it, DANE and MTA-STS where they demand it.
+    package var isTLSEnabled = false
+    /// `tls_ca_file`: PEM of the authorities that next hops are verified with; nil: the system's.
+    package var tlsCAFile: String?
+    /// `disabled_reason`: why, for people; at most 200 bytes.
+    package var disabledReason = ""
+    /// `concurrency_max`: sessions to all next hops together.
+    package var concurrencyMax = 100
+    /// `concurrency_per_lane`: sessions to one next hop.
+    package var concurrencyPerLane = 20
+    /// `always_split`: one parcel per recipient.
+    package var alwaysSplit = false
+    /// `maxTempFailures`: the failure that bounces.
+    package var maxTempFailures = 13
+    /// `temp_fail_intervals`, seconds, expanded; nil: 2^(n+5) seconds.
+    package var tempFailIntervals: [Int]?
+    /// `local_mx_ok`: delivery to addresses of this machine found through the DNS.
+    package var localMXOK = false
+    /// `ipv6_enabled`: AAAA first for each MX, the switch of the source document.
+    package var isIPv6Enabled = false
+    /// `inet_prefer`: which family is tried first; it counts more than `ipv6_enabled`.
+    package var inetPrefer = AddressPreference.any
+    /// `received_header`: the text of our `Received` line's comment; nil (`disabled`) leaves the line out on delivery.
+    package var receivedHeader: String? = "Martlet outbound"
+    /// `recipients_per_transaction`: more are split over several.
+    package var recipientsPerTransaction = 100
+    /// `messages_per_session` before QUIT.
+    package var messagesPerSession = 1000
+    /// `pool_timeout`, seconds: an idle session is closed.
+    package var idleTimeout = 50
+    /// `lane_rest_max`, seconds: longest rest of a next hop that could not be reached.
+    package var laneRestMax = 60
+    /// `bounce_message_bytes`: how much of the original a failure report carries.
+    package var bounceMessageBytes = 1 << 20
+    /// `delay_warning`, seconds after which NOTIFY=DELAY gets its report.
+    package var delayWarning = 14_400
+
+    /// `connect_timeout`, seconds.
+    package var connectTimeout = 30
+    /// `greeting_timeout`, seconds (RFC 5321 §4.5.3.2.1).
+    package var greetingTimeout = 300
+    /// `helo_timeout`, seconds.
+    package var heloTimeout = 300
+    /// `tls_timeout`, seconds: the reply to STARTTLS, and the handshake.
+    package var tlsTimeout = 120
+    /// `mail_timeout`, seconds (§4.5.3.2.2).
+    package var mailTimeout = 300
+    /// `rcpt_timeout`, seconds (§4.5.3.2.3).
+    package var rcptTimeout = 300
+    /// `data_init_timeout`, seconds: the reply to DATA (§4.5.3.2.4).
+    package var dataInitTimeout = 120
+    /// `data_block_timeout`, seconds: no progress while sending (§4.5.3.2.5).
+    package var dataBlockTimeout = 180
+    /// `data_done_timeout`, seconds: the reply to the final dot (§4.5.3.2.6).
+    package var dataDoneTimeout = 600
+    /// `quit_timeout`, seconds.
+    package var quitTimeout = 5
+    /// `transaction_deadline`, seconds: MAIL to the last reply, however busy the peer keeps us.
+    package var transactionDeadline = 3600
+
+    package init() {}
+
+    /// Which family of an MX's addresses is tried first.
+    package var addressPreference: AddressPreference {
+        isIPv6Enabled && inetPrefer == .any ? .v6 : inetPrefer
+    }
+}

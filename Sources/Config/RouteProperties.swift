@@ -1,0 +1,168 @@
+// RouteProperties.swift — the properties of one MX while its section is being read, typed; and the MX they come to.
+
+import Mail
+
+/// What may stand on an `mx` line behind the host, or in the section for all its hosts.
+struct RouteProperties {
+    var port: UInt16?
+    var priority: UInt16?
+    var bind: IPAddress?
+    var bindHelo: Domain?
+    var usingLMTP: Bool?
+    var user: String?
+    var password: Secret?
+    var mechanism: Credentials.Mechanism?
+    var fallback: AuthFallback?
+    var tls: TLSLevel?
+    var implicitTLS: Bool?
+    var tokenURL: String?
+    var clientID: String?
+    var clientSecret: Secret?
+    var refreshToken: Secret?
+    var scope: String?
+
+    /// Reads one property.
+    ///
+    /// - Throws: ``ValueError`` with the property's name in it.
+    mutating func set(
+        _ property: RouteProperty,
+        to value: String,
+        in surroundings: inout Surroundings
+    ) throws(ValueError) {
+        switch property {
+        case .port: port = UInt16(try ValueParsing.count(value, 1...65_535))
+        case .priority: priority = UInt16(try ValueParsing.count(value, 0...65_535))
+        case .bind:
+            do throws(ValueError) {
+                bind = try surroundings.ownAddress(value)
+            } catch {
+                throw ValueError("bind: \(error.reason)")
+            }
+        case .bindHelo: bindHelo = try Self.host(value, property.rawValue)
+        case .usingLMTP: usingLMTP = try ValueParsing.boolean(value)
+        case .authUser: user = try Self.text(value, property)
+        case .authPass: password = try surroundings.secret(value, property)
+        case .authType:
+            guard let known = Credentials.Mechanism(name: value) else {
+                throw Self.none(of: Credentials.Mechanism.allCases.map { $0.rawValue.lowercased() }, value, property)
+            }
+            mechanism = known
+        case .onAuthUnavailable:
+            guard let known = AuthFallback(rawValue: value.lowercased()) else {
+                throw Self.none(of: AuthFallback.allCases.map(\.rawValue), value, property)
+            }
+            fallback = known
+        case .tls:
+            guard let known = TLSLevel(name: value) else {
+                throw Self.none(of: TLSLevel.allCases.map(\.description), value, property)
+            }
+            tls = known
+        case .implicitTLS: implicitTLS = try ValueParsing.boolean(value)
+        case .oauthTokenURL: tokenURL = try Self.url(value)
+        case .oauthClientID: clientID = try Self.text(value, property)
+        case .oauthClientSecret: clientSecret = try surroundings.secret(value, property)
+        case .oauthRefreshToken: refreshToken = try surroundings.secret(value, property)
+        case .oauthScope: scope = try Self.text(value, property)
+        }
+    }
+
+    /// What is not said here, as `others` say it.
+    func filled(from others: RouteProperties) -> RouteProperties {
+        var all = self
+        all.port = port ?? others.port
+        all.priority = priority ?? others.priority
+        all.bind = bind ?? others.bind
+        // A name belongs to its address: an MX with a `bind` of its own does not take the section's name.
+        all.bindHelo = bindHelo ?? (bind == nil ? others.bindHelo : nil)
+        all.usingLMTP = usingLMTP ?? others.usingLMTP
+        all.user = user ?? others.user
+        all.password = password ?? others.password
+        all.mechanism = mechanism ?? others.mechanism
+        all.fallback = fallback ?? others.fallback
+        all.tls = tls ?? others.tls
+        all.implicitTLS = implicitTLS ?? others.implicitTLS
+        all.tokenURL = tokenURL ?? others.tokenURL
+        all.clientID = clientID ?? others.clientID
+        all.clientSecret = clientSecret ?? others.clientSecret
+        all.refreshToken = refreshToken ?? others.refreshToken
+        all.scope = scope ?? others.scope
+        return all
+    }
+
+    /// The place to try.
+    ///
+    /// - Parameter hasPort: the port stands behind the host and counts more than the property.
+    /// - Throws: ``ValueError`` when properties contradict each other.
+    func apply(to host: MX, hasPort: Bool) throws(ValueError) -> MX {
+        var mx = host
+        mx.usingLMTP = usingLMTP ?? host.usingLMTP
+        if !hasPort {
+            let usual = mx.usingLMTP ? MX.lmtpPort : implicitTLS ?? mx.implicitTLS ? MX.smtpsPort : MX.smtpPort
+            mx.port = port ?? usual
+        }
+        mx.bind = bind
+        mx.bindHelo = bindHelo
+        mx.tls = tls
+        mx.implicitTLS = implicitTLS ?? (mx.implicitTLS || mx.port == MX.smtpsPort && !mx.usingLMTP && tls != .off)
+        mx.onAuthUnavailable = fallback ?? .sendWithout
+        mx.auth = try credentials() ?? host.auth
+        if mx.implicitTLS, mx.tls == .off { throw ValueError("implicit_tls and tls = off contradict each other") }
+        if mx.isSocket, bind != nil { throw ValueError("bind: a Unix socket has no source address") }
+        return mx
+    }
+
+    private func credentials() throws(ValueError) -> Credentials? {
+        let hasGrant = refreshToken != nil || tokenURL != nil
+        guard let user else {
+            if password != nil { throw ValueError("auth_pass stands without auth_user") }
+            if hasGrant { throw ValueError("oauth_… stands without auth_user") }
+            return nil
+        }
+        guard hasGrant else {
+            guard let password else { throw ValueError("auth_user stands without auth_pass") }
+            return Credentials(user: user, proof: .password(password), mechanism: mechanism)
+        }
+        guard let tokenURL, let clientID, let refreshToken else {
+            throw ValueError("oauth needs oauth_token_url, oauth_client_id and oauth_refresh_token")
+        }
+        if let mechanism, !mechanism.takesToken {
+            throw ValueError("auth_type \(mechanism.rawValue.lowercased()) takes no oauth token")
+        }
+        let grant = OAuthGrant(
+            tokenURL: tokenURL,
+            clientID: clientID,
+            clientSecret: clientSecret,
+            refreshToken: refreshToken,
+            scope: scope
+        )
+        return Credentials(user: user, proof: .grant(grant), mechanism: mechanism)
+    }
+
+    // MARK: - Values
+
+    static func host(_ value: String, _ name: String) throws(ValueError) -> Domain {
+        guard let domain = Domain(value), domain.isASCII else {
+            throw ValueError("\(name): \"\(ValueParsing.shown(value))\" is not a host name")
+        }
+        return domain
+    }
+
+    private static func text(_ value: String, _ property: RouteProperty) throws(ValueError) -> String {
+        guard !value.isEmpty, value.utf8.count <= 1024, !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
+            throw ValueError("\(property.rawValue): must be 1 to 1024 octets without control characters")
+        }
+        return value
+    }
+
+    private static func url(_ value: String) throws(ValueError) -> String {
+        let isLocal = ["http://127.0.0.1", "http://[::1]", "http://localhost"].contains { value.hasPrefix($0) }
+        guard value.hasPrefix("https://") || isLocal, value.utf8.count <= 2048,
+            value.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
+        else { throw ValueError("oauth_token_url: \"\(ValueParsing.shown(value))\" is not an https URL") }
+        return value
+    }
+
+    private static func none(of words: [String], _ value: String, _ property: RouteProperty) -> ValueError {
+        ValueError("\(property.rawValue): \"\(ValueParsing.shown(value))\" is none of \(words.joined(separator: ", "))")
+    }
+}

@@ -1,0 +1,37 @@
+// RouteProperty.swift — the words that say how to talk to a host: on its `mx` line, for a whole section, in the API.
+
+/// A property of an MX, in the source document's names and ours.
+package enum RouteProperty: String, Hashable, Sendable, CaseIterable {
+    case port, priority, bind
+    case bindHelo = "bind_helo"
+    case usingLMTP = "using_lmtp"
+    case authUser = "auth_user"
+    case authPass = "auth_pass"
+    case authType = "auth_type"
+    case onAuthUnavailable = "on_auth_unavailable"
+    case tls
+    case implicitTLS = "implicit_tls"
+    case oauthTokenURL = "oauth_token_url"
+    case oauthClientID = "oauth_client_id"
+    case oauthClientSecret = "oauth_client_secret"
+    case oauthRefreshToken = "oauth_refresh_token"
+    case oauthScope = "oauth_scope"
+
+    /// What its value is, for those who write it otherwise than as text.
+    package enum Kind: Hashable, Sendable {
+        case number, boolean, text
+        /// Goes in and never comes out.
+        case secret
+    }
+
+    package var kind: Kind {
+        switch self {
+        case .port, .priority: .number
+        case .usingLMTP, .implicitTLS: .boolean
+        case .authPass, .oauthClientSecret, .oauthRefreshToken: .secret
+        case .bind, .bindHelo, .authUser, .authType, .onAuthUnavailable, .tls, .oauthTokenURL, .oauthClientID,
+            .oauthScope:
+            .text
+        }
+    }
+}

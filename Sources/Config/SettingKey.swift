@@ -1,0 +1,185 @@
+// SettingKey.swift — the keys of a typed file: one table per file, from which it is read and checked.
+
+/// The value of a key, typed, for those who show it otherwise than as text.
+package enum SettingValue: Hashable, Sendable {
+    case truth(Bool)
+    /// A plain number; seconds and bytes too.
+    case number(Int)
+    case text(String)
+    /// There is none, which means what the shipped file says.
+    case none
+}
+
+/// One key of an INI file and the field it fills.
+package struct SettingKey<Target: Sendable>: Sendable {
+    /// nil for keys that stand before any section, or in `[main]`.
+    package let section: String?
+    package let name: String
+    /// The value in force; nil for keys that only say something about others.
+    package let show: (@Sendable (Target) -> SettingValue)?
+    /// What to know about a key that is understood but means little here; a warning where it stands.
+    let remark: String?
+    private let read: @Sendable (String, inout Target) throws(ValueError) -> Void
+
+    init(
+        _ name: String,
+        in section: String? = nil,
+        remark: String? = nil,
+        show: (@Sendable (Target) -> SettingValue)? = nil,
+        read: @escaping @Sendable (String, inout Target) throws(ValueError) -> Void
+    ) {
+        self.section = section
+        self.name = name
+        self.remark = remark
+        self.show = show
+        self.read = read
+    }
+
+    /// Reads the text of a value into its field.
+    ///
+    /// - Throws: the reason, as a sentence without file and line.
+    func apply(_ text: String, to target: inout Target) throws(ValueError) { try read(text, &target) }
+
+    typealias Field<Value> = WritableKeyPath<Target, Value> & Sendable
+
+    static func boolean(_ name: String, in section: String? = nil, _ field: any Field<Bool>) -> SettingKey {
+        SettingKey(name, in: section, show: { .truth($0[keyPath: field]) }) { (text, target) throws(ValueError) in
+            target[keyPath: field] = try ValueParsing.boolean(text)
+        }
+    }
+
+    static func count(
+        _ name: String,
+        in section: String? = nil,
+        _ field: any Field<Int>,
+        _ range: ClosedRange<Int>
+    ) -> SettingKey {
+        SettingKey(name, in: section, show: { .number($0[keyPath: field]) }) { (text, target) throws(ValueError) in
+            target[keyPath: field] = try ValueParsing.count(text, range)
+        }
+    }
+
+    /// A duration from one second to a year.
+    static func duration(_ name: String, in section: String? = nil, _ field: any Field<Int>) -> SettingKey {
+        SettingKey(name, in: section, show: { .number($0[keyPath: field]) }) { (text, target) throws(ValueError) in
+            target[keyPath: field] = try ValueParsing.duration(text, 1...31_536_000)
+        }
+    }
+
+    static func byteSize(
+        _ name: String,
+        in section: String? = nil,
+        _ field: any Field<Int>,
+        _ range: ClosedRange<Int>
+    ) -> SettingKey {
+        SettingKey(name, in: section, show: { .number($0[keyPath: field]) }) { (text, target) throws(ValueError) in
+            target[keyPath: field] = try ValueParsing.byteSize(text, range)
+        }
+    }
+
+    /// A key that belongs to a feature this version does not have: any value but an explicit no is refused, because
+    /// going on without it would be less safe than what was asked for.
+    static func notYet(_ name: String, in section: String? = nil) -> SettingKey {
+        SettingKey(name, in: section) { (text, _) throws(ValueError) in
+            guard ["", "false", "no", "off", "disabled", "0"].contains(text.lowercased()) else {
+                throw ValueError("\(name) is not supported yet")
+            }
+        }
+    }
+}
+
+/// A file of settings with a table of keys.
+package protocol KeyedSettings: Sendable {
+    /// The file's name in the configuration directory.
+    static var file: String { get }
+    /// Every documented key, in the order of the shipped file.
+    static var keys: [SettingKey<Self>] { get }
+    /// Keys that are understood but not advertised: older names, and those of features to come.
+    static var quietKeys: [SettingKey<Self>] { get }
+    init()
+    /// Takes a line that no table can list, such as one with a user's name for a key.
+    ///
+    /// - Returns: false when it is no such line.
+    /// - Throws: the reason, as a sentence without file and line, and without a secret.
+    mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool
+}
+
+extension KeyedSettings {
+    package mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool { false }
+
+    /// What is wrong with a value, as a sentence; nil when it is right.
+    package static func complaint(about text: String, for key: SettingKey<Self>) -> String? {
+        var settings = Self()
+        do throws(ValueError) {
+            try key.apply(text, to: &settings)
+            return nil
+        } catch {
+            return error.reason
+        }
+    }
+
+    /// Reads a document: every key at most once, unknown ones become warnings.
+    ///
+    /// - Throws: all errors of the file, each with its line.
+    package static func read(_ document: INIDocument, warnings: inout [ConfigError]) throws(ConfigErrors) -> Self {
+        var settings = Self()
+        var errors = document.malformedErrors(in: file)
+        var known: [String: SettingKey<Self>] = [:]
+        for key in keys + quietKeys { known[qualified(key.name, key.section)] = key }
+        var seen: [String: Int] = [:]
+        for entry in document.entries {
+            let name = qualified(entry.key, entry.section)
+            do throws(ValueError) {
+                if try settings.take(entry) { continue }
+            } catch {
+                let key = ValueParsing.shown(entry.key)
+                errors.append(ConfigError(file: file, line: entry.line, reason: "\(key): \(error.reason)"))
+                continue
+            }
+            guard let key = known[name] else {
+                warnings.append(
+                    ConfigError(file: file, line: entry.line, reason: unknown(name, among: keys))
+                )
+                continue
+            }
+            if let remark = key.remark {
+                warnings.append(ConfigError(file: file, line: entry.line, reason: "\(entry.key): \(remark)"))
+            }
+            if let line = seen.updateValue(entry.line, forKey: name) {
+                warnings.append(
+                    ConfigError(
+                        file: file,
+                        line: entry.line,
+                        reason: "\(entry.key) stood in line \(line) already; this one counts"
+                    )
+                )
+            }
+            do {
+                try key.apply(entry.value, to: &settings)
+            } catch {
+                errors.append(ConfigError(file: file, line: entry.line, reason: "\(entry.key): \(error.reason)"))
+            }
+        }
+        guard errors.isEmpty else { throw ConfigErrors(errors.sorted { ($0.line ?? 0) < ($1.line ?? 0) }) }
+        return settings
+    }
+
+    private static func qualified(_ key: String, _ section: String?) -> String {
+        section == nil || section == "main" ? key : "[\(section ?? "")] \(key)"
+    }
+
+    private static func unknown(_ name: String, among keys: [SettingKey<Self>]) -> String {
+        let nearest = NearestName.of(name, among: keys.map { qualified($0.name, $0.section) })
+        let hint = nearest.map { "; did you mean \($0)?" } ?? ""
+        return "unknown key \(ValueParsing.shown(name))\(hint)"
+    }
+}
+
+extension INIDocument {
+    /// An error for each line that is neither blank, comment, section nor `key = value`; at most 20.
+    func malformedErrors(in file: String) -> [ConfigError] {
+        malformedLines.prefix(20).map {
+            ConfigError(file: file, line: $0, reason: "neither a [section], a key = value, nor a comment")
+        }
+    }
+}

@@ -1,0 +1,67 @@
+// SettingsReader+Secrets.swift — files that hold secrets: read, and refused when too many may read them.
+
+import Mail
+import OpenSSL
+
+extension SettingsReader {
+    /// `auth_flat_file.ini`: a secret as soon as there is a user in it.
+    func readUsers(_ warnings: inout [ConfigError]) throws(ConfigErrors) -> AuthSettings {
+        let auth = try keyed(AuthSettings.self, &warnings)
+        if auth.users.isEmpty { return auth }
+        try guardSecret(AuthSettings.file)
+        return auth
+    }
+
+    /// `dkim.ini` and the keys that it names.
+    ///
+    /// - Parameter files: the names of the keys' files are added.
+    func readKeys(_ files: inout Set<String>, _ warnings: inout [ConfigError]) throws(ConfigErrors) -> DKIMSettings {
+        var dkim = try keyed(DKIMSettings.self, &warnings)
+        var errors: [ConfigError] = []
+        for (domain, selectors) in dkim.selectors {
+            var keys: [DKIMSettings.Key] = []
+            for selector in selectors {
+                let file = DKIMSettings.keyFile(domain, selector)
+                files.insert(file)
+                do throws(ConfigErrors) {
+                    keys.append(try readKey(file, selector))
+                } catch {
+                    errors += error.errors
+                }
+            }
+            if !keys.isEmpty { dkim.domains[domain] = keys }
+        }
+        guard errors.isEmpty else { throw ConfigErrors(errors.sorted { $0.file < $1.file }) }
+        return dkim
+    }
+
+    private func readKey(_ file: String, _ selector: String) throws(ConfigErrors) -> DKIMSettings.Key {
+        func refused(_ reason: String) -> ConfigErrors { ConfigErrors([ConfigError(file: file, reason: reason)]) }
+        let bytes: [UInt8]?
+        do throws(ConfigError) {
+            bytes = try source.contents(of: file, atMost: 64 << 10)
+        } catch {
+            throw ConfigErrors([error])
+        }
+        guard let bytes else { throw refused("is missing; martlet dkim generate makes it") }
+        try guardSecret(file)
+        let key: SigningKey
+        do throws(TLSError) {
+            key = try SigningKey(pem: bytes)
+        } catch {
+            throw refused("\(error)")
+        }
+        switch key.kind {
+        case .p256: throw refused("is an ECDSA key; DKIM knows RSA and Ed25519")
+        case .rsa(let bits) where bits < 1024: throw refused("is too short: RFC 8301 asks for 1024 bits")
+        case .rsa, .ed25519: break
+        }
+        return DKIMSettings.Key(selector: selector, key: key, text: Secret(String(decoding: bytes, as: UTF8.self)))
+    }
+
+    /// Refuses a secret that is open to too many.
+    func guardSecret(_ file: String) throws(ConfigErrors) {
+        guard let reason = source.exposure(of: file) else { return }
+        throw ConfigErrors([ConfigError(file: file, reason: reason)])
+    }
+}

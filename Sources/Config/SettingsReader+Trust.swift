@@ -1,0 +1,52 @@
+// SettingsReader+Trust.swift — the files that say whom we believe: authorities of next hops, DNSSEC trust anchor.
+
+import Mail
+
+extension SettingsReader {
+    private static let largestAuthorities = 4 << 20
+
+    /// Finds the files that other files name.
+    ///
+    /// - Returns: what `tls_ca_file` holds; nil without one.
+    func readTrust(
+        _ outbound: inout OutboundSettings?,
+        _ resolver: inout ResolverSettings?
+    ) throws(ConfigErrors) -> [UInt8]? {
+        if let file = resolver?.trustAnchorFile {
+            resolver?.trustAnchorFile = source.path(of: file)
+            resolver?.anchoredZone = try anchoredZone(file)
+        }
+        guard let file = outbound?.tlsCAFile else { return nil }
+        outbound?.tlsCAFile = source.path(of: file)
+        return try readAuthorities(file)
+    }
+
+    /// `tls_ca_file`: what it holds is judged by OpenSSL.
+    private func readAuthorities(_ file: String) throws(ConfigErrors) -> [UInt8] {
+        let bytes: [UInt8]?
+        do throws(ConfigError) {
+            bytes = try source.contents(of: file, atMost: Self.largestAuthorities)
+        } catch {
+            throw ConfigErrors([error])
+        }
+        guard let bytes else {
+            throw ConfigErrors([
+                ConfigError(
+                    file: OutboundSettings.file,
+                    reason: "tls_ca_file: there is no file \(ValueParsing.shown(file))"
+                )
+            ])
+        }
+        return bytes
+    }
+
+    /// The owner of the first record of a trust anchor; the root when the file says nothing: libunbound judges it.
+    private func anchoredZone(_ file: String) throws(ConfigErrors) -> String {
+        for line in (try text(file) ?? "").split(whereSeparator: \.isNewline) {
+            guard let word = line.split(whereSeparator: \.isWhitespace).first, let first = word.first else { continue }
+            if first == ";" || first == "$" || line.first?.isWhitespace ?? true { continue }
+            return Domain(word)?.name ?? "."
+        }
+        return "."
+    }
+}

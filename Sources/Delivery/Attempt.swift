@@ -1,0 +1,108 @@
+// Attempt.swift — a parcel on its way through the hosts of its route, with what the hosts so far have said.
+
+import IDNA
+import Mail
+import NIOCore
+import Queue
+import SMTP
+
+/// A parcel in flight.
+struct Attempt: Sendable {
+    let assignment: Assignment
+    /// What is known by position in the parcel's recipients; empty before the first host.
+    private var known: [Outcome?] = []
+    /// Positions that the next host is asked about; nil: all.
+    private var open: [Int]?
+    /// Whom it met so far.
+    var trail = Trail()
+
+    init(_ assignment: Assignment) { self.assignment = assignment }
+
+    var parcel: Parcel { assignment.parcel }
+
+    /// What the session offers to its machine.
+    func transaction() -> Transaction {
+        let recipients = open.map { $0.map { parcel.recipients[$0] } } ?? parcel.recipients
+        let content = assignment.content
+        let envelope = assignment.envelope.needsUTF8 ? assignment.envelope.withASCIIDomains : assignment.envelope
+        return Transaction(
+            envelope: envelope,
+            recipients: recipients,
+            size: content.size,
+            isEightBit: content.isEightBit,
+            hasUTF8Header: envelope.needsUTF8 && content.isEightBit && content.hasEightBitHeader
+        )
+    }
+
+    /// Notes what a host said.
+    ///
+    /// - Returns: nil when every recipient has its outcome (see ``outcomes``), else the attempt as the next host gets it.
+    mutating func take(_ outcomes: [Outcome?], hostsLeft: Int) -> Attempt? {
+        var again: [Int] = []
+        let positions = open ?? Array(parcel.recipients.indices)
+        if known.isEmpty { known = Array(repeating: nil, count: parcel.recipients.count) }
+        for (position, outcome) in zip(positions, outcomes) {
+            known[position] = outcome
+            guard case .deferred(let failure) = outcome else { continue }
+            switch nextStep(after: failure, hostsLeft: hostsLeft) {
+            case .tryNextHost: again.append(position)
+            case .settle(let final): known[position] = final
+            }
+        }
+        guard let first = again.first else { return nil }
+        if case .deferred(let failure) = known[first] { trail.add(failure) }
+        var next = self
+        next.open = again
+        return next
+    }
+
+    /// By position; nil: not tried, due again at once.
+    var outcomes: [Outcome?] { known.isEmpty ? Array(repeating: nil, count: parcel.recipients.count) : known }
+
+    /// Every recipient gets this outcome, whatever came before.
+    func settled(_ outcome: Outcome) -> [Outcome?] { Array(repeating: outcome, count: parcel.recipients.count) }
+}
+
+extension Envelope {
+    /// The same with A-labels for the domains of addresses whose local part is ASCII: every server understands those, also
+    /// one that does not know SMTPUTF8 (RFC 6531 §3.2).
+    fileprivate var withASCIIDomains: Envelope {
+        var envelope = self
+        if case .address(let address) = sender { envelope.sender = .address(address.withASCIIDomain) }
+        for index in recipients.indices where !recipients[index].address.isASCII {
+            envelope.recipients[index].address = recipients[index].address.withASCIIDomain
+        }
+        return envelope
+    }
+}
+
+extension EmailAddress {
+    fileprivate var withASCIIDomain: EmailAddress {
+        guard !domain.isASCII, local.utf8.allSatisfy({ $0 < 0x80 }), let name = ASCIIForm.of(domain.name),
+            let domain = Domain(name)
+        else { return self }
+        return EmailAddress(local: local, domain: domain)
+    }
+}
+
+extension Content {
+    /// Whether an octet above 127 stands before the first empty line.
+    ///
+    /// What is in a file is taken to have one.
+    fileprivate var hasEightBitHeader: Bool {
+        guard case .memory(let bytes) = body else { return true }
+        return bytes.withUnsafeReadableBytes { bytes in
+            var lineLength = 0
+            for byte in bytes {
+                if byte > 127 { return true }
+                if byte == UInt8(ascii: "\n") {
+                    if lineLength == 0 { return false }
+                    lineLength = 0
+                } else if byte != UInt8(ascii: "\r") {
+                    lineLength += 1
+                }
+            }
+            return false
+        }
+    }
+}

@@ -1,0 +1,166 @@
+// BounceWriter.swift — a report becomes a message in the queue, and is on disk before anybody relies on it.
+
+import Config
+import Glibc
+import Log
+import Mail
+import MessageFormat
+import NIOCore
+import NIOPosix
+import Queue
+
+/// Writes delivery status notifications.
+///
+/// Never to the null sender (RFC 5321 §6.1).
+struct BounceWriter: Sendable {
+    let queue: MailQueue
+    let loop: any EventLoop
+    let settings: @Sendable () -> Settings
+    let log: LogSink
+
+    /// Reports recipients that failed for good.
+    ///
+    /// - Returns: whether the report is on disk.
+    func writeFailure(_ failed: [Verdicts.Failed], of message: Assignment) async -> Bool {
+        await write(
+            .failure,
+            failed.map { BounceReport.Entry(recipient($0.recipient, message), .failed, $0.failure) },
+            message
+        )
+    }
+
+    /// Reports recipients that are still being tried.
+    ///
+    /// - Returns: whether the report is on disk.
+    func writeDelay(_ failed: [Verdicts.Failed], of message: Assignment) async -> Bool {
+        await write(
+            .delay,
+            failed.map { BounceReport.Entry(recipient($0.recipient, message), .delayed, $0.failure) },
+            message
+        )
+    }
+
+    /// Reports recipients whose next hop took them and makes no promise about reports (RFC 3461 §5.2.2).
+    ///
+    /// - Returns: whether the report is on disk.
+    func writeSuccess(_ taken: [Verdicts.Taken], of message: Assignment) async -> Bool {
+        let entries = taken.map { taken in
+            BounceReport.Entry(
+                recipient(taken.recipient, message),
+                // LMTP speaks for the mailbox itself.
+                taken.receipt.isLMTP ? .delivered : .relayed,
+                status: EnhancedStatus(2, 0, 0),
+                reason: taken.receipt.reply.description,
+                remote: taken.receipt.host
+            )
+        }
+        return await write(.success, entries, message)
+    }
+
+    private func recipient(_ index: UInt32, _ message: Assignment) -> Recipient {
+        message.envelope.recipients[Int(index)]
+    }
+
+    private func write(
+        _ kind: BounceReport.Kind,
+        _ entries: [BounceReport.Entry],
+        _ message: Assignment
+    ) async -> Bool {
+        guard case .address(let sender) = message.envelope.sender,
+            let report = await make(kind, entries, sender, message)
+        else { return false }
+        // Our own mail: the budget is for what strangers send, and this much is bounded by the sessions there are.
+        queue.memory.force(report.content.residentBytes)
+        let stored = loop.makePromise(of: Bool.self)
+        queue.accept(report, on: loop) { error in stored.succeed(error == nil) }
+        let isStored = (try? await stored.futureResult.get()) ?? false
+        if isStored {
+            log.write(.notice, "message accepted") { line in
+                line.add(.id, report.id.description)
+                line.add(.from, "")
+                line.add(.to, sender.local, UInt8(ascii: "@"), sender.domain.name)
+                line.add(.size, report.content.size)
+                line.add(.about, message.parcel.id.message.description)
+            }
+        } else {
+            log.write(.error, "report not stored") { $0.add(.about, message.parcel.id.message.description) }
+        }
+        return isStored
+    }
+
+    private func make(
+        _ kind: BounceReport.Kind,
+        _ entries: [BounceReport.Entry],
+        _ sender: EmailAddress,
+        _ message: Assignment
+    ) async -> NewMessage? {
+        let settings = settings()
+        let limit = settings.outbound.bounceMessageBytes
+        guard let prefix = await beginning(of: message.content, limit) else { return nil }
+        let now = Timestamp.now()
+        let id = queue.makeID(at: now)
+        let original = BounceReport.Original(
+            id: message.parcel.id.message,
+            acceptedAt: message.parcel.acceptedAt,
+            sender: sender,
+            envelope: message.envelope,
+            isEightBit: message.content.isEightBit,
+            size: message.content.size,
+            prefix: prefix
+        )
+        let report = BounceReport(
+            kind,
+            of: original,
+            entries: entries,
+            me: settings.me,
+            id: id,
+            now: now,
+            pid: getpid(),
+            template: settings.bounceTemplate.isEmpty ? .failure : BounceTemplate(settings.bounceTemplate),
+            returnLimit: limit
+        ).make()
+        let envelope = Envelope(
+            sender: .null,
+            recipients: [Recipient(sender, notify: .never)],
+            isEightBit: report.isEightBit,
+            needsUTF8: report.needsUTF8
+        )
+        let content = Content(
+            prologue: await sign(report.bytes, settings.dkim, at: now),
+            body: .memory(report.bytes),
+            hasLeadingDots: report.hasLeadingDots,
+            isEightBit: report.isEightBit
+        )
+        return NewMessage(id: id, acceptedAt: now, envelope: envelope, content: content)
+    }
+
+    /// The signatures of a report, when its author's domain, ours, has keys; a report that cannot be signed goes without.
+    private func sign(_ report: ByteBuffer, _ dkim: DKIMSettings, at now: Timestamp) async -> ByteBuffer {
+        if dkim.domains.isEmpty { return ByteBuffer() }
+        let coverage = DKIMSigner.Coverage(signed: dkim.headers, oversigned: dkim.oversigned)
+        let signed = queue.disk.runIfActive(eventLoop: loop) {
+            try DKIMDraft.signatures(of: report, coverage, at: now) { author in
+                guard let (domain, keys) = dkim.signing(for: author) else { return [] }
+                return keys.map { DKIMSigner(domain: domain, selector: $0.selector, key: $0.key) }
+            }
+        }
+        return ByteBuffer(bytes: (try? await signed.get()) ?? [])
+    }
+
+    /// As much of the message as a report may carry.
+    private func beginning(of content: Content, _ limit: Int) async -> ByteBuffer? {
+        var bytes = content.prologue
+        switch content.body {
+        case .memory(let body): bytes.writeImmutableBuffer(body)
+        case .file(let file):
+            // A message that is too large comes back as its header block alone, which is at its beginning.
+            let count = min(file.size, content.size > limit ? 64 << 10 : limit)
+            let read: EventLoopFuture<ByteBuffer?> = queue.disk.runIfActive(eventLoop: loop) {
+                try? file.read(at: 0, count: count)
+            }
+            guard let body = try? await read.get() else { return nil }
+            bytes.writeImmutableBuffer(body)
+        }
+        return bytes
+    }
+}

@@ -1,0 +1,355 @@
+// ClientHandler.swift — a session on its event loop: executes what the client machine says, keeps its time limits.
+//
+// Guarantees: reads and memory are bounded; every wait has an end that the peer cannot move (a limit runs from the command
+// to its complete reply, however the reply drips); every attempt that was taken is given back exactly once. Timeouts per
+// phase: RFC 5321 §4.5.3.2. The body is sent in `ClientHandler+Body.swift`.
+
+import Config
+import Glibc
+import Loop
+import Mail
+import NIOCore
+import NIOPosix
+import OpenSSL
+import Queue
+import SMTP
+
+/// One connection to one host.
+final class ClientHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// What a session is made of; crosses from the task that opens it to the loop.
+    struct Plan: Sendable {
+        var lane: Lane
+        var options: ClientMachine.Options
+        var limits: OutboundSettings
+        /// Hosts of the route after this one.
+        var hostsLeft: Int
+        /// Position of this host in the route.
+        var host: Int
+        var route: Route
+        /// What earlier hosts could not take.
+        var carried: [Attempt]
+        var disk: NIOThreadPool
+        /// What STARTTLS and implicit TLS need; nil for a session without.
+        var tls: TLSStart?
+    }
+
+    let plan: Plan
+    /// Answered when the session stands, or with the ``Failure`` that kept it from standing.
+    private let stands: EventLoopPromise<Void>
+    private let source: any ParcelSource
+    var machine: ClientMachine
+    private var parser = ReplyParser()
+    var context: ChannelHandlerContext?
+    /// Bytes for the next write.
+    var out = ByteBuffer()
+    /// The message whose commands or body are being sent, and the one behind its dot.
+    private(set) var current: Attempt?
+    private var following: Attempt?
+    /// For the next host.
+    private(set) var leftovers: [Attempt] = []
+    private var waiting: [Attempt]
+    private var actions: [ClientMachine.Action] = []
+    private var isRunning = false
+    private var hasStood = false
+    private var hasEnded = false
+    private var messages = 0
+    private(set) var isIdle = false
+    private var deadline: Deadline?
+    /// When the transaction must be over, however busy the peer keeps us.
+    private var transactionDue = NIODeadline.distantFuture
+    /// Something happened that the limit of the awaited reply starts over with.
+    var hasProgressed = false
+    var stream: BodyStream?
+
+    init(_ plan: Plan, source: any ParcelSource, stands: EventLoopPromise<Void>) {
+        self.plan = plan
+        self.source = source
+        self.stands = stands
+        machine = ClientMachine(plan.options) { key, message in
+            KeyedHash.hmac(.md5, key: key, message: message)
+        }
+        waiting = plan.carried.reversed()
+    }
+
+    var lane: Lane { plan.lane }
+
+    // MARK: events
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        deadline = Deadline(loop: context.eventLoop) { [unowned self] in ranOut() }
+        if context.channel.isActive { connected() }
+    }
+
+    func channelActive(context: ChannelHandlerContext) { connected() }
+
+    private func connected() {
+        hasProgressed = true
+        // The handshake comes first, and its time limit is that of the TLS handler.
+        if plan.options.tls == .implicit { rearm() } else { step(.connected) }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !hasEnded else { return }
+        parser.append(Self.unwrapInboundIn(data))
+        readReplies()
+    }
+
+    private func readReplies() {
+        while !hasEnded {
+            switch parser.next(keeping: machine.textLimit) {
+            case .incomplete:
+                rearm()
+                return
+            case .malformed(let reason): step(.malformedReply(reason))
+            case .reply(let reply):
+                hasProgressed = true
+                run(machine.handle(.replied(reply, moreFollows: parser.holdsMore)))
+            }
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) { flush() }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        step(.peerClosed(nil))
+        end(nil)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if let error = error as? TLSError {
+            step(.tlsFailed(error.reason))
+        } else {
+            step(.peerClosed("connection lost: \(reasonText(error))"))
+        }
+        context.close(promise: nil)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        end(nil)
+        deadline?.cancel()
+        self.context = nil
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { resumeBody() }
+    }
+
+    private func ranOut() {
+        if isIdle {
+            step(.quit)
+        } else {
+            step(.timedOut)
+        }
+    }
+
+    // MARK: what the dispatcher asks
+
+    /// Asks for work; for a session that idles.
+    ///
+    /// - Returns: whether there was some.
+    func pull() -> Bool {
+        guard isIdle, machine.isReady else { return false }
+        take()
+        drainActions()
+        flush()
+        rearm()
+        return !isIdle
+    }
+
+    /// Ends the session when what is running is done.
+    func quit() { step(.quit) }
+
+    /// Ends the session before the next dot; a message whose dot was sent is finished first.
+    func abort() { step(.abort) }
+
+    /// Closes the connection at once; what is running counts as lost.
+    func cut() { step(.peerClosed("given up at shutdown")) }
+
+    // MARK: actions
+
+    /// One input from outside of a read.
+    func step(_ input: ClientMachine.Input) {
+        if hasEnded { return }
+        run(machine.handle(input))
+        flush()
+        rearm()
+    }
+
+    /// Executes actions in order; those that come of executing them follow behind.
+    func run(_ new: [ClientMachine.Action]) {
+        if new.isEmpty { return }
+        if actions.isEmpty { actions = new } else { actions.append(contentsOf: new) }
+        drainActions()
+    }
+
+    private func drainActions() {
+        if isRunning { return }
+        isRunning = true
+        var index = 0
+        while index < actions.count {
+            let action = actions[index]
+            index += 1
+            if index == actions.count {
+                // Before the action is executed, so that the bytes it carries have one owner again afterwards.
+                actions = []
+                index = 0
+            }
+            execute(action)
+        }
+        isRunning = false
+    }
+
+    private func execute(_ action: ClientMachine.Action) {
+        switch action {
+        case .send(let bytes):
+            hasProgressed = true
+            out.writeImmutableBuffer(bytes)
+        case .startTLS: startTLS()
+        case .warn(let warning): source.warns(warning, from: self)
+        case .sendBody: sendBody()
+        case .ready:
+            stand()
+            take()
+        case .finished(let outcomes): finish(outcomes)
+        case .close(let failure): end(failure)
+        }
+    }
+
+    private func stand() {
+        guard !hasStood else { return }
+        hasStood = true
+        source.stands(self)
+        stands.succeed(())
+    }
+
+    /// Offers the next message to the machine, if there is one.
+    private func take() {
+        guard machine.takesOffer else { return }
+        let attempt: Attempt
+        if let carried = waiting.popLast() {
+            attempt = carried
+        } else if messages >= plan.limits.messagesPerSession {
+            if machine.isReady { run(machine.handle(.quit)) }
+            return
+        } else {
+            switch source.next(for: self) {
+            case .carry(let assignment): attempt = Attempt(assignment)
+            case .yield:
+                if machine.isReady { run(machine.handle(.quit)) }
+                return
+            case .loading, .none:
+                if machine.isReady { idle() }
+                return
+            }
+        }
+        isIdle = false
+        messages += 1
+        if current == nil {
+            current = attempt
+            transactionDue = .now() + .seconds(Int64(plan.limits.transactionDeadline))
+        } else {
+            following = attempt
+        }
+        run(machine.handle(.offered(attempt.transaction())))
+    }
+
+    private func idle() {
+        if isIdle { return }
+        isIdle = true
+        hasProgressed = true
+        source.idles(self)
+    }
+
+    private func finish(_ outcomes: [Outcome?]) {
+        guard let attempt = current.take() else { return }
+        current = following.take()
+        transactionDue =
+            current == nil ? .distantFuture : .now() + .seconds(Int64(plan.limits.transactionDeadline))
+        stream = nil
+        source.finished(attempt, outcomes, by: self)
+    }
+
+    /// Keeps an attempt for the next host; the session ends when what is running is done.
+    func leave(_ attempt: Attempt) {
+        leftovers.append(attempt)
+        run(machine.handle(.quit))
+    }
+
+    private func end(_ failure: Failure?) {
+        guard !hasEnded else { return }
+        hasEnded = true
+        isIdle = false
+        deadline?.cancel()
+        flush()
+        stream = nil
+        // The machine has finished what it was offered; what it never was offered goes back untouched.
+        if hasStood {
+            leftovers += waiting
+            source.ended(self)
+        } else {
+            stands.fail(failure ?? Failure(.host, at: .connect, Reply(451, EnhancedStatus(4, 4, 2), "session ended")))
+        }
+        waiting = []
+        context?.close(promise: nil)
+    }
+
+    // MARK: writing and waiting
+
+    /// Hands what has gathered to the socket.
+    func flush() {
+        guard out.readableBytes > 0, let context else { return }
+        context.writeAndFlush(Self.wrapOutboundOut(out), promise: nil)
+        out.clear()
+    }
+
+    /// Sets the time limit of what is awaited now.
+    func rearm() {
+        guard !hasEnded, let deadline, hasProgressed else { return }
+        hasProgressed = false
+        let now = NIODeadline.now()
+        guard let seconds = secondsToWait() else { return deadline.clear() }
+        deadline.set(at: min(now + .seconds(Int64(seconds)), transactionDue), now: now)
+    }
+
+    /// The body has moved on.
+    func bodyProgressed() {
+        hasProgressed = true
+        rearm()
+    }
+
+    private func secondsToWait() -> Int? {
+        let limits = plan.limits
+        return switch machine.awaited {
+        case .greeting: limits.greetingTimeout
+        case .hello, .auth: limits.heloTimeout
+        case .tls: limits.tlsTimeout
+        case .mail: limits.mailTimeout
+        case .recipient: limits.rcptTimeout
+        case .dataInit: limits.dataInitTimeout
+        case .dataDone: limits.dataDoneTimeout
+        case .reset: limits.rcptTimeout
+        case .quit: limits.quitTimeout
+        case nil: stream != nil ? limits.dataBlockTimeout : isIdle ? limits.idleTimeout : nil
+        }
+    }
+}
+
+/// An error of the network in words for the log.
+func reasonText(_ error: any Error) -> String {
+    switch error {
+    case let error as IOError: systemText(error.errnoCode)
+    case ChannelError.connectTimeout: "no connection in time"
+    default: "\(error)"
+    }
+}
+
+/// What the system calls this error.
+private func systemText(_ code: CInt) -> String {
+    var text = [CChar](repeating: 0, count: 128)
+    guard strerror_r(code, &text, text.count) == 0 else { return "error \(code)" }
+    return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).lowercased()
+}

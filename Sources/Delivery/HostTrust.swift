@@ -1,0 +1,40 @@
+// HostTrust.swift — what is known of one host, and what a session with it must therefore be like.
+
+import Mail
+import OpenSSL
+import SMTP
+
+/// The facts about a host of a route, with the evidence that goes with them.
+struct HostTrust: Sendable {
+    var facts: TLSFacts
+    /// TLSA records that can be used.
+    var tlsa: [PeerCheck.TLSA] = []
+    /// The name they stand under.
+    var base: Domain?
+    /// The domain that the host stands for, when that is as genuine as the records are.
+    var domain: Domain?
+    /// Nobody could have put another host in its place (RFC 8689 §4.2.1).
+    var isAuthentic = false
+
+    /// What the host's certificate must be.
+    func check(at level: TLSLevel, of mx: MX) -> PeerCheck {
+        switch level {
+        case .off, .may, .require: return .none
+        case .verify: return .names([mx.exchange])
+        case .dane:
+            // RFC 7672 §3.2.2: the base domain comes by itself, then the host as it was named, then the next-hop domain.
+            let base = base?.name ?? mx.exchange
+            let names = [mx.exchange, domain?.name].compactMap(\.self).filter { $0 != base }
+            return .dane(tlsa, base: base, names: names)
+        }
+    }
+
+    /// What the machine does about TLS at a level.
+    static func need(at level: TLSLevel, _ isImplicit: Bool) -> ClientMachine.TLSNeed {
+        switch level {
+        case .off: .never
+        case .may: .ifOffered
+        case .require, .verify, .dane: isImplicit ? .implicit : .required
+        }
+    }
+}

@@ -1,0 +1,187 @@
+// LaneOpener.swift — from a lane that wants a session to a session that stands, on one screen.
+//
+//     route → hosts in order → what is known of the host → addresses in order
+//           → connect, greeting, EHLO, STARTTLS, AUTH → the session works by itself
+//
+// The first host that talks to us wins; when none does, the last failure says why. A login that was refused ends the
+// search: the next host would only count it again.
+
+import Config
+import DNS
+import Mail
+import NIOCore
+import NIOPosix
+import SMTP
+
+/// Opens one session.
+///
+/// A value that lives for one task.
+struct LaneOpener: Sendable {
+    let router: Router
+    let trust: TrustFinder
+    let connector: Connector
+    let settings: Settings
+    let disk: NIOThreadPool
+    /// Peers that lose count when commands follow a dot.
+    let isCautious: @Sendable (String) -> Bool
+
+    /// Tries hosts until a session stands.
+    ///
+    /// - Parameters:
+    ///   - lane: what the session is for.
+    ///   - carried: attempts that earlier hosts could not take; the session begins with them.
+    ///   - after: the route and the host of the session that they come from; nil: from the beginning.
+    ///   - troubles: gets what every host said that no session stands with, in that order.
+    /// - Throws: the last failure when no session stands.
+    func open(
+        _ lane: Lane,
+        carrying carried: [Attempt],
+        after: (route: Route, host: Int)?,
+        troubles: inout [Failure]
+    ) async throws(Failure) {
+        let route: Route
+        if let after { route = after.route } else { route = try await router.route(lane, at: .now()) }
+        var last: Failure?
+        for index in (after.map { $0.host + 1 } ?? 0)..<max(route.hosts.count, (after?.host ?? -1) + 1) {
+            let mx = route.hosts[index]
+            // nil: a Unix socket has no address.
+            let addresses: Answer<[IPAddress]>?
+            do throws(Failure) {
+                addresses = mx.isSocket ? nil : try await router.addresses(of: mx, in: route, from: lane.source)
+            } catch {
+                troubles.append(error)
+                // RFC 5321 §5.1: once we find ourselves in the list, what is behind would only come back to us.
+                if error.reply.status == EnhancedStatus(5, 4, 6) { throw last ?? error }
+                last = worse(last, error)
+                continue
+            }
+            let host = HostAttempt(
+                lane: lane,
+                route: route,
+                index: index,
+                trust: await trust.trust(in: mx, of: route, lane, addresses),
+                login: try await trust.login(at: mx),
+                carried: carried
+            )
+            for ip in addresses?.value.map(Optional.some) ?? [nil] {
+                do throws(Failure) {
+                    return try await connect(host, ip)
+                } catch {
+                    troubles.append(error)
+                    if error.stage == .auth, error.scope != .host {
+                        trust.loginRefused(at: mx)
+                        throw error
+                    }
+                    last = error
+                }
+            }
+        }
+        throw last ?? .routing(451, EnhancedStatus(4, 4, 4), "\(lane) has no host")
+    }
+
+    /// One host of a route, with everything that was found out about it.
+    private struct HostAttempt {
+        let lane: Lane
+        let route: Route
+        let index: Int
+        let trust: HostTrust
+        let login: Login?
+        let carried: [Attempt]
+
+        var mx: MX { route.hosts[index] }
+    }
+
+    /// One address of a host: as well protected as it must be, and in the clear on a new connection where it may.
+    private func connect(_ host: HostAttempt, _ ip: IPAddress?) async throws(Failure) {
+        let peer = ip.map { "\(host.mx.exchange)[\($0)]:\(host.mx.port)" } ?? host.mx.exchange
+        var facts = host.trust.facts
+        facts.hasFailedRecently = trust.isBroken(peer, at: .now())
+        do throws(Failure) {
+            return try await connect(host, ip, peer, decideTLS(facts))
+        } catch {
+            guard error.stage == .tls else { throw error }
+            TrustMetrics.handshakeFailed()
+            guard case .connect(_, true) = decideTLS(facts) else { throw error }
+        }
+        trust.tlsBroke(peer, at: .now())
+        facts.hasFailedRecently = true
+        try await connect(host, ip, peer, decideTLS(facts))
+    }
+
+    private func connect(
+        _ host: HostAttempt,
+        _ ip: IPAddress?,
+        _ peer: String,
+        _ decision: TLSDecision
+    ) async throws(Failure) {
+        switch decision {
+        case .refuse(let reason):
+            throw Failure(.host, at: .tls, Reply(451, EnhancedStatus(4, 7, 5), reason), remote: peer)
+        case .connect(let level, _):
+            let mx = host.mx
+            try await connector.open(
+                try plan(host, ip, peer, level),
+                to: ip,
+                port: mx.port,
+                from: mx.bind ?? ip.flatMap { host.lane.source?.address(towards: $0) }
+            )
+        }
+    }
+
+    /// A host without an address must not turn a passing trouble of another host into a bounce, nor the reverse.
+    private func worse(_ known: Failure?, _ new: Failure) -> Failure {
+        guard let known else { return new }
+        return known.reply.severity == .permanent ? new : known
+    }
+
+    /// The name that goes with the address we leave from.
+    private func helo(_ mx: MX, _ lane: Lane) -> Domain {
+        if let name = mx.bindHelo { return name }
+        // Without a name of its own, a bound address says the one that the table knows for it.
+        let name = mx.bind == nil ? lane.source?.helo : mx.bind.flatMap { settings.outboundIPs.name(of: $0) }
+        return name ?? settings.me
+    }
+
+    private func plan(
+        _ host: HostAttempt,
+        _ ip: IPAddress?,
+        _ peer: String,
+        _ level: TLSLevel
+    ) throws(Failure) -> ClientHandler.Plan {
+        let (mx, lane) = (host.mx, host.lane)
+        var options = ClientMachine.Options(
+            helo: helo(mx, lane).name,
+            isLMTP: mx.usingLMTP,
+            host: mx.exchange,
+            ip: ip,
+            port: mx.port,
+            pipelinesAcrossDot: ip.map { !isCautious("\($0):\(mx.port)") } ?? true
+        )
+        options.tls = HostTrust.need(at: level, mx.implicitTLS)
+        options.login = host.login
+        options.onAuthUnavailable = mx.onAuthUnavailable
+        options.mayLogInUnencrypted = ip?.isLoopback ?? true || mx.tls == .off
+        options.isHostAuthentic = host.trust.isAuthentic
+        var tls: TLSStart?
+        if level > .off {
+            tls = TLSStart(
+                context: try trust.context(),
+                check: host.trust.check(at: level, of: mx),
+                serverName: host.trust.base?.name ?? mx.exchange,
+                peer: peer,
+                timeout: settings.outbound.tlsTimeout
+            )
+        }
+        return ClientHandler.Plan(
+            lane: lane,
+            options: options,
+            limits: settings.outbound,
+            hostsLeft: host.route.hosts.count - host.index - 1,
+            host: host.index,
+            route: host.route,
+            carried: host.carried,
+            disk: disk,
+            tls: tls
+        )
+    }
+}

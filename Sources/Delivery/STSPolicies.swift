@@ -1,0 +1,223 @@
+// STSPolicies.swift — the MTA-STS policies of other domains: looked for in the DNS, fetched by HTTPS, kept on disk.
+//
+// Guarantees: a policy that was once seen holds until its `max_age` is over, whatever becomes of its record or its server
+// in the meantime (RFC 8461 §3.3, §5.1): who can make them disappear cannot make us forget. No redirects, bounded time
+// and size, one fetch at a time for a domain, a pause after a failure.
+
+package import Config
+package import DNS
+import HTTPClient
+package import Log
+package import Mail
+import Synchronization
+
+/// Where policies outlive a restart.
+///
+/// Both may block; they are called on the threads of ``STSPolicies`` only.
+package struct STSStore: Sendable {
+    package let load: @Sendable (Domain) -> [UInt8]?
+    package let save: @Sendable (Domain, [UInt8]) -> Void
+
+    package init(
+        load: @escaping @Sendable (Domain) -> [UInt8]?,
+        save: @escaping @Sendable (Domain, [UInt8]) -> Void
+    ) {
+        self.load = load
+        self.save = save
+    }
+}
+
+/// Knows the policy of a domain.
+package final class STSPolicies: Sendable {
+    /// Milliseconds before a server that failed is asked again (RFC 8461 §3.3).
+    private static let pause: Int64 = 300_000
+    /// Milliseconds after which a policy is fetched again though its record has not changed.
+    private static let fresh: Int64 = 86_400_000
+    private static let mostDomains = 10_000
+
+    private struct Known {
+        var kept: KeptPolicy?
+        var quietUntil = Timestamp(milliseconds: 0)
+        var fetching: Task<KeptPolicy?, Never>?
+    }
+
+    private let resolver: @Sendable () -> any Resolver
+    private let settings: @Sendable () -> Settings
+    private let fetch: WebFetch
+    private let store: STSStore
+    private let now: @Sendable () -> Timestamp
+    private let log: LogSink
+    private let known = Mutex<[Domain: Known]>([:])
+
+    /// - Parameters:
+    ///   - resolver: the one in force.
+    ///   - settings: for the authorities that policy servers are verified with.
+    ///   - fetch: HTTPS.
+    ///   - store: keeps policies.
+    ///   - log: for policies that are tested, and servers that fail.
+    ///   - now: the time.
+    package init(
+        resolver: @escaping @Sendable () -> any Resolver,
+        settings: @escaping @Sendable () -> Settings,
+        fetch: WebFetch,
+        store: STSStore,
+        log: LogSink,
+        now: @escaping @Sendable () -> Timestamp = { .now() }
+    ) {
+        self.resolver = resolver
+        self.settings = settings
+        self.fetch = fetch
+        self.store = store
+        self.log = log
+        self.now = now
+    }
+
+    /// What the policy of a domain says about one of its hosts.
+    func verdict(on host: String, of domain: Domain) async -> TLSFacts.STS {
+        guard domain.isASCII, let policy = await policy(of: domain) else { return .absent }
+        let isNamed = policy.names(host)
+        switch policy.mode {
+        case .none: return .absent
+        case .enforce: return isNamed ? .match : .mismatch
+        case .testing:
+            if !isNamed {
+                log.write(.info, "MTA-STS policy under test does not name this host") { line in
+                    line.add(.domain, domain.name)
+                    line.add(.mx, host)
+                }
+            }
+            return .absent
+        }
+    }
+
+    /// The policy in force, which may have been fetched long ago.
+    package func policy(of domain: Domain) async -> STSPolicy? {
+        let id: String?
+        do throws(DNSError) {
+            id = STSPolicy.id(in: try await resolver().text(of: Domain(unchecked: "_mta-sts.\(domain.name)")).value)
+        } catch {
+            id = nil
+        }
+        let time = now()
+        let kept = await kept(domain)
+        let valid = kept.flatMap { time < $0.expires ? $0 : nil }
+        guard let id else { return valid?.policy }
+        if let valid, valid.id == id, time < valid.fetched.adding(milliseconds: Self.fresh) { return valid.policy }
+        return (await fetched(domain, id) ?? valid)?.policy
+    }
+
+    /// What is in memory, or was found on disk.
+    private func kept(_ domain: Domain) async -> KeptPolicy? {
+        if let known = known.withLock({ $0[domain] }) { return known.kept }
+        let found = store.load(domain).flatMap { KeptPolicy(parsing: $0) }
+        return known.withLock { known in
+            if known.count >= Self.mostDomains { known = [:] }
+            if known[domain] == nil { known[domain] = Known(kept: found) }
+            return known[domain]?.kept
+        }
+    }
+
+    /// - Returns: nil when the policy cannot be had now.
+    private func fetched(_ domain: Domain, _ id: String) async -> KeptPolicy? {
+        let time = now()
+        let task: Task<KeptPolicy?, Never>? = known.withLock { known in
+            var entry = known[domain] ?? Known()
+            defer { known[domain] = entry }
+            if let running = entry.fetching { return running }
+            if time < entry.quietUntil { return nil }
+            let task = Task { await self.fetchNow(domain, id) }
+            entry.fetching = task
+            return task
+        }
+        return await task?.value
+    }
+
+    private func fetchNow(_ domain: Domain, _ id: String) async -> KeptPolicy? {
+        let result = await ask(domain)
+        let time = now()
+        var kept: KeptPolicy?
+        switch result {
+        case .success(let text):
+            kept = STSPolicy(parsing: text).map { KeptPolicy(id: id, fetched: time, text: text, policy: $0) }
+            if kept == nil { complain(domain, "the policy file is none") }
+        case .failure(let error): complain(domain, error.text)
+        }
+        if let kept { store.save(domain, kept.bytes) }
+        known.withLock { known in
+            var entry = known[domain] ?? Known()
+            entry.fetching = nil
+            if let kept { entry.kept = kept } else { entry.quietUntil = time.adding(milliseconds: Self.pause) }
+            known[domain] = entry
+        }
+        return kept
+    }
+
+    private func complain(_ domain: Domain, _ reason: String) {
+        log.write(.info, "MTA-STS policy cannot be had") { line in
+            line.add(.domain, domain.name)
+            line.add(.reason, reason)
+        }
+    }
+
+    /// - Source: RFC 8461 §3.3
+    private func ask(_ domain: Domain) async -> Result<String, HTTPError> {
+        let host = Domain(unchecked: "mta-sts.\(domain.name)")
+        let addresses: [IPAddress]
+        do throws(DNSError) {
+            addresses = try await resolver().addresses(
+                of: host,
+                preference: settings().outbound.addressPreference
+            ).value
+        } catch {
+            return .failure(HTTPError(.cannotResolve, "\(host): \(error)"))
+        }
+        var request = HTTPRequest("GET", "https://\(host)/.well-known/mta-sts.txt")
+        request.addresses = addresses.prefix(4).map(\.description)
+        request.timeout = .seconds(20)
+        request.maxResponseBytes = 64 << 10
+        request.caFile = settings().outbound.tlsCAFile
+        switch await fetch(request) {
+        case .failure(let error): return .failure(error)
+        case .success(let response):
+            guard response.status == 200 else {
+                return .failure(HTTPError(.broken, "\(host) answered \(response.status)"))
+            }
+            // Untrusted users may be able to put other things there.
+            guard response.header("content-type")?.lowercased().hasPrefix("text/plain") ?? false else {
+                return .failure(HTTPError(.broken, "\(host) answered with something that is no text/plain"))
+            }
+            return .success(response.text)
+        }
+    }
+}
+
+/// A policy with what is to be remembered of its fetching.
+struct KeptPolicy: Sendable {
+    let id: String
+    let fetched: Timestamp
+    let text: String
+    let policy: STSPolicy
+
+    var expires: Timestamp { fetched.adding(milliseconds: Int64(policy.maxAge) * 1000) }
+
+    init(id: String, fetched: Timestamp, text: String, policy: STSPolicy) {
+        self.id = id
+        self.fetched = fetched
+        self.text = text
+        self.policy = policy
+    }
+
+    /// One line of ours, then the text as it came.
+    var bytes: [UInt8] { Array("mta-sts 1 \(id) \(fetched.milliseconds)\n\(text)".utf8) }
+
+    /// - Returns: nil for a file that is damaged: the policy is fetched again then.
+    init?(parsing bytes: [UInt8]) {
+        guard let end = bytes.firstIndex(of: 0x0A) else { return nil }
+        let words = String(decoding: bytes[..<end], as: UTF8.self).split(separator: " ").map(String.init)
+        let text = String(decoding: bytes[bytes.index(after: end)...], as: UTF8.self)
+        guard words.count == 4, words[0] == "mta-sts", words[1] == "1", let milliseconds = Int64(words[3]),
+            let policy = STSPolicy(parsing: text)
+        else { return nil }
+        self.init(id: words[2], fetched: Timestamp(milliseconds: milliseconds), text: text, policy: policy)
+    }
+}

@@ -1,0 +1,414 @@
+// Settler.swift — what outcomes become: log lines, reports to the sender, and the mark in the queue.
+//
+// Guarantees: a bounce is marked only when its report is on disk (G2); nobody is told of the failure of a report; a
+// parcel is settled exactly once. The path of a message that was simply delivered takes no detour. Plugins are asked in
+// `Settler+Hooks.swift`.
+
+package import Config
+package import Hooks
+package import Log
+import Mail
+package import NIOCore
+import NIOPosix
+package import Queue
+import Synchronization
+
+/// Takes the outcomes of attempts.
+package final class Settler: Sendable {
+    /// Milliseconds until a message whose report could not be stored is tried again.
+    private static let storageDelay: Int64 = 300_000
+    /// Attempts that wait for their reports, or for plugins; sessions take no further work beyond.
+    private static let mostWaiting = 200
+    /// Attempts that plugins are asked about at once.
+    private static let mostAsked = 16
+
+    private struct Waiting {
+        let assignment: Assignment
+        let verdicts: Verdicts
+        let trail: Trail
+        let delayIsDue: Bool
+    }
+
+    private struct State {
+        var waiting: [Waiting] = []
+        /// Tasks at work.
+        var running = 0
+        /// Attempts that wait or are at work.
+        var count = 0
+        var finished: [CheckedContinuation<Void, Never>] = []
+        var onChange: @Sendable () -> Void = {}
+    }
+
+    let queue: MailQueue
+    let plugins: PluginChain
+    let teller: DeliveredTeller
+    let log: LogSink
+    private let loop: any EventLoop
+    private let reports: BounceWriter
+    private let settings: @Sendable () -> Settings
+    private let state = Mutex(State())
+
+    /// - Parameters:
+    ///   - queue: is told what became of parcels.
+    ///   - plugins: are asked about failures and told of deliveries.
+    ///   - loop: where blocking work reports back to.
+    ///   - settings: those in force.
+    ///   - log: one line per life event.
+    package init(
+        queue: MailQueue,
+        plugins: PluginChain,
+        loop: any EventLoop,
+        settings: @escaping @Sendable () -> Settings,
+        log: LogSink
+    ) {
+        self.queue = queue
+        self.plugins = plugins
+        teller = DeliveredTeller(plugins, log: log)
+        self.loop = loop
+        self.settings = settings
+        self.log = log
+        reports = BounceWriter(queue: queue, loop: loop, settings: settings, log: log)
+    }
+
+    /// False while so many reports wait for the disk that sessions should not cause more.
+    var hasRoom: Bool { state.withLock { $0.count < Self.mostWaiting } }
+
+    /// Called on some thread when ``hasRoom`` is true again, or the queue has to wake at another time than before.
+    func onChange(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.onChange = body } }
+
+    func changed() { state.withLock { $0.onChange }() }
+
+    // MARK: one attempt
+
+    /// An attempt is over.
+    ///
+    /// - Parameters:
+    ///   - assignment: what was attempted.
+    ///   - outcomes: by position of the parcel's recipients; nil was not tried and is due again at once.
+    ///   - trail: the hosts that it met.
+    func settle(_ assignment: Assignment, _ outcomes: [Outcome?], _ trail: Trail = Trail()) {
+        if settleDelivered(assignment, outcomes, trail.peer) { return }
+        let settings = settings()
+        let retries = RetrySchedule(
+            maxFailures: settings.outbound.maxTempFailures,
+            intervals: settings.outbound.tempFailIntervals
+        )
+        let verdicts = Verdicts(assignment.parcel, outcomes, retries: retries)
+        let delayIsDue = delayIsDue(assignment.parcel, settings.outbound)
+        let asks = verdicts.hasFailures && plugins.asks(.failures)
+        guard asks || verdicts.needsReport(assignment.envelope, delayIsDue: delayIsDue) else {
+            return mark(assignment, verdicts, trail, delayReported: false)
+        }
+        enqueue(Waiting(assignment: assignment, verdicts: verdicts, trail: trail, delayIsDue: delayIsDue))
+    }
+
+    /// The usual end: everybody has it and nobody asked for a report.
+    private func settleDelivered(_ assignment: Assignment, _ outcomes: [Outcome?], _ mx: String) -> Bool {
+        let (parcel, envelope) = (assignment.parcel, assignment.envelope)
+        for (recipient, outcome) in zip(parcel.recipients, outcomes) {
+            guard case .delivered(let receipt) = outcome else { return false }
+            if let notify = envelope.recipients[Int(recipient)].notify, notify.contains(.success), !receipt.relaysDSN {
+                return false
+            }
+        }
+        let wall = Timestamp.now()
+        for (recipient, outcome) in zip(parcel.recipients, outcomes) {
+            guard case .delivered(let receipt) = outcome else { continue }
+            logDelivered(parcel, envelope.recipients[Int(recipient)].address, receipt, mx, wall)
+        }
+        if plugins.asks(.delivered) {
+            tellDelivered(Verdicts(parcel, outcomes, retries: RetrySchedule()).delivered, of: assignment, at: wall)
+        }
+        DeliveryMetrics.countDelivered(after: wall.milliseconds &- parcel.acceptedAt.milliseconds)
+        let isFinished = queue.settle(parcel, done: parcel.recipients, deferred: nil, at: .now(), wall: wall)
+        if isFinished { logFinished(parcel, wall) }
+        return true
+    }
+
+    private func delayIsDue(_ parcel: Parcel, _ settings: OutboundSettings) -> Bool {
+        let age = Timestamp.now().milliseconds &- parcel.acceptedAt.milliseconds
+        return age >= Int64(settings.delayWarning) * 1000 && !queue.isDelayReported(parcel.id.message)
+    }
+
+    /// Tells the queue, and the log.
+    private func mark(_ assignment: Assignment, _ verdicts: Verdicts, _ trail: Trail, delayReported: Bool) {
+        let (parcel, envelope) = (assignment.parcel, assignment.envelope)
+        let wall = Timestamp.now()
+        for taken in verdicts.delivered {
+            logDelivered(parcel, envelope.recipients[Int(taken.recipient)].address, taken.receipt, trail.peer, wall)
+        }
+        if !verdicts.delivered.isEmpty, plugins.asks(.delivered) {
+            tellDelivered(verdicts.delivered, of: assignment, at: wall)
+        }
+        if !verdicts.delivered.isEmpty {
+            let age = wall.milliseconds &- parcel.acceptedAt.milliseconds
+            DeliveryMetrics.countDelivered(after: age)
+        }
+        for failed in verdicts.deferred { DeliveryMetrics.countDeferred(failed.failure) }
+        for failed in verdicts.bounced { DeliveryMetrics.countBounced(failed.failure) }
+        for failed in verdicts.deferred {
+            logFailed("delivery deferred", parcel, envelope, failed, delay: verdicts.delay)
+        }
+        for failed in verdicts.bounced {
+            logFailed("bounced", parcel, envelope, failed, delay: nil, isSuppressed: verdicts.isSuppressed)
+        }
+        for failed in verdicts.dropped { logFailed("dropped by a plugin", parcel, envelope, failed, delay: 0) }
+        let done = verdicts.delivered.map(\.recipient) + (verdicts.bounced + verdicts.dropped).map(\.recipient)
+        var deferral: Deferral?
+        if let first = verdicts.deferred.first {
+            let reply = LastReply(first.failure)
+            var others: [UInt32: LastReply] = [:]
+            for failed in verdicts.deferred.dropFirst() where failed.failure != first.failure {
+                others[failed.recipient] = LastReply(failed.failure)
+            }
+            deferral = Deferral(
+                recipients: verdicts.deferred.map(\.recipient),
+                delay: verdicts.delay,
+                reply: reply,
+                otherReplies: others,
+                delayReported: delayReported
+            )
+        }
+        let isFinished = queue.settle(
+            parcel,
+            done: done.sorted(),
+            bounced: (verdicts.bounced + verdicts.dropped).map(\.recipient).sorted(),
+            deferred: deferral,
+            at: .now(),
+            wall: wall
+        )
+        if isFinished { logFinished(parcel, wall) }
+        if deferral != nil { changed() }
+    }
+
+    // MARK: attempts that need a report, or an answer of plugins
+
+    private func enqueue(_ entry: Waiting) {
+        let limit = plugins.asks(.failures) ? Self.mostAsked : 1
+        let starts = state.withLock { state in
+            state.waiting.append(entry)
+            state.count += 1
+            guard state.running < limit else { return false }
+            state.running += 1
+            return true
+        }
+        if starts { Task { await self.work() } }
+    }
+
+    /// One after the other, or a few at once where plugins may take their time: reports are rare, and a flood of them
+    /// must not flood memory.
+    private func work() async {
+        while let entry = nextWaiting() {
+            await report(entry)
+            let hasRoomAgain = state.withLock { state in
+                state.count -= 1
+                return state.count == Self.mostWaiting - 1
+            }
+            if hasRoomAgain { changed() }
+        }
+        let waiters: [CheckedContinuation<Void, Never>] = state.withLock { state in
+            guard state.running == 0 else { return [] }
+            defer { state.finished = [] }
+            return state.finished
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// The next attempt; nil ends the task that asked.
+    private func nextWaiting() -> Waiting? {
+        state.withLock { state in
+            guard state.waiting.isEmpty else { return state.waiting.removeFirst() }
+            state.running -= 1
+            return nil
+        }
+    }
+
+    private func report(_ entry: Waiting) async {
+        var verdicts = entry.verdicts
+        let envelope = entry.assignment.envelope
+        if plugins.asks(.failures) { await ask(about: &verdicts, of: entry.assignment, entry.trail) }
+        let failures = verdicts.failures(envelope)
+        if !failures.isEmpty, await !reports.writeFailure(failures, of: entry.assignment) {
+            verdicts.withdrawBounces(after: Self.storageDelay)
+        }
+        let successes = verdicts.successes(envelope)
+        // Asked for politely; when it cannot be stored the delivery is still a delivery.
+        if !successes.isEmpty { _ = await reports.writeSuccess(successes, of: entry.assignment) }
+        var delayReported = false
+        let delays = entry.delayIsDue ? verdicts.delays(envelope) : []
+        if !delays.isEmpty { delayReported = await reports.writeDelay(delays, of: entry.assignment) }
+        mark(entry.assignment, verdicts, entry.trail, delayReported: delayReported)
+    }
+
+    /// Tells the sender that an administrator removed a message.
+    ///
+    /// - Returns: whether the report is on disk, or nobody wants one.
+    package func reportRemoval(of message: Assignment, because reason: String) async -> Bool {
+        let text = reason.isEmpty ? "removed by an administrator" : "removed by an administrator: \(reason)"
+        let reply = Reply(550, EnhancedStatus(5, 7, 1), text)
+        let failed = message.parcel.recipients
+            .filter { message.envelope.recipients[Int($0)].wantsFailureReport }
+            .map { Verdicts.Failed(recipient: $0, failure: Failure(.message, at: .route, reply)) }
+        return failed.isEmpty ? true : await reports.writeFailure(failed, of: message)
+    }
+
+    /// Returns when no report waits any more, or after so many milliseconds.
+    func finish(within milliseconds: Int64) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.finished() }
+            group.addTask { try? await Task.sleep(for: .milliseconds(milliseconds)) }
+            await group.next()
+            let waiters = state.withLock { state in
+                defer { state.finished = [] }
+                return state.finished
+            }
+            for waiter in waiters { waiter.resume() }
+            group.cancelAll()
+        }
+    }
+
+    private func finished() async {
+        await withCheckedContinuation { continuation in
+            let isIdle = state.withLock { state in
+                if state.running > 0 { state.finished.append(continuation) }
+                return state.running == 0
+            }
+            if isIdle { continuation.resume() }
+        }
+    }
+
+    // MARK: a lane that cannot be reached
+
+    /// Settles everything that is due in a lane by one failure: deferred, and the lane rests; or bounced, when the
+    /// destination does not exist.
+    ///
+    /// - Parameter troubles: what every host said, for plugins.
+    func settleDue(of lane: Lane, after failure: Failure, _ troubles: [Failure] = []) async {
+        guard case .settle(let outcome) = nextStep(after: failure, hostsLeft: 0) else { return }
+        if case .deferred = outcome { queue.rest(lane, at: .now()) }
+        log.write(.info, "lane unreachable") { line in
+            line.add(.lane, lane.description)
+            line.add(.reply, failure.reply.description)
+            line.add(.stage, "\(failure.stage)")
+        }
+        var trail = Trail()
+        trail.add(troubles)
+        // What is settled with a delay of nothing is due again; it waits for the next time.
+        var left = max(1, queue.counts.waiting)
+        while left > 0 {
+            let parcels = queue.takeDue(in: lane, atMost: min(left, 64), at: .now())
+            if parcels.isEmpty { return }
+            left -= parcels.count
+            for assignment in await load(parcels) {
+                settle(assignment, Array(repeating: outcome, count: assignment.parcel.recipients.count), trail)
+            }
+            await waitForRoom()
+        }
+    }
+
+    /// The alarm: a next hop does not let us in, and its mail waits until somebody looks after it.
+    func loginRefused(_ lane: Lane, _ failure: Failure) {
+        TrustMetrics.loginRefused()
+        log.write(.error, "login refused by next hop, its mail waits") { line in
+            line.add(.lane, lane.description)
+            if let remote = failure.remote { line.add(.mx, remote) }
+            line.add(.reply, failure.reply.description)
+        }
+    }
+
+    func load(_ parcels: [Parcel]) async -> [Assignment] {
+        let queue = self.queue
+        let loaded = queue.disk.runIfActive(eventLoop: loop) {
+            parcels.map { parcel -> Result<Assignment, QueueError> in
+                do throws(QueueError) { return .success(try queue.load(parcel)) } catch { return .failure(error) }
+            }
+        }
+        guard let results = try? await loaded.get() else { return [] }
+        return zip(parcels, results).compactMap { parcel, result in
+            switch result {
+            case .success(let assignment): return assignment
+            case .failure(let error):
+                unreadable(parcel, error)
+                return nil
+            }
+        }
+    }
+
+    /// A damaged message has left the queue; one that cannot be read now waits for the disk.
+    func unreadable(_ parcel: Parcel, _ error: QueueError) {
+        log.write(.error, "message unreadable") { line in
+            line.add(.id, parcel.id.message.description)
+            line.add(.error, "\(error)")
+        }
+        if case .damaged = error { return }
+        let deferral = Deferral(
+            recipients: parcel.recipients,
+            delay: 60_000,
+            reply: LastReply("451 4.3.0 the message could not be read", reason: .local),
+            countsAsFailure: false
+        )
+        queue.settle(parcel, done: [], deferred: deferral, at: .now(), wall: .now())
+        changed()
+    }
+
+    private func waitForRoom() async {
+        if hasRoom { return }
+        await finished()
+    }
+
+    // MARK: log
+
+    private func logDelivered(
+        _ parcel: Parcel,
+        _ recipient: EmailAddress,
+        _ receipt: Receipt,
+        _ mx: String,
+        _ wall: Timestamp
+    ) {
+        log.write(.notice, "delivered") { line in
+            line.add(.id, parcel.id.message.description)
+            line.add(.to, recipient.local, UInt8(ascii: "@"), recipient.domain.name)
+            line.add(.mx, mx)
+            line.add(.reply, receipt.reply.description)
+            if let security = receipt.security { line.add(.tls, security.description) }
+            if parcel.failures > 0 { line.add(.attempt, parcel.failures + 1) }
+            line.add(.delay, seconds: wall.milliseconds &- parcel.acceptedAt.milliseconds)
+        }
+    }
+
+    private func logFailed(
+        _ message: StaticString,
+        _ parcel: Parcel,
+        _ envelope: Envelope,
+        _ failed: Verdicts.Failed,
+        delay: Int64?,
+        isSuppressed: Bool = false
+    ) {
+        let recipient = envelope.recipients[Int(failed.recipient)]
+        let failure = failed.failure
+        log.write(.notice, message) { line in
+            line.add(.id, parcel.id.message.description)
+            line.add(.to, recipient.address.local, UInt8(ascii: "@"), recipient.address.domain.name)
+            if let remote = failure.remote { line.add(.mx, remote) }
+            line.add(.reply, failure.reply.description)
+            line.add(.stage, "\(failure.stage)")
+            line.add(.scope, "\(failure.scope)")
+            line.add(.attempt, parcel.failures + 1)
+            if let delay { line.add(.delay, seconds: delay) }
+            if failure.mayBeDuplicate { line.add(.reason, "may be delivered twice") }
+            if delay == nil {
+                let isTold = envelope.sender != .null && recipient.wantsFailureReport
+                let none = isSuppressed ? "none, suppressed by a plugin" : "none wanted"
+                let report = envelope.sender == .null ? "none, null sender" : isTold && !isSuppressed ? "sent" : none
+                line.add(.report, report)
+            }
+        }
+    }
+
+    private func logFinished(_ parcel: Parcel, _ wall: Timestamp) {
+        log.write(.notice, "message finished") { line in
+            line.add(.id, parcel.id.message.description)
+            line.add(.elapsed, Int(wall.milliseconds &- parcel.acceptedAt.milliseconds))
+        }
+    }
+}

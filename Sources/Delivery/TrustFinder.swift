@@ -1,0 +1,159 @@
+// TrustFinder.swift — asks around before a host is connected to: TLSA records, MTA-STS policy, access token, TLS that
+// broke a moment ago. What it finds is data; `TLSPolicy` decides.
+
+package import Config
+package import DNS
+import Mail
+import OpenSSL
+import SMTP
+import Synchronization
+
+/// Finds out how far a host can be trusted, and how to prove who we are.
+package final class TrustFinder: Sendable {
+    /// Milliseconds that a host is met in the clear after TLS with it broke, where TLS was only a wish.
+    ///
+    /// Long enough to spare a busy lane a broken handshake for each session, too short to be worth an attack.
+    private static let grudge: Int64 = 600_000
+    /// Hosts whose TLS is remembered as broken.
+    private static let mostBroken = 1000
+
+    private struct Kept {
+        let authorities: [UInt8]?
+        let context: TLSContext
+    }
+
+    private let resolver: @Sendable () -> any Resolver
+    private let settings: @Sendable () -> Settings
+    private let policies: STSPolicies?
+    private let tokens: TokenSource?
+    private let broken = Mutex<[String: Uptime]>([:])
+    private let kept = Mutex<Kept?>(nil)
+
+    /// - Parameters:
+    ///   - resolver: the one in force.
+    ///   - settings: those in force.
+    ///   - policies: MTA-STS; nil: no domain has a policy.
+    ///   - tokens: OAuth; nil: no access tokens are to be had.
+    package init(
+        resolver: @escaping @Sendable () -> any Resolver,
+        settings: @escaping @Sendable () -> Settings,
+        policies: STSPolicies? = nil,
+        tokens: TokenSource? = nil
+    ) {
+        self.resolver = resolver
+        self.settings = settings
+        self.policies = policies
+        self.tokens = tokens
+    }
+
+    /// Everything that is known of a host.
+    ///
+    /// Asks only what can make a difference: nothing at all where TLS is not wanted.
+    ///
+    /// - Parameter addresses: of the host; nil for a Unix socket.
+    func trust(in mx: MX, of route: Route, _ lane: Lane, _ addresses: Answer<[IPAddress]>?) async -> HostTrust {
+        var facts = TLSFacts()
+        facts.isEnabled = settings().outbound.isTLSEnabled
+        facts.level = mx.tls
+        facts.demand = lane.tls
+        facts.isImplicit = mx.implicitTLS
+        facts.hasLogin = mx.auth != nil
+        if addresses == nil {
+            // Nobody listens in on a socket of this machine.
+            facts.level = mx.tls ?? .off
+            facts.demand = nil
+        }
+        var trust = HostTrust(facts: facts)
+        trust.isAuthentic = route.isFromTable || route.isSecure
+        guard decideTLS(facts) != .connect(.off, mayFallBack: false) else { return trust }
+        if let addresses, trust.isAuthentic, facts.level != .verify {
+            await findRecords(&trust, mx, route, lane, addresses)
+        }
+        // Where DANE has spoken, MTA-STS is not asked: it could change nothing.
+        let hasSpoken = trust.facts.dane != .absent && trust.facts.dane != .unusable
+        if case .domain(let domain) = lane.hop, let policies, domain.literal == nil, !hasSpoken {
+            trust.facts.sts = await policies.verdict(on: mx.exchange, of: domain)
+            if trust.facts.sts == .match { trust.isAuthentic = true }
+        }
+        return trust
+    }
+
+    /// RFC 7672 §2.2: only where neither the host's name nor its addresses could have been forged.
+    private func findRecords(
+        _ trust: inout HostTrust,
+        _ mx: MX,
+        _ route: Route,
+        _ lane: Lane,
+        _ addresses: Answer<[IPAddress]>
+    ) async {
+        guard let host = Domain(mx.exchange) else { return }
+        switch await TLSALookup(resolver()).records(of: host, port: mx.port, addresses: addresses) {
+        case .absent: break
+        case .failed(let error): trust.facts.dane = .failed("\(error)")
+        case .records(let records, let base):
+            trust.tlsa = records.map {
+                PeerCheck.TLSA(usage: $0.usage, selector: $0.selector, matching: $0.matching, data: $0.data)
+            }.filter(\.isUsable)
+            trust.base = base
+            trust.facts.dane = trust.tlsa.isEmpty ? .unusable : .usable
+            if case .domain(let domain) = lane.hop, route.isSecure { trust.domain = domain }
+        }
+    }
+
+    // MARK: broken TLS
+
+    /// Whether TLS with a peer broke a short while ago.
+    func isBroken(_ peer: String, at now: Uptime) -> Bool {
+        broken.withLock { broken in
+            guard let until = broken[peer] else { return false }
+            if now < until { return true }
+            broken[peer] = nil
+            return false
+        }
+    }
+
+    /// TLS with a peer came to nothing.
+    func tlsBroke(_ peer: String, at now: Uptime) {
+        broken.withLock { broken in
+            if broken.count >= Self.mostBroken { broken = [:] }
+            broken[peer] = now.adding(milliseconds: Self.grudge)
+        }
+    }
+
+    // MARK: what a session needs
+
+    /// The context of sessions to next hops; made once for the same authorities, so that sessions can be resumed.
+    func context() throws(Failure) -> TLSContext {
+        let authorities = settings().nextHopAuthorities
+        if let kept = kept.withLock({ $0 }), kept.authorities == authorities { return kept.context }
+        var client = TLSContext.Client()
+        if let authorities { client.authorities = .pem(authorities) }
+        do throws(TLSError) {
+            let context = try TLSContext(client: client)
+            kept.withLock { $0 = Kept(authorities: authorities, context: context) }
+            return context
+        } catch {
+            throw Failure(.destination, at: .tls, Reply(451, EnhancedStatus(4, 3, 5), "TLS is not to be had: \(error)"))
+        }
+    }
+
+    /// What to log in with; nil for a host that wants nobody.
+    ///
+    /// - Throws: when an access token is needed and there is none.
+    func login(at mx: MX) async throws(Failure) -> Login? {
+        guard let credentials = mx.auth else { return nil }
+        guard case .grant(let grant) = credentials.proof else { return Login(credentials) }
+        do throws(TokenError) {
+            guard let tokens else { throw TokenError("no access tokens are to be had here") }
+            return Login(credentials, token: try await tokens.token(for: grant))
+        } catch {
+            let reply = Reply(454, EnhancedStatus(4, 7, 0), "no access token for \(credentials.user): \(error.reason)")
+            throw Failure(.destination, at: .auth, reply)
+        }
+    }
+
+    /// A next hop refused our login: a token that it does not take any more is not used again.
+    func loginRefused(at mx: MX) {
+        if case .grant(let grant) = mx.auth?.proof { tokens?.forget(grant) }
+    }
+}

@@ -1,0 +1,41 @@
+// TrustMetrics.swift — counters of how sessions to next hops were protected, and of logins.
+
+import CoreMetrics
+import Mail
+import Metrics
+
+/// Counted once per session.
+///
+/// Made at first use, when whoever counts them is in place.
+enum TrustMetrics {
+    private static let plain = session("none", "")
+    private static let unverified = [session("unverified", "TLSv1.2"), session("unverified", "TLSv1.3")]
+    private static let verified = [session("verified", "TLSv1.2"), session("verified", "TLSv1.3")]
+    private static let dane = [session("dane", "TLSv1.2"), session("dane", "TLSv1.3")]
+    private static let refusals = Counter(label: "martlet_outbound_logins_refused_total")
+    private static let unauthenticated = Counter(label: "martlet_outbound_sessions_without_auth_total")
+    private static let failures = Counter(label: "martlet_outbound_tls_failures_total")
+
+    /// The alarm: a next hop does not let us in.
+    static func loginRefused() { refusals.increment() }
+
+    /// A route has credentials and its host offers no AUTH that can be used.
+    static func sentWithoutAuth() { unauthenticated.increment() }
+
+    /// TLS came to nothing.
+    static func handshakeFailed() { failures.increment() }
+
+    static func stands(_ security: ChannelSecurity?) {
+        guard let security else { return plain.increment() }
+        let isNew = security.version == "TLSv1.3"
+        switch security.trust {
+        case .none: unverified[isNew ? 1 : 0].increment()
+        case .name: verified[isNew ? 1 : 0].increment()
+        case .dane: dane[isNew ? 1 : 0].increment()
+        }
+    }
+
+    private static func session(_ level: String, _ version: String) -> Counter {
+        Counter(label: "martlet_outbound_tls_total", dimensions: [("level", level), ("version", version)])
+    }
+}

@@ -1,0 +1,112 @@
+// Verdicts.swift — the outcomes of one attempt sorted by what they mean for the queue. Pure.
+
+import Mail
+import Queue
+
+/// Recipients of a parcel by what became of them.
+struct Verdicts: Sendable {
+    /// One recipient that failed, for good or for now.
+    struct Failed: Sendable {
+        let recipient: UInt32
+        let failure: Failure
+        /// It failed temporarily until no attempt was left.
+        var wasDeferred = false
+    }
+
+    /// One that was delivered.
+    struct Taken: Sendable {
+        let recipient: UInt32
+        let receipt: Receipt
+    }
+
+    private(set) var delivered: [Taken] = []
+    private(set) var deferred: [Failed] = []
+    private(set) var bounced: [Failed] = []
+    /// Deferred ones that a plugin dropped: forgotten, and nobody is told.
+    private(set) var dropped: [Failed] = []
+    /// A plugin wants no report about those that bounced.
+    private(set) var isSuppressed = false
+    /// Milliseconds until the deferred are tried again.
+    private(set) var delay: Int64 = 0
+
+    /// - Parameters:
+    ///   - parcel: the one that was attempted.
+    ///   - outcomes: by position; nil was not tried and appears nowhere here.
+    ///   - retries: decides whether a temporary failure was the last one.
+    init(_ parcel: Parcel, _ outcomes: [Outcome?], retries: RetrySchedule) {
+        let attempt = parcel.failures + 1
+        let delay = retries.delay(afterFailures: attempt)
+        self.delay = delay ?? 0
+        for (recipient, outcome) in zip(parcel.recipients, outcomes) {
+            switch outcome {
+            case nil: break
+            case .delivered(let receipt): delivered.append(Taken(recipient: recipient, receipt: receipt))
+            case .bounced(let failure): bounced.append(Failed(recipient: recipient, failure: failure))
+            case .deferred(let failure) where delay != nil:
+                deferred.append(Failed(recipient: recipient, failure: failure))
+            case .deferred(let failure):
+                bounced.append(
+                    Failed(recipient: recipient, failure: Self.expired(failure, attempt), wasDeferred: true)
+                )
+            }
+        }
+    }
+
+    /// The last temporary failure, as the reason of a bounce (RFC 3463 §3.5, X.4.7).
+    private static func expired(_ failure: Failure, _ attempt: Int) -> Failure {
+        let text = "given up after \(attempt) attempts, the last one: \(failure.reply)"
+        return Failure(
+            failure.scope,
+            at: failure.stage,
+            Reply(failure.reply.code, EnhancedStatus(4, 4, 7), text),
+            remote: failure.remote,
+            mayBeDuplicate: failure.mayBeDuplicate
+        )
+    }
+
+    /// Nothing failed for good and the sender asked for no word: the queue can be told at once.
+    func needsReport(_ envelope: Envelope, delayIsDue: Bool) -> Bool {
+        guard case .address = envelope.sender else { return false }
+        return !failures(envelope).isEmpty || !successes(envelope).isEmpty || delayIsDue && !delays(envelope).isEmpty
+    }
+
+    /// Bounced recipients whose sender wants to know.
+    func failures(_ envelope: Envelope) -> [Failed] {
+        isSuppressed ? [] : bounced.filter { envelope.recipients[Int($0.recipient)].wantsFailureReport }
+    }
+
+    /// Deferred recipients with `NOTIFY=DELAY`.
+    func delays(_ envelope: Envelope) -> [Failed] {
+        deferred.filter { envelope.recipients[Int($0.recipient)].notify?.contains(.delay) ?? false }
+    }
+
+    /// Delivered recipients with `NOTIFY=SUCCESS` whose next hop makes no report of its own.
+    func successes(_ envelope: Envelope) -> [Taken] {
+        delivered.filter { taken in
+            !taken.receipt.relaysDSN
+                && envelope.recipients[Int(taken.recipient)].notify?.contains(.success) ?? false
+        }
+    }
+
+    /// Some recipients failed, for good or for now: plugins may want to know.
+    var hasFailures: Bool { !deferred.isEmpty || !bounced.isEmpty }
+
+    /// A plugin wants to forget those that failed for now.
+    mutating func dropDeferred() {
+        dropped = deferred
+        deferred = []
+    }
+
+    /// A plugin wants another delay.
+    mutating func setDelay(_ milliseconds: Int64) { delay = milliseconds }
+
+    /// A plugin wants no report.
+    mutating func suppressReports() { isSuppressed = true }
+
+    /// The failure report could not be stored: its recipients are tried again, since a bounce without one would be a loss.
+    mutating func withdrawBounces(after milliseconds: Int64) {
+        if deferred.isEmpty || delay > milliseconds { delay = milliseconds }
+        deferred += bounced
+        bounced = []
+    }
+}

@@ -1,0 +1,34 @@
+// DiskError.swift — a system call that failed: which one, on what, and why.
+
+import Glibc
+
+/// A file operation that did not work.
+package struct DiskError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The name of the system call, for example `fdatasync`.
+    package let call: String
+    package let path: String
+    /// The error number, `EIO` and so on.
+    package let code: Int32
+
+    package init(_ call: String, _ path: String, _ code: Int32) {
+        self.call = call
+        self.path = path
+        self.code = code
+    }
+
+    /// There is no space, no inode or no quota left.
+    package var isFull: Bool { code == ENOSPC || code == EDQUOT || code == EFBIG }
+
+    /// The file is not there.
+    package var isMissing: Bool { code == ENOENT }
+
+    /// A file of that name is there already.
+    package var isPresent: Bool { code == EEXIST }
+
+    /// `fdatasync /var/spool/x: No space left on device`, for the log.
+    package var description: String {
+        // Safe from any thread in glibc 2.32 and later.
+        let reason = strerror(code).map { String(cString: $0) } ?? "error \(code)"
+        return "\(call) \(path): \(reason)"
+    }
+}

@@ -1,0 +1,71 @@
+// AnswerCollector.swift — gathers an answer while libcurl receives it, within bounds.
+
+/// Used by the one thread that runs the transfer.
+final class AnswerCollector {
+    /// Of all header lines together, bytes.
+    private static let mostHeaderBytes = 64 << 10
+
+    private let limit: Int
+    private var status = 0
+    private var headers: [(name: String, value: String)] = []
+    private var headerBytes = 0
+    private var bytes: [UInt8] = []
+    /// The answer was larger than it may be.
+    private(set) var isTooLarge = false
+
+    /// - Parameter limit: bytes of the body.
+    init(limit: Int) { self.limit = limit }
+
+    /// What a callback of libcurl does: any other count than the one given ends the transfer.
+    static func receive(
+        _ bytes: UnsafeMutablePointer<CChar>?,
+        _ count: Int,
+        _ context: UnsafeMutableRawPointer?,
+        _ take: (AnswerCollector, UnsafeRawBufferPointer) -> Bool
+    ) -> Int {
+        guard let context else { return -1 }
+        let collector = Unmanaged<AnswerCollector>.fromOpaque(context).takeUnretainedValue()
+        guard take(collector, UnsafeRawBufferPointer(start: bytes, count: bytes == nil ? 0 : count)) else {
+            collector.isTooLarge = true
+            return -1
+        }
+        return count
+    }
+
+    /// - Returns: false when it is too much.
+    func body(_ more: UnsafeRawBufferPointer) -> Bool {
+        guard more.count <= limit - bytes.count else { return false }
+        bytes.append(contentsOf: more)
+        return true
+    }
+
+    /// One line of the head, its end included.
+    ///
+    /// - Returns: false when it is too much.
+    func headerLine(_ line: UnsafeRawBufferPointer) -> Bool {
+        headerBytes += line.count
+        guard headerBytes <= Self.mostHeaderBytes else { return false }
+        let text = String(decoding: line, as: UTF8.self)
+        if text.hasPrefix("HTTP/") {
+            // An interim answer (1xx) may have come before this one.
+            headers = []
+            status = text.split(separator: " ").dropFirst().first.flatMap { Int(Self.trimmed($0)) } ?? 0
+        } else if let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")) {
+            headers.append((text[..<colon].lowercased(), Self.trimmed(text[text.utf8.index(after: colon)...])))
+        }
+        return true
+    }
+
+    private static func trimmed(_ text: Substring) -> String {
+        var bytes = text.utf8[...]
+        while let first = bytes.first, first <= 0x20 { bytes = bytes.dropFirst() }
+        while let last = bytes.last, last <= 0x20 { bytes = bytes.dropLast() }
+        return String(Substring(bytes))
+    }
+
+    /// - Throws: when the other side spoke something else.
+    func response() throws(HTTPError) -> HTTPResponse {
+        guard (100...599).contains(status) else { throw HTTPError(.broken, "the server's answer has no HTTP status") }
+        return HTTPResponse(status: status, headers: headers, body: bytes)
+    }
+}

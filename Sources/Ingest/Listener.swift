@@ -1,0 +1,181 @@
+// Listener.swift — binds, accepts, counts, and shuts down in order.
+//
+// Guarantees: beyond the limits a client gets 421 and costs nothing more; clients never take the descriptors that the
+// queue and the deliveries need; when descriptors run out all the same, accepting pauses for a second and goes on by itself.
+
+import Config
+package import Mail
+package import NIOCore
+import NIOPosix
+import SMTP
+import Synchronization
+
+/// The SMTP listeners.
+package final class Listener: Sendable {
+    /// Connections that may wait to be accepted: short backlogs lose bursts of clients to retransmission timers.
+    private static let backlog: Int32 = 4096
+    /// Smallest and largest read, bytes.
+    ///
+    /// The smallest takes a whole ordinary message in one call.
+    private static let (readMinimum, readMaximum) = (16 << 10, 128 << 10)
+
+    private let door: Door
+    private let group: any EventLoopGroup
+    private let channels = Mutex<[any Channel]>([])
+
+    /// How a client's connection begins.
+    package enum Kind: Sendable {
+        /// In the clear; STARTTLS may follow.
+        case plain
+        /// With a TLS handshake.
+        case implicitTLS
+    }
+
+    package init(door: Door, group: any EventLoopGroup) {
+        self.door = door
+        self.group = group
+    }
+
+    /// Binds an address and begins to accept.
+    ///
+    /// - Returns: the address that was bound, with its port when 0 was asked for.
+    /// - Throws: whatever binding throws.
+    package func start(
+        _ ip: IPAddress,
+        port: UInt16,
+        _ kind: Kind = .plain
+    ) async throws -> (ip: IPAddress, port: UInt16) {
+        let address = try SocketAddress(ipAddress: ip.description, port: Int(port))
+        let channel = try await bootstrap(kind).bind(to: address).get()
+        channels.withLock { $0.append(channel) }
+        return (ip, UInt16(clamping: channel.localAddress?.port ?? Int(port)))
+    }
+
+    /// Begins to accept on a socket that is bound already, and closes it in the end.
+    ///
+    /// - Throws: when it is no socket that can listen.
+    package func start(adopting descriptor: Int32, _ kind: Kind = .plain) async throws {
+        let channel = try await bootstrap(kind).withBoundSocket(descriptor).get()
+        channels.withLock { $0.append(channel) }
+    }
+
+    /// Connections now.
+    package var connections: Int { door.sessions.count }
+
+    /// Stops listening, tells idle sessions 421, gives transactions until the deadline, then ends what is left.
+    ///
+    /// - Parameter patience: seconds for transactions that are open.
+    package func stop(patience: Int) async {
+        let listening = channels.withLock { channels in
+            defer { channels = [] }
+            return channels
+        }
+        for channel in listening { try? await channel.close().get() }
+        door.sessions.tell(.drain)
+        let loop = group.next()
+        let sessions = door.sessions
+        let stop = loop.scheduleTask(in: .seconds(Int64(patience))) { sessions.tell(.stop) }
+        let kill = loop.scheduleTask(in: .seconds(Int64(patience) + 3)) { sessions.closeAll() }
+        try? await sessions.whenEmpty(on: loop).get()
+        stop.cancel()
+        kill.cancel()
+    }
+
+    private func bootstrap(_ kind: Kind) -> ServerBootstrap {
+        ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: Self.backlog)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(.maxMessagesPerRead, value: 64)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(AcceptPause())
+                }
+            }
+            .childChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelOption(
+                .recvAllocator,
+                value: AdaptiveRecvByteBufferAllocator(
+                    minimum: Self.readMinimum,
+                    initial: Self.readMinimum,
+                    maximum: Self.readMaximum
+                )
+            )
+            .childChannelInitializer { [door] channel in
+                channel.eventLoop.makeCompletedFuture { try Self.welcome(channel, door, kind) }
+            }
+    }
+
+    private static func welcome(_ channel: any Channel, _ door: Door, _ kind: Kind) throws {
+        let client = channel.remoteAddress.flatMap(address)
+        let settings = door.settings()
+        let limits = settings.listener
+        let total = min(limits.connections, DescriptorLimit.forClients(deliveries: settings.outbound.concurrencyMax))
+        guard door.slots.enter(client, total: total, perClient: limits.connectionsPerClient) else {
+            // With implicit TLS nobody could read our words.
+            if kind == .implicitTLS { return channel.close(promise: nil) }
+            try channel.pipeline.syncOperations.addHandler(TurnAway())
+            return
+        }
+        let told = door.sessions.add(channel)
+        channel.closeFuture.whenComplete { _ in
+            door.slots.leave(client)
+            door.sessions.remove(channel)
+        }
+        let handler = ServerHandler(door: door, client: client, settings: settings, kind)
+        try channel.pipeline.syncOperations.addHandler(handler)
+        if let told { channel.pipeline.fireUserInboundEventTriggered(told) }
+    }
+
+    private static func address(_ address: SocketAddress) -> IPAddress? {
+        // Where the address stands in `sockaddr_in` and `sockaddr_in6`.
+        let place: Range<Int>
+        switch address {
+        case .v4: place = 4..<8
+        case .v6: place = 8..<24
+        case .unixDomainSocket: return nil
+        }
+        return address.withSockAddr { pointer, size in
+            let raw = UnsafeRawBufferPointer(start: pointer, count: size)
+            return size >= place.upperBound ? IPAddress(bytes: raw[place]) : nil
+        }
+    }
+}
+
+/// Tells a client beyond the limits to come later, and closes.
+private final class TurnAway: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    func channelActive(context: ChannelHandlerContext) {
+        let reply = ByteBuffer(staticString: "421 4.7.0 Too many connections, try again later\r\n")
+        context.writeAndFlush(wrapOutboundOut(reply), promise: nil)
+        context.close(promise: nil)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+}
+
+/// Stops accepting for a second when a connection cannot be accepted, for example for want of descriptors.
+///
+/// NIO's own handler for this delays the next read, but while an accept has failed the old one is still pending: the
+/// listening socket stays ready and the loop spins. Only without automatic reads the socket is really left alone.
+private final class AcceptPause: ChannelInboundHandler {
+    typealias InboundIn = any Channel
+
+    private static let pause = TimeAmount.seconds(1)
+    private var isPaused = false
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard error is IOError, !isPaused else { return context.fireErrorCaught(error) }
+        isPaused = true
+        let channel = context.channel
+        try? channel.syncOptions?.setOption(.autoRead, value: false)
+        context.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { [self] in
+            isPaused = false
+            try? channel.syncOptions?.setOption(.autoRead, value: true)
+        }
+        context.fireErrorCaught(error)
+    }
+}

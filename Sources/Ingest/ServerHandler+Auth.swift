@@ -1,0 +1,40 @@
+// ServerHandler+Auth.swift — AUTH on the event loop: questions go to the authenticator, answers come back.
+
+import Config
+import Log
+import NIOCore
+import SMTP
+
+extension ServerHandler {
+    /// Finds out whether the client is who it says; until then nothing it sends is used.
+    func authenticate(_ question: SASLQuestion) {
+        guard let context else { return }
+        let answer = door.authenticator.answer(question, from: client, on: context.eventLoop)
+        answer.assumeIsolated().whenComplete { result in
+            self.authenticated((try? result.get()) ?? .unavailable, question)
+        }
+    }
+
+    private func authenticated(_ answer: SASLAnswer, _ question: SASLQuestion) {
+        // The session may have ended meanwhile.
+        guard machine.isVerifying else { return }
+        machine.authenticated(answer, &output)
+        switch answer {
+        case .accepted, .scramSignature: log("client authenticated", question.user)
+        // A name that nobody has may be a password in the wrong place: it is not written down.
+        case .refused: log("authentication refused", isKnown(question.user) ? question.user : nil)
+        case .tooMany: log("authentication throttled", isKnown(question.user) ? question.user : nil)
+        case .scramSalt, .unavailable: break
+        }
+        resume()
+    }
+
+    private func isKnown(_ user: String) -> Bool { door.settings().auth.users[user] != nil }
+
+    private func log(_ message: StaticString, _ user: String?) {
+        door.log.write(.notice, message) { line in
+            line.add(.client, clientLiteral)
+            if let user { line.add(.user, user) }
+        }
+    }
+}

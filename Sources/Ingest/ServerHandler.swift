@@ -1,0 +1,356 @@
+// ServerHandler.swift — one SMTP session on its event loop: feeds the machine, does what it needs, writes what it says.
+//
+// Guarantees: one write for everything that one read brought; the socket is read only while the session can use input,
+// so that memory never follows what a client sends; every wait has a time limit. The message itself is the business of
+// `ServerHandler+Message.swift`.
+
+import Config
+import Log
+import Loop
+import Mail
+import MessageFormat
+import NIOCore
+import OpenSSL
+import Queue
+import SMTP
+
+/// The last handler of a client's channel.
+final class ServerHandler: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = Never
+    typealias OutboundIn = Never
+    typealias OutboundOut = ByteBuffer
+
+    /// Milliseconds between our last word and the end of the connection, in which the client may read it.
+    private static let lingering: Int64 = 2000
+    /// Milliseconds between two looks at the settings.
+    private static let settingsAge: Int64 = 1000
+    /// An output buffer that grew beyond this in a burst is given back.
+    private static let keptOutput = 16 << 10
+
+    let door: Door
+    let client: IPAddress?
+    let clientLiteral: String
+    var settings: ListenerSettings
+    var dkim: DKIMSettings
+    var machine: ServerMachine
+    /// Decoded content that is in memory.
+    var body = ByteBuffer()
+    var draft: Draft?
+    var output = ByteBuffer()
+    var trace = TraceHeaders()
+    /// Counts commits, so that an answer that comes too late is known as such.
+    var commitSerial = 0
+    /// A disk thread works for the message that is being received: nothing goes on until it is done.
+    var isDiskBusy = false
+    /// Plugins are asked about the complete message.
+    var isAsking = false
+    var context: ChannelHandlerContext?
+    /// What the handshake came to; nil in the clear.
+    var security: TLSSummary?
+    /// Version and cipher, in words.
+    var protection: String?
+    /// The connection begins with a handshake, before the greeting.
+    let isImplicitTLS: Bool
+
+    private var deadline: Deadline?
+    private var input = ByteBuffer()
+    private var holdsRead = false
+    private var isWritable = true
+    var isClosing = false
+    private var greets: Scheduled<Void>?
+    private var lineBegan: NIODeadline?
+    private var dataBegan: NIODeadline?
+    private var began = NIODeadline.uptimeNanoseconds(0)
+    private var settingsRead = NIODeadline.uptimeNanoseconds(0)
+
+    init(door: Door, client: IPAddress?, settings: Settings, _ kind: Listener.Kind) {
+        self.door = door
+        self.client = client
+        clientLiteral = client?.addressLiteral ?? "[unknown]"
+        self.settings = settings.listener
+        isImplicitTLS = kind == .implicitTLS
+        dkim = settings.dkim
+        machine = ServerMachine(
+            me: settings.me,
+            limits: Self.limits(settings.listener),
+            mayRelay: RelayPolicy.mayRelay(client, networks: settings.relayNetworks),
+            offer: Authenticator.offer(settings.auth, to: client, isSecure: false)
+        )
+        machine.offersTLS = !isImplicitTLS && door.tls() != nil
+    }
+
+    private static func limits(_ settings: ListenerSettings) -> Limits {
+        Limits(
+            commandBytes: settings.commandBytes,
+            messageBytes: settings.messageBytes,
+            recipients: settings.recipients,
+            errors: settings.errors,
+            idleCommands: settings.idleCommands,
+            senderDomains: settings.allowedSenderDomains
+        )
+    }
+
+    // MARK: Life of the channel
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        deadline = Deadline(loop: context.eventLoop) { [weak self] in self?.timeIsUp() }
+        if context.channel.isActive { begin(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        begin(context)
+        context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        isClosing = true
+        greets?.cancel()
+        deadline?.cancel()
+        discardDraft()
+        self.context = nil
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if let error = error as? TLSError { reportTLS(error) }
+        context.close(promise: nil)
+    }
+
+    private func begin(_ context: ChannelHandlerContext) {
+        guard began == .uptimeNanoseconds(0) else { return }
+        let now = context.eventLoop.now
+        began = now
+        settingsRead = now
+        touch(now)
+        if isImplicitTLS { beginTLSFirst(context) } else { welcome(context) }
+    }
+
+    /// Greets, now or after the delay that catches early talkers.
+    func welcome(_ context: ChannelHandlerContext) {
+        guard settings.bannerDelay > 0 else {
+            greet(spokeEarly: !isImplicitTLS && Self.hasUnreadInput(context.channel))
+            return
+        }
+        greets = context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(Int64(settings.bannerDelay))) {
+            self.greet(spokeEarly: false)
+        }
+    }
+
+    private func greet(spokeEarly: Bool) {
+        greets = nil
+        machine.greet(spokeEarly: spokeEarly, &output)
+        resume()
+    }
+
+    /// Whether the kernel holds octets of the client already, without reading them: SO_MEMINFO begins with the memory of
+    /// the receive queue.
+    private static func hasUnreadInput(_ channel: any Channel) -> Bool {
+        let soMemInfo = NIOBSDSocket.Option(rawValue: 55)
+        let option = ChannelOptions.Types.SocketOption(level: .socket, name: soMemInfo)
+        guard let queued = try? channel.syncOptions?.getOption(option) else { return false }
+        // An option's value is 64 bits wide here, so that the kernel wrote a second field behind the first.
+        return queued & 0xFFFF_FFFF > 0
+    }
+
+    // MARK: Input
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if isClosing { return }
+        var bytes = unwrapInboundIn(data)
+        if greets != nil {
+            greets?.cancel()
+            greet(spokeEarly: true)
+            return
+        }
+        guard input.readableBytes == 0 else {
+            input.writeBuffer(&bytes)
+            step()
+            return
+        }
+        process(&bytes)
+        guard bytes.readableBytes > 0 else { return }
+        // Copied, so that the channel can use its buffer again.
+        input.clear()
+        input.writeBuffer(&bytes)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        settle()
+    }
+
+    /// Goes on after something that was waited for.
+    func resume() {
+        step()
+        settle()
+    }
+
+    private func step() {
+        guard input.readableBytes > 0 || machine.isClosed else { return }
+        var work = ByteBuffer()
+        swap(&work, &input)
+        process(&work)
+        if work.readableBytes == 0 { work.clear() } else { work.discardReadBytes() }
+        swap(&work, &input)
+    }
+
+    private func process(_ work: inout ByteBuffer) {
+        while !isDiskBusy, !isClosing {
+            switch machine.advance(&work, &output, &body) {
+            case .input: return
+            case .room(let octets): machine.roomChecked(door.queue.hasRoom(for: octets), &output)
+            case .authenticate(let question): authenticate(question)
+            case .startTLS: beginTLS(behind: work)
+            case .begin(let octets): beginMessage(octets)
+            case .content: lookAtContent()
+            case .commit: commit()
+            case .abandon: discardDraft()
+            case .close:
+                discardDraft()
+                isClosing = true
+            }
+        }
+    }
+
+    // MARK: Output, reading, time
+
+    /// Sends what there is to send and arranges for what comes next.
+    private func settle() {
+        guard let context else { return }
+        send(context)
+        let now = context.eventLoop.now
+        if isClosing {
+            leave(context, now)
+            return
+        }
+        touch(now)
+        if holdsRead, mayRead {
+            holdsRead = false
+            context.read()
+        }
+    }
+
+    /// Writes what there is to say.
+    func send(_ context: ChannelHandlerContext) {
+        guard output.readableBytes > 0 else { return }
+        context.writeAndFlush(wrapOutboundOut(output), promise: nil)
+        if output.capacity > Self.keptOutput { output = ByteBuffer() } else { output.clear() }
+    }
+
+    /// Ends the connection so that the client gets our last word: closing a socket with unread input would destroy it.
+    private func leave(_ context: ChannelHandlerContext, _ now: NIODeadline) {
+        guard dataBegan != .distantFuture else { return }
+        dataBegan = .distantFuture
+        if machine.saidGoodbye || !isWritable {
+            context.close(promise: nil)
+            return
+        }
+        context.close(mode: .output, promise: nil)
+        deadline?.set(at: now + .milliseconds(Self.lingering), now: now)
+        if holdsRead {
+            holdsRead = false
+            context.read()
+        }
+    }
+
+    /// False while input could not be used: one read's worth may wait for a commit, nothing for the disk.
+    private var mayRead: Bool {
+        if isClosing { return true }
+        return isWritable && !isDiskBusy && (input.readableBytes == 0 || !(machine.isCommitting || machine.isVerifying))
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if mayRead { context.read() } else { holdsRead = true }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        isWritable = context.channel.isWritable
+        if isWritable, holdsRead, mayRead {
+            holdsRead = false
+            context.read()
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let event = event as? TLSEstablished { return established(event.summary, context) }
+        guard let event = event as? Shutdown else {
+            context.fireUserInboundEventTriggered(event)
+            return
+        }
+        guard !isClosing else { return }
+        switch event {
+        case .drain: machine.drain(&output)
+        case .stop: machine.shutDown(&output)
+        }
+        if machine.isClosed {
+            discardDraft()
+            isClosing = true
+        }
+        settle()
+    }
+
+    /// Moves the time limit to where the session stands now.
+    private func touch(_ now: NIODeadline) {
+        var due = began + .seconds(Int64(settings.sessionDeadline))
+        if isAsking {
+            // Every plugin has a deadline of its own.
+        } else if machine.isCommitting {
+            due = min(due, now + .seconds(Int64(settings.commitTimeout)))
+        } else if machine.isReceiving || isDiskBusy {
+            let began = dataBegan ?? now
+            dataBegan = began
+            due = min(due, now + .seconds(Int64(settings.dataTimeout)), began + .seconds(Int64(settings.dataDeadline)))
+        } else {
+            dataBegan = nil
+            due = min(due, now + .seconds(Int64(settings.commandTimeout)))
+            if machine.isMidLine(input) {
+                let began = lineBegan ?? now
+                lineBegan = began
+                due = min(due, began + .seconds(Int64(settings.commandDeadline)))
+            } else {
+                lineBegan = nil
+            }
+            refreshSettings(now)
+        }
+        deadline?.set(at: due, now: now)
+    }
+
+    private func refreshSettings(_ now: NIODeadline) {
+        guard now - settingsRead >= .milliseconds(Self.settingsAge), !machine.hasTransaction else { return }
+        settingsRead = now
+        let fresh = door.settings()
+        settings = fresh.listener
+        dkim = fresh.dkim
+        machine.update(
+            me: fresh.me,
+            limits: Self.limits(fresh.listener),
+            mayRelay: mayRelay(
+                fresh,
+                isAuthenticated: machine.user.map { fresh.auth.users[$0] != nil } ?? false
+            ),
+            offer: Authenticator.offer(fresh.auth, to: client, isSecure: machine.isSecure)
+        )
+        machine.offersTLS = !machine.isSecure && door.tls() != nil
+    }
+
+    private func timeIsUp() {
+        guard let context else { return }
+        if isClosing {
+            context.close(promise: nil)
+        } else if machine.isCommitting, !isDiskBusy {
+            commitSerial &+= 1
+            if isAsking {
+                isAsking = false
+                discardDraft()
+            }
+            machine.committed(.timedOut, &output)
+            resume()
+        } else {
+            machine.timedOut(&output)
+            discardDraft()
+            isClosing = true
+            settle()
+        }
+    }
+}

@@ -1,0 +1,32 @@
+// LogKey.swift — every key that may stand in a log line, spelled once.
+
+/// The keys of log lines.
+///
+/// People and scripts hold on to these names: rename none, add what is missing.
+///
+/// The queue id stands on every line about a message, so that `grep` for it tells the message's story.
+package enum LogKey: String, Hashable, Sendable {
+    // Mail
+    case id, from, to, domain, mx, ip, reply, stage, scope, attempt, session, size, recipients, reason, status, report
+    /// Seconds.
+    case delay = "delay_s"
+    /// The other message: the one a report is about.
+    case about
+    // Sessions
+    case client, certificate, helo, user, verb, text, code, errors, messages, port, host, tls, lane, bind
+    // Storage
+    case segment, offset, bytes, path, free, file
+    // Plugins
+    case plugin, hook
+    // The API
+    case actor, subject, before, after, request, api
+    // Process
+    case config, data, error, line, operation, revision, listen, key, signal, count, version, pid, limit
+    /// Milliseconds.
+    case elapsed = "elapsed_ms"
+    case inProgress = "in_progress"
+    case waiting
+    case tempFailed = "temp_failed"
+    /// The part of the program that speaks, for lines that come through swift-log.
+    case label
+}

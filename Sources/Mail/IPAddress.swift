@@ -1,0 +1,141 @@
+// IPAddress.swift — IPv4 and IPv6 addresses and networks as values.
+
+import Glibc
+
+/// An address of either family: 4 or 16 bytes in network order.
+package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
+    /// Both families in one shape: an IPv4 address is stored as `::ffff:a.b.c.d`.
+    private let high: UInt64
+    private let low: UInt64
+    package let isV6: Bool
+
+    /// Takes bytes in network order.
+    ///
+    /// - Returns: nil unless there are 4 or 16 of them. A v4-mapped IPv6 address becomes the IPv4 address it means.
+    package init?(bytes: some Collection<UInt8>) {
+        switch bytes.count {
+        case 4:
+            isV6 = false
+            high = 0
+            low = bytes.reduce(0xFFFF) { $0 << 8 | UInt64($1) }
+        case 16:
+            high = bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+            low = bytes.dropFirst(8).reduce(0) { $0 << 8 | UInt64($1) }
+            isV6 = !(high == 0 && low >> 32 == 0xFFFF)
+        default:
+            return nil
+        }
+    }
+
+    /// Reads `192.0.2.1` or `2001:db8::1`, without brackets and without a zone.
+    package init?(_ text: some StringProtocol) {
+        // Most texts are names; they are told apart without a system library.
+        guard text.utf8.allSatisfy(Self.occursInAddresses) else { return nil }
+        var four = in_addr()
+        var six = in6_addr()
+        let string = String(text)
+        if inet_pton(AF_INET, string, &four) == 1 {
+            self.init(bytes: withUnsafeBytes(of: &four) { Array($0) })
+        } else if inet_pton(AF_INET6, string, &six) == 1 {
+            self.init(bytes: withUnsafeBytes(of: &six) { Array($0) })
+        } else {
+            return nil
+        }
+    }
+
+    /// Digits, hexadecimal ones too, dots and colons.
+    private static func occursInAddresses(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: ":"), UInt8(ascii: "."), UInt8(ascii: "a")...UInt8(ascii: "f"),
+            UInt8(ascii: "A")...UInt8(ascii: "F"):
+            true
+        default:
+            false
+        }
+    }
+
+    /// Reads an address literal: `[192.0.2.1]`, `[IPv6:2001:db8::1]`, also `[2001:db8::1]` as people write it in routes.
+    ///
+    /// - Source: RFC 5321 §4.1.3
+    package init?(literal text: some StringProtocol) {
+        guard text.utf8.first == UInt8(ascii: "["), text.hasSuffix("]"), text.utf8.count > 2 else { return nil }
+        var inner = text.dropFirst().dropLast()
+        if inner.prefix(5).lowercased() == "ipv6:" { inner = inner.dropFirst(5) }
+        self.init(inner)
+    }
+
+    /// 4 or 16 bytes in network order.
+    package var bytes: [UInt8] {
+        isV6
+            ? (0..<8).map { UInt8(truncatingIfNeeded: high >> UInt64(56 - 8 * $0)) }
+                + (0..<8).map { UInt8(truncatingIfNeeded: low >> UInt64(56 - 8 * $0)) }
+            : (0..<4).map { UInt8(truncatingIfNeeded: low >> UInt64(24 - 8 * $0)) }
+    }
+
+    package var description: String {
+        var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+        let raw = bytes
+        inet_ntop(isV6 ? AF_INET6 : AF_INET, raw, &text, socklen_t(text.count))
+        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// `192.0.2.1`, or `[2001:db8::1]` for use before a port.
+    package var bracketed: String { isV6 ? "[\(self)]" : description }
+
+    /// The form of `Received` and EHLO: `[192.0.2.1]` or `[IPv6:2001:db8::1]`.
+    ///
+    /// - Source: RFC 5321 §4.1.3
+    package var addressLiteral: String { isV6 ? "[IPv6:\(self)]" : "[\(self)]" }
+
+    package var isLoopback: Bool { isV6 ? high == 0 && low == 1 : low >> 24 & 0xFF == 127 }
+
+    /// `0.0.0.0/8` or `::`: never a destination.
+    package var isUnspecified: Bool { isV6 ? high == 0 && low == 0 : low >> 24 & 0xFF == 0 }
+
+    /// What one subscriber has: an IPv4 address, or the first 64 bits of an IPv6 address.
+    package var subscriber: IPAddress { isV6 ? IPAddress(high: high, low: 0, isV6: true) : self }
+
+    private init(high: UInt64, low: UInt64, isV6: Bool) {
+        self.high = high
+        self.low = low
+        self.isV6 = isV6
+    }
+
+    fileprivate func matches(_ other: IPAddress, prefix: Int) -> Bool {
+        guard isV6 == other.isV6 else { return false }
+        // The stored form of an IPv4 address has 96 bits in front of its own 32.
+        let bits = isV6 ? prefix : prefix + 96
+        let highMask = bits >= 64 ? UInt64.max : bits == 0 ? 0 : UInt64.max << UInt64(64 - bits)
+        let lowMask = bits <= 64 ? 0 : bits >= 128 ? UInt64.max : UInt64.max << UInt64(128 - bits)
+        return (high ^ other.high) & highMask == 0 && (low ^ other.low) & lowMask == 0
+    }
+}
+
+/// A network in CIDR form: `10.0.0.0/8`, `2001:db8::/32`; a bare address is a network of one.
+package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
+    package let address: IPAddress
+    /// Leading bits that count: 0…32 or 0…128.
+    package let prefix: Int
+
+    package init?(_ text: some StringProtocol) {
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let first = parts.first, let address = IPAddress(first) else { return nil }
+        let width = address.isV6 ? 128 : 32
+        var prefix = width
+        if parts.count == 2 {
+            guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let count = Int(parts[1]),
+                (0...width).contains(count)
+            else {
+                return nil
+            }
+            prefix = count
+        }
+        self.address = address
+        self.prefix = prefix
+    }
+
+    /// Whether the address lies in this network; one of the other family never does.
+    package func contains(_ other: IPAddress) -> Bool { address.matches(other, prefix: prefix) }
+
+    package var description: String { "\(address)/\(prefix)" }
+}

@@ -1,0 +1,32 @@
+// Parcel.swift — what is scheduled: one message, one lane, some recipients. Haraka's hmail.
+
+/// The unit of scheduling.
+package struct Parcel: Hashable, Sendable, Identifiable {
+    /// Names a parcel while the process lives; parcels are computed, not stored.
+    package struct ID: Hashable, Sendable {
+        package let message: QueueID
+        /// A number of the index, unique while this parcel is in it.
+        package let index: UInt32
+
+        package init(message: QueueID, index: UInt32) {
+            self.message = message
+            self.index = index
+        }
+    }
+
+    package let id: ID
+    package let lane: Lane
+    /// Indices into the envelope's recipients, rising.
+    package let recipients: [UInt32]
+    /// Temporary failures so far: Haraka's `num_failures`.
+    package let failures: Int
+    package let acceptedAt: Timestamp
+
+    package init(id: ID, lane: Lane, recipients: [UInt32], failures: Int, acceptedAt: Timestamp) {
+        self.id = id
+        self.lane = lane
+        self.recipients = recipients
+        self.failures = failures
+        self.acceptedAt = acceptedAt
+    }
+}

@@ -1,0 +1,50 @@
+// Reply.swift — what one side of SMTP says to the other, and how we write down our own failures.
+
+/// What a reply's first digit means (RFC 5321 §4.2.1).
+package enum Severity: UInt8, Hashable, Sendable {
+    case success = 2
+    case intermediate = 3
+    case temporary = 4
+    case permanent = 5
+}
+
+/// An SMTP reply: received from a peer, or made up for a local failure so that both look alike.
+///
+/// Lines hold neither code nor line ends. Text of a received reply is printable: control characters were replaced and
+/// the length cut when it was parsed, so it may stand in logs and reports as it is.
+package struct Reply: Hashable, Sendable, CustomStringConvertible {
+    /// 200…599.
+    package let code: UInt16
+    package let status: EnhancedStatus?
+    package let lines: [String]
+
+    package init(_ code: UInt16, _ status: EnhancedStatus?, lines: [String]) {
+        self.code = code
+        self.status = status
+        self.lines = lines
+    }
+
+    package init(_ code: UInt16, _ status: EnhancedStatus?, _ text: String) {
+        self.init(code, status, lines: [text])
+    }
+
+    /// From the first digit of `code` and nothing else.
+    package var severity: Severity {
+        switch code / 100 {
+        case 2: .success
+        case 3: .intermediate
+        case 4: .temporary
+        default: .permanent
+        }
+    }
+
+    /// `550 5.1.1 no such user`, several lines joined by a space.
+    package var description: String {
+        let prefix = status.map { "\(code) \($0)" } ?? "\(code)"
+        let text = lines.joined(separator: " ")
+        return text.isEmpty ? prefix : "\(prefix) \(text)"
+    }
+
+    /// The status to report: the peer's, or `x.0.0` of the severity.
+    package var reportedStatus: EnhancedStatus { status ?? EnhancedStatus(severity.rawValue, 0, 0) }
+}

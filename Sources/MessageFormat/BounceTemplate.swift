@@ -1,0 +1,135 @@
+// BounceTemplate.swift — the words of a failure report: `outbound.bounce_message` with its fields filled.
+//
+// The fields are the source document's: {pid} {date} {me} {from} {msgid} {to} {reason}. A value is put in once and never
+// read again, so a reason that says `{from}` stays just that.
+//
+// A template that comes from Haraka begins with a header block of its own. The header is ours (it must match the MIME
+// structure), so that block is taken off; its Subject is kept.
+
+/// A text with fields in braces.
+package struct BounceTemplate: Hashable, Sendable {
+    private let text: String
+
+    /// Takes any text; fields that are not known stay as they are, line ends may be of any kind.
+    package init(_ text: String) { self.text = text }
+
+    /// The values of the fields, each already harmless: one line, no control characters.
+    struct Values {
+        var pid: Int32
+        var date: String
+        var me: String
+        var from: String
+        var msgid: String
+        var to: String
+        var reason: String
+
+        func value(of field: some StringProtocol) -> String? {
+            switch field {
+            case "pid": "\(pid)"
+            case "date": date
+            case "me": me
+            case "from": from
+            case "msgid": msgid
+            case "to": to
+            case "reason": reason
+            default: nil
+            }
+        }
+    }
+
+    /// The text with its fields filled, as lines without their ends, and the subject of its header block if it has one.
+    func fill(_ values: Values) -> (subject: String?, lines: [String]) {
+        var lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+        while lines.last?.isEmpty == true { lines.removeLast() }
+        var subject: String?
+        if let end = Self.headerBlock(lines) {
+            subject = lines[..<end].first { $0.lowercased().hasPrefix("subject:") }.map { line in
+                HarmlessText.asciiLine(fill(line.dropFirst("subject:".count), values), limit: 200)
+            }
+            lines.removeSubrange(...end)
+        }
+        return (subject, lines.map { fill($0, values) })
+    }
+
+    /// The index of the empty line behind a header block: From, To and Subject are there, and text follows.
+    private static func headerBlock(_ lines: [Substring]) -> Int? {
+        guard let end = lines.firstIndex(of: "") else { return nil }
+        let block = lines[..<end].map { $0.lowercased() }
+        let isHeader = block.allSatisfy { line in
+            if line.hasPrefix(" ") || line.hasPrefix("\t") { return true }
+            guard let colon = line.utf8.firstIndex(of: 0x3A) else { return false }
+            return line.utf8[..<colon].allSatisfy { 0x61...0x7A ~= $0 || 0x30...0x39 ~= $0 || $0 == 0x2D }
+        }
+        let isFull = ["from:", "to:", "subject:"].allSatisfy { name in block.contains { $0.hasPrefix(name) } }
+        return isHeader && isFull ? end : nil
+    }
+
+    private func fill(_ line: Substring, _ values: Values) -> String {
+        var result = ""
+        var rest = line
+        while let open = rest.firstIndex(of: "{") {
+            result += rest[..<open]
+            let after = rest.index(after: open)
+            guard let close = rest[after...].firstIndex(of: "}"), let value = values.value(of: rest[after..<close])
+            else {
+                result += "{"
+                rest = rest[after...]
+                continue
+            }
+            result += value
+            rest = rest[rest.index(after: close)...]
+        }
+        return result + rest
+    }
+
+    /// What a sender reads when the configuration has no text of its own.
+    package static let failure = BounceTemplate(
+        """
+        This is the mail system at {me}.
+
+        Your message could not be delivered to the address below, and it will not be tried again.
+
+            Recipient: {to}
+            Reason:    {reason}
+
+        Sender:  {from}
+        Message: {msgid}
+        Date:    {date}
+
+        A report for programs follows, and then your message as far as it may be returned.
+        """
+    )
+
+    /// For NOTIFY=DELAY.
+    static let delay = BounceTemplate(
+        """
+        This is the mail system at {me}.
+
+        Your message could not be delivered to the address below yet. It is kept and tried again:
+        there is nothing for you to do.
+
+            Recipient: {to}
+            Reason:    {reason}
+
+        Sender:  {from}
+        Message: {msgid}
+        Date:    {date}
+        """
+    )
+
+    /// For NOTIFY=SUCCESS.
+    static let success = BounceTemplate(
+        """
+        This is the mail system at {me}.
+
+        Your message was handed over for the address below, as you asked to be told.
+
+            Recipient: {to}
+            Reply:     {reason}
+
+        Sender:  {from}
+        Message: {msgid}
+        Date:    {date}
+        """
+    )
+}

@@ -1,0 +1,119 @@
+// DKIMDraft.swift — what DKIM needs of a message, gathered while it is received: no second pass over the body.
+
+package import Mail
+package import NIOCore
+package import OpenSSL
+
+/// The header and the hash of the body of one message.
+///
+/// Bound to whoever makes it.
+package final class DKIMDraft {
+    /// Finds the keys of an author's domain.
+    package typealias Keys = @Sendable (Domain) -> [DKIMSigner]
+
+    private enum State {
+        case header
+        /// The empty line between the two, which belongs to neither.
+        case separator
+        case body
+        /// Nobody's keys: nothing more is looked at.
+        case unwanted
+    }
+
+    private let keys: Keys
+    private var state = State.header
+    private var header: [UInt8] = []
+    private var bodyHash: DKIMBodyHash?
+    private var signers: [DKIMSigner] = []
+
+    package init(keys: @escaping Keys) { self.keys = keys }
+
+    /// Takes more of the message.
+    ///
+    /// - Parameters:
+    ///   - offset: behind the reader index.
+    ///   - block: what the header scanner knows by now.
+    package func update(_ buffer: ByteBuffer, from offset: Int, _ block: HeaderBlock) {
+        buffer.withUnsafeReadableBytes { bytes in
+            guard offset < bytes.count else { return }
+            update(UnsafeRawBufferPointer(rebasing: bytes[max(0, offset)...]), block)
+        }
+    }
+
+    private func update(_ bytes: UnsafeRawBufferPointer, _ block: HeaderBlock) {
+        switch state {
+        case .unwanted: return
+        case .body: bodyHash?.update(bytes)
+        case .separator:
+            guard let feed = bytes.firstIndex(of: 0x0A) else { return }
+            state = .body
+            bodyHash?.update(UnsafeRawBufferPointer(rebasing: bytes[(feed + 1)...]))
+        case .header:
+            // The scanner has seen these octets, and knows how many of them belong to the header.
+            let missing = block.hasEnded ? min(max(0, block.size - header.count), bytes.count) : bytes.count
+            header.append(contentsOf: bytes[..<missing])
+            guard block.hasEnded else { return }
+            endHeader()
+            update(UnsafeRawBufferPointer(rebasing: bytes[missing...]), block)
+        }
+    }
+
+    private func endHeader() {
+        signers = DKIMAuthor.domain(of: header).map(keys) ?? []
+        state = signers.isEmpty ? .unwanted : .separator
+        if !signers.isEmpty { bodyHash = DKIMBodyHash() }
+    }
+
+    /// What is to be signed, once the message is complete; nil when nobody's keys are to sign it.
+    ///
+    /// - Parameter prologue: the fields that the relay puts in front, which are signed too.
+    package func finish(_ prologue: ByteBuffer, _ coverage: DKIMSigner.Coverage, at time: Timestamp) -> DKIMWork? {
+        if case .header = state { endHeader() }
+        guard let hash = bodyHash?.finish() else { return nil }
+        return DKIMWork(
+            signers: signers,
+            header: Array(prologue.readableBytesView) + header,
+            bodyHash: hash,
+            coverage: coverage,
+            time: time
+        )
+    }
+
+    /// Signs a message that is all there: one made inside.
+    ///
+    /// Blocks as ``DKIMWork/signatures()`` does.
+    package static func signatures(
+        of content: ByteBuffer,
+        prologue: ByteBuffer = ByteBuffer(),
+        _ coverage: DKIMSigner.Coverage,
+        at time: Timestamp,
+        keys: @escaping Keys
+    ) throws(TLSError) -> [UInt8] {
+        var block = HeaderBlock(limit: .max)
+        block.consume(content, from: 0)
+        let draft = DKIMDraft(keys: keys)
+        draft.update(content, from: 0, block)
+        return try draft.finish(prologue, coverage, at: time)?.signatures() ?? []
+    }
+}
+
+/// Signatures that are still to be made: may go to another thread.
+package struct DKIMWork: Sendable {
+    let signers: [DKIMSigner]
+    let header: [UInt8]
+    let bodyHash: [UInt8]
+    let coverage: DKIMSigner.Coverage
+    let time: Timestamp
+
+    /// One `DKIM-Signature` field for each key.
+    ///
+    /// Blocks: about a millisecond for each RSA key.
+    /// - Throws: when OpenSSL cannot sign.
+    package func signatures() throws(TLSError) -> [UInt8] {
+        var fields: [UInt8] = []
+        for signer in signers {
+            fields += try signer.sign(header: header, bodyHash: bodyHash, coverage, at: time)
+        }
+        return fields
+    }
+}

@@ -1,0 +1,142 @@
+// DKIMSigner.swift — DKIM-Signature header fields (RFC 6376, RFC 8463): rsa-sha256 and ed25519-sha256, relaxed/relaxed.
+//
+// Guarantees: what is signed is what is sent, because the relay changes nothing behind it; a message with no From field,
+// or with several, is not signed; a field that must not be added later is signed once more than it is there.
+
+package import Mail
+import NIOCore
+package import OpenSSL
+
+/// One key of one domain.
+package struct DKIMSigner: Sendable {
+    /// Which header fields a signature covers; names in lower case.
+    package struct Coverage: Hashable, Sendable {
+        /// Signed as often as they are there.
+        package var signed: [String]
+        /// Signed once more, so that nobody adds another.
+        package var oversigned: Set<String>
+
+        package init(signed: [String], oversigned: Set<String>) {
+            self.signed = signed
+            self.oversigned = oversigned
+        }
+    }
+
+    private let domain: Domain
+    private let selector: String
+    private let key: SigningKey
+
+    package init(domain: Domain, selector: String, key: SigningKey) {
+        self.domain = domain
+        self.selector = selector
+        self.key = key
+    }
+
+    /// The `DKIM-Signature` field with its CRLF.
+    ///
+    /// Blocks: an RSA key takes about a millisecond.
+    /// - Parameters:
+    ///   - header: every field that the message will leave with, from its first line to its last.
+    ///   - bodyHash: of the body in its relaxed form.
+    /// - Throws: when OpenSSL cannot sign.
+    package func sign(
+        header: [UInt8],
+        bodyHash: [UInt8],
+        _ coverage: Coverage,
+        at time: Timestamp
+    ) throws(TLSError) -> [UInt8] {
+        let fields = DKIMFields(header).fields
+        var names: [String] = []
+        var data: [UInt8] = []
+        for name in coverage.signed {
+            let found = fields.filter { $0.name == name }.reversed()
+            for field in found {
+                names.append(name)
+                data += DKIMFields.relaxed(name, field.value) + [0x0D, 0x0A]
+            }
+            if coverage.oversigned.contains(name) { names.append(name) }
+        }
+        let value = unsigned(names, bodyHash, time)
+        data += DKIMFields.relaxed("dkim-signature", value.utf8)
+        let signature = try key.sign(key.kind == .ed25519 ? Digest.sha256(data) : data)
+        return Array("DKIM-Signature:\(value)\(Self.folded(Base64.encode(signature)))\r\n".utf8)
+    }
+
+    /// Everything behind the colon up to `b=`.
+    private func unsigned(_ names: [String], _ bodyHash: [UInt8], _ time: Timestamp) -> String {
+        let algorithm = key.kind == .ed25519 ? "ed25519-sha256" : "rsa-sha256"
+        var lines = [" v=1; a=\(algorithm); c=relaxed/relaxed; d=\(domain.name); s=\(selector);"]
+        lines.append("\tt=\(time.milliseconds / 1000); bh=\(Base64.encode(bodyHash));")
+        var line = "\th="
+        for (index, name) in names.enumerated() {
+            let piece = index + 1 < names.count ? "\(name):" : "\(name);"
+            if line.utf8.count + piece.utf8.count > 74 {
+                lines.append(line)
+                line = "\t"
+            }
+            line += piece
+        }
+        lines.append(line)
+        return lines.joined(separator: "\r\n") + "\r\n\tb="
+    }
+
+    private static func folded(_ text: String) -> String {
+        var result = ""
+        var rest = Substring(text)
+        var room = 70
+        while !rest.isEmpty {
+            if !result.isEmpty { result += "\r\n\t" }
+            result += rest.prefix(room)
+            rest = rest.dropFirst(room)
+            room = 72
+        }
+        return result
+    }
+}
+
+/// Whose key signs a message.
+package enum DKIMAuthor {
+    /// The domain of the only `From` field of a header; of several mailboxes, the first counts.
+    ///
+    /// - Returns: nil when there is no such field, more than one, or no domain in it.
+    package static func domain(of header: [UInt8]) -> Domain? {
+        let from = DKIMFields(header).fields.filter { $0.name == "from" }
+        guard from.count == 1, let field = from.first else { return nil }
+        return domain(inMailboxes: Array(field.value))
+    }
+
+    /// `"Name" (comment) <local@domain>, …` or `local@domain`.
+    static func domain(inMailboxes text: [UInt8]) -> Domain? {
+        var plain: [UInt8] = []
+        var angle: [UInt8]?
+        var depth = 0
+        var isQuoted = false
+        var isEscaped = false
+        scan: for byte in text where byte != 0x0D && byte != 0x0A {
+            if isEscaped {
+                isEscaped = false
+                continue
+            }
+            switch byte {
+            case UInt8(ascii: "\\") where isQuoted || depth > 0: isEscaped = true
+            case UInt8(ascii: "\"") where depth == 0: isQuoted.toggle()
+            case _ where isQuoted: continue
+            case UInt8(ascii: "("): depth += 1
+            case UInt8(ascii: ")") where depth > 0: depth -= 1
+            case _ where depth > 0: continue
+            case UInt8(ascii: "<"): angle = []
+            case UInt8(ascii: ">"): break scan
+            case UInt8(ascii: ","):
+                if angle == nil, plain.contains(UInt8(ascii: "@")) { break scan }
+            // A group's name: what counts comes behind it.
+            case UInt8(ascii: ":") where angle == nil: plain = []
+            case UInt8(ascii: ";") where angle == nil: break scan
+            default: if angle == nil { plain.append(byte) } else { angle?.append(byte) }
+            }
+        }
+        let address = angle ?? plain
+        guard let at = address.lastIndex(of: UInt8(ascii: "@")) else { return nil }
+        let domain = address[(at + 1)...].filter { $0 != 0x20 && $0 != 0x09 }
+        return String(validating: domain, as: UTF8.self).flatMap { Domain($0) }
+    }
+}

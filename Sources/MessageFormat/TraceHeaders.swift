@@ -1,0 +1,180 @@
+// TraceHeaders.swift — the lines that we put in front of a message: Received, and Message-ID and Date where they are
+// missing (RFC 5321 §4.4, RFC 5322 §3.6, RFC 6409 §8).
+//
+// Guarantees: whatever a client called itself, a line stays one line of printable ASCII. Written straight into a
+// buffer; nothing is formatted twice in one second.
+
+package import Mail
+package import NIOCore
+
+/// Writes trace headers.
+///
+/// One per connection, because it keeps the text of the current second.
+package struct TraceHeaders: Sendable {
+    /// What a `Received` line tells.
+    package struct Facts {
+        package var id: QueueID
+        package var at: Timestamp
+        /// Our own name.
+        package var me: String
+        /// What the client called itself; nil for mail that was made inside.
+        package var helo: String?
+        /// The client's address as a literal with brackets (RFC 5321 §4.1.3).
+        package var clientLiteral: String
+        package var with: Transport
+        /// Version and cipher of an encrypted session: letters, digits, `_`, `-`, `.` and blanks.
+        package var tls: String?
+        /// The only recipient; nil when there are several, which are nobody's business (RFC 5321 §7.2).
+        package var onlyRecipient: EmailAddress?
+
+        package init(
+            id: QueueID,
+            at: Timestamp,
+            me: String,
+            helo: String?,
+            clientLiteral: String,
+            with: Transport,
+            tls: String? = nil,
+            onlyRecipient: EmailAddress?
+        ) {
+            self.id = id
+            self.at = at
+            self.me = me
+            self.helo = helo
+            self.clientLiteral = clientLiteral
+            self.with = with
+            self.tls = tls
+            self.onlyRecipient = onlyRecipient
+        }
+    }
+
+    /// The registered names of the ways in (RFC 3848, RFC 6531 §4.3).
+    package struct Transport: Hashable, Sendable {
+        /// The client said EHLO.
+        package var isExtended: Bool
+        /// The transaction was begun with SMTPUTF8.
+        package var isUTF8: Bool
+        /// The session was encrypted.
+        package var isSecure: Bool
+        /// The client authenticated.
+        package var isAuthenticated: Bool
+
+        package init(
+            isExtended: Bool = true,
+            isUTF8: Bool = false,
+            isSecure: Bool = false,
+            isAuthenticated: Bool = false
+        ) {
+            self.isExtended = isExtended
+            self.isUTF8 = isUTF8
+            self.isSecure = isSecure
+            self.isAuthenticated = isAuthenticated
+        }
+
+        fileprivate func write(to output: inout ByteBuffer) {
+            // Encryption and AUTH come with EHLO; a client that went back to HELO behind them spoke ESMTP all the same.
+            let isExtended = isExtended || isSecure || isAuthenticated
+            output.writeStaticString(isUTF8 ? "UTF8SMTP" : isExtended ? "ESMTP" : "SMTP")
+            if isSecure { output.writeStaticString("S") }
+            if isAuthenticated { output.writeStaticString("A") }
+        }
+    }
+
+    private var date = DateText()
+
+    package init() {}
+
+    /// Appends the lines that belong in front of a message.
+    ///
+    /// - Parameters:
+    ///   - header: what the message has already.
+    ///   - output: where to.
+    package mutating func write(_ facts: Facts, header: HeaderBlock, to output: inout ByteBuffer) {
+        output.writeStaticString("Received: ")
+        if let helo = facts.helo {
+            output.writeStaticString("from ")
+            Self.writeClean(helo, to: &output)
+            output.writeStaticString(" (")
+            output.writeString(facts.clientLiteral)
+            output.writeStaticString(")\r\n\t")
+        }
+        output.writeStaticString("by ")
+        output.writeString(facts.me)
+        if facts.helo != nil {
+            output.writeStaticString(" (Martlet) with ")
+            facts.with.write(to: &output)
+            if let tls = facts.tls {
+                output.writeStaticString("\r\n\t(")
+                output.writeString(tls)
+                output.writeStaticString(")")
+            }
+        } else {
+            output.writeStaticString(" (Martlet)")
+        }
+        output.writeStaticString(" id ")
+        Self.writeID(facts.id, to: &output)
+        if let recipient = facts.onlyRecipient {
+            output.writeStaticString("\r\n\tfor <")
+            output.writeString(recipient.local)
+            output.writeStaticString("@")
+            output.writeString(recipient.domain.name)
+            output.writeStaticString(">")
+        }
+        output.writeStaticString(";\r\n\t")
+        date.write(facts.at, to: &output)
+        output.writeStaticString("\r\n")
+        if !header.hasMessageID {
+            output.writeStaticString("Message-ID: <")
+            Self.writeID(facts.id, to: &output)
+            output.writeStaticString("@")
+            output.writeString(facts.me)
+            output.writeStaticString(">\r\n")
+        }
+        if !header.hasDate {
+            output.writeStaticString("Date: ")
+            date.write(facts.at, to: &output)
+            output.writeStaticString("\r\n")
+        }
+        if header.isMissing { output.writeStaticString("\r\n") }
+    }
+
+    private static func writeID(_ id: QueueID, to output: inout ByteBuffer) {
+        output.writeWithUnsafeMutableBytes(minimumWritableBytes: 13) { buffer in
+            id.write(to: buffer)
+            return 13
+        }
+    }
+
+    /// Letters, digits and what names and literals hold besides; anything else becomes a question mark.
+    private static func writeClean(_ name: String, to output: inout ByteBuffer) {
+        let utf8 = name.utf8
+        let count = min(utf8.count, 255)
+        output.writeWithUnsafeMutableBytes(minimumWritableBytes: max(1, count)) { buffer in
+            for (index, byte) in utf8.prefix(count).enumerated() {
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"),
+                    UInt8(ascii: ":"), UInt8(ascii: "["), UInt8(ascii: "]"):
+                    buffer[index] = byte
+                default: buffer[index] = UInt8(ascii: "?")
+                }
+            }
+            return count
+        }
+    }
+}
+
+/// The date of the last message, for the messages of the same second.
+private struct DateText: Sendable {
+    private var second = Int64.min
+    private var text = ""
+
+    mutating func write(_ time: Timestamp, to output: inout ByteBuffer) {
+        let second = time.milliseconds / 1000
+        if second != self.second {
+            self.second = second
+            text = MailDate.text(time)
+        }
+        output.writeString(text)
+    }
+}

@@ -1,0 +1,11 @@
+// OperatorCommands.swift — the list of the operator's sub-commands.
+
+package import ArgumentParser
+
+/// What the executable offers besides running a relay: thin clients of its API.
+package enum OperatorCommands {
+    package static let all: [any ParsableCommand.Type] = [
+        StatusCommand.self, QueueCommand.self, FlushCommand.self, OutboundCommand.self, RouteCommand.self,
+        IPCommand.self, ExplainCommand.self, SendTestCommand.self, HealthcheckCommand.self,
+    ]
+}

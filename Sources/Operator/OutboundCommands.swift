@@ -1,0 +1,84 @@
+// OutboundCommands.swift — `martlet outbound …`: the settings of delivery, and its switch.
+
+package import ArgumentParser
+
+/// `outbound.ini` of a running relay.
+package struct OutboundCommand: ParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "outbound",
+        abstract: "Show and change how mail leaves; kept in outbound.ini.",
+        subcommands: [ShowOutbound.self, SetOutbound.self, DisableOutbound.self, EnableOutbound.self]
+    )
+
+    package init() {}
+}
+
+/// Every key.
+struct ShowOutbound: RelayCommand {
+    static let configuration = CommandConfiguration(commandName: "show", abstract: "Show every key of outbound.ini.")
+
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws { try show(try relay.ask("GET", "/v1/outbound")) { Printout.object($0) } }
+}
+
+/// Some keys.
+struct SetOutbound: RelayCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "set",
+        abstract: "Change keys of outbound.ini; takes effect at once.",
+        usage: "martlet outbound set concurrency_max=200 maxTempFailures=10"
+    )
+
+    @Argument(help: "key=value; key=null goes back to the default.")
+    var changes: [Assignment]
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws {
+        let body = JSON.object(Dictionary(changes.map { ($0.name, JSON(word: $0.value)) }) { _, last in last })
+        try show(try relay.ask("PATCH", "/v1/outbound", body: body)) { Printout.object($0) }
+    }
+}
+
+/// Mail is taken and waits.
+struct DisableOutbound: RelayCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "disable",
+        abstract: "Stop delivering; mail is still taken and waits. Survives a restart."
+    )
+
+    @Option(help: "Why, for the log and for those who ask.")
+    var reason: String?
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws {
+        var body: [String: JSON] = ["disabled": true]
+        if let reason { body["reason"] = .string(reason) }
+        try relay.ask("PATCH", "/v1/outbound", body: .object(body))
+        print("Delivery is disabled: mail is taken and waits.")
+    }
+}
+
+/// Go on.
+struct EnableOutbound: RelayCommand {
+    static let configuration = CommandConfiguration(commandName: "enable", abstract: "Deliver again.")
+
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws {
+        try relay.ask("PATCH", "/v1/outbound", body: ["disabled": false])
+        print("Delivering.")
+    }
+}
+
+/// `name=value` on a command line.
+struct Assignment: ExpressibleByArgument {
+    let name: String
+    let value: String
+
+    init?(argument: String) {
+        guard let equals = argument.firstIndex(of: "="), equals > argument.startIndex else { return nil }
+        name = String(argument[..<equals])
+        value = String(argument[argument.index(after: equals)...])
+    }
+}

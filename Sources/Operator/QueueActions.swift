@@ -1,0 +1,157 @@
+// QueueActions.swift — `martlet queue retry|hold|release|remove` and `martlet flush`: by id, or by filter.
+
+package import ArgumentParser
+import HTTPClient
+
+/// Which messages to act on, and how carefully.
+struct ActionOptions: ParsableArguments {
+    @Argument(help: "Ids; without any, the filters choose.")
+    var ids: [String] = []
+    @OptionGroup(title: "Filters") var filter: QueueFilterOptions
+    @Flag(help: "Every message: needed when there is neither an id nor a filter.")
+    var all = false
+    @Flag(name: .customLong("dry-run"), help: "Only say how many messages it would be.")
+    var dryRun = false
+    @Option(help: "Why, for the log.")
+    var because: String?
+
+    func validate() throws {
+        guard !ids.isEmpty || all || !filter.fields.isEmpty else {
+            throw ValidationError("name ids or a filter; --all means every message")
+        }
+        guard ids.isEmpty || filter.fields.isEmpty && !all else {
+            throw ValidationError("ids and filters exclude each other")
+        }
+    }
+}
+
+/// A command that does one thing to some messages.
+protocol QueueActionCommand: RelayCommand {
+    static var action: String { get }
+    var which: ActionOptions { get }
+    /// More members of the request.
+    var details: [(String, JSON)] { get }
+}
+
+extension QueueActionCommand {
+    var details: [(String, JSON)] { [] }
+
+    func run(_ relay: Relay) throws {
+        guard which.ids.isEmpty else { return try actOnIDs(relay) }
+        var body: [String: JSON] = ["action": .string(Self.action)]
+        body["filter"] = .object(Dictionary(which.filter.fields) { _, last in last })
+        if which.all { body["all"] = true }
+        if which.dryRun { body["dry_run"] = true }
+        if let because = which.because { body["reason"] = .string(because) }
+        for (name, value) in details { body[name] = value }
+        let answer = try relay.ask("POST", "/v1/queue/actions", body: .object(body))
+        guard answer.status == 202, let place = JSON(answer.body)?["id"]?.string else {
+            return try show(answer) { Printout.object($0) }
+        }
+        try show(try end(of: place, relay)) { Printout.object($0) }
+    }
+
+    /// Follows a job until it is over.
+    private func end(of job: String, _ relay: Relay) throws -> HTTPResponse {
+        while true {
+            let answer = try relay.ask("GET", "/v1/jobs/\(Relay.escaped(job))")
+            guard JSON(answer.body)?["finished_at"] == .null else { return answer }
+            ClockTime.pause(milliseconds: 100)
+        }
+    }
+
+    private func actOnIDs(_ relay: Relay) throws {
+        var failed = false
+        for id in which.ids {
+            do {
+                if which.dryRun {
+                    try relay.ask("GET", "/v1/queue/\(Relay.escaped(id))")
+                } else {
+                    try act(relay, id)
+                }
+                if !options.json { print("\(Self.action): \(id)") }
+            } catch let error as OperatorError where error.status != 69 {
+                Output.complain("\(id): \(error.description)")
+                failed = true
+            }
+        }
+        if failed { throw ExitCode(1) }
+    }
+
+    private func act(_ relay: Relay, _ id: String) throws {
+        let path = "/v1/queue/\(Relay.escaped(id))"
+        if Self.action == "remove" {
+            let reason = which.because.map { [("reason", $0)] } ?? []
+            try relay.ask("DELETE", path, query: reason + details.map { ($0.0, Printout.word($0.1)) })
+        } else {
+            // Only a hold has a reason of its own.
+            let reason = Self.action == "hold" ? which.because.map { ["reason": JSON.string($0)] as JSON } : nil
+            try relay.ask("POST", "\(path)/\(Self.action)", body: reason)
+        }
+    }
+}
+
+/// Due now.
+struct RetryMessages: QueueActionCommand {
+    static let action = "retry"
+    static let configuration = CommandConfiguration(commandName: "retry", abstract: "Make messages due now.")
+
+    @OptionGroup var which: ActionOptions
+    @OptionGroup var options: RelayOptions
+}
+
+/// Not before they are released.
+struct HoldMessages: QueueActionCommand {
+    static let action = "hold"
+    static let configuration = CommandConfiguration(
+        commandName: "hold",
+        abstract: "Keep messages back until they are released."
+    )
+
+    @OptionGroup var which: ActionOptions
+    @OptionGroup var options: RelayOptions
+}
+
+/// The end of a hold.
+struct ReleaseMessages: QueueActionCommand {
+    static let action = "release"
+    static let configuration = CommandConfiguration(commandName: "release", abstract: "Let held messages go on.")
+
+    @OptionGroup var which: ActionOptions
+    @OptionGroup var options: RelayOptions
+}
+
+/// Gone for good.
+struct RemoveMessages: QueueActionCommand {
+    static let action = "remove"
+    static let configuration = CommandConfiguration(
+        commandName: "remove",
+        abstract: "Take messages out of the queue for good."
+    )
+
+    @OptionGroup var which: ActionOptions
+    @Flag(help: "Tell the senders, by a failure report.")
+    var dsn = false
+    @OptionGroup var options: RelayOptions
+
+    var details: [(String, JSON)] { dsn ? [("dsn", "send")] : [] }
+}
+
+/// All that failed for now is due.
+package struct FlushCommand: RelayCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "flush",
+        abstract: "Make everything that failed for now due now; what SIGHUP does."
+    )
+
+    @Option(help: "Only mail to this domain.")
+    var domain: String?
+    @OptionGroup package var options: RelayOptions
+
+    package init() {}
+
+    package func run(_ relay: Relay) throws {
+        let body: JSON = domain.map { ["domain": .string($0)] } ?? [:]
+        try show(try relay.ask("POST", "/v1/queue/flush", body: body)) { Printout.object($0) }
+    }
+}

@@ -1,0 +1,56 @@
+// QueueFilterOptions.swift — which messages: the same words for listing and for acting.
+
+import ArgumentParser
+
+/// Filters of the API; all that are given must hold.
+struct QueueFilterOptions: ParsableArguments {
+    @Option(help: "waiting, in_progress, temp_failed or held.")
+    var state: String?
+    @Option(help: "The domain of a recipient.")
+    var domain: String?
+    @Option(help: "The envelope sender; <> for reports.")
+    var sender: String?
+    @Option(help: "A recipient, or *@domain.")
+    var recipient: String?
+    @Option(help: "The route that was chosen, as routes.ini calls it.")
+    var route: String?
+    @Option(help: "What the last failure was about: greylisted, connect_timeout …")
+    var reason: String?
+    @Option(name: .customLong("error"), help: "Text of the last error.")
+    var error: String?
+    @Option(name: .customLong("min-age"), help: "Seconds in the queue, at least; also 5m, 2h, 1d.")
+    var minAge: Span?
+    @Option(name: .customLong("max-age"), help: "Seconds in the queue, at most; also 5m, 2h, 1d.")
+    var maxAge: Span?
+    @Option(name: .customLong("min-attempts"), help: "Attempts so far, at least.")
+    var minAttempts: Int?
+
+    /// As the API names them.
+    var fields: [(String, JSON)] {
+        var fields: [(String, JSON)] = []
+        let texts = [
+            ("state", state), ("domain", domain), ("sender", sender), ("recipient", recipient), ("route", route),
+            ("reason", reason), ("error_contains", error),
+        ]
+        for (name, value) in texts { if let value { fields.append((name, .string(value))) } }
+        let numbers = [
+            ("min_age_s", minAge?.seconds), ("max_age_s", maxAge?.seconds), ("min_attempts", minAttempts),
+        ]
+        for (name, value) in numbers { if let value { fields.append((name, .integer(value))) } }
+        return fields
+    }
+}
+
+/// A span of time on the command line.
+struct Span: ExpressibleByArgument {
+    let seconds: Int
+
+    init?(argument: String) {
+        let factors: [Character: Int] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
+        let factor = argument.last.flatMap { factors[$0] }
+        guard let number = Int(factor == nil ? argument[...] : argument.dropLast()), number >= 0 else { return nil }
+        let (seconds, isTooMuch) = number.multipliedReportingOverflow(by: factor ?? 1)
+        guard !isTooMuch else { return nil }
+        self.seconds = seconds
+    }
+}

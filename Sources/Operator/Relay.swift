@@ -1,0 +1,237 @@
+// Relay.swift — how every sub-command reaches a running relay, and how it says that it could not.
+
+package import ArgumentParser
+import Files
+import Glibc
+import HTTPClient
+
+/// Where the relay is, and how its answers are shown.
+package struct RelayOptions: ParsableArguments {
+    @Option(help: "The data directory of a relay on this machine; MARTLET_DATA_DIR, else /var/lib/martlet.")
+    package var data: String?
+
+    @Option(help: "A relay elsewhere, such as https://relay.example.net:8025; MARTLET_URL.")
+    package var url: String?
+
+    @Option(
+        name: .customLong("token-file"),
+        help: "A file that holds the token for --url; MARTLET_TOKEN_FILE or MARTLET_TOKEN."
+    )
+    package var tokenFile: String?
+
+    @Flag(help: "Print what the API answers, for programs.")
+    package var json = false
+
+    package init() {}
+
+    /// The relay that the options and the environment name.
+    ///
+    /// - Throws: when the token cannot be read.
+    package func relay() throws -> Relay {
+        guard let url = url ?? Self.variable("MARTLET_URL") else {
+            let directory = data ?? Self.variable("MARTLET_DATA_DIR") ?? "/var/lib/martlet"
+            return Relay(base: "http://localhost", socket: "\(directory)/admin.sock", token: try token())
+        }
+        let base = url.hasSuffix("/") ? String(url.dropLast()) : url
+        return Relay(base: base, socket: nil, token: try token())
+    }
+
+    private func token() throws -> String? {
+        guard let path = tokenFile ?? Self.variable("MARTLET_TOKEN_FILE") else { return Self.variable("MARTLET_TOKEN") }
+        do throws(DiskError) {
+            let bytes = try LinuxDisk().contents(of: path, limit: 4096)
+            return String(decoding: bytes, as: UTF8.self).split { $0.isWhitespace }.first.map(String.init)
+        } catch {
+            throw OperatorError("the token cannot be read: \(error)", status: EX_NOINPUT)
+        }
+    }
+
+    static func variable(_ name: String) -> String? {
+        guard let value = getenv(name) else { return nil }
+        let text = String(cString: value)
+        return text.isEmpty ? nil : text
+    }
+}
+
+/// A sentence for a person, and the exit status of sysexits.h for a script.
+package struct OperatorError: Error, CustomStringConvertible {
+    package let description: String
+    package let status: Int32
+
+    package init(_ description: String, status: Int32 = 1) {
+        self.description = description
+        self.status = status
+    }
+}
+
+/// A running relay, asked over its API.
+package struct Relay: Sendable {
+    /// An answer of the API may be a list of a million messages.
+    private static let mostBytes = 1 << 30
+
+    let base: String
+    /// The Unix socket, nil for a relay elsewhere.
+    let socket: String?
+    let token: String?
+    private let client = HTTPClient()
+
+    package init(base: String, socket: String?, token: String?) {
+        self.base = base
+        self.socket = socket
+        self.token = token
+    }
+
+    /// Sends a request and returns a successful answer.
+    ///
+    /// - Throws: ``OperatorError`` with what the API said, or why there was no answer.
+    @discardableResult
+    func ask(
+        _ method: String,
+        _ path: String,
+        query: [(String, String)] = [],
+        body: JSON? = nil,
+        accept: String = "application/json",
+        headers: [(name: String, value: String)] = [],
+        raw: (type: String, bytes: [UInt8])? = nil
+    ) throws -> HTTPResponse {
+        let response = try send(method, path, query: query, body: body, accept: accept, headers: headers, raw: raw)
+        guard (200..<300).contains(response.status) else { throw Self.refusal(response) }
+        return response
+    }
+
+    /// Sends a request and returns its answer, whatever its status.
+    func send(
+        _ method: String,
+        _ path: String,
+        query: [(String, String)] = [],
+        body: JSON? = nil,
+        accept: String = "application/json",
+        headers: [(name: String, value: String)] = [],
+        raw: (type: String, bytes: [UInt8])? = nil
+    ) throws -> HTTPResponse {
+        let pairs = query.map { "\(Self.escaped($0.0))=\(Self.escaped($0.1))" }
+        let url = base + path + (pairs.isEmpty ? "" : "?" + pairs.joined(separator: "&"))
+        var request = HTTPRequest(method, url, headers: headers, unixSocket: socket)
+        request.headers.append(("Accept", accept))
+        if let token { request.headers.append(("Authorization", "Bearer \(token)")) }
+        if let body {
+            let isPatch = method == "PATCH"
+            request.headers.append(("Content-Type", isPatch ? "application/merge-patch+json" : "application/json"))
+            request.body = Array(body.text.utf8)
+        } else if let raw {
+            request.headers.append(("Content-Type", raw.type))
+            request.body = raw.bytes
+        } else if method == "POST" {
+            request.body = []
+        }
+        request.timeout = .seconds(60)
+        request.maxResponseBytes = Self.mostBytes
+        do throws(HTTPError) {
+            return try client.send(request)
+        } catch {
+            let hint = socket == nil ? "" : "; is the relay running, is --data right, and may you read the socket?"
+            throw OperatorError("\(error.text)\(hint)", status: EX_UNAVAILABLE)
+        }
+    }
+
+    /// A path segment or a query word, percent-encoded but for what is always allowed (RFC 3986 §2.3).
+    package static func escaped(_ text: String) -> String {
+        var out = ""
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "~"):
+                out.unicodeScalars.append(Unicode.Scalar(byte))
+            default:
+                let digits = Array("0123456789ABCDEF".unicodeScalars)
+                out.unicodeScalars.append("%")
+                out.unicodeScalars.append(digits[Int(byte >> 4)])
+                out.unicodeScalars.append(digits[Int(byte & 15)])
+            }
+        }
+        return out
+    }
+
+    /// What problem+json says, in a few lines (RFC 9457).
+    private static func refusal(_ response: HTTPResponse) -> OperatorError {
+        let problem = JSON(response.body)
+        var text = problem?["title"]?.string ?? "the relay answered \(response.status)"
+        if let detail = problem?["detail"]?.string { text += ": \(detail)" }
+        for error in problem?["errors"]?.elements ?? [] {
+            let place = error["pointer"]?.string ?? error["parameter"]?.string ?? ""
+            text += "\n  \(place) \(error["message"]?.string ?? error["detail"]?.string ?? "")"
+        }
+        let status: Int32 =
+            switch response.status {
+            case 401, 403: EX_NOPERM
+            case 404: EX_NOUSER
+            case 503, 429: EX_TEMPFAIL
+            default: 1
+            }
+        return OperatorError(Printout.clean(text.split(separator: "\n").joined(separator: "; ")), status: status)
+    }
+}
+
+/// A sub-command that asks a relay.
+package protocol RelayCommand: ParsableCommand {
+    /// Where the relay is, and how to show what it says.
+    var options: RelayOptions { get }
+    /// What there is to ask.
+    func run(_ relay: Relay) throws
+}
+
+extension RelayCommand {
+    package func run() throws {
+        do {
+            try run(try options.relay())
+        } catch let error as OperatorError {
+            Output.complain(error.description)
+            throw ExitCode(error.status)
+        }
+    }
+
+    /// Prints an answer as it is for programs, in the given form for people.
+    func show(_ response: HTTPResponse, _ form: (JSON) -> String) throws {
+        if options.json {
+            Output.write(response.body)
+            if response.body.last != UInt8(ascii: "\n") { print() }
+            return
+        }
+        guard !response.body.isEmpty else { return }
+        guard let value = JSON(response.body) else { throw OperatorError("the relay's answer is no JSON") }
+        print(form(value))
+    }
+}
+
+/// The two streams of a command-line tool.
+package enum Output {
+    /// Bytes as they are, on standard output.
+    package static func write(_ bytes: [UInt8]) {
+        // What was printed before comes first.
+        fflush(nil)
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            guard count > 0 else { return }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    /// A line on standard error.
+    package static func complain(_ text: String, by program: String = "martlet") {
+        let bytes = Array("\(program): \(text)\n".utf8)
+        _ = Glibc.write(STDERR_FILENO, bytes, bytes.count)
+    }
+
+    /// All of standard input.
+    package static func readAll() -> [UInt8] {
+        var bytes: [UInt8] = []
+        var block = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = read(STDIN_FILENO, &block, block.count)
+            guard count > 0 else { return bytes }
+            bytes += block[..<count]
+        }
+    }
+}

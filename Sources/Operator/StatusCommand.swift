@@ -1,0 +1,68 @@
+// StatusCommand.swift — `martlet status` on one screen, and `martlet healthcheck` for container engines.
+
+package import ArgumentParser
+import Glibc
+import HTTPClient
+
+/// Is it delivering, how much waits, what is wrong.
+package struct StatusCommand: RelayCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Show in one screen how the relay is."
+    )
+
+    @OptionGroup package var options: RelayOptions
+
+    package init() {}
+
+    package func run(_ relay: Relay) throws {
+        let stats = try relay.ask("GET", "/v1/stats")
+        guard !options.json else { return try show(stats) { _ in "" } }
+        let ready = try relay.send("GET", "/readyz")
+        let isDisabled = JSON(stats.body)?["disabled"]?.bool ?? false
+        print(isDisabled ? "Delivery is disabled: mail is taken and waits." : "Delivering.")
+        if let checks = JSON(ready.body)?["checks"]?.elements {
+            for check in checks where check["status"]?.string == "failed" {
+                print("✘ \(Printout.word(check["name"] ?? .null)): \(Printout.word(check["detail"] ?? .null))")
+            }
+        }
+        try show(stats) { Printout.object($0) }
+    }
+}
+
+/// Exit status 0 while the process answers.
+package struct HealthcheckCommand: RelayCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "healthcheck",
+        abstract: "Exit 0 while the relay is alive; for HEALTHCHECK and scripts.",
+        discussion: """
+            Prints ok, or degraded with the reasons: a full disk is no reason to restart a relay, so that is still exit \
+            status 0 unless --ready is given. Leaves no line in the relay's log.
+            """
+    )
+
+    @Flag(help: "Exit 1 also when the relay is alive but takes no mail.")
+    var ready = false
+    @OptionGroup package var options: RelayOptions
+
+    package init() {}
+
+    package func run(_ relay: Relay) throws {
+        let answer = try relay.send("GET", "/readyz")
+        if options.json { try show(answer) { _ in "" } }
+        let checks = JSON(answer.body)?["checks"]?.elements ?? []
+        let reasons = checks.filter { $0["status"]?.string == "failed" }
+            .map { "\(Printout.word($0["name"] ?? .null)): \(Printout.word($0["detail"] ?? .null))" }
+        switch answer.status {
+        case 200:
+            if !options.json { print("ok") }
+        case 503:
+            if !options.json { print("degraded: \(reasons.joined(separator: "; "))") }
+            if ready { throw ExitCode(1) }
+        default:
+            // Without a right to ask for reasons: alive is what counts.
+            try relay.ask("GET", "/livez")
+            if !options.json { print("ok") }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+// Submission.swift — one message over SMTP to a relay on this machine: blocking, plain, with time limits.
+//
+// Not the machine of the SMTP room: that speaks to the world, pipelines and keeps sessions; this is a client of ours to
+// ourselves, and a failed reply simply ends it.
+
+import Glibc
+
+/// A conversation with the relay.
+struct Submission {
+    /// Seconds for each step.
+    private static let patience = 300
+
+    private let place: SubmissionPlace
+    private let socket: Int32
+
+    /// Connects.
+    ///
+    /// - Throws: with EX_TEMPFAIL, so that cron and scripts try again.
+    init(_ place: SubmissionPlace) throws {
+        self.place = place
+        socket = try Self.connect(place)
+    }
+
+    /// - Returns: the recipients that were refused, with the reply.
+    func send(_ message: [UInt8], from: String, to: [String]) throws -> [(String, String)] {
+        defer { close(socket) }
+        var reader = ReplyReader(socket)
+        try reader.expect("2")
+        let hello = try ask("EHLO \(place.hostName)", &reader, "2")
+        let isEightBit = message.contains { $0 >= 0x80 } && hello.uppercased().contains("8BITMIME")
+        let isUTF8 = ([from] + to).contains { $0.utf8.contains { $0 >= 0x80 } }
+        guard !([from] + to).contains(where: { $0.utf8.contains { $0 < 0x21 || $0 == 0x7F || $0 == 0x3E } }) else {
+            throw OperatorError("an address holds a blank, > or a control character", status: EX_DATAERR)
+        }
+        let body = (isEightBit ? " BODY=8BITMIME" : "") + (isUTF8 ? " SMTPUTF8" : "")
+        _ = try ask("MAIL FROM:<\(from)>\(body)", &reader, "2")
+        var refused: [(String, String)] = []
+        var isTemporary = false
+        for address in to {
+            let reply = try say("RCPT TO:<\(address)>", &reader)
+            if reply.first != "2" {
+                refused.append((address, reply))
+                isTemporary = isTemporary || reply.first == "4"
+            }
+        }
+        guard refused.count < to.count else {
+            throw OperatorError(
+                refused.map { "\($0): \($1)" }.joined(separator: "; "),
+                status: isTemporary ? EX_TEMPFAIL : EX_NOUSER
+            )
+        }
+        _ = try ask("DATA", &reader, "3")
+        try write(Self.stuffed(message))
+        try reader.expect("2")
+        _ = try? say("QUIT", &reader)
+        return refused
+    }
+
+    /// `-bs`: SMTP between standard input and output and the relay.
+    func passThrough() throws {
+        defer { close(socket) }
+        var places = [pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)]
+        // The relay speaks first: who does not wait for its greeting is taken for a robot.
+        places[0].fd = -1
+        var isGreeted = false
+        var patience = Int32(Self.patience * 1000)
+        places.append(pollfd(fd: socket, events: Int16(POLLIN), revents: 0))
+        var block = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            guard poll(&places, 2, patience) > 0 else { return }
+            if places[1].revents != 0 {
+                let count = read(socket, &block, block.count)
+                guard count > 0 else { return }
+                Output.write(Array(block[..<count]))
+                if !isGreeted { places[0].fd = STDIN_FILENO }
+                isGreeted = true
+            }
+            if places[0].revents != 0 {
+                let count = read(STDIN_FILENO, &block, block.count)
+                guard count > 0 else {
+                    // The end of the input: hear what the relay still has to say, until it closes or has nothing more.
+                    places[0].fd = -1
+                    patience = 10_000
+                    continue
+                }
+                try write(Array(block[..<count]))
+            }
+        }
+    }
+
+    private func say(_ line: String, _ reader: inout ReplyReader) throws -> String {
+        try write(Array("\(line)\r\n".utf8))
+        return try reader.next()
+    }
+
+    private func ask(_ line: String, _ reader: inout ReplyReader, _ digit: Character) throws -> String {
+        try write(Array("\(line)\r\n".utf8))
+        return try reader.expect(digit)
+    }
+
+    private func write(_ bytes: [UInt8]) throws {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            guard count > 0 else { throw OperatorError("the relay closed the connection", status: EX_TEMPFAIL) }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    /// Dots at the start of a line doubled, and the one that ends it all (RFC 5321 §4.5.2).
+    private static func stuffed(_ message: [UInt8]) -> [UInt8] {
+        var out: [UInt8] = []
+        out.reserveCapacity(message.count + 16)
+        var isStart = true
+        for byte in message {
+            if isStart, byte == UInt8(ascii: ".") { out.append(byte) }
+            out.append(byte)
+            isStart = byte == UInt8(ascii: "\n")
+        }
+        return out + Array((isStart ? ".\r\n" : "\r\n.\r\n").utf8)
+    }
+
+    private static func connect(_ place: SubmissionPlace) throws -> Int32 {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(place.address, "\(place.port)", &hints, &list) == 0, let info = list else {
+            throw OperatorError("\(place.address) is no address", status: EX_CONFIG)
+        }
+        defer { freeaddrinfo(list) }
+        let socket = Glibc.socket(info.pointee.ai_family, info.pointee.ai_socktype, 0)
+        var limit = timeval(tv_sec: patience, tv_usec: 0)
+        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        guard Glibc.connect(socket, info.pointee.ai_addr, info.pointee.ai_addrlen) == 0 else {
+            let reason = String(cString: strerror(errno))
+            close(socket)
+            throw OperatorError("no relay at \(place.address):\(place.port): \(reason)", status: EX_TEMPFAIL)
+        }
+        return socket
+    }
+}
+
+/// Replies, line by line.
+private struct ReplyReader {
+    private let socket: Int32
+    private var bytes: [UInt8] = []
+
+    init(_ socket: Int32) { self.socket = socket }
+
+    /// A whole reply.
+    mutating func next() throws -> String {
+        var text = ""
+        while true {
+            let line = try line()
+            text += text.isEmpty ? line : "\n\(line)"
+            guard line.count >= 3, text.utf8.count < 65_536 else {
+                throw OperatorError("the relay does not speak SMTP", status: EX_PROTOCOL)
+            }
+            if line.dropFirst(3).first != "-" { return Printout.clean(text) }
+        }
+    }
+
+    /// A reply that must begin with a digit.
+    @discardableResult
+    mutating func expect(_ digit: Character) throws -> String {
+        let reply = try next()
+        guard reply.first == digit else {
+            throw OperatorError(reply, status: reply.first == "4" ? EX_TEMPFAIL : EX_UNAVAILABLE)
+        }
+        return reply
+    }
+
+    private mutating func line() throws -> String {
+        while true {
+            if let feed = bytes.firstIndex(of: UInt8(ascii: "\n")) {
+                defer { bytes.removeSubrange(...feed) }
+                return String(decoding: bytes[..<feed].filter { $0 != UInt8(ascii: "\r") }, as: UTF8.self)
+            }
+            var block = [UInt8](repeating: 0, count: 4096)
+            let count = recv(socket, &block, block.count, 0)
+            guard count > 0, bytes.count < 65_536 else {
+                throw OperatorError("the relay closed the connection", status: EX_TEMPFAIL)
+            }
+            bytes += block[..<count]
+        }
+    }
+}

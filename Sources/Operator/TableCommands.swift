@@ -1,0 +1,160 @@
+// TableCommands.swift — `martlet route …` and `martlet ip …`: the two tables that say where mail goes and from where.
+
+package import ArgumentParser
+import Files
+
+/// `routes.ini` of a running relay.
+package struct RouteCommand: ParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "route",
+        abstract: "Show and change the table of next hops; kept in routes.ini.",
+        subcommands: [ListRoutes.self, ShowRoute.self, SetRoute.self, RemoveRoute.self]
+    )
+
+    package init() {}
+}
+
+/// `outbound_ip.ini` of a running relay.
+package struct IPCommand: ParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "ip",
+        abstract: "Show and change which address mail leaves from; kept in outbound_ip.ini.",
+        subcommands: [ListIPs.self, ShowIP.self, SetIP.self, RemoveIP.self]
+    )
+
+    package init() {}
+}
+
+private let routes = "/v1/routes"
+private let addresses = "/v1/outbound-ips"
+
+private func place(_ table: String, _ match: String) -> String { "\(table)/\(Relay.escaped(match))" }
+
+private func rows(_ answer: JSON) -> String {
+    let items = answer["items"]?.elements ?? answer.elements
+    return items.isEmpty ? "The table is empty." : Printout.table(items)
+}
+
+struct ListRoutes: RelayCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List every route.")
+
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws { try show(try relay.ask("GET", routes), rows) }
+}
+
+struct ShowRoute: RelayCommand {
+    static let configuration = CommandConfiguration(commandName: "show", abstract: "Show one route.")
+
+    @Argument(help: "A domain, *.suffix, user@domain, \"sender …\" or *.")
+    var match: String
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws { try show(try relay.ask("GET", place(routes, match))) { Printout.object($0) } }
+}
+
+struct SetRoute: RelayCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "set",
+        abstract: "Add or replace a route; waiting mail follows it.",
+        usage: "martlet route set '*' smtp.provider.example:587 --with auth_user=apikey --password-file KEY"
+    )
+
+    @Argument(help: "A domain, *.suffix, user@domain, \"sender …\" or *.")
+    var match: String
+    @Argument(help: "Hosts in the order to try them: host, host:port, ip, ip:port or [v6]:port.")
+    var hosts: [String]
+    @Option(name: .customLong("with"), help: "A property of the route, such as tls=verify or bind=192.0.2.1.")
+    var properties: [Assignment] = []
+    @Option(name: .customLong("password-file"), help: "A file that holds auth_pass; - reads standard input.")
+    var passwordFile: String?
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws {
+        var shared = Dictionary(properties.map { ($0.name, JSON(word: $0.value)) }) { _, last in last }
+        if let passwordFile { shared["auth_pass"] = .string(try password(passwordFile)) }
+        shared["mx"] = .array(hosts.map { .string($0) })
+        try show(try relay.ask("PUT", place(routes, match), body: .object(shared))) { Printout.object($0) }
+    }
+
+    private func password(_ path: String) throws -> String {
+        let bytes: [UInt8]
+        if path == "-" {
+            bytes = Output.readAll()
+        } else {
+            do throws(DiskError) {
+                bytes = try LinuxDisk().contents(of: path, limit: 65_536)
+            } catch {
+                throw OperatorError("the password cannot be read: \(error)", status: 66)
+            }
+        }
+        let text = String(decoding: bytes, as: UTF8.self)
+        return String(text.prefix { $0 != "\n" && $0 != "\r\n" })
+    }
+}
+
+struct RemoveRoute: RelayCommand {
+    static let configuration = CommandConfiguration(commandName: "remove", abstract: "Take a route away.")
+
+    @Argument(help: "As the list shows it.")
+    var match: String
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws {
+        let answer = try relay.ask("DELETE", place(routes, match))
+        try show(answer) { Printout.object($0) }
+    }
+}
+
+struct ListIPs: RelayCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List every binding.")
+
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws { try show(try relay.ask("GET", addresses), rows) }
+}
+
+struct ShowIP: RelayCommand {
+    static let configuration = CommandConfiguration(commandName: "show", abstract: "Show one binding.")
+
+    @Argument(help: "As the list shows it.")
+    var match: String
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws { try show(try relay.ask("GET", place(addresses, match))) { Printout.object($0) } }
+}
+
+struct SetIP: RelayCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "set",
+        abstract: "Add or replace a binding.",
+        usage: "martlet ip set example.com 192.0.2.10 --with helo=out1.example.net"
+    )
+
+    @Argument(help: "A domain, an address, \"sender …\" or *.")
+    var match: String
+    @Argument(help: "The address of this machine to send from.")
+    var address: String
+    @Option(name: .customLong("with"), help: "A property of the binding, such as helo=out1.example.net.")
+    var properties: [Assignment] = []
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws {
+        var body = Dictionary(properties.map { ($0.name, JSON(word: $0.value)) }) { _, last in last }
+        body["ip"] = .string(address)
+        try show(try relay.ask("PUT", place(addresses, match), body: .object(body))) { Printout.object($0) }
+    }
+}
+
+struct RemoveIP: RelayCommand {
+    static let configuration = CommandConfiguration(commandName: "remove", abstract: "Take a binding away.")
+
+    @Argument(help: "As the list shows it.")
+    var match: String
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws {
+        let answer = try relay.ask("DELETE", place(addresses, match))
+        try show(answer) { Printout.object($0) }
+    }
+}

@@ -1,0 +1,93 @@
+// TryCommands.swift — `martlet explain` and `martlet send-test`: what would happen, and what does.
+
+package import ArgumentParser
+import Glibc
+import HTTPClient
+
+/// The decisions about one message, without sending it.
+package struct ExplainCommand: RelayCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "explain",
+        abstract: "Say where a mail would go and why; sends nothing."
+    )
+
+    @Argument(help: "The recipient.")
+    var recipient: String
+    @Option(help: "The envelope sender; <> for a report.")
+    var from: String?
+    @OptionGroup package var options: RelayOptions
+
+    package init() {}
+
+    package func run(_ relay: Relay) throws {
+        var query = [("recipient", recipient)]
+        if let from { query.append(("sender", from)) }
+        try show(try relay.ask("GET", "/v1/explain", query: query)) { Printout.object($0) }
+    }
+}
+
+/// A first mail.
+package struct SendTestCommand: RelayCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "send-test",
+        abstract: "Send a test mail; with --wait, follow it until it has left or failed."
+    )
+
+    @Argument(help: "The recipient.")
+    var recipient: String
+    @Option(help: "The sender; without it the recipient.")
+    var from: String?
+    @Flag(help: "Wait until it has left the queue; the reason when it does not.")
+    var wait = false
+    @Option(name: .customLong("timeout"), help: "How long --wait waits: 60, 5m.")
+    var timeout = Span(argument: "60")
+    @OptionGroup package var options: RelayOptions
+
+    package init() {}
+
+    package func run(_ relay: Relay) throws {
+        let body: JSON = [
+            "from": .string(from ?? recipient), "to": .array([.string(recipient)]), "subject": "Test from Martlet",
+            "text": "This mail was sent by `martlet send-test`. It arrived, so delivery works.\n",
+        ]
+        let answer = try relay.ask("POST", "/v1/messages", body: body)
+        guard wait else { return try show(answer) { Printout.object($0) } }
+        guard let id = JSON(answer.body)?["id"]?.string else {
+            throw OperatorError("the relay's answer names no message")
+        }
+        try follow(id, relay)
+    }
+
+    /// Asks every quarter of a second; says each new reason once.
+    private func follow(_ id: String, _ relay: Relay) throws {
+        let begin = ContinuousClock.now
+        var said = ""
+        if !options.json { print("accepted as \(id)") }
+        while true {
+            let seconds = (ContinuousClock.now - begin) / .seconds(1)
+            let answer = try relay.send("GET", "/v1/queue/\(Relay.escaped(id))")
+            if answer.status == 404 {
+                let text = "left the queue after \((seconds * 10).rounded() / 10) s; the log says where to: grep \(id)"
+                print(options.json ? (["id": .string(id), "state": "gone"] as JSON).text : text)
+                return
+            }
+            let message = JSON(answer.body)
+            let reason = message.flatMap(Self.reason) ?? ""
+            if !reason.isEmpty, reason != said, !options.json { print(Printout.clean(reason)) }
+            said = reason
+            guard seconds < Double(timeout?.seconds ?? 60) else {
+                let last = said.isEmpty ? "" : ": \(said)"
+                throw OperatorError("\(id) still waits after \(Int(seconds)) s\(last)", status: EX_TEMPFAIL)
+            }
+            ClockTime.pause(milliseconds: 250)
+        }
+    }
+
+    private static func reason(_ message: JSON) -> String? {
+        if let text = message["last_reply"]?["text"]?.string { return text }
+        for recipient in message["recipients"]?.elements ?? [] {
+            if let text = recipient["last_reply"]?["text"]?.string { return text }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,220 @@
+// MailQueue+Commands.swift — what an administrator does to single messages: retry, hold, release, remove.
+//
+// Guarantees: a message in flight is never removed, nor sent by anybody else while it is being removed; a hold and a
+// release are on disk before they are answered.
+
+package import Mail
+import NIOPosix
+import Synchronization
+
+/// What became of a command about one message.
+package enum CommandResult: Hashable, Sendable {
+    case done
+    /// It was so already.
+    case unchanged
+    /// It is not in the queue.
+    case notFound
+    /// A session has it: try again in a moment.
+    case inFlight
+    /// It is held back: release it first.
+    case held
+    /// In words, for the administrator.
+    case failed(String)
+}
+
+/// Sends the report of a removal to the sender.
+struct Reporter: Sendable {
+    /// - Returns: whether the report is on disk.
+    var report: @Sendable (_ message: Assignment, _ reason: String) async -> Bool = { _, _ in false }
+}
+
+extension MailQueue {
+    /// Says how a report about a removed message is written; the wiring knows.
+    package func setReporter(_ report: @escaping @Sendable (_ message: Assignment, _ reason: String) async -> Bool) {
+        reporter.withLock { $0.report = report }
+    }
+
+    /// Makes a message due now.
+    package func retry(_ id: QueueID, at now: Uptime = .now()) -> CommandResult {
+        let result: CommandResult = state.withLock { state in
+            guard let entry = state.slot(of: id).flatMap({ state[$0] }) else { return .notFound }
+            if entry.isHeld { return .held }
+            var result = CommandResult.unchanged
+            for ticket in state.tickets(of: entry) {
+                if state.scheduler.hurry(ticket, at: now) { result = .done }
+                if result == .unchanged, state.scheduler.isInFlight(ticket) { result = .inFlight }
+            }
+            return result
+        }
+        if result == .done { wakeDispatcher() }
+        return result
+    }
+
+    // MARK: hold and release
+
+    /// Holds messages back until they are released; what is in flight is held when it comes back.
+    ///
+    /// Blocks.
+    /// - Throws: ``QueueError`` when it could not be written down; then nothing has changed.
+    package func hold(
+        _ ids: [QueueID],
+        reason: String,
+        wall: Timestamp = .now()
+    ) throws(QueueError) -> [CommandResult] {
+        let hold = Hold(since: wall, reason: reason)
+        let results = state.withLock { state in ids.map { state.hold($0, hold) } }
+        do throws(QueueError) {
+            try saveHolds()
+        } catch {
+            let now = Uptime.now()
+            state.withLock { state in
+                for (id, result) in zip(ids, results) where result == .done { _ = state.release(id, at: now) }
+            }
+            wakeDispatcher()
+            throw error
+        }
+        return results
+    }
+
+    /// Lets messages that were held back go on.
+    ///
+    /// Blocks.
+    /// - Throws: ``QueueError`` when it could not be written down: they go on now, but a restart would hold them again.
+    package func release(_ ids: [QueueID], at now: Uptime = .now()) throws(QueueError) -> [CommandResult] {
+        let results = state.withLock { state in ids.map { state.release($0, at: now) } }
+        wakeDispatcher()
+        try saveHolds()
+        return results
+    }
+
+    /// One at a time, so that an older list never replaces a newer one.
+    ///
+    /// This lock guards a file that administrators write now and then, and nothing else waits for it.
+    private func saveHolds() throws(QueueError) {
+        try holdsFile.withLock { _ throws(QueueError) in
+            let holds = state.withLock { $0.holds }
+            try store.save(holds)
+        }
+    }
+
+    // MARK: remove
+
+    /// Removes a message for good.
+    ///
+    /// - Parameters:
+    ///   - withReport: tell the sender, as of a bounce; the report is on disk before the message is gone.
+    ///   - reason: in words, for the report.
+    package func remove(
+        _ id: QueueID,
+        withReport: Bool,
+        reason: String,
+        at now: Uptime = .now()
+    ) async -> CommandResult {
+        let claim = state.withLock { $0.claim(id) }
+        guard case .claimed(let parcel) = claim else { return claim.result }
+        if withReport {
+            let loaded: Result<Assignment, QueueError>? = await onDisk {
+                do throws(QueueError) { return .success(try self.load(parcel)) } catch { return .failure(error) }
+            }
+            guard case .success(let assignment)? = loaded else {
+                unclaim(id)
+                return .failed("the message cannot be read")
+            }
+            if assignment.envelope.sender != .null {
+                let report = reporter.withLock { $0.report }
+                guard await report(assignment, reason) else {
+                    unclaim(id)
+                    return .failed("the report to the sender could not be stored")
+                }
+            }
+        }
+        let freed = state.withLock { state in
+            state.traffic.removed.add(parcel.recipients.count, at: now)
+            return drop(id, in: &state)
+        }
+        memory.release(freed)
+        wakeDispatcher()
+        return .done
+    }
+
+    /// Takes a message out of index and store.
+    ///
+    /// - Returns: bytes of memory it held.
+    private func drop(_ id: QueueID, in state: inout QueueState) -> Int {
+        guard let slot = state.slot(of: id), let entry = state[slot] else { return 0 }
+        for ticket in state.tickets(of: entry) { state.removeParcel(ticket) }
+        guard !entry.isMoving else {
+            state[slot]?.changedWhileMoving = true
+            return state.dropResident(slot)
+        }
+        store.appendSettled(id, at: entry.location)
+        return state.removeMessage(slot)
+    }
+
+    private func unclaim(_ id: QueueID) {
+        state.withLock { state in
+            guard let entry = state.slot(of: id).flatMap({ state[$0] }) else { return }
+            for ticket in state.tickets(of: entry) { state.putBack(ticket) }
+        }
+        wakeDispatcher()
+    }
+
+    /// Runs blocking work on the disk pool.
+    ///
+    /// - Returns: nil when the pool has been shut down.
+    func onDisk<Value: Sendable>(_ work: @escaping @Sendable () -> Value) async -> Value? {
+        try? await disk.runIfActive { work() }
+    }
+}
+
+/// An attempt to take a message for removal.
+enum Claim: Sendable {
+    /// Everything that was left of it, as one parcel.
+    case claimed(Parcel)
+    case refused(CommandResult)
+
+    var result: CommandResult {
+        switch self {
+        case .claimed: .done
+        case .refused(let result): result
+        }
+    }
+}
+
+extension QueueState {
+    fileprivate mutating func hold(_ id: QueueID, _ hold: Hold) -> CommandResult {
+        guard let slot = slot(of: id), let entry = self[slot] else { return .notFound }
+        guard !entry.isHeld else { return .unchanged }
+        self[slot]?.isHeld = true
+        holds[id] = hold
+        for ticket in tickets(of: entry) { scheduler.hold(ticket) }
+        return .done
+    }
+
+    fileprivate mutating func release(_ id: QueueID, at now: Uptime) -> CommandResult {
+        guard let slot = slot(of: id), let entry = self[slot] else { return .notFound }
+        guard entry.isHeld else { return .unchanged }
+        self[slot]?.isHeld = false
+        holds[id] = nil
+        for ticket in tickets(of: entry) { scheduler.release(ticket, at: now) }
+        return .done
+    }
+
+    /// Takes all parcels of a message, as if a session had them.
+    fileprivate mutating func claim(_ id: QueueID) -> Claim {
+        guard let slot = slot(of: id), let entry = self[slot] else { return .refused(.notFound) }
+        let tickets = tickets(of: entry)
+        guard let first = tickets.first, !tickets.contains(where: { scheduler.isInFlight($0) }) else {
+            return .refused(.inFlight)
+        }
+        let parcel = Parcel(
+            id: Parcel.ID(message: id, index: first),
+            lane: scheduler.lane(of: first),
+            recipients: tickets.flatMap { recipients(of: $0) }.sorted(),
+            failures: Int(tickets.map { self.parcel($0).failures }.max() ?? 0),
+            acceptedAt: entry.acceptedAt
+        )
+        for ticket in tickets { _ = scheduler.claim(ticket) }
+        return .claimed(parcel)
+    }
+}

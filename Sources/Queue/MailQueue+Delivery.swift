@@ -1,0 +1,380 @@
+// MailQueue+Delivery.swift — what sessions and the dispatcher ask: work, and what became of it.
+
+import Glibc
+package import Mail
+import NIOCore
+import NIOPosix
+import Synchronization
+
+extension MailQueue {
+    /// Messages read from disk in one go when a lane's next one is not in memory.
+    private static let readAhead = 32
+    /// Bytes after which reading ahead stops.
+    private static let readAheadBytes = 1 << 20
+
+    /// Lanes that may open one more session; each entry claims one, to be given back with ``sessionEnded(_:wasOpening:)``.
+    package func lanesWantingSessions(at now: Uptime) -> [Lane] {
+        state.withLock { $0.scheduler.lanesWantingSessions(at: now) }
+    }
+
+    /// A claimed session stands.
+    package func reached(_ lane: Lane) {
+        state.withLock { $0.scheduler.reached(lane) }
+        // The lane may have been held to this one session until now.
+        wakeDispatcher()
+    }
+
+    /// A claimed session is gone.
+    ///
+    /// - Parameter wasOpening: it was never ``reached(_:)``.
+    package func sessionEnded(_ lane: Lane, wasOpening: Bool) {
+        state.withLock { $0.scheduler.sessionEnded(lane, wasOpening: wasOpening) }
+        // Its slot is free: for this lane's next parcel, or for a lane that waited for a slot.
+        wakeDispatcher()
+    }
+
+    /// Whether lanes wait for a session although all that may exist are taken: one that idles should end.
+    package var isShortOfSessions: Bool { state.withLock { $0.scheduler.isShortOfSessions } }
+
+    /// What a ready session of this lane should carry now.
+    package func next(for lane: Lane, at now: Uptime) -> NextParcel {
+        var missing: [Ticket] = []
+        let answer: NextParcel = state.withLock { state in
+            if state.scheduler.shouldYield(lane) { return .yield }
+            guard let ticket = state.scheduler.next(for: lane, at: now) else {
+                if state.loadingLanes.contains(lane) { return .loading }
+                return state.scheduler.isShortOfSessions ? .yield : .none
+            }
+            if let assignment = state.assignment(ticket) { return .carry(assignment) }
+            guard state.loadingLanes.insert(lane).inserted else {
+                state.scheduler.putBack(ticket)
+                return .loading
+            }
+            missing = state.ticketsToLoad(in: lane, first: ticket, atMost: Self.readAhead, now: now)
+            return .loading
+        }
+        if !missing.isEmpty { read(missing, of: lane) }
+        return answer
+    }
+
+    /// Reads one message for a parcel in flight.
+    ///
+    /// Blocks: use ``disk``.
+    ///
+    /// - Throws: ``QueueError``; after `.damaged` the message is gone from the queue, set aside by the store.
+    package func load(_ parcel: Parcel) throws(QueueError) -> Assignment {
+        let place = state.withLock { state in
+            state.slot(of: parcel.id.message).flatMap { state[$0] }.map { ($0.resident, $0.location) }
+        }
+        guard let (resident, location) = place else {
+            throw .damaged("message \(parcel.id.message) is not in the queue")
+        }
+        if let resident {
+            return Assignment(parcel: parcel, envelope: resident.envelope, content: resident.content)
+        }
+        do throws(QueueError) {
+            let message = try readBack(parcel.id.message, at: location)
+            return Assignment(parcel: parcel, envelope: message.envelope, content: message.content)
+        } catch {
+            if case .damaged = error { forget(parcel.id.message) }
+            throw error
+        }
+    }
+
+    /// Takes the due parcels of a lane that cannot be reached; the caller settles each.
+    package func takeDue(in lane: Lane, atMost limit: Int, at now: Uptime) -> [Parcel] {
+        let (parcels, freed): ([Parcel], Int) = state.withLock { state in
+            var freed = 0
+            let parcels = state.scheduler.takeDue(in: lane, atMost: limit, at: now).compactMap { state.describe($0) }
+            for parcel in parcels {
+                if let slot = state.slot(of: parcel.id.message) { freed += state.dropResident(slot) }
+            }
+            return (parcels, freed)
+        }
+        memory.release(freed)
+        return parcels
+    }
+
+    /// A session could not be opened while the lane has others: they carry on alone, and no further one is tried for a while.
+    ///
+    /// A peer that takes three sessions and refuses the fourth is no unreachable peer.
+    /// - Returns: false when there is no other; then nothing has changed, and the lane cannot be reached.
+    package func spareSessionFailed(_ lane: Lane, at now: Uptime) -> Bool {
+        let hasOthers = state.withLock { state in
+            guard state.scheduler.sessionCount(lane) > 1 else { return false }
+            if !state.scheduler.isResting(lane) { state.scheduler.rest(lane, at: now) }
+            state.scheduler.sessionEnded(lane, wasOpening: true)
+            return true
+        }
+        if hasOthers { wakeDispatcher() }
+        return hasOthers
+    }
+
+    /// The lane could not be reached: it rests, one second at least and longer each time.
+    package func rest(_ lane: Lane, at now: Uptime) {
+        state.withLock { $0.scheduler.rest(lane, at: now) }
+        wakeDispatcher()
+    }
+
+    /// When the dispatcher has to look again without being woken.
+    package var nextWakeup: Uptime? { state.withLock { $0.scheduler.nextWakeup } }
+
+    /// Makes temporarily failed parcels due now: all, or one lane's.
+    ///
+    /// - Returns: how many.
+    @discardableResult
+    package func flush(_ lane: Lane?, at now: Uptime) -> Int {
+        let count = state.withLock { $0.scheduler.flush(lane, at: now) }
+        wakeDispatcher()
+        return count
+    }
+
+    /// What became of a parcel in flight.
+    ///
+    /// - Parameters:
+    ///   - done: recipients that are finished: delivered, bounced with their report on disk, or dropped.
+    ///   - bounced: those of them that were not delivered.
+    ///   - deferred: recipients to try again later.
+    ///
+    /// Recipients in neither are due again at once: the session ended before their turn.
+    /// - Returns: whether the message is finished, all its parcels together.
+    @discardableResult
+    package func settle(
+        _ parcel: Parcel,
+        done: [UInt32],
+        bounced: [UInt32] = [],
+        deferred: Deferral?,
+        at now: Uptime,
+        wall: Timestamp
+    ) -> Bool {
+        var freed = 0
+        // Some recipients are due at once, or earlier than the dispatcher means to look.
+        var wakes = false
+        var isFinished = false
+        let compact: Bool = state.withLock { state in
+            guard let slot = state.slot(of: parcel.id.message), state.scheduler.isInFlight(parcel.id.index) else {
+                return false
+            }
+            state.traffic.count(
+                delivered: done.count - bounced.count,
+                bounced: bounced.count,
+                deferred: deferred.map { $0.countsAsFailure ? $0.recipients.count : 0 } ?? 0,
+                at: now
+            )
+            let whole = done.count == parcel.recipients.count
+            if whole {
+                state.removeParcel(parcel.id.index)
+            } else {
+                let wakeup = state.scheduler.nextWakeup
+                wakes = state.reschedule(parcel, done: done, deferred: deferred, at: now, wall: wall)
+                if let next = state.scheduler.nextWakeup, wakeup.map({ next < $0 }) ?? true { wakes = true }
+            }
+            isFinished = state[slot]?.openParcels == 0
+            if !isFinished { state.note(done: done, bounced: bounced, of: slot) }
+            freed = record(slot, done: done, in: &state, deferred: deferred, now: now, wall: wall)
+            return startsCompaction(&state)
+        }
+        memory.release(freed)
+        if compact { compactInBackground() }
+        if wakes { wakeDispatcher() }
+        return isFinished
+    }
+
+    /// Notes progress of a message on disk.
+    ///
+    /// - Returns: bytes of memory it no longer holds.
+    private func record(
+        _ slot: Int32,
+        done: [UInt32],
+        in state: inout QueueState,
+        deferred: Deferral?,
+        now: Uptime,
+        wall: Timestamp
+    ) -> Int {
+        guard var entry = state[slot] else { return 0 }
+        if entry.openParcels == 0 {
+            guard !entry.isMoving else {
+                state[slot]?.changedWhileMoving = true
+                return state.dropResident(slot)
+            }
+            store.appendSettled(entry.id, at: entry.location)
+            return state.removeMessage(slot)
+        }
+        guard !done.isEmpty || deferred != nil else { return 0 }
+        if deferred?.delayReported == true { entry.delayReported = true }
+        entry.changedWhileMoving = entry.isMoving
+        state[slot] = entry
+        if !entry.isMoving { store.append(state.deliveryState(of: slot, now: now, wall: wall), of: entry.id) }
+        return deferred == nil ? 0 : state.dropResident(slot)
+    }
+
+    /// Removes a message whose bytes are beyond reading; the store has set aside what there was.
+    private func forget(_ id: QueueID) {
+        let freed = state.withLock { state in
+            guard let slot = state.slot(of: id) else { return 0 }
+            while let ticket = state[slot]?.firstParcel, ticket != .max { state.removeParcel(ticket) }
+            return state.removeMessage(slot)
+        }
+        memory.release(freed)
+    }
+
+    /// Reads messages on the disk pool and puts them at the head of their lane's line.
+    private func read(_ tickets: [Ticket], of lane: Lane) {
+        let places = state.withLock { state in
+            tickets.compactMap { ticket in
+                state.describe(ticket).flatMap { parcel in
+                    state.slot(of: parcel.id.message).flatMap { state[$0] }.map { (parcel: parcel, at: $0.location) }
+                }
+            }
+        }
+        disk.submit { _ in
+            var budget = Self.readAheadBytes
+            var loaded: [(Parcel, Resident)] = []
+            var unread: [Parcel] = []
+            for (parcel, location) in places {
+                guard budget > 0 else {
+                    unread.append(parcel)
+                    continue
+                }
+                do throws(QueueError) {
+                    let message = try self.readBack(parcel.id.message, at: location)
+                    budget -= message.content.residentBytes
+                    loaded.append((parcel, Resident(message)))
+                } catch {
+                    self.unreadable(parcel, error)
+                }
+            }
+            self.arrived(loaded, unread, in: lane)
+        }
+    }
+
+    /// Reads a message; if compaction moves it meanwhile, from where it has gone.
+    ///
+    /// Blocks.
+    func readBack(_ id: QueueID, at location: Location) throws(QueueError) -> NewMessage {
+        try reading(id, at: location) { location throws(QueueError) in try store.read(id, at: location) }
+    }
+
+    /// Reads something of a message; if compaction moves it meanwhile, from where it has gone.
+    ///
+    /// The old segment may be given back a moment before the index knows the new place. Blocks.
+    func reading<Value>(
+        _ id: QueueID,
+        at location: Location,
+        _ read: (Location) throws(QueueError) -> Value
+    ) throws(QueueError) -> Value {
+        var location = location
+        var patience = 1000  // milliseconds
+        while true {
+            do throws(QueueError) {
+                return try read(location)
+            } catch {
+                let entry = state.withLock { state in state.slot(of: id).flatMap { state[$0] } }
+                guard case .broken = error, let entry, patience > 0, entry.isMoving || entry.location != location
+                else { throw error }
+                if entry.location == location { usleep(1000) }
+                patience -= 1
+                location = entry.location
+            }
+        }
+    }
+
+    private func arrived(_ loaded: [(Parcel, Resident)], _ unread: [Parcel], in lane: Lane) {
+        state.withLock { state in
+            state.loadingLanes.remove(lane)
+            for parcel in unread.reversed() where state.scheduler.isInFlight(parcel.id.index) {
+                state.putBack(parcel.id.index)
+            }
+            for (parcel, resident) in loaded.reversed() {
+                guard let slot = state.slot(of: parcel.id.message) else { continue }
+                if state[slot]?.resident == nil {
+                    state[slot]?.resident = resident
+                    memory.force(resident.content.residentBytes)
+                }
+                state.putBack(parcel.id.index)
+            }
+        }
+        wakeDispatcher()
+    }
+
+    /// A damaged message leaves the queue; one that could not be read now is tried again in a minute.
+    private func unreadable(_ parcel: Parcel, _ error: QueueError) {
+        if case .damaged = error { return forget(parcel.id.message) }
+        let now = Uptime.now()
+        state.withLock { state in
+            guard state.slot(of: parcel.id.message) != nil, state.scheduler.isInFlight(parcel.id.index) else { return }
+            state.scheduler.postpone(parcel.id.index, until: now.adding(milliseconds: 60_000), at: now)
+            state.holdAgain(parcel.id.index)
+        }
+        wakeDispatcher()
+    }
+}
+
+extension QueueState {
+    /// Puts a parcel in flight back to the head of its lane's line, or to where held ones are.
+    mutating func putBack(_ ticket: Ticket) {
+        scheduler.putBack(ticket)
+        holdAgain(ticket)
+    }
+
+    /// A message may have been held while its parcel was in flight.
+    mutating func holdAgain(_ ticket: Ticket) {
+        if self[parcel(ticket).message]?.isHeld == true { scheduler.hold(ticket) }
+    }
+
+    /// The parcel with its bytes, when they are in memory.
+    fileprivate func assignment(_ ticket: Ticket) -> Assignment? {
+        guard let resident = self[parcel(ticket).message]?.resident, let parcel = describe(ticket) else { return nil }
+        return Assignment(parcel: parcel, envelope: resident.envelope, content: resident.content)
+    }
+
+    /// The first parcel and those behind it in line that are not in memory either.
+    fileprivate mutating func ticketsToLoad(in lane: Lane, first: Ticket, atMost limit: Int, now: Uptime) -> [Ticket] {
+        var tickets = [first]
+        while tickets.count < limit, let ticket = scheduler.next(for: lane, at: now) {
+            guard self[parcel(ticket).message]?.resident == nil else {
+                scheduler.putBack(ticket)
+                break
+            }
+            tickets.append(ticket)
+        }
+        return tickets
+    }
+
+    /// Gives the recipients that are not done their next time.
+    ///
+    /// - Returns: whether some are due at once.
+    fileprivate mutating func reschedule(
+        _ parcel: Parcel,
+        done: [UInt32],
+        deferred: Deferral?,
+        at now: Uptime,
+        wall: Timestamp
+    ) -> Bool {
+        let ticket = parcel.id.index
+        let finished = Set(done)
+        let later = Set(deferred?.recipients ?? [])
+        let again = parcel.recipients.filter { !finished.contains($0) && !later.contains($0) }
+        let slot = self.parcel(ticket).message
+        let lane = scheduler.lane(of: ticket)
+        let nextTime = prepares ? lane.preparation : lane
+        defer { removeParcel(ticket) }
+        if !again.isEmpty {
+            let next = addParcel(of: slot, again, to: lane, due: now, at: now)
+            inherit(next, again, from: ticket)
+        }
+        if let deferred, !later.isEmpty {
+            let due = now.adding(milliseconds: max(0, deferred.delay))
+            let waiting = parcel.recipients.filter(later.contains)
+            let next = addParcel(of: slot, waiting, to: nextTime, due: due, at: now)
+            setParcel(next) {
+                $0.failures = UInt16(clamping: parcel.failures + (deferred.countsAsFailure ? 1 : 0))
+            }
+            let told: [(recipient: UInt32, reply: LastReply?)] = waiting.map {
+                ($0, deferred.otherReplies[$0] ?? deferred.reply)
+            }
+            setReplies(of: next, told, at: wall)
+        }
+        return !again.isEmpty
+    }
+}

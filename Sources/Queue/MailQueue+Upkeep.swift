@@ -1,0 +1,174 @@
+// MailQueue+Upkeep.swift — work in the background: emptying old segments, and parcelling again when routes changed.
+
+package import Mail
+import NIOPosix
+import Synchronization
+
+extension MailQueue {
+    /// Whether the oldest segment should be emptied now; at most one compaction runs.
+    func startsCompaction(_ state: inout QueueState) -> Bool {
+        guard !state.isCompacting, store.segmentToCompact != nil else { return false }
+        state.isCompacting = true
+        return true
+    }
+
+    func compactInBackground() {
+        disk.submit { _ in
+            while let segment = self.store.segmentToCompact, self.compact(segment) {}
+            self.state.withLock { $0.isCompacting = false }
+        }
+    }
+
+    /// Copies every live message out of a segment.
+    ///
+    /// - Returns: false when nothing was moved, so that a store that cannot write does not make us spin.
+    private func compact(_ segment: UInt32) -> Bool {
+        let ids = state.withLock { state in
+            (0..<Int32(state.messages.count)).compactMap {
+                state[$0]?.location.segment == segment ? state[$0]?.id : nil
+            }
+        }
+        var moved = 0
+        for id in ids where move(id, outOf: segment) { moved += 1 }
+        return moved > 0
+    }
+
+    private func move(_ id: QueueID, outOf segment: UInt32) -> Bool {
+        let (now, wall) = (Uptime.now(), Timestamp.now())
+        let start: (Location, DeliveryState)? = state.withLock { state in
+            guard let slot = state.slot(of: id), let entry = state[slot], entry.location.segment == segment else {
+                return nil
+            }
+            state[slot]?.isMoving = true
+            state[slot]?.changedWhileMoving = false
+            return (entry.location, state.deliveryState(of: slot, now: now, wall: wall))
+        }
+        guard let (location, known) = start else { return false }
+        let target: Location?
+        do throws(QueueError) { target = try store.move(id, from: location, known) } catch { target = nil }
+        state.withLock { state in
+            guard let slot = state.slot(of: id), let entry = state[slot] else { return }
+            state[slot]?.isMoving = false
+            if let target { state[slot]?.location = target }
+            guard entry.changedWhileMoving else { return }
+            // What happened meanwhile must stand behind the copy in the log, or recovery would undo it.
+            if entry.openParcels == 0 {
+                store.appendSettled(id, at: target ?? location)
+                memory.release(state.removeMessage(slot))
+            } else {
+                store.append(state.deliveryState(of: slot, now: now, wall: wall), of: id)
+            }
+        }
+        return target != nil
+    }
+
+    /// Messages looked at under one lock.
+    private static let rerouteChunk = 512
+
+    /// Asks for the lane of recipients again, after the route table changed.
+    ///
+    /// Blocks: use ``disk``.
+    ///
+    /// - Parameters:
+    ///   - mayMove: whether mail of a lane may belong to another one now.
+    ///   - leadsElsewhere: whether a lane stays and its next hop is another one; its messages are counted too.
+    /// - Returns: how many messages have another next hop.
+    @discardableResult
+    package func reroute(
+        _ mayMove: (Lane) -> Bool = { _ in true },
+        counting leadsElsewhere: (Lane) -> Bool = { _ in false }
+    ) -> Int {
+        var count = 0
+        var start = 0
+        while let found = affected(from: start, mayMove, leadsElsewhere) {
+            start += Self.rerouteChunk
+            count += found.elsewhere
+            for (id, location, isCounted) in found.moving {
+                guard let envelope = try? store.readEnvelope(id, at: location) else { continue }
+                let hasMoved = state.withLock { $0.reroute(id, envelope, now: Uptime.now(), lane: laneOf) }
+                if hasMoved, !isCounted { count += 1 }
+            }
+        }
+        wakeDispatcher()
+        return count
+    }
+
+    private struct Affected {
+        var moving: [(id: QueueID, location: Location, isCounted: Bool)] = []
+        /// Messages with a parcel whose lane leads elsewhere.
+        var elsewhere = 0
+    }
+
+    private func affected(
+        from start: Int,
+        _ mayMove: (Lane) -> Bool,
+        _ leadsElsewhere: (Lane) -> Bool
+    ) -> Affected? {
+        state.withLock { state in
+            guard start < state.messages.count else { return nil }
+            var found = Affected()
+            for slot in start..<min(start + Self.rerouteChunk, state.messages.count) {
+                guard let entry = state[Int32(slot)] else { continue }
+                var (moves, isElsewhere) = (false, false)
+                var ticket = entry.firstParcel
+                while ticket != .max {
+                    let lane = state.scheduler.lane(of: ticket)
+                    moves = moves || mayMove(lane)
+                    isElsewhere = isElsewhere || leadsElsewhere(lane)
+                    ticket = state.parcel(ticket).sibling
+                }
+                if isElsewhere { found.elsewhere += 1 }
+                if moves { found.moving.append((entry.id, entry.location, isElsewhere)) }
+            }
+            return found
+        }
+    }
+}
+
+extension QueueState {
+    /// Parcels in flight keep their lane; the others are regrouped where a recipient's next hop changed.
+    ///
+    /// - Returns: whether one was.
+    fileprivate mutating func reroute(
+        _ id: QueueID,
+        _ envelope: Envelope,
+        now: Uptime,
+        lane: MailQueue.LaneOf
+    ) -> Bool {
+        guard let slot = slot(of: id), let entry = self[slot] else { return false }
+        var hasMoved = false
+        var ticket = entry.firstParcel
+        while ticket != .max {
+            let (parcel, next) = (parcel(ticket), parcel(ticket).sibling)
+            if !scheduler.isInFlight(ticket),
+                regroup(ticket, parcel, of: slot, envelope, now: now, lane: lane)
+            {
+                hasMoved = true
+            }
+            ticket = next
+        }
+        return hasMoved
+    }
+
+    private mutating func regroup(
+        _ ticket: Ticket,
+        _ parcel: ParcelEntry,
+        of slot: Int32,
+        _ envelope: Envelope,
+        now: Uptime,
+        lane: MailQueue.LaneOf
+    ) -> Bool {
+        let prepares = prepares
+        let groups = parcelling(recipients(of: ticket), limit: options.recipientsPerParcel) {
+            Self.entrance($0, envelope, prepares: prepares, lane)
+        }
+        guard groups.count > 1 || groups.first?.lane != scheduler.lane(of: ticket) else { return false }
+        let due = scheduler.due(ticket) ?? now
+        defer { removeParcel(ticket) }
+        for group in groups {
+            let new = addParcel(of: slot, group.recipients, to: group.lane, due: due, at: now)
+            inherit(new, group.recipients, from: ticket)
+        }
+        return true
+    }
+}

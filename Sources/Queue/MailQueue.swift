@@ -1,0 +1,275 @@
+// MailQueue.swift — the one place that knows every accepted message: index and scheduler in one lock, the store behind it.
+//
+// No method waits for the disk, except where its comment says so. Nothing is called while the lock is held but the
+// store's `append…`, which only queue a record; their order is the order of events, which recovery relies on.
+
+package import Mail
+package import NIOCore
+package import NIOPosix
+import Synchronization
+
+/// What a ready session carries now.
+package struct Assignment: Sendable {
+    package let parcel: Parcel
+    package let envelope: Envelope
+    package let content: Content
+
+    package init(parcel: Parcel, envelope: Envelope, content: Content) {
+        self.parcel = parcel
+        self.envelope = envelope
+        self.content = content
+    }
+}
+
+/// The answer to a session that asks for work.
+package enum NextParcel: Sendable {
+    case carry(Assignment)
+    /// The message is being read from disk; the session idles and the dispatcher is woken when it is there.
+    case loading
+    /// Nothing is due in this lane: idle.
+    case none
+    /// Other lanes wait for a session and this lane has more than its share: say QUIT.
+    case yield
+}
+
+/// Recipients of a parcel that failed for now.
+package struct Deferral: Sendable {
+    package let recipients: [UInt32]
+    /// Milliseconds until the next attempt.
+    package let delay: Int64
+    /// What was said to the first of them, and to all that ``otherReplies`` does not name.
+    package let reply: LastReply
+    /// What was said to those who were told something else.
+    package let otherReplies: [UInt32: LastReply]
+    /// False for a delay that a hook asked for.
+    package let countsAsFailure: Bool
+    /// A delay report goes out with this deferral, so that there is no second one.
+    package let delayReported: Bool
+
+    package init(
+        recipients: [UInt32],
+        delay: Int64,
+        reply: LastReply,
+        otherReplies: [UInt32: LastReply] = [:],
+        countsAsFailure: Bool = true,
+        delayReported: Bool = false
+    ) {
+        self.recipients = recipients
+        self.delay = delay
+        self.reply = reply
+        self.otherReplies = otherReplies
+        self.countsAsFailure = countsAsFailure
+        self.delayReported = delayReported
+    }
+}
+
+/// Haraka's triple, and the messages behind it.
+package struct QueueCounts: Hashable, Sendable {
+    /// Parcels with a session now.
+    package var inProgress = 0
+    /// Parcels that are due.
+    package var waiting = 0
+    /// Parcels whose next attempt is in the future.
+    package var tempFailed = 0
+    /// Parcels that somebody holds back.
+    package var held = 0
+    package var messages = 0
+}
+
+/// A closure in a structure of its own: a closure that is itself the value of a generic `Mutex` is wrapped in one more
+/// thunk with every access, so that calling it costs more each time.
+private struct Wake: Sendable {
+    var call: @Sendable () -> Void = {}
+}
+
+/// Every accepted message, from its acceptance to its last recipient.
+package final class MailQueue: Sendable {
+    /// What can change while running.
+    package struct Options: Hashable, Sendable {
+        package var concurrencyMax = 100
+        package var concurrencyPerLane = 20
+        package var recipientsPerTransaction = 100
+        package var alwaysSplit = false
+        package var isDisabled = false
+        /// Seconds.
+        package var laneRestMax = 60
+        package var retries = RetrySchedule()
+
+        package init() {}
+
+        var recipientsPerParcel: Int { alwaysSplit ? 1 : max(1, recipientsPerTransaction) }
+
+        var limits: Scheduler.Limits {
+            Scheduler.Limits(
+                total: concurrencyMax,
+                perLane: concurrencyPerLane,
+                longestRest: Int64(laneRestMax) * 1000
+            )
+        }
+    }
+
+    typealias LaneOf = @Sendable (EmailAddress, Envelope) -> Lane
+
+    /// Counts drafts and resident bodies; doors reserve, the queue releases what it was handed.
+    package let memory: MemoryBudget
+    /// For everything that blocks.
+    package let disk: NIOThreadPool
+
+    let store: any QueueStore
+    let laneOf: LaneOf
+    let state: Mutex<QueueState>
+    let lastID = Mutex(QueueID(rawValue: 0))
+    let snapshots = Mutex(ListSnapshots())
+    let survey = Mutex(QueueSurvey())
+    let reporter = Mutex(Reporter())
+    /// Held while the list of held messages is written.
+    let holdsFile = Mutex(())
+    private let wake = Mutex(Wake())
+
+    /// - Parameter lane: the next hop a recipient would take now; called on any thread, must not wait.
+    package init(
+        store: any QueueStore,
+        disk: NIOThreadPool,
+        memory: MemoryBudget,
+        options: Options,
+        lane: @escaping @Sendable (EmailAddress, Envelope) -> Lane
+    ) {
+        self.store = store
+        self.disk = disk
+        self.memory = memory
+        laneOf = lane
+        state = Mutex(QueueState(options))
+    }
+
+    /// Called without a lock held, on any thread, whenever a lane may have got work.
+    package func setWake(_ wake: @escaping @Sendable () -> Void) { self.wake.withLock { $0.call = wake } }
+
+    func wakeDispatcher() { wake.withLock { $0.call }() }
+}
+
+// MARK: - Reception
+
+extension MailQueue {
+    /// A name for a new message: later than every earlier one, also across restarts and clock jumps.
+    package func makeID(at now: Timestamp) -> QueueID {
+        lastID.withLock { last in
+            last = last.next(at: now)
+            return last
+        }
+    }
+
+    /// Whether a message of so many bytes may be taken: space, inodes, a healthy store.
+    package func hasRoom(for bytes: Int) -> Bool { store.hasRoom(for: bytes) }
+
+    /// Opens a body file for a draft that has outgrown memory.
+    ///
+    /// Blocks: use ``disk``.
+    ///
+    /// - Throws: ``QueueError`` when the file cannot be made.
+    package func makeLargeBody(_ id: QueueID) throws(QueueError) -> any LargeBody { try store.makeLargeBody(id) }
+
+    /// Hands a message to the next group commit.
+    ///
+    /// The content's resident bytes were reserved in ``memory`` by the caller; from here on the queue accounts for them.
+    ///
+    /// - Parameter done: called on `loop` once the message is synced (nil) or could not be.
+    package func accept(
+        _ message: NewMessage,
+        on loop: any EventLoop,
+        done: @escaping @Sendable (QueueError?) -> Void
+    ) {
+        let arrival = Arrival(message: message, loop: loop, done: done)
+        state.withLock { state in
+            state.arriving[message.id] = arrival
+            store.append(message)
+        }
+    }
+
+    /// One batch is on disk, or failed: files it in the index, then tells those who wait, one hop per event loop.
+    private func committed(_ results: [CommitResult]) {
+        let now = Uptime.now()
+        var answers: [(arrival: Arrival, error: QueueError?)] = []
+        answers.reserveCapacity(results.count)
+        var freed = 0
+        state.withLock { state in
+            for entry in results {
+                guard let arrival = state.arriving.removeValue(forKey: entry.id) else { continue }
+                switch entry.result {
+                case .success(let location):
+                    state.traffic.accepted.add(1, at: now)
+                    let slot = state.insert(arrival.message, at: location, now: now, lane: laneOf)
+                    // What is in memory goes first; mail behind it is read back when its turn comes, drafts need the room.
+                    if !memory.isRelaxed || !state.mayGoNow(slot) { freed += state.dropResident(slot) }
+                    answers.append((arrival, nil))
+                case .failure(let error):
+                    answers.append((arrival, error))
+                }
+            }
+        }
+        memory.release(freed)
+        for answer in answers where answer.error != nil { memory.release(answer.arrival.message.content.residentBytes) }
+        tell(answers)
+        wakeDispatcher()
+    }
+
+    private func tell(_ answers: [(arrival: Arrival, error: QueueError?)]) {
+        guard let first = answers.first?.arrival.loop else { return }
+        let (own, others) = (answers.filter { $0.arrival.loop === first }, answers.filter { $0.arrival.loop !== first })
+        first.execute { for answer in own { answer.arrival.done(answer.error) } }
+        tell(others)
+    }
+}
+
+// MARK: - Start and stop
+
+extension MailQueue {
+    /// Opens the store and files every message that was accepted before.
+    ///
+    /// Blocks.
+    ///
+    /// - Returns: how many messages there are.
+    /// - Throws: ``QueueError`` when the store cannot be opened at all.
+    package func recover(at now: Uptime, wall: Timestamp) throws(QueueError) -> Int {
+        var highest = QueueID(rawValue: 0)
+        let holds = store.savedHolds()
+        state.withLock { state in
+            state.holds = holds
+            state.traffic.begin(at: now)
+        }
+        var count = 0
+        // One by one as they are found: a list of a million envelopes would cost more memory than the queue itself.
+        try store.recover(committed: { [weak self] in self?.committed($0) }) { message in
+            highest = max(highest, message.id)
+            count += 1
+            state.withLock { $0.restore(message, now: now, wall: wall, lane: laneOf) }
+        }
+        state.withLock { state in
+            for id in holds.keys where state.slot(of: id) == nil { state.holds[id] = nil }
+        }
+        lastID.withLock { $0 = max($0, highest) }
+        return count
+    }
+
+    /// Writes what waits and gives the data directory back.
+    ///
+    /// Blocks.
+    package func close() { store.close() }
+
+    package var counts: QueueCounts { state.withLock { counts(of: $0) } }
+
+    /// A number that grows with everything that happens to mail; while it stays the same, the queue is calm.
+    package var events: Int {
+        state.withLock { state in
+            let traffic = state.traffic
+            return traffic.accepted.total + traffic.delivered.total + traffic.deferred.total + traffic.bounced.total
+        }
+    }
+
+    /// New limits, retries and pause state.
+    ///
+    /// Messages keep their parcels; see ``reroute()``.
+    package func apply(_ options: Options) {
+        state.withLock { $0.apply(options) }
+        wakeDispatcher()
+    }
+}

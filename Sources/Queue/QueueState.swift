@@ -1,0 +1,497 @@
+// QueueState.swift — the index: what is kept in memory of every message and parcel, and the scheduler over it. A value.
+//
+// About 130 bytes per waiting message: no body, no address. Whoever needs those reads the record.
+
+import Mail
+import NIOCore
+
+/// A message whose commit is under way.
+struct Arrival: Sendable {
+    let message: NewMessage
+    let loop: any EventLoop
+    let done: @Sendable (QueueError?) -> Void
+}
+
+/// One accepted message; 56 bytes.
+struct MessageEntry: Sendable {
+    private struct Flags: OptionSet, Sendable {
+        let rawValue: UInt8
+        static let delayReported = Flags(rawValue: 1)
+        static let isHeld = Flags(rawValue: 2)
+        static let isMoving = Flags(rawValue: 4)
+        static let changedWhileMoving = Flags(rawValue: 8)
+    }
+
+    let id: QueueID
+    let acceptedAt: Timestamp
+    /// Its bytes, while they are in memory.
+    var resident: Resident?
+    var location: Location
+    private let storedSize: UInt32
+    let recipientCount: UInt32
+    /// Parcels not yet finished.
+    var openParcels: UInt32 = 0
+    /// Its first parcel; further ones are linked by ``ParcelEntry/sibling``.
+    var firstParcel: Ticket = .max
+    private var flags: Flags = []
+
+    init(_ id: QueueID, acceptedAt: Timestamp, location: Location, size: Int, recipients: UInt32, resident: Resident?) {
+        self.id = id
+        self.acceptedAt = acceptedAt
+        self.location = location
+        self.resident = resident
+        storedSize = UInt32(clamping: size)
+        recipientCount = recipients
+    }
+
+    /// Prologue and body, in bytes.
+    var size: Int { Int(storedSize) }
+
+    var delayReported: Bool {
+        get { flags.contains(.delayReported) }
+        set { set(.delayReported, newValue) }
+    }
+
+    var isHeld: Bool {
+        get { flags.contains(.isHeld) }
+        set { set(.isHeld, newValue) }
+    }
+
+    /// Its record is being copied; what happens meanwhile is recorded again afterwards.
+    var isMoving: Bool {
+        get { flags.contains(.isMoving) }
+        set { set(.isMoving, newValue) }
+    }
+
+    var changedWhileMoving: Bool {
+        get { flags.contains(.changedWhileMoving) }
+        set { set(.changedWhileMoving, newValue) }
+    }
+
+    private mutating func set(_ flag: Flags, _ value: Bool) {
+        if value { flags.insert(flag) } else { flags.remove(flag) }
+    }
+}
+
+/// Recipients of a message that are done, while others are not.
+struct Progress: Sendable {
+    /// Rising.
+    var done: [UInt32] = []
+    /// Those of them that were not delivered, rising.
+    var bounced: [UInt32] = []
+}
+
+/// One parcel, 28 bytes; its ticket is its position.
+struct ParcelEntry: Sendable {
+    var message: Int32 = -1
+    /// Its first recipient.
+    var first: UInt32 = 0
+    /// Recipients, one behind the other in the envelope; 0 when they are not: see ``QueueState/scattered``.
+    var count: UInt32 = 0
+    /// The last reply; further ones are in ``QueueState/otherReplies``.
+    var reply: ReplyPool.Number = 0
+    /// When the last attempt ended, seconds since 1970; 0 before the first.
+    var attemptedAt: UInt32 = 0
+    var sibling: Ticket = .max
+    var failures: UInt16 = 0
+}
+
+/// The bytes of a message in memory, until its first attempt ends or memory is short.
+final class Resident: Sendable {
+    let envelope: Envelope
+    let content: Content
+
+    init(_ message: NewMessage) {
+        envelope = message.envelope
+        content = message.content
+    }
+}
+
+extension [UInt32] {
+    /// Makes one rising list of two.
+    fileprivate mutating func merge(_ other: [UInt32]) {
+        guard !other.isEmpty else { return }
+        self += other
+        sort()
+    }
+}
+
+struct QueueState: ~Copyable, Sendable {
+    var options: MailQueue.Options
+    var scheduler: Scheduler
+    var arriving: [QueueID: Arrival] = [:]
+    /// Lanes whose next messages are being read from disk.
+    var loadingLanes: Set<Lane> = []
+    var isCompacting = false
+    /// Plugins are asked about every parcel before it enters the lane of its next hop.
+    var prepares = false
+    var replies = ReplyPool()
+    /// Replies of recipients who were told something else than their parcel's ``ParcelEntry/reply``.
+    private(set) var otherReplies: [Ticket: [UInt32: ReplyPool.Number]] = [:]
+    /// Messages that are held back; those that are gone meanwhile are left out at the next change.
+    var holds: [QueueID: Hold] = [:]
+    var traffic = Traffic()
+    /// Prologues and bodies of all messages, in bytes.
+    private(set) var bytes = 0
+
+    private(set) var messages = PagedTable<MessageEntry?>()
+    private(set) var parcels = PagedTable<ParcelEntry>()
+    /// Of messages that some recipients are done with, by slot; few.
+    private var progress: [Int32: Progress] = [:]
+    /// Recipients of parcels that are not one behind the other; few.
+    private var scattered: [Ticket: [UInt32]] = [:]
+    private var byID = SlotTable()
+    private var freeMessages = PagedTable<Int32>()
+    private var freeTickets = PagedTable<Ticket>()
+
+    init(_ options: MailQueue.Options) {
+        self.options = options
+        scheduler = Scheduler(options.limits)
+        scheduler.isPaused = options.isDisabled
+    }
+
+    var messageCount: Int { byID.count }
+
+    mutating func apply(_ options: MailQueue.Options) {
+        self.options = options
+        scheduler.limits = options.limits
+        scheduler.isPaused = options.isDisabled
+    }
+
+    func slot(of id: QueueID) -> Int32? { byID.find(id, in: messages) }
+
+    /// Where a recipient's parcel goes first: to its next hop, or to those that plugins are asked about.
+    static func entrance(_ index: UInt32, _ envelope: Envelope, prepares: Bool, _ lane: MailQueue.LaneOf) -> Lane {
+        let recipient = envelope.recipients[Int(index)].address
+        return prepares ? Lane(.preparation(recipient.domain.name)) : lane(recipient, envelope)
+    }
+
+    subscript(slot: Int32) -> MessageEntry? {
+        get { messages[Int(slot)] }
+        _modify { yield &messages[Int(slot)] }
+    }
+
+    func parcel(_ ticket: Ticket) -> ParcelEntry { parcels[Int(ticket)] }
+}
+
+// MARK: - Coming and going
+
+extension QueueState {
+    /// Files a message that was just accepted; its parcels are due now.
+    ///
+    /// - Returns: its slot.
+    mutating func insert(_ message: NewMessage, at location: Location, now: Uptime, lane: MailQueue.LaneOf) -> Int32 {
+        let envelope = message.envelope
+        let count = UInt32(envelope.recipients.count)
+        let slot = add(
+            MessageEntry(
+                message.id,
+                acceptedAt: message.acceptedAt,
+                location: location,
+                size: message.content.size,
+                recipients: count,
+                resident: Resident(message)
+            )
+        )
+        let prepares = prepares
+        let groups = parcelling(0..<count, limit: options.recipientsPerParcel) {
+            Self.entrance($0, envelope, prepares: prepares, lane)
+        }
+        for group in groups {
+            addParcel(of: slot, group.recipients, to: group.lane, due: now, at: now)
+        }
+        return slot
+    }
+
+    /// Files a message found on disk.
+    mutating func restore(_ message: RecoveredMessage, now: Uptime, wall: Timestamp, lane: MailQueue.LaneOf) {
+        let envelope = message.envelope
+        let count = UInt32(envelope.recipients.count)
+        let state = message.state
+        var entry = MessageEntry(
+            message.id,
+            acceptedAt: message.acceptedAt,
+            location: message.location,
+            size: message.size,
+            recipients: count,
+            resident: nil
+        )
+        entry.delayReported = state.delayReported
+        entry.isHeld = holds[message.id] != nil
+        let slot = add(entry)
+        if !state.done.isEmpty { progress[slot] = Progress(done: state.done, bounced: state.bounced) }
+        let prepares = prepares
+        let laneOf: (UInt32) -> Lane = { Self.entrance($0, envelope, prepares: prepares, lane) }
+        for alike in Self.merged(state.waiting) {
+            let group = alike.first
+            // A wall clock that was set back must not stretch a wait: never longer than it was when it was noted.
+            let longest = max(0, group.due.milliseconds &- state.notedAt.milliseconds)
+            let wait = min(max(0, group.due.milliseconds &- wall.milliseconds), longest)
+            let known = alike.recipients.filter { $0 < count }
+            for parcel in parcelling(known, limit: options.recipientsPerParcel, lane: laneOf) {
+                let ticket = addParcel(
+                    of: slot,
+                    parcel.recipients,
+                    to: parcel.lane,
+                    due: now.adding(milliseconds: wait),
+                    at: now
+                )
+                parcels[Int(ticket)].failures = group.failures
+                let told = parcel.recipients.map { (recipient: $0, reply: alike.replies[$0] ?? group.reply) }
+                setReplies(of: ticket, told, at: group.attemptedAt)
+            }
+        }
+        let seen =
+            state.waiting.isEmpty && state.done.isEmpty ? [] : Set(state.done + state.waiting.flatMap(\.recipients))
+        let fresh = seen.isEmpty ? Array(0..<count) : (0..<count).filter { !seen.contains($0) }
+        for parcel in parcelling(fresh, limit: options.recipientsPerParcel, lane: laneOf) {
+            addParcel(of: slot, parcel.recipients, to: parcel.lane, due: now, at: now)
+        }
+    }
+
+    @discardableResult
+    mutating func addParcel(
+        of slot: Int32,
+        _ recipients: [UInt32],
+        to lane: Lane,
+        due: Uptime,
+        at now: Uptime
+    ) -> Ticket {
+        guard let entry = messages[Int(slot)] else { return .max }
+        var parcel = ParcelEntry(message: slot, first: recipients.first ?? 0, sibling: entry.firstParcel)
+        let isRun = recipients.last.map { Int($0 - parcel.first) == recipients.count - 1 } ?? true
+        if isRun { parcel.count = UInt32(recipients.count) }
+        let ticket: Ticket
+        if freeTickets.count > 0 {
+            ticket = freeTickets[freeTickets.count - 1]
+            freeTickets.removeLast()
+            parcels[Int(ticket)] = parcel
+        } else {
+            ticket = Ticket(parcels.count)
+            parcels.append(parcel)
+        }
+        if !isRun { scattered[ticket] = recipients }
+        messages[Int(slot)]?.firstParcel = ticket
+        messages[Int(slot)]?.openParcels += 1
+        scheduler.add(ticket, to: lane, due: due, at: now)
+        if entry.isHeld { scheduler.hold(ticket) }
+        return ticket
+    }
+
+    /// Forgets a parcel.
+    ///
+    /// Its message stays.
+    mutating func removeParcel(_ ticket: Ticket) {
+        let parcel = parcels[Int(ticket)]
+        unlink(ticket, from: parcel.message)
+        scheduler.remove(ticket)
+        forgetReplies(of: ticket)
+        if parcel.count == 0 { scattered[ticket] = nil }
+        parcels[Int(ticket)] = ParcelEntry()
+        freeTickets.append(ticket)
+        messages[Int(parcel.message)]?.openParcels -= 1
+    }
+
+    /// Forgets a message that has no parcel left.
+    ///
+    /// - Returns: bytes of memory that it held.
+    mutating func removeMessage(_ slot: Int32) -> Int {
+        guard let entry = messages[Int(slot)] else { return 0 }
+        byID.remove(entry.id, in: messages)
+        if entry.isHeld { holds[entry.id] = nil }
+        if !progress.isEmpty { progress[slot] = nil }
+        bytes -= entry.size
+        messages[Int(slot)] = nil
+        freeMessages.append(slot)
+        return entry.resident?.content.residentBytes ?? 0
+    }
+
+    /// Whether some parcel of a message may go now, as far as pauses and the rests of lanes tell.
+    func mayGoNow(_ slot: Int32) -> Bool {
+        guard !scheduler.isPaused else { return false }
+        var ticket = messages[Int(slot)]?.firstParcel ?? .max
+        while ticket != .max {
+            if !scheduler.isResting(ticket) { return true }
+            ticket = parcels[Int(ticket)].sibling
+        }
+        return false
+    }
+
+    /// Lets go of a message's bytes.
+    ///
+    /// - Returns: how many there were.
+    mutating func dropResident(_ slot: Int32) -> Int {
+        guard let resident = messages[Int(slot)]?.resident else { return 0 }
+        messages[Int(slot)]?.resident = nil
+        return resident.content.residentBytes
+    }
+
+    mutating func setParcel(_ ticket: Ticket, _ change: (inout ParcelEntry) -> Void) { change(&parcels[Int(ticket)]) }
+
+    private mutating func add(_ entry: MessageEntry) -> Int32 {
+        let slot: Int32
+        if freeMessages.count > 0 {
+            slot = freeMessages[freeMessages.count - 1]
+            freeMessages.removeLast()
+            messages[Int(slot)] = entry
+        } else {
+            slot = Int32(messages.count)
+            messages.append(entry)
+        }
+        byID.insert(entry.id, at: slot, in: messages)
+        bytes += entry.size
+        return slot
+    }
+
+    private mutating func unlink(_ ticket: Ticket, from slot: Int32) {
+        guard let first = messages[Int(slot)]?.firstParcel else { return }
+        if first == ticket {
+            messages[Int(slot)]?.firstParcel = parcels[Int(ticket)].sibling
+            return
+        }
+        var previous = first
+        while previous != .max, parcels[Int(previous)].sibling != ticket { previous = parcels[Int(previous)].sibling }
+        if previous != .max { parcels[Int(previous)].sibling = parcels[Int(ticket)].sibling }
+    }
+}
+
+// MARK: - Looking
+
+extension QueueState {
+    /// The recipients of a parcel, written out.
+    func recipients(of ticket: Ticket) -> [UInt32] {
+        let parcel = parcels[Int(ticket)]
+        return parcel.count == 0 ? scattered[ticket] ?? [] : Array(parcel.first..<parcel.first + parcel.count)
+    }
+
+    /// Which recipients of a message are done.
+    func progress(of slot: Int32) -> Progress { progress[slot] ?? Progress() }
+
+    /// Notes recipients that are done.
+    mutating func note(done: [UInt32], bounced: [UInt32], of slot: Int32) {
+        guard !done.isEmpty else { return }
+        progress[slot, default: Progress()].done.merge(done)
+        progress[slot, default: Progress()].bounced.merge(bounced)
+    }
+
+    /// A ticket as the doors see it.
+    func describe(_ ticket: Ticket) -> Parcel? {
+        let parcel = parcels[Int(ticket)]
+        guard parcel.message >= 0, let entry = messages[Int(parcel.message)] else { return nil }
+        return Parcel(
+            id: Parcel.ID(message: entry.id, index: ticket),
+            lane: scheduler.lane(of: ticket),
+            recipients: recipients(of: ticket),
+            failures: Int(parcel.failures),
+            acceptedAt: entry.acceptedAt
+        )
+    }
+
+    /// What must be on disk about a message beyond its own record.
+    func deliveryState(of slot: Int32, now: Uptime, wall: Timestamp) -> DeliveryState {
+        guard let entry = messages[Int(slot)] else { return DeliveryState() }
+        var groups: [DeliveryState.Group] = []
+        forEachParcel(of: entry) { ticket, parcel in
+            guard parcel.failures > 0 || scheduler.due(ticket) != nil else { return }
+            let wait = (scheduler.due(ticket) ?? now).milliseconds - now.milliseconds
+            var group = DeliveryState.Group(
+                recipients: recipients(of: ticket),
+                failures: parcel.failures,
+                due: wall.adding(milliseconds: wait),
+                reply: replies[parcel.reply],
+                attemptedAt: Timestamp(milliseconds: Int64(parcel.attemptedAt) * 1000)
+            )
+            guard let others = otherReplies[ticket] else { return groups.append(group) }
+            let byReply = Dictionary(grouping: group.recipients) { others[$0] ?? parcel.reply }
+            for (reply, recipients) in byReply.sorted(by: { $0.key < $1.key }) {
+                group.recipients = recipients
+                group.reply = replies[reply]
+                groups.append(group)
+            }
+        }
+        let progress = progress(of: slot)
+        return DeliveryState(
+            waiting: groups,
+            done: progress.done,
+            bounced: progress.bounced,
+            delayReported: entry.delayReported,
+            notedAt: wall
+        )
+    }
+
+    func forEachParcel(of entry: MessageEntry, _ body: (Ticket, ParcelEntry) -> Void) {
+        var ticket = entry.firstParcel
+        while ticket != .max {
+            let parcel = parcels[Int(ticket)]
+            body(ticket, parcel)
+            ticket = parcel.sibling
+        }
+    }
+
+    func tickets(of entry: MessageEntry) -> [Ticket] {
+        var tickets: [Ticket] = []
+        forEachParcel(of: entry) { ticket, _ in tickets.append(ticket) }
+        return tickets
+    }
+}
+
+// MARK: - Replies
+
+extension QueueState {
+    /// Notes what was said to the recipients of a parcel.
+    mutating func setReplies(of ticket: Ticket, _ told: [(recipient: UInt32, reply: LastReply?)], at time: Timestamp) {
+        forgetReplies(of: ticket)
+        parcels[Int(ticket)].attemptedAt = UInt32(clamping: time.milliseconds / 1000)
+        let common = told.first?.reply
+        if let common { parcels[Int(ticket)].reply = replies.take(common) }
+        for (recipient, reply) in told {
+            if let reply, reply != common { otherReplies[ticket, default: [:]][recipient] = replies.take(reply) }
+        }
+    }
+
+    /// A parcel that takes over recipients of another one knows what was known of them.
+    mutating func inherit(_ ticket: Ticket, _ recipients: [UInt32], from old: Ticket) {
+        let parcel = parcels[Int(old)]
+        parcels[Int(ticket)].failures = parcel.failures
+        let told = recipients.map { (recipient: $0, reply: reply(to: $0, of: old)) }
+        setReplies(of: ticket, told, at: Timestamp(milliseconds: Int64(parcel.attemptedAt) * 1000))
+    }
+
+    /// What was last said to one recipient of a parcel.
+    func reply(to recipient: UInt32, of ticket: Ticket) -> LastReply? {
+        replies[otherReplies[ticket]?[recipient] ?? parcels[Int(ticket)].reply]
+    }
+
+    private mutating func forgetReplies(of ticket: Ticket) {
+        replies.release(parcels[Int(ticket)].reply)
+        parcels[Int(ticket)].reply = 0
+        guard !otherReplies.isEmpty, let others = otherReplies.removeValue(forKey: ticket) else { return }
+        for number in others.values { replies.release(number) }
+    }
+
+    /// Groups that differ in what was said only were one parcel, and become one again.
+    private static func merged(
+        _ groups: [DeliveryState.Group]
+    ) -> [(first: DeliveryState.Group, recipients: [UInt32], replies: [UInt32: LastReply])] {
+        guard groups.count > 1 else { return groups.map { ($0, $0.recipients, [:]) } }
+        struct Key: Hashable {
+            let failures: UInt16
+            let due: Timestamp
+            let attemptedAt: Timestamp
+        }
+        var places: [Key: Int] = [:]
+        var result: [(first: DeliveryState.Group, recipients: [UInt32], replies: [UInt32: LastReply])] = []
+        for group in groups {
+            let key = Key(failures: group.failures, due: group.due, attemptedAt: group.attemptedAt)
+            let place = places[key] ?? result.count
+            if place == result.count {
+                places[key] = place
+                result.append((group, [], [:]))
+            }
+            result[place].recipients += group.recipients
+            for recipient in group.recipients { result[place].replies[recipient] = group.reply }
+        }
+        for place in result.indices { result[place].recipients.sort() }
+        return result
+    }
+}

@@ -1,0 +1,152 @@
+// QueueStatistics.swift — the queue in numbers. Counts cost the same whatever the queue holds; what needs a walk through the
+// index (ages, destinations) is surveyed at most once in a while, in short slices of the lock, and shared by all who ask.
+
+package import Mail
+import Synchronization
+
+/// The queue in numbers.
+package struct QueueStatistics: Sendable {
+    /// A destination by what waits for it.
+    package struct Destination: Hashable, Sendable {
+        package let lane: Lane
+        package let parcels: Int
+        package let ready: Int
+        package let inFlight: Int
+        package let sessions: Int
+        /// Left alone until then, because it could not be reached.
+        package let restsUntil: Timestamp?
+    }
+
+    package let counts: QueueCounts
+    /// Prologues and bodies of all messages, in bytes.
+    package let bytes: Int
+    package let traffic: Traffic
+    /// Seconds since the oldest message of each state was accepted; a state without messages is left out.
+    package let oldest: [QueuedState: Int64]
+    /// Messages by age: up to 5, 10, 20, 40, 80, 160, 320, 640, 1280 minutes, and older ones.
+    package let ages: [Int]
+    /// Those with most parcels, at most ``QueueSurvey/mostDestinations``.
+    package let destinations: [Destination]
+    /// Lanes with mail.
+    package let destinationCount: Int
+    package let isDisabled: Bool
+    package let memoryForMail: Int
+    package let freeBytes: Int?
+}
+
+/// What a walk through the index found.
+package struct QueueSurvey: Sendable {
+    /// Destinations that are named.
+    package static let mostDestinations = 100
+    /// The upper bounds of the age classes, in seconds.
+    package static let ageBounds: [Int64] = (0..<9).map { 300 << $0 }
+    /// Milliseconds that a survey is good for.
+    static let life: Int64 = 5000
+
+    var at = Uptime(milliseconds: .min / 2)
+    var oldest: [QueuedState: Timestamp] = [:]
+    var ages = Array(repeating: 0, count: Self.ageBounds.count + 1)
+    var lanes: [LaneReport] = []
+    var laneCount = 0
+}
+
+extension MailQueue {
+    /// The queue in numbers.
+    ///
+    /// Blocks, for a few milliseconds when the last survey is old.
+    package func statistics(at now: Uptime = .now(), wall: Timestamp = .now()) -> QueueStatistics {
+        let survey = currentSurvey(now, wall)
+        let freeBytes = store.freeBytes
+        return state.withLock { state in
+            QueueStatistics(
+                counts: counts(of: state),
+                bytes: state.bytes,
+                traffic: state.traffic,
+                oldest: survey.oldest.mapValues { max(0, wall.milliseconds - $0.milliseconds) / 1000 },
+                ages: survey.ages,
+                destinations: survey.lanes.map { report in
+                    QueueStatistics.Destination(
+                        lane: report.lane,
+                        parcels: report.parcels,
+                        ready: report.ready,
+                        inFlight: report.inFlight,
+                        sessions: report.sessions,
+                        restsUntil: report.restsUntil.map {
+                            wall.adding(milliseconds: $0.milliseconds - now.milliseconds)
+                        }
+                    )
+                },
+                destinationCount: survey.laneCount,
+                isDisabled: state.options.isDisabled,
+                memoryForMail: memory.used,
+                freeBytes: freeBytes
+            )
+        }
+    }
+
+    private func currentSurvey(_ now: Uptime, _ wall: Timestamp) -> QueueSurvey {
+        let last = survey.withLock { $0 }
+        guard now.milliseconds - last.at.milliseconds >= QueueSurvey.life else { return last }
+        let fresh = makeSurvey(now, wall)
+        survey.withLock { $0 = fresh }
+        return fresh
+    }
+
+    private func makeSurvey(_ now: Uptime, _ wall: Timestamp) -> QueueSurvey {
+        var result = QueueSurvey()
+        result.at = now
+        walk(QueueFilter(), now: now, wall: wall) { state, slot in
+            state[slot].map { (state: state.worst(of: $0), at: $0.acceptedAt) }
+        } visit: { messages in
+            for message in messages {
+                result.oldest[message.state] = result.oldest[message.state].map { min($0, message.at) } ?? message.at
+                let age = (wall.milliseconds - message.at.milliseconds) / 1000
+                result.ages[QueueSurvey.ageBounds.firstIndex { age <= $0 } ?? QueueSurvey.ageBounds.count] += 1
+            }
+            return true
+        }
+        var start = 0
+        while true {
+            let (reports, isEnd) = state.withLock { $0.scheduler.reports(from: start, count: 1024) }
+            result.laneCount += reports.count
+            result.lanes += reports
+            if result.lanes.count > 8 * QueueSurvey.mostDestinations || isEnd {
+                result.lanes.sort { $0.parcels > $1.parcels }
+                result.lanes = Array(result.lanes.prefix(QueueSurvey.mostDestinations))
+            }
+            if isEnd { return result }
+            start += 1024
+        }
+    }
+
+    func counts(of state: borrowing QueueState) -> QueueCounts {
+        QueueCounts(
+            inProgress: state.scheduler.inFlightCount,
+            waiting: state.scheduler.readyCount,
+            tempFailed: state.scheduler.waitingCount,
+            held: state.scheduler.heldCount,
+            messages: state.messageCount
+        )
+    }
+}
+
+extension QueueState {
+    /// The state of a message: that of its parcel that is furthest.
+    fileprivate func worst(of entry: MessageEntry) -> QueuedState {
+        var found = QueuedState.tempFailed
+        forEachParcel(of: entry) { ticket, _ in
+            let state = scheduler.state(of: ticket)
+            if Self.rank(state) < Self.rank(found) { found = state }
+        }
+        return found
+    }
+
+    private static func rank(_ state: QueuedState) -> Int {
+        switch state {
+        case .inProgress: 0
+        case .held: 1
+        case .waiting: 2
+        case .tempFailed: 3
+        }
+    }
+}

@@ -1,0 +1,192 @@
+// QueueStore.swift — what the queue asks of durable storage, and nothing more.
+//
+// The embedded ``Spool`` implements it; a store shared by several nodes could. Nothing above this file knows of segments.
+
+package import Mail
+
+/// Where a message's record lies.
+///
+/// Values are the store's business; the index only keeps them.
+package struct Location: Hashable, Sendable {
+    /// Sequence number of the segment.
+    package let segment: UInt32
+    /// Bytes from the segment's start.
+    package let offset: UInt32
+    /// Bytes of the whole record, its header included.
+    package let length: UInt32
+
+    package init(segment: UInt32, offset: UInt32, length: UInt32) {
+        self.segment = segment
+        self.offset = offset
+        self.length = length
+    }
+}
+
+/// What is known of a message beyond its own record: which recipients are done, and when the others are due.
+///
+/// Every attempt record carries the whole state, so the latest one is enough.
+package struct DeliveryState: Hashable, Sendable {
+    /// Some recipients that share their next attempt.
+    package struct Group: Hashable, Sendable {
+        package var recipients: [UInt32]
+        /// Temporary failures so far.
+        package var failures: UInt16
+        /// When the next attempt is due.
+        package var due: Timestamp
+        /// What was last said, for people; nil when nothing was.
+        package var reply: LastReply?
+        /// When it was said.
+        package var attemptedAt: Timestamp
+
+        package init(
+            recipients: [UInt32],
+            failures: UInt16,
+            due: Timestamp,
+            reply: LastReply?,
+            attemptedAt: Timestamp
+        ) {
+            self.recipients = recipients
+            self.failures = failures
+            self.due = due
+            self.reply = reply
+            self.attemptedAt = attemptedAt
+        }
+    }
+
+    /// Recipients that failed for now; those that were told different things stand in different groups.
+    ///
+    /// A recipient in no group and not in `done` was never tried.
+    package var waiting: [Group]
+    /// Recipients that are delivered, bounced or dropped, rising.
+    package var done: [UInt32]
+    /// Those of them that were not delivered, rising.
+    package var bounced: [UInt32]
+    /// A delay report was sent already, so that there is only one.
+    package var delayReported: Bool
+    /// When this was noted: no wait was longer than from then on.
+    package var notedAt: Timestamp
+
+    package init(
+        waiting: [Group] = [],
+        done: [UInt32] = [],
+        bounced: [UInt32] = [],
+        delayReported: Bool = false,
+        notedAt: Timestamp = Timestamp(milliseconds: 0)
+    ) {
+        self.waiting = waiting
+        self.done = done
+        self.bounced = bounced
+        self.delayReported = delayReported
+        self.notedAt = notedAt
+    }
+}
+
+/// A message found at start-up.
+package struct RecoveredMessage: Sendable {
+    package let id: QueueID
+    package let acceptedAt: Timestamp
+    package let location: Location
+    package let envelope: Envelope
+    /// Prologue and body, in bytes.
+    package let size: Int
+    package let state: DeliveryState
+
+    package init(
+        id: QueueID,
+        acceptedAt: Timestamp,
+        location: Location,
+        envelope: Envelope,
+        size: Int,
+        state: DeliveryState
+    ) {
+        self.id = id
+        self.acceptedAt = acceptedAt
+        self.location = location
+        self.envelope = envelope
+        self.size = size
+        self.state = state
+    }
+}
+
+/// The outcome of one group commit, told once per batch on the writer's thread.
+package struct CommitResult: Sendable {
+    package let id: QueueID
+    package let result: Result<Location, QueueError>
+
+    package init(id: QueueID, result: Result<Location, QueueError>) {
+        self.id = id
+        self.result = result
+    }
+}
+
+/// Where accepted mail lives.
+///
+/// `append…` never waits: the record joins the next group commit. All other calls may block and belong on a thread of
+/// the disk pool.
+package protocol QueueStore: AnyObject, Sendable {
+    /// Joins the next commit. When its batch is synced (or has failed), `committed` of ``recover(committed:visit:)`` is called with it.
+    func append(_ message: NewMessage)
+
+    /// Notes the state of a message after an attempt. Joins the next commit; a batch of notes alone is written but not synced.
+    func append(_ state: DeliveryState, of id: QueueID)
+
+    /// The message is finished: every recipient is done. The location lets the store count what is live in a segment.
+    /// The body file of a large message is removed once this record is written.
+    func appendSettled(_ id: QueueID, at location: Location)
+
+    /// Visits every live message, oldest first, and sets aside what cannot be read; then the store is open for `append`.
+    ///
+    /// - Parameters:
+    ///   - committed: called on the writer's thread, once per batch, after the sync.
+    ///   - visit: called on this thread, before the function returns.
+    func recover(
+        committed: @escaping @Sendable ([CommitResult]) -> Void,
+        visit: (RecoveredMessage) -> Void
+    ) throws(QueueError)
+
+    /// Reads a message back, verifying its checksum. Blocks. A message that turns out damaged is set aside by the store.
+    func read(_ id: QueueID, at location: Location) throws(QueueError) -> NewMessage
+
+    /// Reads the envelope alone; for listings. Blocks.
+    func readEnvelope(_ id: QueueID, at location: Location) throws(QueueError) -> Envelope
+
+    /// Opens a body file for a message that is being received and has outgrown memory. Blocks.
+    func makeLargeBody(_ id: QueueID) throws(QueueError) -> any LargeBody
+
+    /// The segment that should be emptied next, or nil. Asked after a settlement, cheap.
+    var segmentToCompact: UInt32? { get }
+
+    /// Copies a live message out of the segment that is being emptied, with its state. Blocks until it is synced.
+    func move(_ id: QueueID, from location: Location, _ state: DeliveryState) throws(QueueError) -> Location
+
+    /// True when a message of this many bytes may be taken: enough free space and inodes, and the store is healthy. Cheap.
+    func hasRoom(for bytes: Int) -> Bool
+
+    /// Bytes free for mail on the disk, as they were known a moment ago; nil when nobody knows. Cheap.
+    var freeBytes: Int? { get }
+
+    /// Replaces the list of messages that are held back, durably. Blocks.
+    func save(_ holds: [QueueID: Hold]) throws(QueueError)
+
+    /// The list saved last. Blocks. What cannot be read is reported and left out.
+    func savedHolds() -> [QueueID: Hold]
+
+    /// Writes what waits, syncs, stops the writer, releases the lock file.
+    func close()
+}
+
+/// What can go wrong with storage.
+///
+/// The text is for the log and never goes to a client.
+package enum QueueError: Error, Hashable, Sendable {
+    /// No space or no inodes: answer 452 4.3.1.
+    case full(String)
+    /// A system call failed: answer 451 4.3.0.
+    case broken(String)
+    /// A record or file does not say what it should; it was set aside.
+    case damaged(String)
+    /// Another process holds the data directory.
+    case locked(String)
+    /// The store is shutting down: answer 421.
+    case closing
+}

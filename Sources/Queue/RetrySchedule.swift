@@ -1,0 +1,33 @@
+// RetrySchedule.swift — how long to wait after the nth temporary failure, and when to give up. Pure.
+
+/// The delays between attempts: Haraka's `temp_fail_intervals` and `maxTempFailures`.
+///
+/// Without a list the delay after the nth failure is 2^(n+5) seconds (64 s, 128 s … 131 072 s after the 12th), and the
+/// `maxFailures`th failure bounces. With a list the nth failure waits for the nth interval, and the failure after the
+/// last interval bounces.
+package struct RetrySchedule: Hashable, Sendable {
+    private let maxFailures: Int
+    private let intervals: [Int]?
+
+    /// The longest wait of the formula: 2^17 seconds, 36 hours.
+    ///
+    /// More failures do not make it longer.
+    private static let longestPower = 17
+
+    /// - Parameters:
+    ///   - maxFailures: the failure that bounces; ignored when there are intervals.
+    ///   - intervals: seconds; an empty list bounces at the first failure.
+    package init(maxFailures: Int = 13, intervals: [Int]? = nil) {
+        self.maxFailures = maxFailures
+        self.intervals = intervals
+    }
+
+    /// Milliseconds to wait after the nth failure (n ≥ 1), or nil: bounce now.
+    package func delay(afterFailures n: Int) -> Int64? {
+        if let intervals {
+            return n >= 1 && n <= intervals.count ? Int64(intervals[n - 1]) * 1000 : nil
+        }
+        guard n < maxFailures else { return nil }
+        return Int64(1000) << Int64(min(max(n, 1) + 5, Self.longestPower))
+    }
+}

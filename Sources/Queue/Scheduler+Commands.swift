@@ -1,0 +1,58 @@
+// Scheduler+Commands.swift — what an administrator does to single parcels: hold, release, hurry, claim.
+
+package import Mail
+
+extension Scheduler {
+    /// Keeps a parcel that is not in flight from being handed out until it is released.
+    package mutating func hold(_ ticket: Ticket) {
+        let due: Uptime
+        switch tickets[Int(ticket)].place {
+        case .free, .inFlight, .held: return
+        case .ready: due = Uptime(milliseconds: 0)
+        case .waiting: due = tickets[Int(ticket)].due
+        }
+        leave(ticket)
+        tickets[Int(ticket)].due = due
+        tickets[Int(ticket)].place = .held
+        heldCount += 1
+    }
+
+    /// Lets a held parcel go on where it was: into its lane's line, or to wait for its time.
+    package mutating func release(_ ticket: Ticket, at now: Uptime) {
+        guard tickets[Int(ticket)].place == .held else { return }
+        let due = tickets[Int(ticket)].due
+        leave(ticket)
+        place(ticket, due: due, at: now)
+    }
+
+    /// Makes a parcel that waits due now, and lets its lane be tried.
+    ///
+    /// - Returns: whether it waited.
+    package mutating func hurry(_ ticket: Ticket, at now: Uptime) -> Bool {
+        guard tickets[Int(ticket)].place == .waiting else { return false }
+        leave(ticket)
+        enter(ticket, first: true)
+        let number = tickets[Int(ticket)].lane
+        lanes[Int(number)].restsUntil = nil
+        lanes[Int(number)].mayProbe = nil
+        want(number)
+        return true
+    }
+
+    /// Takes a parcel that nobody has in flight, so that nobody else does.
+    ///
+    /// - Returns: false when it was in flight.
+    package mutating func claim(_ ticket: Ticket) -> Bool {
+        switch tickets[Int(ticket)].place {
+        case .free, .inFlight: return false
+        case .waiting, .ready, .held: break
+        }
+        leave(ticket)
+        tickets[Int(ticket)].place = .inFlight
+        inFlightCount += 1
+        let number = Int(tickets[Int(ticket)].lane)
+        lanes[number].inFlight += 1
+        if lanes[number].lane.isPreparation { preparing += 1 }
+        return true
+    }
+}

@@ -1,0 +1,43 @@
+// Scheduler+Reports.swift — how things stand with lanes, for those who look.
+
+package import Mail
+
+/// How things stand with a lane.
+package struct LaneReport: Hashable, Sendable {
+    package let lane: Lane
+    /// Parcels that name it.
+    package let parcels: Int
+    /// Those that are due.
+    package let ready: Int
+    package let inFlight: Int
+    /// Sessions, those being opened included.
+    package let sessions: Int
+    package let restsUntil: Uptime?
+}
+
+extension Scheduler {
+    /// How things stand with a lane.
+    package func report(on lane: Lane) -> LaneReport? {
+        guard let number = laneIndex[lane] else { return nil }
+        return report(number)
+    }
+
+    /// How things stand with the lanes of some numbers, for a walk through all of them.
+    package func reports(from start: Int, count: Int) -> (reports: [LaneReport], isEnd: Bool) {
+        let end = min(start + count, lanes.count)
+        guard start < end else { return ([], true) }
+        return ((start..<end).filter { lanes[$0].members > 0 }.map { report(Int32($0)) }, end == lanes.count)
+    }
+
+    private func report(_ number: Int32) -> LaneReport {
+        let state = lanes[Int(number)]
+        return LaneReport(
+            lane: state.lane,
+            parcels: state.members,
+            ready: state.ready,
+            inFlight: state.inFlight,
+            sessions: state.sessions,
+            restsUntil: state.restsUntil
+        )
+    }
+}

@@ -1,0 +1,472 @@
+// Scheduler.swift — what is due, in which lane, and how many sessions a lane may have. A pure value: time is passed in.
+//
+// It knows tickets (numbers that the index hands out), not messages. A ticket waits in one heap until it is due, then
+// stands in its lane's line until a session takes it. Lanes that could use one more session stand in a ring and are
+// served in turn, so a lane with a million parcels gets its next session no sooner than a lane with one.
+
+import DequeModule
+import HeapModule
+package import Mail
+
+/// Names a parcel inside the index; reused after ``Scheduler/remove(_:)``.
+package typealias Ticket = UInt32
+
+/// Which parcel is due when, and how many sessions a lane may have: a value without clock and lock.
+package struct Scheduler: Sendable {
+    /// How many sessions there may be.
+    package struct Limits: Hashable, Sendable {
+        /// Sessions to all lanes together: `concurrency_max`.
+        package var total: Int
+        /// Sessions to one lane.
+        package var perLane: Int
+        /// Milliseconds that an unreachable lane rests at most.
+        package var longestRest: Int64
+        /// Parcels that plugins are asked about at once.
+        package var preparations: Int
+
+        package init(total: Int, perLane: Int, longestRest: Int64, preparations: Int = 64) {
+            self.total = total
+            self.perLane = perLane
+            self.longestRest = longestRest
+            self.preparations = preparations
+        }
+    }
+
+    /// An unreachable lane rests at least this long, whatever becomes due meanwhile: one second.
+    private static let shortestRest: Int64 = 1000
+
+    package var limits: Limits
+    /// `disabled`: nothing is handed out.
+    package var isPaused = false
+    /// Parcels in their lanes' lines.
+    package private(set) var readyCount = 0
+    /// Parcels whose time has not come.
+    package private(set) var waitingCount = 0
+    /// Parcels taken and not yet finished.
+    package internal(set) var inFlightCount = 0
+    /// Parcels that are held back.
+    package internal(set) var heldCount = 0
+    /// Sessions of all lanes, those being opened included.
+    package private(set) var sessions = 0
+    /// Parcels in flight that plugins are asked about; no session has them yet.
+    package internal(set) var preparing = 0
+
+    var tickets = PagedTable<TicketState>()
+    /// Tickets that wait, as a binary heap by due time; each knows its place in it.
+    var timers = PagedTable<Ticket>()
+    /// Ends of rests; an entry whose lane has another end by now is stale.
+    private var restTimers = Heap<RestTimer>()
+    var lanes: [LaneState] = []
+    private var freeLanes: [Int32] = []
+    private(set) var laneIndex: [Lane: Int32] = [:]
+    private var ring = Deque<Int32>()
+    /// The same for lanes whose parcels are to be prepared.
+    private var preparationRing = Deque<Int32>()
+
+    package init(_ limits: Limits) { self.limits = limits }
+}
+
+// MARK: - Tickets
+
+extension Scheduler {
+    /// Puts a parcel into its lane, or to wait when it is due later.
+    ///
+    /// A ticket of that number must not be in use.
+    package mutating func add(_ ticket: Ticket, to lane: Lane, due: Uptime, at now: Uptime) {
+        let number = number(of: lane)
+        while tickets.count <= Int(ticket) { tickets.append(TicketState()) }
+        tickets[Int(ticket)].lane = number
+        lanes[Int(number)].members += 1
+        place(ticket, due: due, at: now)
+    }
+
+    /// Forgets a parcel, wherever it is.
+    package mutating func remove(_ ticket: Ticket) {
+        leave(ticket)
+        let number = tickets[Int(ticket)].lane
+        tickets[Int(ticket)].place = .free
+        lanes[Int(number)].members -= 1
+        dropIfUnused(number)
+    }
+
+    /// The parcel that a ready session of this lane should carry now, or nil.
+    ///
+    /// It is in flight from then on.
+    package mutating func next(for lane: Lane, at now: Uptime) -> Ticket? {
+        advance(to: now)
+        guard !isPaused, let number = laneIndex[lane] else { return nil }
+        return take(from: number)
+    }
+
+    /// Every parcel of a lane that is due, up to a limit; they are in flight from then on.
+    ///
+    /// For a lane that cannot be reached.
+    package mutating func takeDue(in lane: Lane, atMost limit: Int, at now: Uptime) -> [Ticket] {
+        advance(to: now)
+        guard let number = laneIndex[lane] else { return [] }
+        var taken: [Ticket] = []
+        while taken.count < limit, let ticket = take(from: number) { taken.append(ticket) }
+        return taken
+    }
+
+    /// Puts a parcel in flight back: into its lane's line now, or to wait.
+    package mutating func postpone(_ ticket: Ticket, until due: Uptime, at now: Uptime) {
+        leave(ticket)
+        place(ticket, due: due, at: now)
+    }
+
+    /// Puts a parcel in flight back to the head of its lane's line.
+    package mutating func putBack(_ ticket: Ticket) {
+        leave(ticket)
+        enter(ticket, first: true)
+    }
+
+    /// Makes waiting parcels due now and ends rests: all of them, or one lane's.
+    ///
+    /// - Returns: how many parcels no longer wait.
+    package mutating func flush(_ lane: Lane?, at now: Uptime) -> Int {
+        let only = lane.map { laneIndex[$0] ?? -1 }
+        var count = 0
+        for ticket in 0..<tickets.count where tickets[ticket].place == .waiting {
+            guard only == nil || tickets[ticket].lane == only else { continue }
+            leave(Ticket(ticket))
+            enter(Ticket(ticket), first: false)
+            count += 1
+        }
+        for number in lanes.indices where only == nil || Int32(number) == only {
+            lanes[number].restsUntil = nil
+            lanes[number].mayProbe = nil
+            want(Int32(number))
+        }
+        return count
+    }
+
+    /// Moves a parcel that is not in flight to another lane.
+    package mutating func move(_ ticket: Ticket, to lane: Lane, at now: Uptime) {
+        let due = tickets[Int(ticket)].place == .waiting ? tickets[Int(ticket)].due : now
+        remove(ticket)
+        add(ticket, to: lane, due: due, at: now)
+    }
+
+    /// When a parcel that waits, or will wait when it is released, is due; nil when it is due already.
+    package func due(_ ticket: Ticket) -> Uptime? {
+        let state = tickets[Int(ticket)]
+        switch state.place {
+        case .waiting: return state.due
+        case .held: return state.due.milliseconds > 0 ? state.due : nil
+        case .free, .ready, .inFlight: return nil
+        }
+    }
+
+    /// Where a parcel stands.
+    package func state(of ticket: Ticket) -> QueuedState {
+        switch tickets[Int(ticket)].place {
+        case .ready, .free: .waiting
+        case .waiting: .tempFailed
+        case .inFlight: .inProgress
+        case .held: .held
+        }
+    }
+
+    /// A session has it.
+    package func isInFlight(_ ticket: Ticket) -> Bool { tickets[Int(ticket)].place == .inFlight }
+
+    /// Where a parcel goes.
+    package func lane(of ticket: Ticket) -> Lane { lanes[Int(tickets[Int(ticket)].lane)].lane }
+
+    private mutating func take(from number: Int32) -> Ticket? {
+        let ticket = lanes[Int(number)].first
+        guard ticket != .max else { return nil }
+        leave(ticket)
+        inFlightCount += 1
+        lanes[Int(number)].inFlight += 1
+        if lanes[Int(number)].lane.isPreparation { preparing += 1 }
+        tickets[Int(ticket)].place = .inFlight
+        return ticket
+    }
+
+    mutating func place(_ ticket: Ticket, due: Uptime, at now: Uptime) {
+        guard due > now else { return enter(ticket, first: false) }
+        tickets[Int(ticket)].place = .waiting
+        tickets[Int(ticket)].due = due
+        waitingCount += 1
+        startTimer(ticket)
+    }
+
+    /// Joins the lane's line.
+    mutating func enter(_ ticket: Ticket, first: Bool) {
+        let number = tickets[Int(ticket)].lane
+        tickets[Int(ticket)].place = .ready
+        readyCount += 1
+        lanes[Int(number)].ready += 1
+        link(ticket, in: Int(number), first: first)
+        want(number)
+    }
+
+    /// Leaves the place where it is, without entering another.
+    mutating func leave(_ ticket: Ticket) {
+        let number = Int(tickets[Int(ticket)].lane)
+        switch tickets[Int(ticket)].place {
+        case .free: break
+        case .waiting:
+            waitingCount -= 1
+            stopTimer(ticket)
+        case .ready:
+            readyCount -= 1
+            lanes[number].ready -= 1
+            unlink(ticket, from: number)
+        case .inFlight:
+            inFlightCount -= 1
+            lanes[number].inFlight -= 1
+            if lanes[number].lane.isPreparation { preparing -= 1 }
+        case .held:
+            heldCount -= 1
+        }
+    }
+}
+
+// MARK: - Lanes and sessions
+
+extension Scheduler {
+    /// Lanes that may open one more session, fairly, within the limits.
+    ///
+    /// Each entry claims a session; see ``sessionEnded(_:)``.
+    package mutating func lanesWantingSessions(at now: Uptime) -> [Lane] {
+        advance(to: now)
+        guard !isPaused else { return [] }
+        var granted: [Lane] = []
+        var turns = ring.count
+        while turns > 0, sessions < limits.total, let number = ring.popFirst() {
+            turns -= 1
+            lanes[Int(number)].isInRing = false
+            guard lanes[Int(number)].wantsSession(limits.perLane) else {
+                dropIfUnused(number)
+                continue
+            }
+            sessions += 1
+            lanes[Int(number)].sessions += 1
+            lanes[Int(number)].opening += 1
+            granted.append(lanes[Int(number)].lane)
+            if lanes[Int(number)].wantsSession(limits.perLane) {
+                want(number)
+                turns += 1
+            }
+        }
+        return granted
+    }
+
+    /// Parcels that plugins should be asked about now, from each lane in turn, as many as may be in preparation.
+    ///
+    /// They are in flight from then on.
+    package mutating func takeToPrepare(at now: Uptime) -> [Ticket] {
+        advance(to: now)
+        guard !isPaused else { return [] }
+        var taken: [Ticket] = []
+        while preparing < limits.preparations, let number = preparationRing.popFirst() {
+            lanes[Int(number)].isInRing = false
+            if let ticket = take(from: number) {
+                taken.append(ticket)
+                want(number)
+            } else {
+                dropIfUnused(number)
+            }
+        }
+        return taken
+    }
+
+    /// A session of the lane stands: its rests are forgotten.
+    package mutating func reached(_ lane: Lane) {
+        guard let number = laneIndex[lane] else { return }
+        lanes[Int(number)].opening = max(0, lanes[Int(number)].opening - 1)
+        lanes[Int(number)].restsUntil = nil
+        lanes[Int(number)].mayProbe = nil
+        lanes[Int(number)].rests = 0
+        want(number)
+    }
+
+    /// A claimed session is gone, whether it ever stood or not.
+    ///
+    /// - Parameter wasOpening: it had not been ``reached(_:)``.
+    package mutating func sessionEnded(_ lane: Lane, wasOpening: Bool) {
+        guard let number = laneIndex[lane], lanes[Int(number)].sessions > 0 else { return }
+        sessions -= 1
+        lanes[Int(number)].sessions -= 1
+        if wasOpening { lanes[Int(number)].opening = max(0, lanes[Int(number)].opening - 1) }
+        want(number)
+        dropIfUnused(number)
+    }
+
+    /// The lane could not be reached: no new session for a second, then two, four … up to the limit, or until one of
+    /// its parcels becomes due again (but at least a second).
+    ///
+    /// After that one session at a time tries.
+    package mutating func rest(_ lane: Lane, at now: Uptime) {
+        guard let number = laneIndex[lane] else { return }
+        let power = min(lanes[Int(number)].rests, 20)
+        let length = min(max(limits.longestRest, Self.shortestRest), Self.shortestRest << Int64(power))
+        lanes[Int(number)].rests += 1
+        lanes[Int(number)].mayProbe = now.adding(milliseconds: Self.shortestRest)
+        setRest(number, until: now.adding(milliseconds: length))
+    }
+
+    /// Whether a session should end so that a lane without one gets its turn: all sessions are taken, others wait, and
+    /// this lane has more than its share.
+    package func shouldYield(_ lane: Lane) -> Bool {
+        guard sessions >= limits.total, !ring.isEmpty, let number = laneIndex[lane] else { return false }
+        return lanes[Int(number)].sessions > max(1, limits.total / max(1, lanes.count - freeLanes.count))
+    }
+
+    /// Some lane would open one more session if it may.
+    package var wantsSessions: Bool { !isPaused && ring.contains { lanes[Int($0)].wantsSession(limits.perLane) } }
+
+    /// Some lane would, and all sessions that may exist are taken.
+    package var isShortOfSessions: Bool { sessions >= limits.total && wantsSessions }
+
+    /// When something will be due; nil when nothing waits.
+    package var nextWakeup: Uptime? {
+        let first = timers.count > 0 ? tickets[Int(timers[0])].due : nil
+        guard let rest = restTimers.min?.due else { return first }
+        return first.map { min($0, rest) } ?? rest
+    }
+
+    /// Sessions the lane has claimed.
+    package func sessionCount(_ lane: Lane) -> Int { laneIndex[lane].map { lanes[Int($0)].sessions } ?? 0 }
+
+    /// The lane could not be reached and is left alone for now.
+    package func isResting(_ lane: Lane) -> Bool { laneIndex[lane].map { lanes[Int($0)].restsUntil != nil } ?? false }
+
+    /// A parcel's lane is left alone for now.
+    func isResting(_ ticket: Ticket) -> Bool { lanes[Int(tickets[Int(ticket)].lane)].restsUntil != nil }
+
+    /// Moves what is due into its lane's line and ends rests that are over, in the order of time.
+    private mutating func advance(to now: Uptime) {
+        while true {
+            let due = timers.count > 0 ? tickets[Int(timers[0])].due : Uptime(milliseconds: .max)
+            let rest = restTimers.min?.due ?? Uptime(milliseconds: .max)
+            guard min(due, rest) <= now else { return }
+            if rest < due { endRest(at: now) } else { endWait(of: timers[0], at: now) }
+        }
+    }
+
+    private mutating func endWait(of ticket: Ticket, at now: Uptime) {
+        leave(ticket)
+        enter(ticket, first: false)
+        endRestEarly(tickets[Int(ticket)].lane, at: now)
+    }
+
+    private mutating func endRest(at now: Uptime) {
+        guard let timer = restTimers.popMin(), let end = lanes[Int(timer.lane)].restsUntil,
+            lanes[Int(timer.lane)].stamp == timer.stamp, end <= now
+        else { return }
+        lanes[Int(timer.lane)].restsUntil = nil
+        want(timer.lane)
+    }
+
+    /// A parcel of a resting lane has waited its own time: the lane may try, once the shortest rest is over.
+    private mutating func endRestEarly(_ number: Int32, at now: Uptime) {
+        guard let end = lanes[Int(number)].restsUntil, let probe = lanes[Int(number)].mayProbe, probe < end else {
+            return
+        }
+        setRest(number, until: max(now, probe))
+    }
+
+    private mutating func setRest(_ number: Int32, until end: Uptime) {
+        lanes[Int(number)].restsUntil = end
+        lanes[Int(number)].stamp &+= 1
+        restTimers.insert(RestTimer(due: end, lane: number, stamp: lanes[Int(number)].stamp))
+    }
+
+    /// Joins its ring if it is not in it and could use a session, or has parcels to prepare.
+    mutating func want(_ number: Int32) {
+        guard !lanes[Int(number)].isInRing else { return }
+        if lanes[Int(number)].lane.isPreparation {
+            guard lanes[Int(number)].ready > 0 else { return }
+            preparationRing.append(number)
+        } else {
+            guard lanes[Int(number)].wantsSession(limits.perLane) else { return }
+            ring.append(number)
+        }
+        lanes[Int(number)].isInRing = true
+    }
+
+    private mutating func number(of lane: Lane) -> Int32 {
+        if let number = laneIndex[lane] { return number }
+        let number: Int32
+        if let free = freeLanes.popLast() {
+            number = free
+            lanes[Int(free)] = LaneState(lane: lane, stamp: lanes[Int(free)].stamp &+ 1)
+        } else {
+            number = Int32(lanes.count)
+            lanes.append(LaneState(lane: lane, stamp: 0))
+        }
+        laneIndex[lane] = number
+        return number
+    }
+
+    /// Domains come and go by the million; a lane without parcels and sessions is forgotten.
+    private mutating func dropIfUnused(_ number: Int32) {
+        let state = lanes[Int(number)]
+        guard state.members == 0, state.sessions == 0, !state.isInRing else { return }
+        laneIndex[state.lane] = nil
+        freeLanes.append(number)
+    }
+}
+
+// MARK: - Parts
+
+/// 24 bytes for each parcel.
+struct TicketState: Sendable {
+    enum Place: UInt8, Sendable {
+        case free, waiting, ready, inFlight, held
+    }
+
+    var due = Uptime(milliseconds: 0)
+    var lane: Int32 = 0
+    /// In a line, the ticket behind; waiting, the place among the timers.
+    var next: Ticket = .max
+    /// In a line, the ticket before.
+    var previous: Ticket = .max
+    var place = Place.free
+}
+
+struct LaneState: Sendable {
+    let lane: Lane
+    /// The line of tickets that are due: its head and its end.
+    var first: Ticket = .max
+    var last: Ticket = .max
+    /// Tickets in the line.
+    var ready = 0
+    /// Tickets that name this lane.
+    var members = 0
+    var inFlight = 0
+    /// Sessions, those being opened included.
+    var sessions = 0
+    var opening = 0
+    /// Rests in a row without a session that stood.
+    var rests = 0
+    var restsUntil: Uptime?
+    /// The end of the shortest rest.
+    var mayProbe: Uptime?
+    var stamp: UInt32
+    var isInRing = false
+
+    init(lane: Lane, stamp: UInt32) {
+        self.lane = lane
+        self.stamp = stamp
+    }
+
+    /// More parcels stand in line than sessions are idle or about to be.
+    func wantsSession(_ limit: Int) -> Bool {
+        guard restsUntil == nil, sessions < limit, ready > 0 else { return false }
+        if rests > 0 && opening > 0 { return false }
+        return ready > opening + max(0, sessions - opening - inFlight)
+    }
+}
+
+private struct RestTimer: Comparable, Sendable {
+    let due: Uptime
+    let lane: Int32
+    let stamp: UInt32
+
+    static func < (a: RestTimer, b: RestTimer) -> Bool { a.due < b.due }
+}

@@ -1,0 +1,68 @@
+// SpoolCoding+Notes.swift — the notes of an envelope as bytes.
+
+import Mail
+
+/// Layout: flags, [outbound address], [name], [client address], [count, keys and values].
+///
+/// An address is its length, 4 or 16, and its bytes.
+extension Notes {
+    private enum Flag {
+        static let outboundIP: UInt8 = 1
+        static let outboundHelo: UInt8 = 2
+        static let client: UInt8 = 4
+        static let values: UInt8 = 8
+        static let forceTLS: UInt8 = 16
+    }
+
+    func encode(to bytes: inout [UInt8]) {
+        var flags: UInt8 = 0
+        if outboundIP != nil { flags |= Flag.outboundIP }
+        if outboundHelo != nil { flags |= Flag.outboundHelo }
+        if client != nil { flags |= Flag.client }
+        if !values.isEmpty { flags |= Flag.values }
+        if forceTLS { flags |= Flag.forceTLS }
+        bytes.append(flags)
+        if let outboundIP { bytes.append(address: outboundIP) }
+        if let outboundHelo { bytes.append(string: outboundHelo.name) }
+        if let client { bytes.append(address: client) }
+        if !values.isEmpty {
+            bytes.append(compact: UInt64(values.count))
+            for (key, value) in values.sorted(by: { $0.key < $1.key }) {
+                bytes.append(string: key)
+                bytes.append(string: value)
+            }
+        }
+    }
+
+    init(decoding reader: inout SpoolReader) throws(Malformed) {
+        let flags = try reader.byte()
+        self.init(forceTLS: flags & Flag.forceTLS != 0)
+        if flags & Flag.outboundIP != 0 { outboundIP = try reader.address() }
+        if flags & Flag.outboundHelo != 0 { outboundHelo = Domain(unchecked: try reader.string()) }
+        if flags & Flag.client != 0 { client = try reader.address() }
+        if flags & Flag.values != 0 {
+            for _ in 0..<(try reader.count()) {
+                let key = try reader.string()
+                values[key] = try reader.string()
+            }
+        }
+    }
+}
+
+extension [UInt8] {
+    fileprivate mutating func append(address: IPAddress) {
+        let octets = address.bytes
+        append(UInt8(octets.count))
+        append(contentsOf: octets)
+    }
+}
+
+extension SpoolReader {
+    fileprivate mutating func address() throws(Malformed) -> IPAddress {
+        let count = Int(try byte())
+        var octets: [UInt8] = []
+        for _ in 0..<count { octets.append(try byte()) }
+        guard let address = IPAddress(bytes: octets) else { throw Malformed() }
+        return address
+    }
+}

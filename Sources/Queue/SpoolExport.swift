@@ -1,0 +1,322 @@
+// SpoolExport.swift — the eyes of the log: `martlet spool check` and `martlet spool export` on a stopped spool.
+//
+// Guarantees: nothing below the queue directory is changed; every checksum of every record and large body is verified,
+// indexes are not trusted; a message is exported only when all of it is sound.
+
+package import Files
+package import Mail
+import NIOCore
+
+/// Looks at a spool that no process uses.
+package final class SpoolExport {
+    /// What was found.
+    package struct Report: Hashable, Sendable {
+        /// Segments with records, and bytes of their files.
+        package var segments = 0
+        package var segmentBytes = 0
+        package var spares = 0
+        /// Sound records of any kind.
+        package var records = 0
+        /// Messages that are not settled, by their ids in order of acceptance.
+        package var live: [QueueID] = []
+        /// Prologues and bodies of the live messages, in bytes.
+        package var liveBytes = 0
+        package var largeBodies = 0
+        /// What is wrong, one line each; empty for a sound spool.
+        package var damage: [String] = []
+        /// What is unusual and harmless: a record cut off by a crash, a body nobody was told was accepted.
+        package var remarks: [String] = []
+    }
+
+    private struct Source {
+        let stamp: SegmentStamp
+        let index: SpoolIndex
+    }
+
+    private struct Live {
+        let id: QueueID
+        let location: Location
+        let state: DeliveryState?
+    }
+
+    private let spool: Spool
+    private let context: SpoolContext
+
+    package init(directory: String, disk: any Disk = LinuxDisk()) {
+        spool = Spool(directory: directory, disk: disk) { _ in }
+        context = spool.context
+    }
+
+    /// Verifies everything.
+    ///
+    /// - Throws: ``QueueError/locked(_:)`` while a process uses the spool; ``QueueError/broken(_:)`` when the directory
+    ///   cannot be read.
+    package func check() throws(QueueError) -> Report {
+        let lock = try takeLock()
+        defer { withExtendedLifetime(lock) {} }
+        var report = Report()
+        for live in try find(&report) {
+            do throws(QueueError) {
+                let message = try read(live)
+                report.live.append(live.id)
+                report.liveBytes += message.size
+            } catch {
+                report.damage.append("message \(live.id): \(error.text)")
+            }
+        }
+        report.live.sort()
+        return report
+    }
+
+    /// Writes every sound live message as `<id>.eml` and its envelope as `<id>.json`.
+    ///
+    /// - Parameter directory: made when missing; files of the same names are replaced.
+    /// - Returns: what ``check()`` returns; `live` holds what was written.
+    /// - Throws: ``QueueError`` also when a file cannot be written.
+    package func export(to directory: String) throws(QueueError) -> Report {
+        let lock = try takeLock()
+        defer { withExtendedLifetime(lock) {} }
+        var report = Report()
+        do throws(DiskError) {
+            try context.disk.makeDirectory(directory, permissions: 0o700)
+        } catch {
+            throw QueueError(error)
+        }
+        for live in try find(&report) {
+            let message: (envelope: NewMessage, bytes: [UInt8], size: Int)
+            do throws(QueueError) {
+                message = try read(live)
+            } catch {
+                report.damage.append("message \(live.id): \(error.text)")
+                continue
+            }
+            do throws(DiskError) {
+                try context.disk.replace("\(directory)/\(live.id).eml", with: message.bytes)
+                let json = Self.json(message.envelope, live.state, size: message.size)
+                try context.disk.replace("\(directory)/\(live.id).json", with: Array(json.utf8))
+            } catch {
+                throw QueueError(error)
+            }
+            report.live.append(live.id)
+            report.liveBytes += message.size
+        }
+        report.live.sort()
+        return report
+    }
+
+    /// A spool on a medium that cannot be written is looked at without a lock: nobody else can write it either.
+    private func takeLock() throws(QueueError) -> (any OpenFile)? {
+        guard let file = try? context.disk.open(context.path("lock"), .update, permissions: 0) else { return nil }
+        guard (try? file.lock()) ?? true else { throw .locked("\(context.directory) is in use by a running process") }
+        return file
+    }
+
+    // MARK: - Finding
+
+    private func find(_ report: inout Report) throws(QueueError) -> [Live] {
+        var found: [UInt32] = []
+        do throws(DiskError) {
+            for entry in try context.disk.list(context.directory) where entry.kind == .file {
+                if let sequence = SegmentFile.sequence(entry.name) { found.append(sequence) }
+            }
+        } catch {
+            throw QueueError(error)
+        }
+        var sources: [Source] = []
+        for sequence in found.sorted() {
+            if let source = look(at: sequence, &report) { sources.append(source) }
+        }
+        let live = sortOut(sources)
+        findOrphans(live, &report)
+        return live
+    }
+
+    private func look(at sequence: UInt32, _ report: inout Report) -> Source? {
+        let name = SegmentFile.name(sequence)
+        do throws(DiskError) {
+            let file = try context.disk.open(context.path(sequence), .read, permissions: 0)
+            let size = try file.status().size
+            let places = [0, max(0, size - SegmentHeader.size)]
+            let headers = places.compactMap { place in
+                (try? file.read(SegmentHeader.size, at: place)).flatMap(SegmentHeader.init(decoding:))
+            }
+            guard let header = headers.first(where: { $0.role == .data && $0.sequence == sequence }) else {
+                if headers.contains(where: { $0.role == .spare }) {
+                    report.spares += 1
+                } else {
+                    report.damage.append("\(name): no header")
+                }
+                return nil
+            }
+            if headers.count == 1 { report.damage.append("\(name): one of two headers is damaged") }
+            if size < header.capacity { report.damage.append("\(name): \(size) bytes instead of \(header.capacity)") }
+            report.segments += 1
+            report.segmentBytes += size
+            context.register(header.stamp, file)
+            return Source(stamp: header.stamp, index: scan(file, header, size: size, name, &report))
+        } catch {
+            report.damage.append("\(name): \(error)")
+            return nil
+        }
+    }
+
+    private func scan(
+        _ file: any OpenFile,
+        _ header: SegmentHeader,
+        size: Int,
+        _ name: String,
+        _ report: inout Report
+    ) -> SpoolIndex {
+        let end = min(header.capacity - SegmentFile.reserve, size)
+        let footer = (try? file.read(SegmentFooter.size, at: header.capacity - SegmentFile.reserve)).flatMap {
+            SegmentFooter(decoding: $0, in: header.stamp, capacity: header.capacity)
+        }
+        let scan = SpoolScanner.scan(file, header.stamp, until: min(end, footer?.indexOffset ?? end) & ~7)
+        report.records += scan.index.rows.count
+        for range in scan.damage {
+            report.damage.append("\(name): \(range.count) damaged bytes at \(range.lowerBound)")
+        }
+        if let torn = scan.torn { report.remarks.append("\(name): a record at \(torn.lowerBound) was cut off") }
+        if let footer {
+            let index = try? file.read(footer.indexLength, at: footer.indexOffset)
+            if index.map({ SpoolScanner.checksum($0, in: header.stamp) }) != footer.indexChecksum {
+                report.damage.append("\(name): the index is damaged")
+            }
+        }
+        return scan.index
+    }
+
+    private func sortOut(_ sources: [Source]) -> [Live] {
+        var finished: Set<QueueID> = []
+        var states: [QueueID: DeliveryState] = [:]
+        var live: [Live] = []
+        for source in sources.reversed() {
+            for position in source.index.rows.reversed() {
+                let row = source.index.row(at: position)
+                let location = Location(segment: source.stamp.sequence, offset: row.offset, length: row.length)
+                switch row.kind {
+                case .settled: finished.insert(row.id)
+                case .attempt:
+                    if !finished.contains(row.id), states[row.id] == nil {
+                        states[row.id] = attempt(row, source, location)
+                    }
+                case .message, .moved:
+                    if finished.contains(row.id) { continue }
+                    if row.kind == .moved { finished.insert(row.id) }
+                    let known = states.removeValue(forKey: row.id)
+                    let state = known ?? SpoolRecovery.readHead(row.id, at: location, in: context)?.state
+                    live.append(Live(id: row.id, location: location, state: state))
+                }
+            }
+        }
+        return live.reversed()
+    }
+
+    private func attempt(_ row: SpoolIndex.Row, _ source: Source, _ location: Location) -> DeliveryState? {
+        if row.isOmitted {
+            guard let file = try? context.segment(location.segment)?.file,
+                let bytes = try? file.read(Int(row.length), at: Int(row.offset))
+            else { return nil }
+            return bytes.withUnsafeBytes { raw in
+                guard raw.count > 32 else { return nil }
+                var reader = SpoolReader(UnsafeRawBufferPointer(rebasing: raw[32...]))
+                return try? DeliveryState(decoding: &reader)
+            }
+        }
+        return try? source.index.withDetail(of: row) { reader throws(Malformed) in
+            _ = try reader.number(UInt64.self)
+            return try DeliveryState(decoding: &reader)
+        }
+    }
+
+    private func findOrphans(_ live: [Live], _ report: inout Report) {
+        let ids = Set(live.map(\.id))
+        for entry in (try? context.disk.list(context.largeDirectory)) ?? [] where entry.name.hasSuffix(".eml") {
+            guard let id = QueueID(entry.name.dropLast(4)) else { continue }
+            if ids.contains(id) {
+                report.largeBodies += 1
+            } else {
+                report.remarks.append("large/\(entry.name): belongs to no live message")
+            }
+        }
+    }
+
+    // MARK: - Reading
+
+    private func read(_ live: Live) throws(QueueError) -> (envelope: NewMessage, bytes: [UInt8], size: Int) {
+        let message = try spool.read(live.id, at: live.location, settingAside: false)
+        var bytes = Array(message.content.prologue.readableBytesView)
+        switch message.content.body {
+        case .memory(let body): bytes += Array(body.readableBytesView)
+        case .file(let body):
+            var offset = 0
+            while offset < body.size {
+                let piece = try body.read(at: offset, count: 1 << 20)
+                bytes += Array(piece.readableBytesView)
+                offset += piece.readableBytes
+            }
+        }
+        return (message, bytes, bytes.count)
+    }
+
+    // MARK: - JSON
+
+    private static func json(_ message: NewMessage, _ state: DeliveryState?, size: Int) -> String {
+        let envelope = message.envelope
+        let done = Set(state?.done ?? [])
+        var waiting: [UInt32: DeliveryState.Group] = [:]
+        for group in state?.waiting ?? [] { for recipient in group.recipients { waiting[recipient] = group } }
+        let recipients = envelope.recipients.enumerated().map { number, recipient in
+            var fields = ["\"address\": \(quoted(recipient.address.description))"]
+            let index = UInt32(truncatingIfNeeded: number)
+            fields.append(
+                "\"state\": \"\(done.contains(index) ? "done" : waiting[index] == nil ? "waiting" : "deferred")\""
+            )
+            if let notify = recipient.notify { fields.append("\"notify\": \(notify.rawValue)") }
+            if let original = recipient.original { fields.append("\"orcpt\": \(quoted(original))") }
+            if let group = waiting[index] {
+                fields.append("\"failures\": \(group.failures), \"due_ms\": \(group.due.milliseconds)")
+                if let reply = group.reply { fields.append("\"reply\": \(quoted(reply.text))") }
+            }
+            return "    {\(fields.joined(separator: ", "))}"
+        }
+        var fields = [
+            "\"id\": \"\(message.id)\"",
+            "\"accepted_at_ms\": \(message.acceptedAt.milliseconds)",
+            "\"size\": \(size)",
+            "\"sender\": \(quoted(envelope.sender.description))",
+            "\"eight_bit\": \(envelope.isEightBit)",
+            "\"smtputf8\": \(envelope.needsUTF8)",
+            "\"requiretls\": \(envelope.requiresTLS)",
+        ]
+        if let returns = envelope.returns { fields.append("\"ret\": \"\(returns == .full ? "FULL" : "HDRS")\"") }
+        if let envelopeID = envelope.envelopeID { fields.append("\"envid\": \(quoted(envelopeID))") }
+        fields.append("\"recipients\": [\n\(recipients.joined(separator: ",\n"))\n  ]")
+        return "{\n  " + fields.joined(separator: ",\n  ") + "\n}\n"
+    }
+
+    private static func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": result += "\\\""
+            case "\\": result += "\\\\"
+            case _ where scalar.value < 0x20 || scalar.value == 0x7F:
+                let digits = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+}
+
+extension QueueError {
+    /// The text alone.
+    package var text: String {
+        switch self {
+        case .full(let text), .broken(let text), .damaged(let text), .locked(let text): text
+        case .closing: "closing"
+        }
+    }
+}

@@ -1,0 +1,210 @@
+// HookProgram.swift — a program of any language that answers hooks, as one more plugin: JSON over HTTP, kept-alive
+// connections, a deadline, a circuit breaker, and a rule for when there is no answer.
+//
+// Guarantees: every question ends within the program's `timeout`; answers are bounded; no answer, and none that can be
+// used, ever stops mail for good: it goes on (`open`) or waits (`closed`), and the log says why.
+
+package import Config
+import FoundationEssentials
+package import HTTPClient
+package import Hooks
+package import Log
+package import Mail
+import Synchronization
+
+/// Runs blocking work on some thread.
+package struct BlockingThreads: Sendable {
+    let run: @Sendable (@escaping @Sendable () -> Void) -> Void
+
+    package init(_ run: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void) { self.run = run }
+}
+
+/// One section of `hooks.ini` at work.
+package final class HookProgram: Plugin {
+    /// Bytes of an answer.
+    private static let mostAnswerBytes = 256 << 10
+    /// Bytes of a message that are sent along: with `contents = message`, and with `header`.
+    private static let mostMessageBytes = 16 << 20
+    private static let mostHeaderBytes = 64 << 10
+    /// How long mail waits that a `closed` program was not asked about, seconds.
+    private static let closedDelay: Int64 = 60
+
+    package let name: String
+    package let hooks: HookSet
+    let endpoint: HookSettings.Endpoint
+    private let client: HTTPClient
+    private let threads: BlockingThreads
+    private let log: LogSink
+    private let breaker: Mutex<Breaker>
+
+    /// - Parameter threads: calls of `client` block.
+    package init(_ endpoint: HookSettings.Endpoint, client: HTTPClient, threads: BlockingThreads, log: LogSink) {
+        self.endpoint = endpoint
+        self.client = client
+        self.threads = threads
+        self.log = log
+        name = endpoint.name
+        hooks = endpoint.hooks
+        breaker = Mutex(Breaker(limit: endpoint.breakerFailures, pause: Int64(endpoint.breakerPause) * 1000))
+    }
+
+    package func queueOutbound(_ envelope: inout Envelope, _ contents: MessageContents) async -> QueueOutboundAnswer {
+        var question = HookQuestion.queueOutbound(envelope, size: contents.size)
+        await add(contents, to: &question)
+        let before = envelope
+        let answer = await ask(.queueOutbound, question, nil) { reply throws(HookTrouble) in
+            var changed = before
+            return (try reply.queueOutbound(&changed), changed)
+        }
+        guard let (answer, changed) = answer else {
+            let reply = Reply(451, EnhancedStatus(4, 3, 0), "a policy program is not available, try again later")
+            return isClosed(.queueOutbound) ? .reject(reply) : .next
+        }
+        envelope = changed
+        return answer
+    }
+
+    package func sendEmail(_ mail: HMail) async -> SendEmailAnswer {
+        let answer = await ask(.sendEmail, HookQuestion(.sendEmail, mail), mail) { reply throws(HookTrouble) in
+            try reply.sendEmail()
+        }
+        return answer ?? (isClosed(.sendEmail) ? .delay(.seconds(Self.closedDelay)) : .next)
+    }
+
+    package func getMX(_ mail: HMail, domain: Domain) async -> GetMXAnswer {
+        var question = HookQuestion(.getMX, mail)
+        question.domain = domain.name
+        let answer = await ask(.getMX, question, mail) { reply throws(HookTrouble) in try reply.getMX() }
+        return answer ?? (isClosed(.getMX) ? .tryLater("the program \(name) gave no answer to get_mx") : .next)
+    }
+
+    package func deferred(_ mail: HMail, _ notice: DeferredNotice) async -> DeferredAnswer {
+        await ask(.deferred, .deferred(mail, notice), mail) { reply throws(HookTrouble) in try reply.deferred() }
+            ?? .next
+    }
+
+    package func bounce(_ mail: HMail, _ notice: BounceNotice) async -> BounceAnswer {
+        await ask(.bounce, .bounce(mail, notice), mail) { reply throws(HookTrouble) in try reply.bounce() } ?? .next
+    }
+
+    package func delivered(_ mail: HMail, _ notice: DeliveredNotice) async {
+        // The answer has no effect, whatever it says.
+        _ = await ask(.delivered, .delivered(mail, notice), mail) { _ throws(HookTrouble) in true }
+    }
+
+    private func isClosed(_ hook: Hook) -> Bool { endpoint.closed.has(hook) }
+}
+
+// MARK: - One question
+
+extension HookProgram {
+    /// Asks and reads the answer.
+    ///
+    /// - Returns: nil when there is none that can be used, or the program is left alone for now.
+    private func ask<Answer: Sendable>(
+        _ hook: Hook,
+        _ question: HookQuestion,
+        _ mail: HMail?,
+        _ read: @escaping @Sendable (HookReply) throws(HookTrouble) -> Answer
+    ) async -> Answer? {
+        guard breaker.withLock({ $0.mayAsk(at: .now()) }) else { return nil }
+        do throws(HookTrouble) {
+            let reply = hook == .delivered ? try await taken(question) : try HookReply.read(try await post(question))
+            let answer = try read(reply)
+            if breaker.withLock({ $0.succeeded() }) {
+                log.write(.notice, "hook program answers again") { $0.add(.plugin, name) }
+            }
+            return answer
+        } catch {
+            let opens = breaker.withLock { $0.failed(at: .now()) }
+            report(hook, mail, error, opens)
+            return nil
+        }
+    }
+
+    private func taken(_ question: HookQuestion) async throws(HookTrouble) -> HookReply {
+        _ = try await post(question)
+        return HookReply(code: .CONT)
+    }
+
+    /// The body of the answer.
+    private func post(_ question: HookQuestion) async throws(HookTrouble) -> [UInt8] {
+        guard let body = try? JSONEncoder().encode(question) else { throw HookTrouble("the question is no JSON") }
+        var request = HTTPRequest(
+            "POST",
+            endpoint.url,
+            headers: [("Content-Type", "application/json"), ("Accept", "application/json")],
+            body: Array(body),
+            unixSocket: endpoint.unixSocket
+        )
+        request.maxResponseBytes = Self.mostAnswerBytes
+        let limit = Duration.seconds(endpoint.timeout)
+        let begin = ContinuousClock.now
+        let (client, threads) = (client, threads)
+        let result: Result<HTTPResponse, HTTPError> = await withCheckedContinuation { [request] waiter in
+            threads.run {
+                // The wait for a thread counts.
+                var request = request
+                request.timeout = limit - (ContinuousClock.now - begin)
+                guard request.timeout > .zero else {
+                    return waiter.resume(returning: .failure(HTTPError(.timedOut, "all threads for hooks are busy")))
+                }
+                do throws(HTTPError) {
+                    waiter.resume(returning: .success(try client.send(request)))
+                } catch {
+                    waiter.resume(returning: .failure(error))
+                }
+            }
+        }
+        switch result {
+        case .failure(let error): throw HookTrouble(error.text)
+        case .success(let response):
+            guard response.status == 200 || response.status == 204 else {
+                throw HookTrouble("the program answered with HTTP status \(response.status)")
+            }
+            return response.body
+        }
+    }
+
+    /// As much of the message as the program wants to see.
+    private func add(_ contents: MessageContents, to question: inout HookQuestion) async {
+        guard endpoint.contents != .none else { return }
+        let limit = endpoint.contents == .header ? Self.mostHeaderBytes : Self.mostMessageBytes
+        var bytes: [UInt8] = []
+        while bytes.count < limit {
+            guard let part = try? await contents.read(from: bytes.count, atMost: limit - bytes.count), !part.isEmpty
+            else { break }
+            bytes += part
+        }
+        if endpoint.contents == .message {
+            question.message = String(decoding: bytes, as: UTF8.self)
+        } else {
+            let text = String(decoding: bytes.prefix(Self.headerLength(bytes)), as: UTF8.self)
+            question.header = text
+        }
+    }
+
+    /// Octets before the empty line.
+    private static func headerLength(_ bytes: [UInt8]) -> Int {
+        var last: UInt8 = 0x0A
+        for (index, byte) in bytes.enumerated() where byte != 0x0D {
+            if byte == 0x0A, last == 0x0A { return index }
+            last = byte
+        }
+        return bytes.count
+    }
+
+    private func report(_ hook: Hook, _ mail: HMail?, _ trouble: HookTrouble, _ opens: Bool) {
+        log.write(.warning, "hook program failed") { line in
+            if let mail { line.add(.id, mail.id.description) }
+            line.add(.plugin, name)
+            line.add(.hook, hook.rawValue)
+            line.add(.reason, trouble.reason)
+        }
+        guard opens else { return }
+        log.write(.error, "hook program is left alone for a while") { line in
+            line.add(.plugin, name)
+            line.add(.delay, seconds: Int64(endpoint.breakerPause) * 1000)
+        }
+    }
+}

@@ -1,0 +1,460 @@
+// ClientMachine+Transaction.swift — MAIL to the reply to the dot.
+//
+// With PIPELINING the commands of a transaction are one write, and those of the next one may follow the dot of this one in
+// the same write (RFC 2920 §3.1). Then a reply that is missing would let the 250 of the next MAIL pass for that of the
+// dot; so the outcome of the first message is told only when the reply to the next DATA has come and all stand in place.
+
+import Mail
+import NIOCore
+
+extension ClientMachine {
+    mutating func offered(_ transaction: Transaction) -> [Action] {
+        let mayFollow = state == .end && upcoming == nil && current?.end == nil
+        guard state == .ready || mayFollow else { return impossible() }
+        var progress = Progress(transaction)
+        if isEnding || progress.count == 0 { return turnedAway(progress) }
+        if let refusal = refusal(of: transaction) {
+            progress.settleOpen(.settled(.bounced(Failure(.message, at: .mail, refusal, remote: remote))))
+            return turnedAway(progress)
+        }
+        if let failure = lackOfProtection(for: transaction.envelope) {
+            progress.settleOpen(.settled(.deferred(failure)))
+            return turnedAway(progress)
+        }
+        bounceForeignLetters(&progress)
+        if progress.openCount == 0 { return turnedAway(progress) }
+        scratch.clear()
+        if capabilities.pipelining {
+            writeMail(progress)
+            for position in 0..<progress.count where progress.isOpen(position) { writeRecipient(position, progress) }
+            scratch.writeStaticString("DATA\r\n")
+            progress.isDataSent = true
+        } else {
+            writeMail(progress)
+        }
+        if state == .ready {
+            current = progress
+            state = .commands
+        } else {
+            upcoming = progress
+        }
+        return [.send(scratch)]
+    }
+
+    /// A transaction that ends before it begins.
+    private mutating func turnedAway(_ progress: Progress) -> [Action] {
+        if state == .ready { return [.finished(progress.outcomes())] + settleDown() }
+        // Behind a dot: its turn to be told comes after the one before it.
+        var progress = progress
+        progress.isTurnedAway = true
+        upcoming = progress
+        return []
+    }
+
+    // MARK: what the peer cannot take
+
+    private func refusal(of transaction: Transaction) -> Reply? {
+        if let limit = capabilities.sizeLimit, transaction.size > limit {
+            return Reply(
+                552,
+                EnhancedStatus(5, 3, 4),
+                "the message has \(transaction.size) octets and the next hop takes \(limit)"
+            )
+        }
+        if !capabilities.utf8, transaction.envelope.needsUTF8 {
+            if transaction.hasUTF8Header || !isASCII(transaction.envelope.sender) {
+                return Reply(553, EnhancedStatus(5, 6, 7), "the next hop does not offer SMTPUTF8")
+            }
+        }
+        if !capabilities.eightBitMIME, transaction.envelope.isEightBit, transaction.isEightBit {
+            return Reply(554, EnhancedStatus(5, 6, 3), "the next hop does not offer 8BITMIME")
+        }
+        return nil
+    }
+
+    private func isASCII(_ path: ReversePath) -> Bool {
+        switch path {
+        case .null: true
+        case .address(let address): address.isASCII
+        }
+    }
+
+    /// Without SMTPUTF8 only the recipients whose own address needs it are lost (RFC 6531 §3.2).
+    private func bounceForeignLetters(_ progress: inout Progress) {
+        guard !capabilities.utf8, progress.transaction.envelope.needsUTF8 else { return }
+        for position in 0..<progress.count where !progress.transaction.recipient(position).address.isASCII {
+            let reply = Reply(553, EnhancedStatus(5, 6, 7), "the next hop does not offer SMTPUTF8")
+            progress.silence(position, .bounced(Failure(.recipient, at: .recipient, reply, remote: remote)))
+        }
+    }
+
+    // MARK: commands
+
+    private mutating func writeMail(_ progress: Progress) {
+        let transaction = progress.transaction
+        scratch.writeStaticString("MAIL FROM:<")
+        if case .address(let address) = transaction.envelope.sender { write(address) }
+        scratch.writeStaticString(">")
+        if capabilities.size {
+            scratch.writeStaticString(" SIZE=")
+            scratch.writeDecimal(transaction.size)
+        }
+        if capabilities.eightBitMIME, transaction.isEightBit || transaction.envelope.isEightBit {
+            scratch.writeStaticString(" BODY=8BITMIME")
+        }
+        if capabilities.utf8, transaction.envelope.needsUTF8 { scratch.writeStaticString(" SMTPUTF8") }
+        // Only where it is offered inside TLS: see `lackOfProtection`.
+        if transaction.envelope.requiresTLS, capabilities.requireTLS { scratch.writeStaticString(" REQUIRETLS") }
+        if capabilities.dsn {
+            switch transaction.envelope.returns {
+            case .full: scratch.writeStaticString(" RET=FULL")
+            case .headers: scratch.writeStaticString(" RET=HDRS")
+            case nil: break
+            }
+            if let id = transaction.envelope.envelopeID, Self.isParameter(id) {
+                scratch.writeStaticString(" ENVID=")
+                scratch.writeString(id)
+            }
+        }
+        scratch.writeStaticString("\r\n")
+    }
+
+    private mutating func writeRecipient(_ position: Int, _ progress: Progress) {
+        let recipient = progress.transaction.recipient(position)
+        scratch.writeStaticString("RCPT TO:<")
+        write(recipient.address)
+        scratch.writeStaticString(">")
+        if capabilities.dsn {
+            if let notify = recipient.notify { write(notify) }
+            if let original = recipient.original, Self.isParameter(original) {
+                scratch.writeStaticString(" ORCPT=")
+                scratch.writeString(original)
+            }
+        }
+        scratch.writeStaticString("\r\n")
+    }
+
+    private mutating func write(_ address: EmailAddress) {
+        scratch.writeString(address.local)
+        scratch.writeStaticString("@")
+        scratch.writeString(address.domain.name)
+    }
+
+    private mutating func write(_ notify: Notify) {
+        scratch.writeStaticString(" NOTIFY=")
+        if notify.isEmpty {
+            scratch.writeStaticString("NEVER")
+            return
+        }
+        var separator: StaticString = ""
+        for (condition, word): (Notify, StaticString) in [
+            (.success, "SUCCESS"), (.failure, "FAILURE"), (.delay, "DELAY"),
+        ] where notify.contains(condition) {
+            scratch.writeStaticString(separator)
+            scratch.writeStaticString(word)
+            separator = ","
+        }
+    }
+
+    /// The last guard against a parameter that would become a command of its own.
+    private static func isParameter(_ text: String) -> Bool { text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F } }
+
+    // MARK: replies to commands
+
+    mutating func commandAnswered(_ reply: Reply, _ moreFollows: Bool) -> [Action] {
+        guard var progress = current.take() else { return impossible() }
+        if progress.step == 0 { statusOfMail = reply.status }
+        let verdict = take(reply, &progress)
+        current = progress
+        return after(verdict, moreFollows)
+    }
+
+    private enum Step {
+        case goOn, sendBody, abandon, reset, over
+        case broken(Reply)
+        case lost(Reply)
+    }
+
+    /// Puts one reply in its place.
+    private func take(_ reply: Reply, _ progress: inout Progress) -> Step {
+        if reply.code == 421 { return .lost(reply) }
+        if isOutOfPlace(reply) { return .broken(Self.wrongPlace(reply)) }
+        let step = progress.step
+        if step == progress.dataStep { return takeData(reply, &progress) }
+        if reply.severity == .intermediate { return .broken(Self.wrongPlace(reply)) }
+        progress.advance()
+        if step == 0 {
+            progress.senderAccepted = reply.severity == .success
+            if wantsLogin(reply) {
+                progress.settleOpen(.settled(.deferred(authFailure(.destination, reply))))
+            } else if !progress.senderAccepted {
+                settle(&progress, reply, .message, .mail)
+            }
+        } else {
+            takeRecipient(reply, step - 1, &progress)
+        }
+        // In lockstep nothing more is said once nobody is left.
+        if progress.openCount == 0, !progress.isDataSent { return progress.senderAccepted ? .reset : .over }
+        return .goOn
+    }
+
+    private func takeRecipient(_ reply: Reply, _ position: Int, _ progress: inout Progress) {
+        switch reply.severity {
+        case .success: break
+        case .temporary:
+            // RFC 5321 §4.5.3.1.10: too many for one transaction, so the others come in one of their own.
+            let isTooMany = reply.code == 452 && reply.status.map { $0 == EnhancedStatus(4, 5, 3) } ?? false
+            let goesOn = isTooMany && progress.openCount > 1 && position > 0
+            let failure = Failure(.recipient, at: .recipient, reply, remote: remote)
+            progress.settle(position, goesOn ? .untried : .settled(.deferred(failure)))
+        case .permanent, .intermediate:
+            progress.settle(
+                position,
+                .settled(.bounced(Failure(.recipient, at: .recipient, reply, remote: remote)))
+            )
+        }
+    }
+
+    private func takeData(_ reply: Reply, _ progress: inout Progress) -> Step {
+        switch reply.severity {
+        case .success: return .broken(Self.wrongPlace(reply))
+        case .intermediate:
+            progress.advance()
+            if progress.openCount > 0 { return .sendBody }
+            // RFC 2920 §3.1: nobody is left, but the peer waits for a message; a dot alone ends it. After a refused MAIL
+            // the peer contradicts itself, and not even a dot is safe.
+            return progress.senderAccepted ? .abandon : .broken(Self.wrongPlace(reply))
+        case .temporary, .permanent:
+            progress.advance()
+            settle(&progress, reply, .message, .data)
+            return progress.senderAccepted ? .reset : .over
+        }
+    }
+
+    /// Gives everyone who is open what the reply says about the whole message.
+    private func settle(
+        _ progress: inout Progress,
+        _ reply: Reply,
+        _ scope: Failure.Scope,
+        _ stage: Failure.Stage
+    ) {
+        let failure = Failure(scope, at: stage, reply, remote: remote)
+        progress.settleOpen(.settled(reply.severity == .permanent ? .bounced(failure) : .deferred(failure)))
+    }
+
+    private mutating func after(_ step: Step, _ moreFollows: Bool) -> [Action] {
+        switch step {
+        case .broken(let reply): return breakOff(reply)
+        case .lost(let reply): return lost(reply)
+        case .goOn: return current?.isDataSent ?? true ? [] : nextCommand(moreFollows)
+        case .sendBody:
+            if moreFollows { return breakOff(Self.surplus) }
+            if isAborting { return leaveUntried() }
+            state = .body
+            return [.sendBody]
+        case .abandon:
+            if moreFollows { return breakOff(Self.surplus) }
+            current?.isAbandoned = true
+            current?.dotSent = true
+            state = .end
+            return [send(".", "")]
+        case .reset, .over:
+            let outcomes = current?.outcomes() ?? []
+            current = nil
+            if moreFollows { return [.finished(outcomes)] + breakOff(Self.surplus) }
+            if case .over = step { return [.finished(outcomes)] + settleDown() }
+            state = .resetting
+            return [.finished(outcomes), send("RSET", "")]
+        }
+    }
+
+    /// We are told to stop, and the message has not been sent: nothing happened.
+    private mutating func leaveUntried() -> [Action] {
+        let outcomes = current?.outcomes() ?? []
+        current = nil
+        return [.finished(outcomes)] + close(nil)
+    }
+
+    /// 421: the host leaves.
+    ///
+    /// Refusals that came before stand.
+    private mutating func lost(_ reply: Reply) -> [Action] {
+        if let progress = current, completed > 0, state == .commands, progress.step == 0 {
+            current = nil
+            return [.finished(progress.outcomes())] + close(nil)
+        }
+        return breakOff(reply)
+    }
+
+    /// Lockstep: the next command that has not been sent.
+    private mutating func nextCommand(_ moreFollows: Bool) -> [Action] {
+        if moreFollows { return breakOff(Self.surplus) }
+        guard var progress = current.take() else { return impossible() }
+        scratch.clear()
+        if progress.step == progress.dataStep {
+            scratch.writeStaticString("DATA\r\n")
+            progress.isDataSent = true
+        } else {
+            writeRecipient(progress.step - 1, progress)
+        }
+        current = progress
+        return [.send(scratch)]
+    }
+
+    // MARK: the message and its end
+
+    mutating func bodySent() -> [Action] {
+        guard state == .body else { return impossible() }
+        state = .end
+        current?.dotSent = true
+        let mayFollow =
+            options.pipelinesAcrossDot && !options.isLMTP && capabilities.pipelining && completed > 0 && !isEnding
+        return mayFollow ? [.ready] : []
+    }
+
+    /// A peer that answers before it has the message: whatever it means, the message is not delivered.
+    mutating func answeredTooEarly(_ reply: Reply) -> [Action] {
+        if reply.severity == .temporary { return breakOff(reply) }
+        return breakOff(Self.wrongPlace(reply), scope: .message)
+    }
+
+    mutating func endAnswered(_ reply: Reply, _ moreFollows: Bool) -> [Action] {
+        guard var progress = current.take() else { return impossible() }
+        if progress.end != nil {
+            current = progress
+            return upcomingAnswered(reply, moreFollows)
+        }
+        if reply.severity == .intermediate || isOutOfPlace(reply) {
+            current = progress
+            return breakOff(Self.wrongPlace(reply))
+        }
+        if progress.isAbandoned {
+            current = progress
+            return settleAbandoned(reply, moreFollows)
+        }
+        if options.isLMTP { return recipientEndAnswered(reply, moreFollows, progress) }
+        progress.end = reply
+        current = progress
+        // A transaction that was turned away has no replies to wait for.
+        if let next = upcoming, !next.isTurnedAway, reply.code != 421 { return [] }
+        return tellEnd(reply, moreFollows)
+    }
+
+    /// Gives those who are open what the peer said to the dot.
+    private mutating func takeEnd() -> [Outcome?] {
+        guard var progress = current.take() else { return [] }
+        if let reply = progress.end {
+            if reply.severity == .success {
+                progress.settleOpen(.settled(.delivered(receipt(reply))))
+            } else {
+                settle(&progress, reply, .message, .endOfData)
+            }
+        }
+        return progress.outcomes()
+    }
+
+    private func receipt(_ reply: Reply) -> Receipt {
+        Receipt(
+            reply: reply,
+            host: options.host,
+            ip: options.ip,
+            port: options.port,
+            isLMTP: options.isLMTP,
+            security: security,
+            relaysDSN: capabilities.dsn
+        )
+    }
+
+    /// The reply to the dot has come and nothing contradicts it.
+    mutating func tellEnd(_ reply: Reply, _ moreFollows: Bool) -> [Action] {
+        var actions: [Action] = [.finished(takeEnd())]
+        if let next = upcoming {
+            // Turned away, or given up because the host leaves.
+            upcoming = nil
+            actions.append(.finished(next.outcomes()))
+        }
+        if reply.code == 421 || moreFollows { return actions + close(nil) }
+        completed &+= 1
+        return actions + settleDown()
+    }
+
+    private mutating func upcomingAnswered(_ reply: Reply, _ moreFollows: Bool) -> [Action] {
+        guard var next = upcoming.take() else { return impossible() }
+        let step = take(reply, &next)
+        upcoming = next
+        switch step {
+        case .broken(let reply): return breakOff(reply)
+        case .lost(let reply): return endsBehindDot ? tellEnd(reply, true) : breakOff(reply)
+        case .goOn: return []
+        case .sendBody, .abandon, .reset, .over:
+            if moreFollows { return breakOff(Self.surplus) }
+            let outcomes = takeEnd()
+            current = next
+            upcoming = nil
+            completed &+= 1
+            state = .commands
+            return [.finished(outcomes)] + after(step, false)
+        }
+    }
+
+    /// The peer leaves right behind its reply to the dot, as one does that takes so many messages and no more.
+    ///
+    /// Only a reply that cannot be the one to MAIL is believed then: MAIL is answered with subject 1, addresses (RFC 3463 §3.2),
+    /// or with what this peer said to an earlier one.
+    var endsBehindDot: Bool {
+        guard let status = current?.end?.status, let next = upcoming else { return false }
+        return status.subject != 1 && status != statusOfMail && next.step == 0
+    }
+
+    private mutating func settleAbandoned(_ reply: Reply, _ moreFollows: Bool) -> [Action] {
+        let outcomes = current?.outcomes() ?? []
+        current = nil
+        if moreFollows || reply.code == 421 { return [.finished(outcomes)] + close(nil) }
+        return [.finished(outcomes)] + settleDown()
+    }
+
+    /// LMTP: one reply for each recipient that was accepted, in order (RFC 2033 §4.2).
+    private mutating func recipientEndAnswered(
+        _ reply: Reply,
+        _ moreFollows: Bool,
+        _ taken: Progress
+    ) -> [Action] {
+        var progress = taken
+        guard let position = (0..<progress.count).first(where: { progress.isOpen($0) }) else { return impossible() }
+        if reply.code == 421 {
+            current = progress
+            return breakOff(reply)
+        }
+        let failure = Failure(.recipient, at: .endOfData, reply, remote: remote)
+        switch reply.severity {
+        case .success: progress.settle(position, .settled(.delivered(receipt(reply))))
+        case .temporary, .intermediate: progress.settle(position, .settled(.deferred(failure)))
+        case .permanent: progress.settle(position, .settled(.bounced(failure)))
+        }
+        current = progress
+        return progress.openCount == 0 ? tellEnd(reply, moreFollows) : []
+    }
+}
+
+extension ByteBuffer {
+    /// Digits without a `String` in between.
+    fileprivate mutating func writeDecimal(_ number: Int) {
+        var rest = UInt(clamping: number)
+        var digits: UInt64 = 0
+        // Up to eight digits fit a word, least significant first; more are rare enough for a string.
+        guard rest < 100_000_000 else {
+            writeString(String(rest))
+            return
+        }
+        var count = 0
+        repeat {
+            digits = digits << 8 | UInt64(UInt8(ascii: "0") + UInt8(rest % 10))
+            rest /= 10
+            count += 1
+        } while rest > 0
+        for _ in 0..<count {
+            writeInteger(UInt8(truncatingIfNeeded: digits))
+            digits >>= 8
+        }
+    }
+}

@@ -1,0 +1,124 @@
+// ServerMachine+Auth.swift — AUTH: offered or not, the exchange line by line, and what follows from it (RFC 4954).
+//
+// Guarantees: while a question is open no input is used; a response never passes for a command, nor a command for a
+// response; a name and a wrong password get the same reply; after so many failures the session ends.
+
+package import Mail
+package import NIOCore
+
+/// How a session may authenticate; who owns it decides that.
+package struct AuthOffer: Hashable, Sendable {
+    /// Announced after EHLO; none: AUTH is refused.
+    package var mechanisms: [SASLMechanism]
+    /// There are users, but the connection must be encrypted first.
+    package var needsTLS: Bool
+    /// Failures of one session before 421.
+    package var failures: Int
+    package var constraint: SenderConstraint
+
+    package init(
+        mechanisms: [SASLMechanism] = [],
+        needsTLS: Bool = false,
+        failures: Int = 3,
+        constraint: SenderConstraint = .none
+    ) {
+        self.mechanisms = mechanisms
+        self.needsTLS = needsTLS
+        self.failures = failures
+        self.constraint = constraint
+    }
+}
+
+extension ServerMachine {
+    mutating func auth(_ text: String, _ output: inout ByteBuffer) -> Need? {
+        guard hello == .ehlo else { return deny(.helloFirst, &output) }
+        guard user == nil else { return deny(.authTwice, &output) }
+        guard transaction == nil else { return deny(.authInTransaction, &output) }
+        guard !offer.mechanisms.isEmpty else {
+            return deny(offer.needsTLS ? .authNeedsTLS : .authNotNow, &output)
+        }
+        let words = text.split(separator: " ", maxSplits: 1)
+        guard let name = words.first else { return deny(.authSyntax, &output) }
+        guard let mechanism = offer.mechanisms.first(where: { $0.rawValue == name.uppercased() }) else {
+            return deny(.authMechanism, &output)
+        }
+        var initial: [UInt8]?
+        if words.count == 2 {
+            // `=` is an initial response that is there and empty (RFC 4954 §4).
+            guard let decoded = words[1] == "=" ? [] : Base64.decode(words[1].utf8) else {
+                return deny(.authMalformed, &output)
+            }
+            initial = decoded
+        }
+        var exchange = SASLExchange(mechanism, nonce: nonce(), me: me.name)
+        return go(on: exchange.begin(initial), exchange, &output)
+    }
+
+    /// Reads the client's response to a challenge.
+    mutating func response(_ exchange: SASLExchange, _ input: inout ByteBuffer, _ output: inout ByteBuffer) -> Need? {
+        var exchange = exchange
+        switch nextLine(&input) {
+        case .incomplete: return .input
+        case .refused(let fault):
+            phase = .command
+            return deny(fault == .tooLong ? .lineTooLong : .bareLineEnding, &output)
+        case .line(let length):
+            phase = .command
+            let line = input.readBytes(length: length) ?? []
+            input.moveReaderIndex(forwardBy: LineFramer.lineEnd)
+            if line == [UInt8(ascii: "*")] { return deny(.authCancelled, &output) }
+            guard let decoded = Base64.decode(line) else { return deny(.authMalformed, &output) }
+            return go(on: exchange.receive(decoded), exchange, &output)
+        }
+    }
+
+    /// Answers ``Need/authenticate(_:)``.
+    package mutating func authenticated(_ answer: SASLAnswer, _ output: inout ByteBuffer) {
+        guard case .verifying(var exchange) = phase else { return }
+        phase = .command
+        switch answer {
+        case .unavailable:
+            idle(.authUnavailable, &output)
+            drainIfIdle(&output)
+        case .tooMany: end(.tooManyAuthFailures, &output)
+        case .accepted, .refused, .scramSalt, .scramSignature:
+            _ = go(on: exchange.answered(answer), exchange, &output)
+        }
+    }
+
+    private mutating func go(on step: SASLExchange.Step, _ exchange: SASLExchange, _ output: inout ByteBuffer) -> Need?
+    {
+        switch step {
+        case .challenge(let octets):
+            output.writeStaticString("334 ")
+            output.writeString(Base64.encode(octets))
+            output.writeStaticString("\r\n")
+            phase = .authenticating(exchange)
+            return nil
+        case .ask(let question):
+            phase = .verifying(exchange)
+            return .authenticate(question)
+        case .accepted(let name):
+            user = name
+            mayRelay = true
+            authFailures = 0
+            CannedReply.authOK.write(to: &output)
+        case .malformed: refuse(.authMalformed, &output)
+        case .refused:
+            authFailures += 1
+            if authFailures >= offer.failures {
+                end(.tooManyAuthFailures, &output)
+            } else {
+                refuse(.authRefused, &output)
+            }
+        }
+        drainIfIdle(&output)
+        return nil
+    }
+
+    private mutating func deny(_ reply: CannedReply, _ output: inout ByteBuffer) -> Need? {
+        refuse(reply, &output)
+        drainIfIdle(&output)
+        return nil
+    }
+}

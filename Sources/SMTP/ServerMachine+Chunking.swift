@@ -1,0 +1,85 @@
+// ServerMachine+Chunking.swift — BDAT: the message in counted chunks (RFC 3030).
+//
+// Whatever is wrong with a BDAT command, the octets it announces are content and are never read as commands
+// (CVE-2017-16943, CVE-2017-16944). Where their number is unknown or absurd, the session ends.
+
+import NIOCore
+
+extension ServerMachine {
+    mutating func startChunk(_ size: Int, isLast: Bool, _ output: inout ByteBuffer) -> Need? {
+        guard var open = transaction else {
+            return swallowChunk(size, hello == .none ? .helloFirst : .mailFirst, &output)
+        }
+        guard !open.recipients.isEmpty else { return swallowChunk(size, .noRecipients, &output) }
+        let before = open.usesChunks ? chunks.size : 0
+        guard size <= limits.messageBytes - min(before, limits.messageBytes) else {
+            let need = abandonTransaction()
+            return swallowChunk(size, .tooLarge, &output) ?? need
+        }
+        // An empty chunk brings the message no nearer.
+        guard size > 0 || isLast || countIdle(&output) else { return nil }
+        let isFirst = !open.usesChunks
+        open.usesChunks = true
+        open.lastChunk = isLast
+        transaction = open
+        if isFirst { chunks = ChunkDecoder() }
+        chunks.begin(size)
+        guard isFirst else {
+            phase = .chunk
+            return nil
+        }
+        phase = .beginning
+        return .begin(max(size, open.parameters.size ?? limits.messageBytes))
+    }
+
+    mutating func chunkBegun(_ hasRoom: Bool, _ output: inout ByteBuffer) {
+        if hasRoom {
+            transaction?.isBegun = true
+            phase = .chunk
+        } else {
+            transaction = nil
+            phase = .swallowing(chunks.remaining, .noRoom)
+        }
+    }
+
+    mutating func chunk(_ input: inout ByteBuffer, _ output: inout ByteBuffer, _ body: inout ByteBuffer) -> Need? {
+        let hadInput = input.readableBytes > 0
+        guard chunks.decode(&input, into: &body) else { return hadInput ? .content : .input }
+        guard transaction?.lastChunk == true else {
+            phase = .command
+            output.writeStaticString("250 2.0.0 Chunk received\r\n")
+            return .content
+        }
+        chunks.finish(&body)
+        return contentEnded(isClean: chunks.isClean, isTooLarge: false, &output)
+    }
+
+    /// Throws the octets of a chunk away that nobody wants, then says why.
+    mutating func swallowChunk(_ octets: Int, _ reply: CannedReply, _ output: inout ByteBuffer) -> Need? {
+        // More than anybody could mean: not worth the line.
+        guard octets <= 2 * limits.messageBytes + 1 << 20 else {
+            end(reply, &output)
+            return nil
+        }
+        phase = .swallowing(octets, reply)
+        return nil
+    }
+
+    mutating func swallow(
+        _ octets: Int,
+        _ reply: CannedReply,
+        _ input: inout ByteBuffer,
+        _ output: inout ByteBuffer
+    ) -> Need? {
+        let count = min(octets, input.readableBytes)
+        input.moveReaderIndex(forwardBy: count)
+        guard count == octets else {
+            phase = .swallowing(octets - count, reply)
+            return .input
+        }
+        phase = .command
+        refuse(reply, &output)
+        drainIfIdle(&output)
+        return nil
+    }
+}

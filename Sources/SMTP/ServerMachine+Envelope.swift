@@ -1,0 +1,250 @@
+// ServerMachine+Envelope.swift — MAIL, RCPT, DATA, and the message behind it (RFC 5321 §3.3, §4.1.1).
+
+package import Mail
+package import NIOCore
+
+extension ServerMachine {
+    // MARK: MAIL
+
+    mutating func mail(
+        _ sender: ReversePath,
+        _ parameters: MailParameters,
+        _ output: inout ByteBuffer
+    ) -> Need? {
+        guard hello != .none else {
+            refuse(.helloFirst, &output)
+            return nil
+        }
+        guard transaction == nil else {
+            refuse(.nestedMail, &output)
+            return nil
+        }
+        if let user, !offer.constraint.allows(sender, by: user) {
+            refuse(.notYourSender, &output)
+            return nil
+        }
+        if parameters.requiresTLS, !isSecure {
+            refuse(.needsTLS, &output)
+            return nil
+        }
+        guard limits.allow(sender) else {
+            refuse(.senderDomain, &output)
+            return nil
+        }
+        if let size = parameters.size, size > limits.messageBytes {
+            refuse(.tooLarge, &output)
+            return nil
+        }
+        transaction = Transaction(sender: sender, parameters: parameters)
+        if let size = parameters.size {
+            phase = .checkingRoom
+            return .room(size)
+        }
+        CannedReply.senderOK.write(to: &output)
+        return nil
+    }
+
+    /// Answers ``Need/room(_:)``.
+    package mutating func roomChecked(_ hasRoom: Bool, _ output: inout ByteBuffer) {
+        guard case .checkingRoom = phase else { return }
+        phase = .command
+        if hasRoom {
+            CannedReply.senderOK.write(to: &output)
+        } else {
+            transaction = nil
+            refuseForNow(.noRoom, &output)
+        }
+    }
+
+    // MARK: RCPT
+
+    mutating func rcpt(_ recipient: Recipient, _ output: inout ByteBuffer) {
+        guard transaction != nil else {
+            refuse(hello == .none ? .helloFirst : .mailFirst, &output)
+            return
+        }
+        guard mayRelay else {
+            refuse(.relayDenied, &output)
+            return
+        }
+        guard transaction?.usesChunks == false else {
+            refuse(.chunksBegun, &output)
+            return
+        }
+        // No copy of the transaction is held here: the array of recipients must stay the only one to grow in place.
+        guard transaction?.recipients.count ?? 0 < limits.recipients else {
+            refuseForNow(.tooManyRecipients, &output)
+            return
+        }
+        transaction?.recipients.append(recipient)
+        CannedReply.recipientOK.write(to: &output)
+    }
+
+    // MARK: DATA
+
+    mutating func startData(_ output: inout ByteBuffer) -> Need? {
+        guard let open = transaction else {
+            refuse(hello == .none ? .helloFirst : .mailFirst, &output)
+            return nil
+        }
+        guard !open.usesChunks else {
+            refuse(.chunksBegun, &output)
+            return nil
+        }
+        guard !open.recipients.isEmpty else {
+            refuse(.noRecipients, &output)
+            return nil
+        }
+        phase = .beginning
+        return .begin(open.parameters.size ?? limits.messageBytes)
+    }
+
+    /// Answers ``Need/begin(_:)``: there is room and a message was begun, or there is none.
+    package mutating func begun(_ hasRoom: Bool, _ output: inout ByteBuffer) {
+        guard case .beginning = phase, let open = transaction else { return }
+        if open.usesChunks {
+            chunkBegun(hasRoom, &output)
+        } else if hasRoom {
+            transaction?.isBegun = true
+            decoder = DotDecoder(limit: limits.messageBytes)
+            CannedReply.startMail.write(to: &output)
+            phase = .data
+        } else {
+            phase = .command
+            transaction = nil
+            refuseForNow(.noRoom, &output)
+            drainIfIdle(&output)
+        }
+    }
+
+    mutating func data(_ input: inout ByteBuffer, _ output: inout ByteBuffer, _ body: inout ByteBuffer) -> Need? {
+        guard input.readableBytes > 0 else { return .input }
+        guard decoder.decode(&input, into: &body) else {
+            if decoder.isTooLarge || !decoder.isClean { decoder.discards = true }
+            return .content
+        }
+        return contentEnded(isClean: decoder.isClean, isTooLarge: decoder.isTooLarge, &output)
+    }
+
+    // MARK: The message
+
+    /// Refuses the message that is being received: what follows is consumed and not kept, the reply comes at its end.
+    package mutating func object(_ objection: Objection) {
+        guard transaction?.objection == nil else { return }
+        transaction?.objection = objection
+        decoder.discards = true
+        chunks.discards = true
+    }
+
+    /// The message's last octet was consumed.
+    mutating func contentEnded(isClean: Bool, isTooLarge: Bool, _ output: inout ByteBuffer) -> Need? {
+        if !isClean {
+            // Somebody downstream might read another message here: no second try in this session.
+            end(.bareInContent, &output)
+            return nil
+        }
+        if isTooLarge {
+            finish(.tooLarge, &output)
+            return .abandon
+        }
+        if let objection = transaction?.objection {
+            finish(Self.reply(objection), &output)
+            return .abandon
+        }
+        phase = .committing
+        return .commit
+    }
+
+    /// Answers ``Need/commit`` when the complete message is not wanted.
+    package mutating func refuseMessage(_ objection: Objection, _ output: inout ByteBuffer) {
+        guard case .committing = phase else { return }
+        finish(Self.reply(objection), &output)
+    }
+
+    /// Answers ``Need/commit``.
+    package mutating func committed(_ result: Commit, _ output: inout ByteBuffer) {
+        guard case .committing = phase else { return }
+        switch result {
+        case .queued(let id):
+            forgive()
+            output.writeStaticString("250 2.0.0 Queued as ")
+            output.writeWithUnsafeMutableBytes(minimumWritableBytes: 13) { buffer in
+                id.write(to: buffer)
+                return 13
+            }
+            output.writeStaticString("\r\n")
+            leaveTransaction(&output)
+        case .noRoom: finish(.noRoom, &output)
+        case .storageFailed: finish(.storageFailed, &output)
+        case .timedOut: finish(.commitTimeout, &output)
+        case .closing: end(.shuttingDown, &output)
+        case .taken:
+            forgive()
+            output.writeStaticString("250 2.0.0 Ok, taken\r\n")
+            leaveTransaction(&output)
+        case .refused(let reply):
+            reply.write(to: &output)
+            leaveTransaction(&output)
+        }
+    }
+
+    private mutating func leaveTransaction(_ output: inout ByteBuffer) {
+        transaction = nil
+        phase = .command
+        drainIfIdle(&output)
+    }
+
+    /// The envelope of the complete message; the transaction keeps no recipients.
+    package mutating func takeEnvelope() -> Envelope? {
+        guard case .committing = phase, let open = transaction else { return nil }
+        transaction?.recipients = []
+        return Envelope(
+            sender: open.sender,
+            recipients: open.recipients,
+            isEightBit: open.parameters.isEightBit,
+            needsUTF8: open.parameters.needsUTF8,
+            returns: open.parameters.returns,
+            envelopeID: open.parameters.envelopeID,
+            user: user,
+            requiresTLS: open.parameters.requiresTLS
+        )
+    }
+
+    /// Of the message that is complete: some line of it begins with a dot.
+    package var hasLeadingDots: Bool {
+        transaction?.usesChunks == true ? chunks.hasLeadingDots : decoder.hasLeadingDots
+    }
+
+    /// Of the message that is complete: some octet of it is above 127.
+    package var isEightBit: Bool { transaction?.usesChunks == true ? chunks.isEightBit : decoder.isEightBit }
+
+    /// Ends the transaction with a reply.
+    private mutating func finish(_ reply: CannedReply, _ output: inout ByteBuffer) {
+        transaction = nil
+        phase = .command
+        if reply.severityDigit == 5 { refuse(reply, &output) } else { refuseForNow(reply, &output) }
+        drainIfIdle(&output)
+    }
+
+    /// A temporary refusal: no error of the client's, but no licence to repeat it without end.
+    private mutating func refuseForNow(_ reply: CannedReply, _ output: inout ByteBuffer) { idle(reply, &output) }
+
+    private static func reply(_ objection: Objection) -> CannedReply {
+        switch objection {
+        case .headerTooLarge: .headerTooLarge
+        case .tooManyHops: .tooManyHops
+        case .noRoom: .noRoom
+        case .storageFailed: .storageFailed
+        }
+    }
+}
+
+extension Reply {
+    /// Writes a reply that was made elsewhere, line by line.
+    fileprivate func write(to output: inout ByteBuffer) {
+        let status = status.map { "\($0) " } ?? ""
+        for (index, line) in lines.enumerated() {
+            output.writeString("\(code)\(index == lines.count - 1 ? " " : "-")\(status)\(line)\r\n")
+        }
+    }
+}

@@ -1,0 +1,407 @@
+// ServerMachine.swift — our side of an SMTP session as a value: octets in, octets and needs out (RFC 5321, 2920, 1870,
+// 6152, 6531, 3030, 3461, 2034).
+//
+// It has no socket, no clock and no storage. Whoever owns it feeds it input and does what it needs. Guarantees: nothing
+// a client sends can trap; how input is cut into pieces changes nothing; a session that a client abuses ends.
+//
+//     loop: switch machine.advance(&input, &output, &body) {
+//           case .input: wait for more …
+//           case .begin(let octets): machine.begun(there is room for so many, &output)
+//           …
+
+package import Mail
+package import NIOCore
+
+/// One SMTP session.
+package struct ServerMachine: ~Copyable, Sendable {
+    /// What has to happen before the session can go on.
+    package enum Need: Hashable, Sendable {
+        /// More input; what there was is used, or an answer is outstanding.
+        case input
+        /// Is there room for a message of so many octets? Then ``roomChecked(_:_:)``.
+        case room(Int)
+        /// A message of at most so many octets begins. Then ``begun(_:_:)``.
+        case begin(Int)
+        /// Whether a client is who it says: find out, then ``authenticated(_:_:)``.
+        case authenticate(SASLQuestion)
+        /// STARTTLS: prepare the handshake, then ``tlsBegins(_:_:)`` and, when it is over, ``secured(mayRelay:offer:_:)``.
+        ///
+        /// A handshake that fails ends the connection.
+        case startTLS
+        /// Octets were appended to the body: a moment to look at them, and to hold input back.
+        case content
+        /// The message is complete: make it durable, then ``committed(_:_:)``; or ``refuseMessage(_:_:)``.
+        case commit
+        /// The message that was begun will not be completed: forget it.
+        case abandon
+        /// Send what is to be sent and close; a message that was begun is to be forgotten.
+        case close
+    }
+
+    /// Why the owner refuses the message that is being received.
+    package enum Objection: Hashable, Sendable {
+        case headerTooLarge, tooManyHops, noRoom, storageFailed
+    }
+
+    /// What became of a message that was to be made durable.
+    package enum Commit: Hashable, Sendable {
+        case queued(QueueID)
+        case noRoom, storageFailed, timedOut, closing
+        /// A plugin has seen to it; nothing was queued.
+        case taken
+        /// A plugin refuses it: a reply of 4xx or 5xx with printable text.
+        case refused(Reply)
+    }
+
+    /// How the client introduced itself.
+    package enum Hello: Hashable, Sendable {
+        case none, helo, ehlo
+    }
+
+    enum Phase {
+        /// Before the greeting.
+        case connected
+        case command
+        /// The response to a challenge is to come.
+        case authenticating(SASLExchange)
+        /// ``Need/authenticate(_:)`` is open.
+        case verifying(SASLExchange)
+        /// ``Need/startTLS`` is open, or the handshake.
+        case securing
+        /// ``Need/room(_:)`` is open: MAIL waits.
+        case checkingRoom
+        /// ``Need/begin(_:)`` is open: DATA waits, or the chunk.
+        case beginning
+        case data
+        case chunk
+        /// Announced octets that are thrown away; then the reply.
+        case swallowing(Int, CannedReply)
+        /// ``Need/commit`` is open.
+        case committing
+        case closed
+    }
+
+    /// The transaction that is open.
+    struct Transaction {
+        var sender: ReversePath
+        var parameters: MailParameters
+        var recipients: [Recipient] = []
+        /// A message was begun, with DATA or the first chunk.
+        var isBegun = false
+        var usesChunks = false
+        var lastChunk = false
+        var objection: Objection?
+    }
+
+    package private(set) var me: Domain
+    package private(set) var limits: Limits
+    /// The client may send through us; otherwise every recipient is refused.
+    package internal(set) var mayRelay: Bool
+    /// How the client may authenticate.
+    package private(set) var offer: AuthOffer
+    /// STARTTLS is announced, and done.
+    package var offersTLS = false
+    /// The session is encrypted.
+    package internal(set) var isSecure = false
+    /// Who the client has proved to be.
+    package internal(set) var user: String?
+    package internal(set) var hello = Hello.none
+    /// What the client called itself, as it came: printable ASCII without spaces.
+    package internal(set) var heloName = ""
+
+    var phase = Phase.connected
+    var transaction: Transaction?
+    var decoder = DotDecoder(limit: 0)
+    var chunks = ChunkDecoder()
+    private var framer: LineFramer
+    private var parser: CommandParser
+    private var errors = 0
+    private var idleCommands = 0
+    private var isDraining = false
+    var authFailures = 0
+    let nonce: @Sendable () -> String
+
+    /// - Parameter nonce: gives a text that was never used before, for a challenge; tests give a known one.
+    package init(
+        me: Domain,
+        limits: Limits,
+        mayRelay: Bool,
+        offer: AuthOffer = AuthOffer(),
+        nonce: @escaping @Sendable () -> String = Self.freshNonce
+    ) {
+        self.me = me
+        self.limits = limits
+        self.mayRelay = mayRelay
+        self.offer = offer
+        self.nonce = nonce
+        framer = LineFramer(limit: limits.commandBytes)
+        parser = CommandParser(me: me)
+    }
+
+    /// Takes new settings; only while no transaction is open, otherwise nothing changes.
+    package mutating func update(me: Domain, limits: Limits, mayRelay: Bool, offer: AuthOffer = AuthOffer()) {
+        guard transaction == nil, case .command = phase else { return }
+        if limits.commandBytes != self.limits.commandBytes { return }
+        self.me = me
+        self.limits = limits
+        self.mayRelay = mayRelay
+        self.offer = offer
+        parser = CommandParser(me: me)
+    }
+
+    /// Takes what TLS has changed.
+    mutating func take(mayRelay: Bool, offer: AuthOffer) {
+        self.mayRelay = mayRelay
+        self.offer = offer
+    }
+
+    /// Forgets what the client has told of itself, and where in its input we are.
+    mutating func forgetClient() {
+        (hello, heloName, user) = (.none, "", nil)
+        framer = LineFramer(limit: limits.commandBytes)
+    }
+
+    /// 144 random bits of the system, in letters that a challenge may hold.
+    package static func freshNonce() -> String {
+        var generator = SystemRandomNumberGenerator()
+        return Base64.encode((0..<18).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
+    }
+
+    // MARK: Beginning and end
+
+    /// The connection stands: greets, or refuses a client that has spoken already.
+    package mutating func greet(spokeEarly: Bool, _ output: inout ByteBuffer) {
+        guard case .connected = phase else { return }
+        if spokeEarly {
+            end(.earlyTalker, &output)
+            return
+        }
+        if isDraining {
+            end(.shuttingDown, &output)
+            return
+        }
+        output.writeStaticString("220 ")
+        output.writeString(me.name)
+        output.writeStaticString(" ESMTP Martlet\r\n")
+        phase = .command
+    }
+
+    /// A time limit has passed.
+    package mutating func timedOut(_ output: inout ByteBuffer) {
+        if case .closed = phase { return }
+        end(.timeout, &output)
+    }
+
+    /// The relay stops: ends the session now, or after the transaction that is open.
+    package mutating func drain(_ output: inout ByteBuffer) {
+        isDraining = true
+        if transaction == nil { drainIfIdle(&output) }
+    }
+
+    /// The relay stops, and the time for transactions is over.
+    ///
+    /// A message that waits for the disk may be queued all the same; the client will send it again.
+    package mutating func shutDown(_ output: inout ByteBuffer) {
+        if case .closed = phase { return }
+        end(.shuttingDown, &output)
+    }
+
+    package var isClosed: Bool { if case .closed = phase { true } else { false } }
+    /// A MAIL was accepted and its transaction is not over.
+    package var hasTransaction: Bool { transaction != nil }
+    /// The session ended with QUIT: the client expects no more and sends no more.
+    package private(set) var saidGoodbye = false
+    /// A commit is outstanding.
+    package var isCommitting: Bool { if case .committing = phase { true } else { false } }
+    /// A client waits to hear whether it is who it says.
+    package var isVerifying: Bool { if case .verifying = phase { true } else { false } }
+    /// Content is being received.
+    package var isReceiving: Bool {
+        switch phase {
+        case .data, .chunk, .swallowing: true
+        default: false
+        }
+    }
+    /// A command has begun and not ended.
+    package func isMidLine(_ input: ByteBuffer) -> Bool {
+        switch phase {
+        case .command, .authenticating: framer.isMidLine(input)
+        default: false
+        }
+    }
+
+    // MARK: Stepping
+
+    /// Goes on as far as the input leads.
+    ///
+    /// - Parameters:
+    ///   - input: what has arrived; consumed from the front.
+    ///   - output: replies are appended.
+    ///   - body: decoded content is appended, from ``Need/begin(_:)`` on.
+    package mutating func advance(
+        _ input: inout ByteBuffer,
+        _ output: inout ByteBuffer,
+        _ body: inout ByteBuffer
+    ) -> Need {
+        while true {
+            let need: Need?
+            switch phase {
+            case .command: need = command(&input, &output)
+            case .authenticating(let exchange): need = response(exchange, &input, &output)
+            case .data: need = data(&input, &output, &body)
+            case .chunk: need = chunk(&input, &output, &body)
+            case .swallowing(let octets, let reply): need = swallow(octets, reply, &input, &output)
+            case .connected, .securing, .verifying, .checkingRoom, .beginning, .committing: need = .input
+            case .closed: need = .close
+            }
+            if let need { return need }
+        }
+    }
+
+    private mutating func command(_ input: inout ByteBuffer, _ output: inout ByteBuffer) -> Need? {
+        switch nextLine(&input) {
+        case .incomplete: return .input
+        case .refused(let fault):
+            refuse(fault == .tooLong ? .lineTooLong : .bareLineEnding, &output)
+            return nil
+        case .line(let length):
+            let (parser, allowsUTF8) = (parser, transaction?.parameters.needsUTF8 ?? false)
+            let refusesRelay = transaction != nil && !mayRelay
+            let command = input.withUnsafeReadableBytes { bytes -> Command in
+                let line = UnsafeRawBufferPointer(rebasing: bytes[..<length])
+                // Whoever may not relay learns nothing about how we read an address.
+                if refusesRelay, CommandParser.isRecipient(line) { return .refused(Refusal(.relayDenied)) }
+                return parser.parse(line, allowsUTF8: allowsUTF8)
+            }
+            input.moveReaderIndex(forwardBy: length + LineFramer.lineEnd)
+            if case .startTLS = command { return startTLS(isFollowed: input.readableBytes > 0, &output) }
+            return obey(command, &output)
+        }
+    }
+
+    /// Looks for the next line at the front of the input.
+    mutating func nextLine(_ input: inout ByteBuffer) -> LineFramer.Frame { framer.next(&input) }
+
+    private mutating func obey(_ command: Command, _ output: inout ByteBuffer) -> Need? {
+        switch command {
+        case .mail(let sender, let parameters): return mail(sender, parameters, &output)
+        case .rcpt(let recipient): rcpt(recipient, &output)
+        case .data: return startData(&output)
+        case .bdat(let size, let isLast): return startChunk(size, isLast: isLast, &output)
+        case .ehlo(let name): return introduce(.ehlo, name, &output)
+        case .helo(let name): return introduce(.helo, name, &output)
+        case .rset: return reset(&output)
+        case .noop: idle(.ok, &output)
+        case .vrfy: idle(.cannotVerify, &output)
+        case .help: idle(.help, &output)
+        case .quit:
+            saidGoodbye = true
+            end(.bye, &output)
+        case .startTLS: return startTLS(isFollowed: true, &output)
+        case .auth(let text): return auth(text, &output)
+        case .refused(let refusal): return obey(refusal, &output)
+        }
+        return nil
+    }
+
+    private mutating func obey(_ refusal: Refusal, _ output: inout ByteBuffer) -> Need? {
+        switch refusal.then {
+        case .goOn: refuse(refusal.reply, &output)
+        case .close: end(refusal.reply, &output)
+        case .swallow(let octets): return swallowChunk(octets, refusal.reply, &output)
+        }
+        return nil
+    }
+
+    private mutating func introduce(_ kind: Hello, _ name: String, _ output: inout ByteBuffer) -> Need? {
+        guard countIdle(&output) else { return nil }
+        let need = abandonTransaction()
+        hello = kind
+        heloName = name
+        guard kind == .ehlo else {
+            output.writeStaticString("250 ")
+            output.writeString(me.name)
+            output.writeStaticString("\r\n")
+            return need
+        }
+        output.writeStaticString("250-")
+        output.writeString(me.name)
+        output.writeStaticString("\r\n250-PIPELINING\r\n250-SIZE ")
+        output.writeString(String(limits.messageBytes))
+        output.writeStaticString("\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n")
+        if !offer.mechanisms.isEmpty {
+            output.writeStaticString("250-AUTH")
+            for mechanism in offer.mechanisms {
+                output.writeStaticString(" ")
+                output.writeString(mechanism.rawValue)
+            }
+            output.writeStaticString("\r\n")
+        }
+        if isSecure {
+            output.writeStaticString("250-REQUIRETLS\r\n")
+        } else if offersTLS {
+            output.writeStaticString("250-STARTTLS\r\n")
+        }
+        output.writeStaticString("250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n")
+        return need
+    }
+
+    private mutating func reset(_ output: inout ByteBuffer) -> Need? {
+        guard countIdle(&output) else { return nil }
+        let need = abandonTransaction()
+        CannedReply.ok.write(to: &output)
+        drainIfIdle(&output)
+        return need
+    }
+
+    // MARK: Replies and counters
+
+    /// Says no, and ends a session that has been told so too often.
+    mutating func refuse(_ reply: CannedReply, _ output: inout ByteBuffer) {
+        if case .closed = phase { return }
+        if reply.severityDigit == 5 {
+            errors += 1
+            if errors > limits.errors {
+                end(.tooManyErrors, &output)
+                return
+            }
+        }
+        reply.write(to: &output)
+    }
+
+    /// Answers a command that brings no message nearer.
+    mutating func idle(_ reply: CannedReply, _ output: inout ByteBuffer) {
+        if countIdle(&output) { reply.write(to: &output) }
+    }
+
+    /// Counts such a command; false when it was one too many and the session has ended.
+    mutating func countIdle(_ output: inout ByteBuffer) -> Bool {
+        idleCommands += 1
+        if idleCommands <= limits.idleCommands { return true }
+        end(.tooManyIdleCommands, &output)
+        return false
+    }
+
+    /// A message got through: whatever went wrong before is forgiven.
+    mutating func forgive() {
+        errors = 0
+        idleCommands = 0
+    }
+
+    mutating func end(_ reply: CannedReply, _ output: inout ByteBuffer) {
+        reply.write(to: &output)
+        phase = .closed
+    }
+
+    mutating func drainIfIdle(_ output: inout ByteBuffer) {
+        guard isDraining, transaction == nil, case .command = phase else { return }
+        end(.shuttingDown, &output)
+    }
+
+    /// Forgets the transaction; the owner has to forget a message that was begun.
+    mutating func abandonTransaction() -> Need? {
+        let wasBegun = transaction?.isBegun ?? false
+        transaction = nil
+        return wasBegun ? .abandon : nil
+    }
+}

@@ -1,0 +1,152 @@
+// Adapters.swift — how rooms that do not know each other understand each other: settings for the queue, damage for the log.
+
+import Config
+import DNS
+import Delivery
+import Files
+import Log
+import Mail
+import Queue
+import Synchronization
+
+extension MailQueue.Options {
+    init(_ outbound: OutboundSettings) {
+        self.init()
+        concurrencyMax = outbound.concurrencyMax
+        concurrencyPerLane = outbound.concurrencyPerLane
+        recipientsPerTransaction = outbound.recipientsPerTransaction
+        alwaysSplit = outbound.alwaysSplit
+        isDisabled = outbound.isDisabled
+        laneRestMax = outbound.laneRestMax
+        retries = RetrySchedule(maxFailures: outbound.maxTempFailures, intervals: outbound.tempFailIntervals)
+    }
+}
+
+extension Settings {
+    /// Where mail for a recipient leaves from unless the MX has a `bind`: the note, else the table, else as the system likes.
+    func source(for recipient: EmailAddress, of envelope: Envelope) -> Source? {
+        if let address = envelope.notes.outboundIP {
+            return Source([address], helo: envelope.notes.outboundHelo ?? outboundIPs.name(of: address))
+        }
+        guard let source = outboundIPs.binding(for: recipient, of: envelope)?.source else {
+            return envelope.notes.source
+        }
+        return envelope.notes.outboundHelo.flatMap { Source(source.addresses, helo: $0) } ?? source
+    }
+
+    /// The next hop a recipient would take now.
+    func lane(for recipient: EmailAddress, of envelope: Envelope) -> Lane {
+        let route = routes.route(for: recipient, from: envelope.sender)
+        return Lane(
+            route.flatMap { $0.isDirect ? nil : .route($0.match) } ?? .domain(recipient.domain),
+            from: source(for: recipient, of: envelope),
+            tls: envelope.leastTLS
+        )
+    }
+}
+
+/// The resolver of the settings in force; replaced when `resolver.ini` changes.
+final class ResolverInForce: Sendable {
+    private struct State {
+        var settings: ResolverSettings
+        var resolver: any Resolver
+    }
+
+    private let state: Mutex<State>
+
+    init(_ settings: ResolverSettings) throws(DNSError) {
+        state = Mutex(State(settings: settings, resolver: try UnboundResolver(UnboundResolver.Options(settings))))
+    }
+
+    var current: any Resolver { state.withLock { $0.resolver } }
+
+    /// - Throws: when libunbound refuses the new settings; the old resolver stays.
+    func apply(_ settings: ResolverSettings) throws(DNSError) {
+        guard state.withLock({ $0.settings }) != settings else { return }
+        let resolver = try UnboundResolver(UnboundResolver.Options(settings))
+        state.withLock { $0 = State(settings: settings, resolver: resolver) }
+    }
+}
+
+extension UnboundResolver.Options {
+    init(_ settings: ResolverSettings) {
+        self.init()
+        forwarders = settings.forward
+        trustAnchorFile = settings.trustAnchorFile
+        readsHosts = settings.readsHosts
+    }
+}
+
+extension STSStore {
+    /// A file for each domain.
+    ///
+    /// Trouble with the disk costs a request after the next restart and is not worth more than that.
+    init(directory: String) {
+        let disk = LinuxDisk()
+        let path = { @Sendable (domain: Domain) in "\(directory)/\(domain.name)" }
+        self.init(
+            load: { domain in
+                guard let file = try? disk.open(path(domain), .read, permissions: 0),
+                    let size = try? file.status().size, size <= 128 << 10
+                else { return nil }
+                return try? file.read(size, at: 0)
+            },
+            save: { domain, bytes in
+                try? disk.makeDirectory(directory, permissions: 0o700)
+                try? disk.replace(path(domain), with: bytes)
+            }
+        )
+    }
+}
+
+/// The question at start whether DNSSEC works here.
+enum ValidationTest {
+    static func run(_ resolver: any Resolver, _ zone: String?, _ log: LogSink) async {
+        guard let zone else {
+            return log.write(.notice, "DNSSEC is off, so DANE protects nothing") {
+                $0.add(.reason, "resolver.ini has no trust_anchor_file")
+            }
+        }
+        do throws(DNSError) {
+            if try await resolver.isSigned(zone) {
+                return log.write(.notice, "DNSSEC works") { $0.add(.domain, zone) }
+            }
+            fail(zone, "the answer is not signed", log)
+        } catch {
+            fail(zone, "\(error)", log)
+        }
+    }
+
+    private static func fail(_ zone: String, _ reason: String, _ log: LogSink) {
+        log.write(.error, "DNSSEC does not work through this resolver: mail to signed domains will wait") { line in
+            line.add(.domain, zone)
+            line.add(.reason, reason)
+        }
+    }
+}
+
+/// Damage and trouble of the spool, as log lines.
+enum SpoolLog {
+    static func write(_ problem: SpoolProblem, to log: LogSink) {
+        log.write(.error, "spool problem") { $0.add(.reason, "\(problem)") }
+    }
+}
+
+/// Edits from within, as log lines: what was edited and where, never a value.
+enum EditLog {
+    static func write(_ edit: Edit, to log: LogSink) {
+        guard edit.isChanged else { return }
+        log.write(.notice, "configuration edited") { line in
+            line.add(.file, edit.file.name)
+            line.add(.operation, edit.operation)
+            line.add(.key, edit.key)
+            line.add(.revision, edit.revision.digest)
+            if case .inPlace(let copy) = edit.replacement {
+                line.add(.reason, "not atomic, the file is mounted by itself; the old content is in \(copy)")
+            }
+        }
+        for warning in edit.warnings where warning.file == edit.file.name {
+            Serve.log(warning, .warning, "configuration looks odd", to: log)
+        }
+    }
+}

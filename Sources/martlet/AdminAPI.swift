@@ -1,0 +1,187 @@
+// AdminAPI.swift — the API as the wiring holds it: made from what the relay has, started late, stopped last.
+
+import Admin
+import Config
+import CoreMetrics
+import Delivery
+import Files
+import Glibc
+import Ingest
+import Log
+import Mail
+import NIOCore
+import Queue
+import Synchronization
+
+/// The API between the engine and its listeners.
+final class AdminAPI: Sendable {
+    /// Largest PEM file.
+    private static let largestPEM = 1 << 20
+
+    private struct State {
+        var server: AdminServer?
+        var isDraining = false
+    }
+
+    private let desk: AdminDesk
+    private let settings: SettingsStore
+    private let log: LogSink
+    private let dataPath: String
+    private let state = Shared(State())
+
+    /// A value that several threads look at.
+    private final class Shared<Value: Sendable>: Sendable {
+        private let value: Mutex<Value>
+
+        init(_ value: Value) { self.value = Mutex(value) }
+
+        func get() -> Value { value.withLock { $0 } }
+        func set(_ change: (inout Value) -> Void) { value.withLock { change(&$0) } }
+    }
+
+    init(_ launch: Launch, queue: MailQueue, router: Router, loop: any EventLoop) {
+        settings = launch.settings
+        log = launch.log
+        dataPath = launch.dataPath
+        let (settings, state) = (settings, state)
+        let explanation = Explanation(settings: settings, router: router)
+        let submitter = Submitter(queue: queue, log: launch.log) { settings.current.me }
+        let services = AdminServices(
+            queue: queue,
+            settings: settings,
+            log: launch.log,
+            loop: loop,
+            version: Version.text,
+            startedAt: .now(),
+            submit: { envelope, content in await Self.submit(envelope, content, submitter, loop) },
+            explain: { recipient, sender in await explanation(recipient, sender) },
+            metrics: launch.metrics,
+            checks: { Self.checks(queue, settings, isDraining: state.get().isDraining) }
+        )
+        desk = AdminDesk(
+            services: services,
+            guardian: TokenGuard(settings: { settings.current.admin }, token: launch.adminToken),
+            keys: IdempotencyKeys(
+                path: "\(launch.dataPath)/idempotency",
+                disk: LinuxDisk(),
+                log: launch.log,
+                now: .now()
+            )
+        )
+    }
+
+    /// Where it listens.
+    var addresses: [String] { state.get().server?.addresses ?? [] }
+
+    /// - Throws: when it cannot listen where it should.
+    func start() throws {
+        let admin = settings.current.admin
+        let disk = LinuxDisk()
+        var tls: (certificate: [UInt8], key: [UInt8])?
+        if let certificate = admin.certificate, let key = admin.key {
+            tls = (
+                try disk.contents(of: certificate, limit: Self.largestPEM),
+                try disk.contents(of: key, limit: Self.largestPEM)
+            )
+        }
+        let server = try AdminServer(
+            admin,
+            desk: desk,
+            data: dataPath,
+            disk: disk,
+            tls: tls,
+            observe: AdminServer.Observer(Self.count)
+        )
+        for complaint in server.complaints {
+            log.write(.warning, "the API does not listen everywhere") { $0.add(.reason, complaint) }
+        }
+        state.set { $0.server = server }
+    }
+
+    /// Once a second.
+    func tick() { state.get().server?.sweep(at: .now()) }
+
+    /// The relay is stopping: `/readyz` says so.
+    func drain() { state.set { $0.isDraining = true } }
+
+    func stop() { state.get().server?.stop() }
+
+    private static func count(_ seen: AdminServer.Observation) {
+        let operation = seen.operation.isEmpty ? "none" : seen.operation
+        // Labels are a closed set: a client may send any word as its method.
+        let method = HTTPMethod(rawValue: seen.method)?.rawValue ?? (seen.method == "HEAD" ? "HEAD" : "other")
+        Counter(
+            label: "martlet_http_requests_total",
+            dimensions: [("operation", operation), ("method", method), ("status", "\(seen.status)")]
+        ).increment()
+        Timer(label: "martlet_http_request_seconds", dimensions: [("operation", operation)])
+            .recordMilliseconds(seen.milliseconds)
+    }
+
+    /// What storage could not do, as SMTP says it.
+    private static func submit(
+        _ envelope: Envelope,
+        _ content: ByteBuffer,
+        _ submitter: Submitter,
+        _ loop: any EventLoop
+    ) async -> Result<QueueID, SubmitRefusal> {
+        await withCheckedContinuation { continuation in
+            submitter.submit(envelope, content, at: .now(), on: loop) { result in
+                continuation.resume(returning: result.mapError { SubmitRefusal(reply($0)) })
+            }
+        }
+    }
+
+    private static func reply(_ error: QueueError) -> Reply {
+        switch error {
+        case .full: Reply(452, EnhancedStatus(4, 3, 1), "no space on disk")
+        case .closing: Reply(421, EnhancedStatus(4, 3, 2), "the relay is stopping")
+        case .damaged: Reply(550, EnhancedStatus(5, 6, 0), "the message holds a bare CR or LF, or a NUL")
+        case .broken, .locked: Reply(451, EnhancedStatus(4, 3, 0), "the disk failed")
+        }
+    }
+
+    private static func checks(_ queue: MailQueue, _ settings: SettingsStore, isDraining: Bool) -> [ReadinessCheck] {
+        let current = settings.current
+        return [
+            ReadinessCheck("running", isGood: !isDraining, isDraining ? "the relay is stopping" : "taking mail"),
+            ReadinessCheck(
+                "spool_writable",
+                isGood: queue.hasRoom(for: current.listener.messageBytes),
+                "room for a message of \(current.listener.messageBytes) bytes"
+            ),
+            ReadinessCheck(
+                "delivery_enabled",
+                isGood: nil,
+                current.outbound.isDisabled ? "delivery is switched off" : "delivery is on"
+            ),
+        ]
+    }
+}
+
+/// The token that containers give by environment.
+enum AdminToken {
+    /// Shorter ones could be guessed.
+    private static let shortest = 16
+
+    /// `MARTLET_ADMIN_TOKEN`, or the content of `MARTLET_ADMIN_TOKEN_FILE`.
+    ///
+    /// - Throws: when the file cannot be read or the token is too short.
+    static func fromEnvironment() throws -> String? {
+        var token = getenv("MARTLET_ADMIN_TOKEN").map { String(cString: $0) }
+        if token == nil, let file = getenv("MARTLET_ADMIN_TOKEN_FILE").map({ String(cString: $0) }) {
+            let bytes = try LinuxDisk().contents(of: file, limit: 4096)
+            token = String(decoding: bytes, as: UTF8.self)
+        }
+        guard let text = token?.split(whereSeparator: { $0 == "\n" || $0 == "\r" || $0 == " " }).first else {
+            return nil
+        }
+        guard text.utf8.count >= shortest else { throw AdminTokenError() }
+        return String(text)
+    }
+}
+
+/// Why the relay does not start.
+struct AdminTokenError: Error, CustomStringConvertible {
+    let description = "MARTLET_ADMIN_TOKEN must have at least 16 characters; openssl rand -hex 32 makes a good one"
+}

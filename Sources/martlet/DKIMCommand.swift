@@ -1,0 +1,171 @@
+// DKIMCommand.swift — `martlet dkim generate`: a key, its line in `dkim.ini`, and the record for the DNS.
+
+import ArgumentParser
+import Config
+import Files
+import Glibc
+import Mail
+import OpenSSL
+
+/// The sub-commands about DKIM.
+struct DKIMCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dkim",
+        abstract: "Make keys that sign mail.",
+        subcommands: [GenerateDKIM.self, ShowDKIM.self]
+    )
+}
+
+/// Makes a key.
+struct GenerateDKIM: ParsableCommand {
+    /// The algorithms of RFC 6376 and RFC 8463.
+    enum Kind: String, ExpressibleByArgument, CaseIterable {
+        case rsa, ed25519
+    }
+
+    static let configuration = CommandConfiguration(
+        commandName: "generate",
+        abstract: "Make a key for a domain, name it in dkim.ini, and print the record for the DNS.",
+        discussion: "A running relay signs with it at once: publish the record first with --unused, or right away."
+    )
+
+    @Argument(help: "The domain of the From field, for example example.org.")
+    var domain: String
+
+    @OptionGroup var place: ConfigOption
+
+    @Option(help: "The key's name in the DNS; default: r or e and the date.")
+    var selector: String?
+
+    @Option(help: "rsa or ed25519.")
+    var type = Kind.rsa
+
+    @Option(help: "Bits of an RSA key.")
+    var bits = 2048
+
+    @Flag(help: "Only write the key; name it in dkim.ini yourself once the record is published.")
+    var unused = false
+
+    func run() throws {
+        let domain = try DKIMRecord.domain(domain)
+        let selector = self.selector ?? "\(type == .rsa ? "r" : "e")\(DKIMRecord.day(.now()))"
+        guard DKIMSettings.isSelector(selector) else {
+            throw CommandFailure("\(selector) is no selector: lower-case letters, digits and hyphens")
+        }
+        let (environment, _) = ProcessSettings.environment()
+        let directory = place.directory(environment)
+        let key = try make()
+        let file = DKIMSettings.keyFile(domain, selector)
+        try write(key, "\(directory)/\(file)", directory, domain)
+        if !unused { try name(selector, domain, directory, environment) }
+        print(DKIMRecord.text(domain, selector, key))
+        print("; the key is in \(directory)/\(file); the user that martlet runs as must be able to read it")
+    }
+
+    private func make() throws -> SigningKey {
+        guard (1024...8192).contains(bits) else { throw CommandFailure("an RSA key has 1024 to 8192 bits") }
+        do throws(TLSError) {
+            return try SigningKey.generate(type == .rsa ? .rsa(bits: bits) : .ed25519)
+        } catch {
+            throw CommandFailure("the key cannot be made: \(error)")
+        }
+    }
+
+    private func write(_ key: SigningKey, _ path: String, _ directory: String, _ domain: Domain) throws {
+        let disk = LinuxDisk()
+        do throws(DiskError) {
+            try disk.makeDirectory("\(directory)/dkim", permissions: 0o750)
+            try disk.makeDirectory("\(directory)/dkim/\(domain.name)", permissions: 0o750)
+            guard try disk.status(path, following: true) == nil else {
+                throw DiskError("create", path, EEXIST)
+            }
+            let pem: [UInt8]
+            do throws(TLSError) { pem = try key.pem() } catch { throw DiskError("create", path, EINVAL) }
+            try disk.replace(path, with: pem, permissions: 0o600)
+        } catch {
+            throw CommandFailure("\(error); choose another --selector for a new key")
+        }
+    }
+
+    /// Adds the selector to the section of its domain.
+    private func name(_ selector: String, _ domain: Domain, _ directory: String, _ environment: Environment) throws {
+        let store: SettingsStore
+        do throws(ConfigErrors) {
+            store = try ProcessSettings.read(directory, environment)
+        } catch {
+            throw CommandFailure("the key is written; dkim.ini is not changed, because of\n\(error)")
+        }
+        do throws(EditError) {
+            try store.edit(.dkim, operation: "add selector", key: "\(domain) \(selector)") {
+                document throws(EditError) in
+                let old = document.value("selectors", in: domain.name)
+                do throws(ConfigError) {
+                    let all = old.map { "\($0), \(selector)" } ?? selector
+                    try document.set("selectors", to: all, in: domain.name)
+                } catch {
+                    throw EditError.impossible(error)
+                }
+            }
+        } catch {
+            throw CommandFailure("the key is written; dkim.ini is not changed: \(error)")
+        }
+    }
+}
+
+/// Prints the record of a key that is there.
+struct ShowDKIM: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show",
+        abstract: "Print the record for the DNS of a key again."
+    )
+
+    @Argument(help: "The domain.")
+    var domain: String
+
+    @Argument(help: "The selector.")
+    var selector: String
+
+    @OptionGroup var place: ConfigOption
+
+    func run() throws {
+        let domain = try DKIMRecord.domain(domain)
+        let (environment, _) = ProcessSettings.environment()
+        let path = "\(place.directory(environment))/\(DKIMSettings.keyFile(domain, selector))"
+        guard DKIMSettings.isSelector(selector), let pem = try? LinuxDisk().contents(of: path, limit: 64 << 10),
+            let key = try? SigningKey(pem: pem)
+        else { throw CommandFailure("\(path) is no key that can be read") }
+        print(DKIMRecord.text(domain, selector, key))
+    }
+}
+
+/// The TXT record that publishes a key (RFC 6376 §3.6.1, RFC 8463 §4).
+private enum DKIMRecord {
+    static func domain(_ text: String) throws -> Domain {
+        guard let domain = Domain(text), domain.isASCII, domain.literal == nil else {
+            throw CommandFailure("\(text) is no domain; write an internationalised one as xn--…")
+        }
+        return domain
+    }
+
+    /// In the form of a zone file: strings of at most 255 octets.
+    static func text(_ domain: Domain, _ selector: String, _ key: SigningKey) -> String {
+        let isRSA = key.rawPublicKey == nil
+        let data = Base64.encode(key.rawPublicKey ?? key.publicKeyDER)
+        var rest = Substring("v=DKIM1; k=\(isRSA ? "rsa" : "ed25519"); p=\(data)")
+        var pieces: [String] = []
+        while !rest.isEmpty {
+            pieces.append("\"\(rest.prefix(250))\"")
+            rest = rest.dropFirst(250)
+        }
+        return "\(selector)._domainkey.\(domain.name). IN TXT ( \(pieces.joined(separator: "\n    ")) )"
+    }
+
+    /// `20261122`.
+    static func day(_ time: Timestamp) -> String {
+        var seconds = time_t(time.milliseconds / 1000)
+        var parts = tm()
+        gmtime_r(&seconds, &parts)
+        let pad = { (number: Int32) in (number < 10 ? "0" : "") + String(number) }
+        return "\(parts.tm_year + 1900)\(pad(parts.tm_mon + 1))\(pad(parts.tm_mday))"
+    }
+}

@@ -1,0 +1,328 @@
+// Wiring.swift — builds the objects, connects them, and takes them apart in order. Read it from top to bottom.
+
+import Admin
+import Config
+import DNS
+import Delivery
+import Files
+import HTTPClient
+import Hooks
+import Ingest
+import Log
+import Mail
+import NIOCore
+import NIOPosix
+import OpenSSL
+import Queue
+import RemoteHooks
+import Synchronization
+
+/// The relay: everything that lives from `ready` to the last line of the log.
+final class Wiring: Sendable {
+    /// Milliseconds for sessions of both doors to end by themselves; with what comes behind them, an exit takes less than
+    /// the 10 s that container engines grant before they kill.
+    private static let patience: Int64 = 7_000
+    /// Threads for blocking calls: reading messages back, large bodies, copying records out of old segments.
+    private static let diskThreads = 4
+    /// Threads for HTTP: policies of MTA-STS, access tokens.
+    private static let webThreads = 4
+    /// Threads that wait for hook programs; made when the first one is asked.
+    private static let hookThreads = 32
+
+    private let dataPath: String
+    private let sockets: HeldSockets?
+    /// What the last change was applied to.
+    private let inForce: Mutex<Settings>
+    /// Counts the messages that the last change of the routes concerns.
+    private let rerouting = Mutex<EventLoopFuture<Int>?>(nil)
+    private let settings: SettingsStore
+    private let log: LogSink
+    private let loops: MultiThreadedEventLoopGroup
+    private let disk: NIOThreadPool
+    private let web: NIOThreadPool
+    private let tokens: TokenSource
+    private let queue: MailQueue
+    private let plugins: PluginChain
+    private let programs: HookPrograms
+    private let services: PluginServices
+    private let resolver: ResolverInForce
+    private let router: Router
+    private let dispatcher: Dispatcher
+    private let certificates: CertificatesInForce
+    private let listener: Listener
+    private let api: AdminAPI
+
+    /// Runs the relay until it is told to stop; returns when everything is drained.
+    ///
+    /// - Throws: what keeps the relay from starting.
+    static func run(_ launch: Launch) throws {
+        let wiring = try Wiring(launch)
+        try wiring.start()
+        let stop = launch.signals.wait(hangUp: wiring.hangUp, everySecond: { wiring.tick(launch.title, launch.heap) })
+        launch.log.write(.notice, "stopping") { $0.add(.reason, stop.rawValue) }
+        wiring.stop()
+    }
+
+    private init(_ launch: Launch) throws {
+        (dataPath, sockets) = (launch.dataPath, launch.sockets)
+        inForce = Mutex(launch.settings.current)
+        settings = launch.settings
+        log = launch.log
+        let (settings, log) = (settings, log)
+        let current: @Sendable () -> Settings = { settings.current }
+
+        loops = MultiThreadedEventLoopGroup(numberOfThreads: Self.threads(current().listener))
+        disk = NIOThreadPool(numberOfThreads: Self.diskThreads)
+        disk.start()
+
+        queue = MailQueue(
+            store: Spool(directory: "\(launch.dataPath)/queue") { SpoolLog.write($0, to: log) },
+            disk: disk,
+            memory: MemoryBudget(limit: current().listener.memoryForMail),
+            options: MailQueue.Options(current().outbound)
+        ) { recipient, envelope in settings.current.lane(for: recipient, of: envelope) }
+
+        resolver = try ResolverInForce(current().resolver)
+        router = Router(resolver: { [resolver] in resolver.current }, settings: current)
+        let loop = loops.next()
+        plugins = PluginChain([], log: log, deadline: { .seconds(settings.current.hooks.timeout) })
+        programs = HookPrograms(threads: .ofTheirOwn(Self.hookThreads), log: log)
+        services = PluginServices(queue: queue, loop: loop, settings: current, log: log)
+        let settler = Settler(queue: queue, plugins: plugins, loop: loop, settings: current, log: log)
+        queue.setReporter { message, reason in await settler.reportRemoval(of: message, because: reason) }
+        web = NIOThreadPool(numberOfThreads: Self.webThreads)
+        web.start()
+        let fetch = WebFetch(HTTPClient(), on: web)
+        let policies = STSPolicies(
+            resolver: { [resolver] in resolver.current },
+            settings: current,
+            fetch: fetch,
+            store: STSStore(directory: "\(launch.dataPath)/mta-sts"),
+            log: log
+        )
+        tokens = TokenSource(fetch)
+        dispatcher = Dispatcher(
+            loop: loop,
+            queue: queue,
+            router: router,
+            trust: TrustFinder(
+                resolver: { [resolver] in resolver.current },
+                settings: current,
+                policies: policies,
+                tokens: tokens
+            ),
+            settler: settler,
+            settings: current,
+            log: log
+        )
+        api = AdminAPI(launch, queue: queue, router: router, loop: loop)
+        certificates = try CertificatesInForce(current().tls)
+        let tls: @Sendable () -> TLSContext? = { [certificates] in certificates.current }
+        let door = Door(queue: queue, settings: current, tls: tls, log: log, plugins: plugins)
+        listener = Listener(door: door, group: loops)
+        settings.onChange { [weak self] in self?.apply($0) }
+        settings.onEdit { EditLog.write($0, to: log) }
+    }
+
+    /// One loop does as well as two on two processors; beyond that, one for two.
+    private static func threads(_ listener: ListenerSettings) -> Int {
+        listener.threads > 0 ? listener.threads : max(1, System.coreCount / 2)
+    }
+}
+
+// MARK: - Start and stop
+
+extension Wiring {
+    private func start() throws {
+        try LinuxDisk().makeDirectories(dataPath, permissions: 0o700)
+        try wait { [plugins, services] in await plugins.start(Plugins.compiledIn, services) }
+        _ = usePlugins(settings.current)
+        IngestMetrics.declare()
+        DeliveryMetrics.declare()
+        let begin = Uptime.now()
+        let count = try queue.recover(at: begin, wall: .now())
+        log.write(.notice, "queue recovered") {
+            $0.add(.count, count)
+            $0.add(.elapsed, Int(Uptime.now().milliseconds - begin.milliseconds))
+        }
+        let addresses = try wait { try await self.listen() }
+        try api.start()
+        dispatcher.start()
+        testValidation()
+        Notify.ready.send()
+        log.write(.notice, "ready") { line in
+            line.add(.listen, addresses.joined(separator: ", "))
+            line.add(.api, api.addresses.joined(separator: ", "))
+            line.add(.version, Version.text)
+        }
+    }
+
+    /// Opens every address of `smtp.ini`.
+    private func listen() async throws -> [String] {
+        let settings = settings.current.listener
+        var addresses: [String] = []
+        if let sockets {
+            for held in sockets.held {
+                try await listener.start(adopting: held.descriptor, held.isTLS ? .implicitTLS : .plain)
+                addresses.append((held.isTLS ? "smtps://" : "") + "\(held.address)")
+            }
+            return addresses
+        }
+        for address in settings.listen { addresses.append("\(try await listen(address, .plain))") }
+        for address in settings.smtpsListen { addresses.append("smtps://\(try await listen(address, .implicitTLS))") }
+        return addresses
+    }
+
+    private func listen(_ address: ListenAddress, _ kind: Listener.Kind) async throws -> ListenAddress {
+        do {
+            let bound = try await listener.start(address.ip, port: address.port, kind)
+            return ListenAddress(ip: bound.ip, port: bound.port)
+        } catch {
+            throw StartError.cannotListen("\(address)", "\(error)")
+        }
+    }
+
+    /// Doors first, then the queue, then what they stand on.
+    private func stop() {
+        Notify.stopping.send()
+        api.drain()
+        try? wait {
+            async let incoming: Void = self.listener.stop(patience: Int(Self.patience / 1000))
+            async let outgoing: Void = self.dispatcher.drain(within: Self.patience)
+            _ = await (incoming, outgoing)
+        }
+        let counts = queue.counts
+        api.stop()
+        queue.close()
+        log.write(.notice, "stopped") { line in
+            line.add(.waiting, counts.waiting)
+            line.add(.tempFailed, counts.tempFailed)
+        }
+        log.close()
+    }
+
+    /// Runs asynchronous work from the main thread, which is nobody's executor and has nothing else to do.
+    private func wait<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) throws -> Value {
+        try loops.next().makeFutureWithTask(body).wait()
+    }
+}
+
+// MARK: - While it runs
+
+extension Wiring {
+    /// SIGHUP: the configuration is read again, and everything that failed for now is due.
+    private func hangUp() {
+        report(settings.reload(now: .now()))
+        let count = queue.flush(nil, at: .now())
+        log.write(.notice, "queue flushed") { $0.add(.count, count) }
+    }
+
+    /// Once a second, on the main thread.
+    private func tick(_ title: ProcessTitle, _ heap: HeapCare) -> Bool {
+        report(settings.reloadIfChanged(now: .now()))
+        api.tick()
+        certificates.renewTickets(now: .now())
+        heap.look(queue.events)
+        let counts = queue.counts
+        title.show(inProgress: counts.inProgress, waiting: counts.waiting, tempFailed: counts.tempFailed)
+        let verb = settings.current.outbound.isDisabled ? "Delivery disabled" : "Delivering"
+        Notify.alive(
+            "\(verb): \(counts.inProgress) in progress, \(counts.waiting) waiting, \(counts.tempFailed) temporarily failed"
+        )
+        return true
+    }
+
+    /// Queued mail takes the way that new mail would take.
+    ///
+    /// - Parameter everything: plugins are asked now and were not before, or the reverse.
+    private func reroute(from before: Settings, to settings: Settings, everything: Bool) {
+        let concernsAll = everything || before.outboundIPs != settings.outboundIPs
+        guard concernsAll || before.routes != settings.routes else { return }
+        if before.routes != settings.routes { dispatcher.routesChanged() }
+        let changes = RouteChanges(from: before.routes, to: settings.routes)
+        let count = loops.next().makePromise(of: Int.self)
+        rerouting.withLock { $0 = count.futureResult }
+        disk.submit { [queue, log] _ in
+            let moved = queue.reroute(
+                { concernsAll || changes.mayMove($0.hop) },
+                counting: { changes.leadsElsewhere($0.hop) }
+            )
+            if moved > 0 { log.write(.notice, "queued mail takes another way") { $0.add(.count, moved) } }
+            count.succeed(moved)
+        }
+    }
+
+    /// How many queued messages took another way at the last change of the routes; waits until that is known.
+    func rerouted() async -> Int {
+        guard let count = rerouting.withLock({ $0 }) else { return 0 }
+        return (try? await count.get()) ?? 0
+    }
+
+    private func report(_ reload: SettingsStore.Reload) {
+        switch reload {
+        case .unchanged: break
+        case .changed(let warnings):
+            for warning in warnings { Serve.log(warning, .warning, "configuration looks odd", to: log) }
+            log.write(.notice, "configuration changed")
+        case .invalid(let errors):
+            for error in errors.errors {
+                Serve.log(error, .error, "configuration is invalid, the last good one stays", to: log)
+            }
+        }
+    }
+
+    /// New settings are in force: those who keep a part of them hear of it.
+    private func apply(_ settings: Settings) {
+        queue.memory.setLimit(settings.listener.memoryForMail)
+        queue.apply(MailQueue.Options(settings.outbound))
+        do throws(DNSError) {
+            try resolver.apply(settings.resolver)
+        } catch {
+            log.write(.error, "resolver cannot be replaced, the old one stays") { $0.add(.error, "\(error)") }
+        }
+        certificates.apply(settings.tls, log)
+        let before = inForce.withLock { inForce in
+            defer { inForce = settings }
+            return inForce
+        }
+        if before.resolver != settings.resolver {
+            router.forget()
+            testValidation()
+        }
+        let preparesOtherwise = before.hooks != settings.hooks && usePlugins(settings)
+        reroute(from: before, to: settings, everything: preparesOtherwise)
+    }
+
+    /// Asks the plugins that the settings name from now on.
+    ///
+    /// - Returns: whether parcels are prepared from now on and were not before, or the reverse.
+    private func usePlugins(_ settings: Settings) -> Bool {
+        for warning in settings.hooks.unknownPlugins {
+            Serve.log(warning, .warning, "configuration looks odd", to: log)
+        }
+        plugins.use(Plugins.named(settings.hooks.plugins) + programs.programs(of: settings.hooks))
+        return queue.setPreparing(plugins.asks(.preparation))
+    }
+}
+
+// MARK: - DNSSEC
+
+extension Wiring {
+    /// Says in the log whether answers can be validated: where they cannot, DANE protects nothing, or mail waits.
+    private func testValidation() {
+        let (resolver, zone, log) = (resolver.current, settings.current.resolver.anchoredZone, log)
+        Task { await ValidationTest.run(resolver, zone, log) }
+    }
+}
+
+/// Why the relay did not start.
+private enum StartError: Error, CustomStringConvertible {
+    case cannotListen(String, String)
+
+    var description: String {
+        switch self {
+        case .cannotListen(let address, let reason):
+            "cannot listen on \(address): \(reason); is another server running there? See [main] listen in smtp.ini"
+        }
+    }
+}

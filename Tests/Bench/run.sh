@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# run.sh — Martlet beside tuned Postfix and beside limit_relay (a C program that does only the unavoidable work), in one
+# run, A B C A B C, with the field's own tools: smtp-source → relay → smtp-sink. Needs root (control groups, private Postfix).
+#
+#   Tests/Bench/run.sh matrix  [--cells short|full|smoke|SIZE:SESSIONS:MODE:RCPT,…] [--repeat N]   delivered/s, CPU, ratios
+#   Tests/Bench/run.sh latency [--rate N] [--many]                                                 dot→250, 250→delivered
+#   Tests/Bench/run.sh queue   [-n N]                                                              a large queue, each relay in turn
+#   Tests/Bench/run.sh syscalls                                                                    syncs, files, connections per message
+#
+# MARTLET names the program (default: the release build). Results go to standard output and to $OUT (JSON lines) when set.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../.." && pwd)
+export PEERS=${PEERS:-/opt/peers}
+what=${1:-matrix}; [ $# -gt 0 ] && shift
+[ -x "$PEERS/limit/limit_relay" ] && [ -d "$PEERS/postfix-tuned" ] || "$here/setup-peers.sh"
+program=${MARTLET:-$top/.build/release/martlet}
+[ -x "$program" ] || (cd "$top" && swift build -c release --product martlet)
+
+work=$(mktemp -d "${BENCH_DIR:-/var/tmp}/martlet-bench.XXXXXX"); trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/config" "$work/data"
+echo relay.test > "$work/config/me"
+echo 127.0.0.0/8 > "$work/config/relay_acl_allow"
+printf '[main]\nlisten = 127.0.0.1:2700\n' > "$work/config/smtp.ini"
+printf '[*]\nmx = 127.0.0.1:2560\n' > "$work/config/routes.ini"
+martlet="martlet,port=2700,sink=2560,cmd=$program serve --config $work/config --data $work/data"
+
+case $what in
+matrix)   python3 "$here/run_matrix.py" --relay postfix-tuned --relay limit --relay "$martlet" ${OUT:+--out "$OUT"} "$@" ;;
+latency)  python3 "$here/latency.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;
+syscalls) python3 "$here/syscounts.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;
+queue)
+    flush="kill -HUP \$(ss -ltnpH sport = :2700 | grep -o 'pid=[0-9]*' | cut -d= -f2)"  # its title is the queue's, not its command line
+    for relay in postfix-tuned limit "$martlet"; do
+        args=(); case $relay in martlet,*) args=(--flush-cmd "$flush") ;; esac
+        python3 "$here/queue_scale.py" --relay "$relay" "${args[@]}" "$@"
+    done ;;
+*) sed -n '2,12p' "$0"; exit 2 ;;
+esac

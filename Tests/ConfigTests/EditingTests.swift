@@ -1,0 +1,213 @@
+// EditingTests.swift — edits from within: revisions, human hands, refusals, what is written and what is not.
+
+import Mail
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Config
+
+@Suite struct EditingTests {
+    private static func store(_ files: [String: String]) throws -> (SettingsStore, MemoryConfig) {
+        let config = MemoryConfig(files)
+        let now = Timestamp(milliseconds: 1000)
+        return (try SettingsStore(config, hostName: "relay.example.org", now: now), config)
+    }
+
+    private static func text(_ config: MemoryConfig, _ file: String) -> String {
+        String(decoding: (try? config.contents(of: file, atMost: .max)) ?? [], as: UTF8.self)
+    }
+
+    @discardableResult
+    private static func disable(
+        _ store: SettingsStore,
+        expecting: Revision? = nil,
+        _ value: String = "true"
+    ) throws(EditError) -> Edit {
+        try store.edit(.outbound, expecting: expecting, operation: "set", key: "disabled", clock: Self.later) {
+            (document) throws(EditError) in
+            do throws(ConfigError) {
+                try document.set("disabled", to: value, in: nil)
+            } catch {
+                throw .impossible(error)
+            }
+        }
+    }
+
+    private static func later() -> Timestamp { Timestamp(milliseconds: 1_000_000) }
+
+    @Test func isInForceAndOnDiskWhenItReturns() throws {
+        let (store, config) = try Self.store(["outbound.ini": "; hello\n; disabled = false\nconcurrency_max = 7\n"])
+        let heard = Mutex<[Bool]>([])
+        store.onChange { settings in heard.withLock { $0.append(settings.outbound.isDisabled) } }
+        let edit = try Self.disable(store)
+        #expect(store.current.outbound.isDisabled && store.current.outbound.concurrencyMax == 7)
+        let text = "; hello\n; disabled = false\ndisabled = true\nconcurrency_max = 7\n"
+        #expect(Self.text(config, "outbound.ini") == text)
+        #expect(heard.withLock { $0 } == [true])
+        #expect(edit.isChanged && edit.revision == Revision(of: Array(text.utf8)))
+        #expect(!edit.before.outbound.isDisabled && edit.after.outbound.isDisabled)
+        #expect(try store.document(.outbound).revision == edit.revision)
+    }
+
+    @Test func aMissingFileIsMade() throws {
+        let (store, config) = try Self.store([:])
+        try Self.disable(store)
+        #expect(Self.text(config, "outbound.ini") == "disabled = true\n")
+    }
+
+    @Test func theSameAgainWritesNothing() throws {
+        let (store, config) = try Self.store(["outbound.ini": "disabled = true\n"])
+        config.refusal.withLock { $0 = .failed("must not be called") }
+        let edit = try Self.disable(store)
+        #expect(!edit.isChanged && edit.replacement == nil)
+    }
+
+    @Test func aStaleRevisionIsRefused() throws {
+        let (store, config) = try Self.store(["outbound.ini": ""])
+        let revision = try store.document(.outbound).revision
+        try Self.disable(store, expecting: revision)
+        let current = try store.document(.outbound).revision
+        #expect(throws: EditError.stale(current: current)) { try Self.disable(store, expecting: revision, "false") }
+        #expect(Self.text(config, "outbound.ini") == "disabled = true\n")
+    }
+
+    @Test func aHandEditIsAdoptedFirst() throws {
+        let (store, config) = try Self.store(["outbound.ini": "concurrency_max = 5\n", "routes.ini": ""])
+        config.write("outbound.ini", "# mine\nconcurrency_max = 9\n", now: 2000)
+        config.write("routes.ini", "[*]\nmx = a.example\n", now: 2000)
+        try Self.disable(store)
+        #expect(Self.text(config, "outbound.ini") == "# mine\nconcurrency_max = 9\ndisabled = true\n")
+        #expect(store.current.outbound.concurrencyMax == 9)
+        #expect(store.current.routes.route(named: "*") != nil)
+    }
+
+    @Test func aHandThatWritesMeanwhileWins() throws {
+        let (store, config) = try Self.store(["outbound.ini": "concurrency_max = 5\n"])
+        // Between the reading and the writing of the first try.
+        let tries = Mutex(0)
+        try store.edit(.outbound, operation: "set", key: "x", clock: Self.later) { document throws(EditError) in
+            if tries.withLock({
+                $0 += 1; return $0
+            }) == 1 {
+                config.write("outbound.ini", "concurrency_max = 6\n", now: 3000)
+            }
+            do throws(ConfigError) { try document.set("disabled", to: "yes", in: nil) } catch {
+                throw .impossible(error)
+            }
+        }
+        #expect(tries.withLock { $0 } == 2)
+        #expect(Self.text(config, "outbound.ini") == "concurrency_max = 6\ndisabled = yes\n")
+    }
+
+    @Test func nothingIsWrittenWhenTheResultWouldBeInvalid() throws {
+        let (store, config) = try Self.store(["outbound.ini": "disabled = false\n"])
+        do throws(EditError) {
+            try Self.disable(store, "perhaps")
+            Issue.record("accepted")
+        } catch {
+            guard case .invalid(let errors) = error else {
+                Issue.record("\(error)")
+                return
+            }
+            #expect(errors.errors.first?.line == 1 && errors.errors.first?.file == "outbound.ini")
+        }
+        #expect(Self.text(config, "outbound.ini") == "disabled = false\n")
+        #expect(!store.current.outbound.isDisabled)
+    }
+
+    @Test func whatWasBrokenBeforeIsSaidToBeSo() throws {
+        let (store, config) = try Self.store(["outbound.ini": ""])
+        config.write("routes.ini", "[x]\nmx = \n", now: 2000)
+        do throws(EditError) {
+            try Self.disable(store)
+            Issue.record("accepted")
+        } catch {
+            guard case .broken(let errors) = error else {
+                Issue.record("\(error)")
+                return
+            }
+            #expect(errors.errors.first?.file == "routes.ini")
+        }
+    }
+
+    @Test func anEditMayRepairABrokenFile() throws {
+        let (store, config) = try Self.store(["outbound.ini": ""])
+        config.write("outbound.ini", "disabled = perhaps\n", now: 2000)
+        try Self.disable(store)
+        #expect(Self.text(config, "outbound.ini") == "disabled = true\n")
+    }
+
+    @Test func aReadOnlyDirectoryShowsWhatWouldHaveBeenWritten() throws {
+        let (store, config) = try Self.store(["outbound.ini": "a_word = 1\nconcurrency_max = 4\n"])
+        config.refusal.withLock { $0 = .readOnly("open /etc/martlet/outbound.ini: Read-only file system") }
+        do throws(EditError) {
+            try Self.disable(store)
+            Issue.record("accepted")
+        } catch {
+            guard case .readOnly(_, let diff) = error else {
+                Issue.record("\(error)")
+                return
+            }
+            #expect(
+                diff == """
+                    --- outbound.ini
+                    +++ outbound.ini
+                    @@ -1,2 +1,3 @@
+                     a_word = 1
+                     concurrency_max = 4
+                    +disabled = true
+
+                    """
+            )
+        }
+        #expect(!store.current.outbound.isDisabled)
+    }
+
+    @Test func aDiffShowsNoSecret() {
+        let diff = LineDiff.of(
+            "",
+            "[a]\nmx = b auth_user=u auth_pass=geheim x=1\nauth_pass = @file:p\n",
+            file: "routes.ini"
+        )
+        #expect(!diff.contains("geheim") && diff.contains("@file:p") && diff.contains("auth_user=u"))
+    }
+
+    @Test func ourOwnWriteIsNoReload() throws {
+        let (store, _) = try Self.store(["outbound.ini": ""])
+        try Self.disable(store)
+        guard case .unchanged = store.reloadIfChanged(now: Timestamp(milliseconds: 5_000_000)) else {
+            Issue.record("read again")
+            return
+        }
+    }
+
+    @Test func theLogHearsOfTheKeyAlone() throws {
+        let (store, _) = try Self.store(["outbound.ini": ""])
+        let heard = Mutex<[String]>([])
+        store.onEdit { edit in heard.withLock { $0.append("\(edit.file.name) \(edit.operation) \(edit.key)") } }
+        try Self.disable(store)
+        #expect(heard.withLock { $0 } == ["outbound.ini set disabled"])
+    }
+
+    @Test func manyEditorsLoseNothing() async throws {
+        let (store, config) = try Self.store(["routes.ini": ""])
+        await withTaskGroup(of: Void.self) { group in
+            for number in 0..<64 {
+                group.addTask {
+                    _ = try? store.edit(.routes, operation: "put", key: "\(number)", clock: Self.later) {
+                        document throws(EditError) in
+                        do throws(ConfigError) {
+                            try document.set("mx", to: "mx\(number).example", in: "d\(number).example")
+                        } catch {
+                            throw .impossible(error)
+                        }
+                    }
+                }
+            }
+        }
+        let routes = try Routes.read(INIDocument(parsing: Self.text(config, "routes.ini")))
+        #expect((0..<64).allSatisfy { routes.route(named: "d\($0).example") != nil })
+        #expect(store.current.routes == routes)
+    }
+}

@@ -1,0 +1,45 @@
+// NextStepTests.swift — the table of Tests/Tables/next_step.table.
+
+import Mail
+import TestSupport
+import Testing
+
+@testable import Delivery
+
+struct NextStepTests {
+    static let rows: [TruthTable.Row] = (try? TruthTable.load("next_step").rows) ?? []
+
+    @Test func findsTheTable() throws { #expect(try TruthTable.load("next_step").rows.count > 30) }
+
+    @Test(arguments: rows)
+    func holds(_ row: TruthTable.Row) throws {
+        let failure = Failure(
+            try #require(Self.scope(row.cell("scope"))),
+            at: try #require(Self.stage(row.cell("stage"))),
+            Reply(try #require(UInt16(row.cell("code"))), nil, "x"),
+            mayBeDuplicate: try row.cell("dup") == "yes"
+        )
+        let step = nextStep(after: failure, hostsLeft: try #require(Int(row.cell("left"))))
+        #expect(Self.words(step) == (try row.cell("step")))
+    }
+
+    private static func words(_ step: NextStep) -> String {
+        switch step {
+        case .tryNextHost: "next"
+        case .settle(.deferred(let failure)): "deferred/\(failure.scope)"
+        case .settle(.bounced(let failure)): "bounced/\(failure.scope)"
+        case .settle(.delivered): "delivered"
+        }
+    }
+
+    private static func scope(_ name: String) -> Failure.Scope? {
+        [Failure.Scope.recipient, .message, .host, .destination].first { "\($0)" == name }
+    }
+
+    private static func stage(_ name: String) -> Failure.Stage? {
+        [
+            Failure.Stage.route, .connect, .greeting, .hello, .tls, .auth, .mail, .recipient, .data, .body,
+            .endOfData,
+        ].first { "\($0)" == name }
+    }
+}

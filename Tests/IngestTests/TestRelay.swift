@@ -1,0 +1,83 @@
+// TestRelay.swift — a listener on loopback with a queue behind it, for one test.
+
+import Config
+import Glibc
+import Ingest
+import Log
+import Mail
+import NIOCore
+import NIOPosix
+import Queue
+import Synchronization
+
+/// Everything that reception needs, real but for the disk.
+final class TestRelay: Sendable {
+    /// Shared by all tests: loops are dear, and tests are many.
+    static let loops = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+    private static let disk: NIOThreadPool = {
+        let pool = NIOThreadPool(numberOfThreads: 2)
+        pool.start()
+        return pool
+    }()
+    private static let writer: NIOThreadPool = {
+        let pool = NIOThreadPool(numberOfThreads: 1)
+        pool.start()
+        return pool
+    }()
+    static let log = LogSink(level: .critical)
+
+    let store: IngestStore
+    let queue: MailQueue
+    let listener: Listener
+    let port: UInt16
+    private let shared: Shared
+
+    init(memory: Int = 64 << 20, _ change: (inout Settings) -> Void = { _ in }) async throws {
+        var first = Settings(me: Domain(unchecked: "relay.example"))
+        first.relayNetworks = [IPNetwork("127.0.0.0/8")].compactMap { $0 }
+        change(&first)
+        let shared = Shared(first)
+        store = IngestStore(writer: Self.writer)
+        queue = MailQueue(
+            store: store,
+            disk: Self.disk,
+            memory: MemoryBudget(limit: memory),
+            options: MailQueue.Options()
+        ) { recipient, _ in .domain(recipient.domain) }
+        _ = try queue.recover(at: Uptime.now(), wall: Timestamp.now())
+        let door = Door(queue: queue, settings: { shared.value }, log: Self.log)
+        listener = Listener(door: door, group: Self.loops)
+        let loopback = try requireIP("127.0.0.1")
+        port = try await listener.start(loopback, port: 0).port
+        self.shared = shared
+    }
+
+    /// Changes the settings as a reload would.
+    func change(_ change: @Sendable (inout Settings) -> Void) { shared.change(change) }
+
+    /// Waits until something holds; polls, because it happens on other threads.
+    static func eventually(_ condition: () -> Bool) async -> Bool {
+        let end = Uptime.now().adding(milliseconds: 20_000)
+        while Uptime.now() < end {
+            if condition() { return true }
+            // Leaves the processors to those that are waited for.
+            _ = poll(nil, 0, 2)
+            await Task.yield()
+        }
+        return condition()
+    }
+
+    private final class Shared: Sendable {
+        private let settings: Mutex<Settings>
+        init(_ settings: Settings) { self.settings = Mutex(settings) }
+        var value: Settings { settings.withLock { $0 } }
+        func change(_ change: @Sendable (inout Settings) -> Void) { settings.withLock { change(&$0) } }
+    }
+}
+
+private struct NoAddress: Error {}
+
+private func requireIP(_ text: String) throws -> IPAddress {
+    guard let address = IPAddress(text) else { throw NoAddress() }
+    return address
+}

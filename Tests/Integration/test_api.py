@@ -1,0 +1,324 @@
+"""test_api.py - the admin API as scripts use it: rows W1-W9, persistence, the queue, submission, metrics."""
+
+import concurrent.futures
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from harness import Relay, send_mail, wait_until
+
+JSON = {"Content-Type": "application/json"}
+MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: api\r\n\r\nbody\r\n"
+
+
+class Api:
+    """The API of a relay over TCP; `ask` gives status, headers and the body, parsed when it is JSON."""
+
+    def __init__(self, relay, token=None):
+        line = [line for line in relay.log if line.message == "ready"][-1]
+        self.address = ("127.0.0.1", int(line["api"].split(",")[0].rpartition(":")[2]))
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def ask(self, method, path, body=None, **headers):
+        connection = http.client.HTTPConnection(*self.address, timeout=20)
+        fields = {**self.headers, **{k.replace("_", "-"): v for k, v in headers.items()}}
+        if isinstance(body, (dict, list)):
+            fields = {**JSON, **fields}
+            body = json.dumps(body)
+        try:
+            connection.request(method, path, body, fields)
+            answer = connection.getresponse()
+            data = answer.read()
+        finally:
+            connection.close()
+        isJSON = "json" in (answer.getheader("Content-Type") or "") and "ndjson" not in answer.getheader("Content-Type")
+        return answer.status, dict(answer.getheaders()), json.loads(data) if isJSON and data else data
+
+    def raw(self, data, timeout=5):
+        """What comes back for some bytes, until the server closes or `timeout` is over."""
+        with socket.create_connection(self.address, timeout=timeout) as connection:
+            connection.sendall(data)
+            received = b""
+            try:
+                while piece := connection.recv(65536):
+                    received += piece
+            except (TimeoutError, ConnectionResetError):
+                pass
+            return received
+
+
+@pytest.fixture
+def make_api(make_relay):
+    def make(admin="", **how):
+        relay = make_relay(files={"admin.ini": f"listen = 127.0.0.1:0\n{admin}", **how.pop("files", {})}, **how)
+        return relay, Api(relay)
+
+    return make
+
+
+def command(relay, *arguments):
+    return subprocess.run([relay.binary, *arguments, "--config", str(relay.config)], capture_output=True, text=True, timeout=60)
+
+
+def token(relay, name="test", scope="all", *more):
+    made = command(relay, "token", "create", name, "--scope", scope, *more)
+    assert made.returncode == 0, made.stderr
+    secret = made.stdout.strip()
+    assert "\n" not in secret and len(secret) > 40
+    return secret
+
+
+def test_tokens_open_what_their_scopes_say(make_api):
+    relay, api = make_api()
+    assert api.ask("GET", "/v1/stats")[0] == 200, "loopback without any token is open"
+    secret = token(relay, "reader", "queue:read,status:read")
+    wait_until(lambda: api.ask("GET", "/v1/stats")[0] == 401, what="the new token to be noticed")
+    reader = Api(relay, secret)
+    assert reader.ask("GET", "/v1/queue")[0] == 200
+    status, headers, problem = reader.ask("POST", "/v1/queue/flush")
+    assert status == 403 and "queue:write" in problem["detail"] and problem["type"] == "urn:martlet:problem:forbidden"
+    for near in ["", secret[:-1], secret + "x", secret.upper(), "\u00e4"]:
+        status, headers, _ = Api(relay).ask("GET", "/v1/queue", Authorization=f"Bearer {near}".encode())
+        assert status == 401 and headers["WWW-Authenticate"].startswith("Bearer")
+    for path in ["/v1/queue/../queue", "//v1/queue", "/v1/nothing", "/v1/queue%2f..", "/metrics", "/v1/routes"]:
+        assert api.ask("GET", path)[0] in (400, 401), path
+    for path in ["/livez", "/readyz", "/openapi.yaml"]:
+        assert api.ask("GET", path)[0] == 200, path
+    assert secret not in relay.log_tail(1000) and secret not in (relay.config / "admin.ini").read_text()
+    assert command(relay, "token", "revoke", "reader").returncode == 0
+    wait_until(lambda: reader.ask("GET", "/v1/queue")[0] == 401, what="the revocation to be noticed")
+    assert api.ask("GET", "/v1/queue")[0] == 401, "the end of the last token opens nothing"
+
+
+def test_an_open_listener_needs_a_token(tmp_path, closing):
+    relay = closing(Relay(tmp_path, files={"admin.ini": "listen = 0.0.0.0:0\n"})).start(wait=False)
+    assert relay.process.wait(20) == 1
+    assert "token" in relay.log_tail()
+
+
+def test_a_body_beyond_the_limit_is_not_awaited(make_api):
+    _, api = make_api("body_bytes = 64K\n")
+    answer = api.raw(b"PATCH /v1/outbound HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: 9999999\r\nExpect: 100-continue\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413"), answer[:100]
+
+
+@pytest.mark.parametrize("head", [
+    "Content-Length: 2\r\nContent-Length: 2", "Content-Length: 2\r\nTransfer-Encoding: chunked", "Host: b",
+    "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "Content-Length: +2",
+])
+def test_ambiguous_framing_ends_the_connection(make_api, head):
+    _, api = make_api()
+    hidden = b"{}GET /v1/stats HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    request = f"PATCH /v1/outbound HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{head}\r\n\r\n"
+    answer = api.raw(request.encode() + hidden)
+    assert answer.startswith(b"HTTP/1.1 400"), answer[:200]
+    assert b"queued_bytes" not in answer, "what was hidden behind it is not served"
+
+
+@pytest.mark.parametrize("body,status", [
+    (b"{", 400), (b'{"disabled":true,"disabled":false}', 400), (b"[" * 100_000, 400), (b'{"reason":"\\ud800"}', 400),
+    (b'{"reason":"\xff"}', 400), (b'{"reason":"a\\r\\n[x]"}', 422), (b'{"reason":"a\\u0000"}', 422),
+    (b'{"reason":"\\u2028"}', 422), (b'{"nope":1}', 422), (b'{"concurrency_max":1e999}', 400),
+    (b'{"concurrency_max":99999999999}', 422), (b'{"disabled":"yes"}', 422), (b"[]", 422),
+])
+def test_bodies_that_are_wrong_change_nothing(make_api, body, status):
+    relay, api = make_api()
+    before = (relay.config / "outbound.ini").read_bytes()
+    answer = api.ask("PATCH", "/v1/outbound", body, **JSON)
+    assert answer[0] == status and answer[2]["status"] == status, answer
+    assert (relay.config / "outbound.ini").read_bytes() == before
+
+
+def test_endless_chunks_are_cut(make_api):
+    _, api = make_api("body_bytes = 64K\n")
+    request = b"PATCH /v1/outbound HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(api.address, timeout=20) as connection:
+        connection.sendall(request)
+        with pytest.raises(OSError):
+            for _ in range(10_000):
+                connection.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+
+
+def test_slow_clients_are_ended_and_others_served(make_api, sink):
+    relay, api = make_api("timeout = 2\n", routes={"*": sink.address})
+    slow = [socket.create_connection(api.address, timeout=20) for _ in range(24)]
+    try:
+        for connection in slow:
+            connection.sendall(b"GET /v1/stats HTTP/1.1\r\nHost: localhost\r\nX: ")
+        for number in range(10):
+            send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
+        sink.wait_for(10)
+        ended = 0
+        deadline = time.monotonic() + 12
+        while ended < len(slow) and time.monotonic() < deadline:
+            ended = 0
+            for connection in slow:
+                try:
+                    connection.sendall(b"a")
+                    connection.settimeout(0.01)
+                    ended += connection.recv(4096) == b""
+                except TimeoutError:
+                    pass
+                except OSError:
+                    ended += 1
+            time.sleep(0.2)
+        assert ended == len(slow), f"{ended} of {len(slow)} slow connections were ended"
+        assert api.ask("GET", "/v1/stats")[0] == 200
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_pages_of_other_sites_are_refused(make_api):
+    _, api = make_api()
+    assert api.ask("POST", "/v1/queue/flush", Origin="http://evil.test")[0] == 403
+    assert api.ask("GET", "/v1/queue", Host="evil.test")[0] == 421
+    assert api.ask("POST", "/v1/queue/flush", b"x=1", Content_Type="text/plain")[0] == 415
+    status, headers, _ = api.ask("OPTIONS", "/v1/queue")
+    assert status == 405 and "GET" in headers["Allow"] and "Access-Control-Allow-Origin" not in headers
+
+
+def test_the_toggle_is_in_the_file_and_in_force(make_api, sink):
+    relay, api = make_api(routes={"*": sink.address}, files={"outbound.ini": "; mine\ndisabled = false ; why\n; end\n"})
+    status, headers, value = api.ask("GET", "/v1/outbound")
+    assert status == 200 and value["disabled"] is False
+    tag = headers["ETag"]
+    status, headers, value = api.ask("PATCH", "/v1/outbound", {"disabled": True, "reason": "moving"}, If_Match=tag)
+    assert status == 200 and value["disabled"] is True and value["reason"] == "moving" and headers["ETag"] != tag
+    text = (relay.config / "outbound.ini").read_text()
+    assert text.startswith("; mine\ndisabled = true ; why\n") and "; end" in text
+    assert api.ask("PATCH", "/v1/outbound", {"disabled": False}, If_Match=tag)[0] == 412
+    send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
+    relay.kill()
+    relay.start()
+    api = Api(relay)
+    assert api.ask("GET", "/v1/outbound")[2]["disabled"] is True, "survives kill -9"
+    message = api.ask("GET", "/v1/queue")[2]["items"][0]
+    assert api.ask("GET", f"/v1/queue/{message['id']}")[2]["waiting_because"][0]["code"] == "disabled"
+    assert not sink.messages
+    assert api.ask("PATCH", "/v1/outbound", {"disabled": False})[0] == 200
+    sink.wait_for(1)
+
+
+def test_concurrent_edits_lose_nothing(make_api):
+    relay, api = make_api()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        put = lambda n: api.ask("PUT", f"/v1/routes/d{n}.test", {"mx": [f"m{n}.test"]})[0]
+        assert set(pool.map(put, range(24))) == {201}
+    assert api.ask("GET", "/v1/routes")[2]["total"] == 24
+    assert api.ask("PATCH", "/v1/outbound", {}, Content_Type="application/json")[0] == 200
+
+
+def test_routes_keep_their_secrets(make_api):
+    relay, api = make_api(routes={"*": "127.0.0.1:1"})
+    route = {"mx": ["m.test:587", {"exchange": "192.0.2.1", "using_lmtp": True}], "auth_user": "u", "auth_pass": "s3 cret"}
+    status, headers, value = api.ask("PUT", "/v1/routes/EXAMPLE.test", route)
+    assert status == 201 and headers["Location"] == "/v1/routes/example.test"
+    assert [mx["port"] for mx in value["mx"]] == [587, 24] and all(mx["auth_pass_set"] for mx in value["mx"])
+    assert api.ask("PATCH", "/v1/routes/example.test", {"tls": "verify"})[2]["mx"][0]["tls"] == "verify"
+    assert "auth_pass = s3 cret" in (relay.config / "routes.ini").read_text()
+    back = api.ask("GET", "/v1/routes/example.test")[2]
+    assert api.ask("PUT", "/v1/routes/example.test", back)[0] == 200, "what comes out goes in"
+    assert "auth_pass = s3 cret" in (relay.config / "routes.ini").read_text()
+    everything = json.dumps([api.ask("GET", path)[2] for path in ["/v1/routes", "/v1/routes/example.test",
+                                                                  "/v1/explain?recipient=a@example.test"]])
+    assert "s3 cret" not in everything + relay.log_tail(1000)
+    assert api.ask("PUT", "/v1/routes/a.test", {"mx": ["m.test"], "auth_user": "u", "auth_pass": "@file:/etc/passwd"})[0] == 422
+    assert api.ask("PUT", "/v1/routes/..%2fx", {"mx": ["m.test"]})[0] == 400
+    assert api.ask("PUT", "/v1/routes/a%0d%0ab", {"mx": ["m.test"]})[0] == 400
+    assert api.ask("PUT", "/v1/routes/b.test", {"mx": ["m.test]\n[x"]})[0] == 422
+    assert api.ask("DELETE", "/v1/routes/example.test")[0] == 204
+    assert api.ask("GET", "/v1/routes/example.test")[0] == 404
+
+
+def test_the_queue_by_hand(make_api):
+    relay, api = make_api(outbound={"disabled": True})
+    for number in range(5):
+        send_mail(relay, "a@a.test", [f"b@d{number}.test"], MAIL)
+    first = api.ask("GET", "/v1/queue?limit=2")[2]
+    assert first["total"] == 5 and len(first["items"]) == 2
+    second = api.ask("GET", f"/v1/queue?limit=10&cursor={first['next']}")[2]
+    ids = [item["id"] for item in first["items"] + second["items"]]
+    assert len(set(ids)) == 5 and second["next"] is None
+    lines = api.ask("GET", "/v1/queue", Accept="application/x-ndjson")[2].splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ids
+    status, headers, content = api.ask("GET", f"/v1/queue/{ids[0]}/content")
+    assert status == 200 and content.endswith(b"\r\nbody\r\n") and int(headers["Content-Length"]) == len(content)
+    assert api.ask("HEAD", f"/v1/queue/{ids[0]}")[0] == 200
+    assert api.ask("POST", f"/v1/queue/{ids[0]}/hold", {"reason": "look"})[0] == 200
+    assert api.ask("GET", "/v1/queue?state=held")[2]["total"] == 1
+    assert api.ask("POST", f"/v1/queue/{ids[0]}/retry")[0] == 409
+    assert api.ask("POST", f"/v1/queue/{ids[0]}/release")[0] == 200
+    assert api.ask("POST", "/v1/queue/actions", {"action": "remove", "filter": {}})[0] == 422, "empty is not all"
+    dry = api.ask("POST", "/v1/queue/actions", {"action": "remove", "filter": {"domain": "d1.test"}, "dry_run": True})[2]
+    assert dry["matched"] == 1
+    job = api.ask("POST", "/v1/queue/actions", {"plan": dry["plan"]})[2]
+    assert api.ask("GET", f"/v1/jobs/{job['id']}?wait_s=10")[2]["done"] == 1
+    assert api.ask("DELETE", f"/v1/queue/{ids[0]}")[0] == 204
+    assert api.ask("DELETE", f"/v1/queue/{ids[0]}")[0] == 404
+    assert api.ask("GET", "/v1/stats")[2]["messages"] == 3
+
+
+def test_a_key_makes_a_post_count_once(make_api):
+    relay, api = make_api(outbound={"disabled": True})
+    mail = {"from": "a@a.test", "to": "b@b.test", "subject": "once", "text": "x"}
+    first = api.ask("POST", "/v1/messages", mail, Idempotency_Key="k1")
+    assert first[0] == 202
+    again = api.ask("POST", "/v1/messages", mail, Idempotency_Key="k1")
+    assert again[2] == first[2] and again[1]["Idempotency-Replayed"] == "true"
+    assert api.ask("POST", "/v1/messages", {**mail, "text": "y"}, Idempotency_Key="k1")[0] == 422
+    relay.kill()
+    relay.start()
+    api = Api(relay)
+    assert api.ask("POST", "/v1/messages", mail, Idempotency_Key="k1")[2] == first[2], "also after kill -9"
+    assert api.ask("GET", "/v1/queue")[2]["total"] == 1
+
+
+def test_submitted_mail_arrives_as_it_was_meant(make_api, sink):
+    relay, api = make_api(routes={"*": sink.address})
+    mail = {"from": "Jörg Öl <a@a.test>", "to": ["\"B, C\" <b@b.test>"], "bcc": "c@c.test", "subject": "Grüße " * 20,
+            "text": ".\nFrom me\n" + "ü" * 2000, "html": "<p>x</p>", "headers": {"X-A": "b"},
+            "attachments": [{"filename": "ä.txt", "content": "aGVsbG8=", "content_type": "text/plain"}]}
+    assert api.ask("POST", "/v1/messages", mail)[0] == 202
+    import email
+    import email.policy
+    seen = email.message_from_bytes(sink.wait_for(1)[0].data, policy=email.policy.default)
+    assert seen["From"] == "Jörg Öl <a@a.test>" and seen["Subject"] == ("Grüße " * 20).strip() or seen["Subject"] == "Grüße " * 20
+    assert seen["Bcc"] is None and seen["Message-ID"] and seen["Date"] and seen["X-A"] == "b"
+    assert seen.get_body(["plain"]).get_content().replace("\r\n", "\n") == ".\nFrom me\n" + "ü" * 2000 + "\n"
+    assert next(seen.iter_attachments()).get_content() == "hello"
+    for evil in [{"subject": "a\r\nBcc: x@x.test"}, {"headers": {"X\r\nBcc": "x"}}, {"headers": {"From": "x@x.test"}},
+                 {"headers": {"X": "a\nb"}}, {"from": "a@a.test>\r\nRCPT TO:<x@x.test"}, {"to": ["x@x.test\r\n"]}]:
+        assert api.ask("POST", "/v1/messages", {**mail, **evil})[0] == 422, evil
+    raw = b"Subject: raw\n\n.\nbody"
+    assert api.ask("POST", "/v1/messages?from=%3C%3E&to=b%2Bx@b.test", raw, Content_Type="message/rfc822")[0] == 202
+
+
+def test_metrics_are_what_prometheus_expects(make_api):
+    _, api = make_api()
+    status, headers, page = api.ask("GET", "/metrics")
+    assert status == 200 and headers["Content-Type"].startswith("text/plain")
+    for series in [b'martlet_recipients_total{result="bounced"} 0', b"martlet_messages_accepted_total 0"]:
+        assert series in page
+    if promtool := shutil.which("promtool"):
+        checked = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True)
+        assert checked.returncode == 0, checked.stderr
+    else:
+        pytest.skip("promtool is not installed")
+
+
+def test_the_socket_needs_no_token(make_api):
+    relay, _ = make_api()
+    token(relay)
+    with socket.socket(socket.AF_UNIX) as connection:
+        path = os.path.relpath(relay.data / "admin.sock")
+        connection.connect(min(path, str(relay.data / "admin.sock"), key=len))
+        connection.sendall(b"GET /v1/stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")

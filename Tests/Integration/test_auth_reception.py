@@ -1,0 +1,166 @@
+"""test_auth_reception.py - AUTH at our door: Python, swaks, curl and a SCRAM client of our own; throttling; file modes."""
+
+import base64
+import hashlib
+import hmac
+import os
+import smtplib
+import subprocess
+import time
+
+import pytest
+
+from harness import MARTLET, wait_until
+from peers import need
+
+MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: auth\r\n\r\nhello\r\n"
+PLAIN = "[core]\nmax_failures = 2\nmax_delay = 2s\n[users]\nalice@a.test = open sesame\n"
+
+
+@pytest.fixture
+def guarded(make_relay, sink):
+    """A relay that only users may send through."""
+    def make(users=PLAIN, **how):
+        before = os.umask(0o077)
+        try:
+            return make_relay(routes={"*": sink.address}, allow=[], files={"auth_flat_file.ini": users}, **how)
+        finally:
+            os.umask(before)
+    return make
+
+
+def connect(relay):
+    client = smtplib.SMTP(*relay.address, timeout=30)
+    client.ehlo("client.test")
+    return client
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
+def test_smtplib(guarded, sink, mechanism):
+    relay = guarded()
+    client = connect(relay)
+    assert set(client.esmtp_features["auth"].split()) == {"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256"}
+    with pytest.raises(smtplib.SMTPRecipientsRefused):
+        client.sendmail("a@a.test", ["b@b.test"], MAIL)
+    client.user, client.password = "alice@a.test", "open sesame"
+    assert client.auth(mechanism, getattr(client, "auth_" + mechanism.lower().replace("-", "_")))[0] == 235
+    client.sendmail("a@a.test", ["b@b.test"], MAIL)
+    client.quit()
+    message = sink.wait_for(1)[0]
+    assert b" with ESMTPA id " in message.data and b"alice" not in message.data
+    log = relay.log_path.read_text()
+    assert "user=alice@a.test" in log and "sesame" not in log
+
+
+@pytest.mark.parametrize("method", ["yescrypt", "sha512", "bcrypt", "scram"])
+def test_passwd_writes_what_lets_in(guarded, sink, method):
+    relay = guarded(users="; the users\n[users]\n")
+    os.chmod(relay.config / "auth_flat_file.ini", 0o644)
+    ran = subprocess.run([MARTLET, "passwd", "bob", "--config", relay.config, "--method", method], input=b"hunter 2\n",
+                         capture_output=True)
+    assert ran.returncode == 0, ran.stderr
+    text = (relay.config / "auth_flat_file.ini").read_text()
+    assert text.startswith("; the users\n") and "hunter" not in text
+    assert (relay.config / "auth_flat_file.ini").stat().st_mode & 0o007 == 0
+
+    def offered():
+        client = connect(relay)
+        with client:
+            return client.esmtp_features.get("auth", "").split()
+
+    assert wait_until(offered) == ["PLAIN", "LOGIN"] + (["SCRAM-SHA-256"] if method == "scram" else [])
+    client = connect(relay)
+    client.login("bob", "hunter 2")
+    client.sendmail("a@a.test", ["b@b.test"], MAIL)
+    client.quit()
+    if method == "scram":
+        assert scram(relay, "bob", "hunter 2") == 235
+    ran = subprocess.run([MARTLET, "passwd", "bob", "--config", relay.config, "--remove"], capture_output=True)
+    assert ran.returncode == 0, ran.stderr
+    wait_until(lambda: not offered())
+
+
+def scram(relay, user, password):
+    """Authenticates by SCRAM-SHA-256 and verifies the server, too; the last reply's code."""
+    client = connect(relay)
+    first = f"n={user},r=rOprNGfwEbeRWgbNEkqO"
+    code, text = client.docmd("AUTH", "SCRAM-SHA-256 " + base64.b64encode(b"n,," + first.encode()).decode())
+    if code != 334:
+        return code
+    server = base64.b64decode(text).decode()
+    fields = dict(field.split("=", 1) for field in server.split(","))
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(fields["s"]), int(fields["i"]))
+    mac = lambda key, data: hmac.new(key, data, "sha256").digest()
+    key = mac(salted, b"Client Key")
+    bare = f"c=biws,r={fields['r']}"
+    message = f"{first},{server},{bare}".encode()
+    proof = bytes(a ^ b for a, b in zip(key, mac(hashlib.sha256(key).digest(), message)))
+    code, text = client.docmd(base64.b64encode(f"{bare},p={base64.b64encode(proof).decode()}".encode()).decode())
+    if code != 334:
+        return code
+    signature = base64.b64decode(base64.b64decode(text).decode()[2:])
+    assert signature == mac(mac(salted, b"Server Key"), message), "the server must prove itself"
+    code, _ = client.docmd("")
+    client.quit()
+    return code
+
+
+def test_scram(guarded):
+    relay = guarded()
+    assert scram(relay, "alice@a.test", "open sesame") == 235
+    assert scram(relay, "alice@a.test", "open sesam") == 535
+    assert scram(relay, "nobody", "x") == 535
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
+def test_swaks(guarded, sink, mechanism):
+    swaks = need("swaks")
+    relay = guarded()
+    ran = subprocess.run([swaks, "--server", relay.address[0], "--port", str(relay.address[1]), "--from", "a@a.test", "--to",
+                          "b@b.test", "--auth", mechanism, "--auth-user", "alice@a.test", "--auth-password", "open sesame"],
+                         capture_output=True, text=True, timeout=60)
+    if "Digest::HMAC" in ran.stdout + ran.stderr or "not available" in ran.stdout + ran.stderr:
+        pytest.skip("swaks lacks a module for it")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    sink.wait_for(1)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
+def test_curl(guarded, sink, tmp_path, mechanism):
+    curl = need("curl")
+    relay = guarded()
+    (tmp_path / "mail").write_bytes(MAIL)
+    ran = subprocess.run([curl, "-sS", f"smtp://{relay.address[0]}:{relay.address[1]}", "--mail-from", "a@a.test", "--mail-rcpt",
+                          "b@b.test", "-u", "alice@a.test:open sesame", "--login-options", f"AUTH={mechanism}", "-T",
+                          str(tmp_path / "mail")], capture_output=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    sink.wait_for(1)
+
+
+def test_failures_are_slowed_and_ended(guarded):
+    relay = guarded()
+    began = time.monotonic()
+    client = connect(relay)
+    wrong = base64.b64encode(b"\0alice@a.test\0wrong").decode()
+    assert client.docmd("AUTH PLAIN " + wrong)[0] == 535
+    assert client.docmd("AUTH PLAIN " + wrong)[0] == 421
+    assert time.monotonic() - began > 0.9, "the second attempt waits a second"
+    with pytest.raises(smtplib.SMTPServerDisconnected):
+        client.noop()
+    assert relay.log_path.read_text().count("authentication refused") >= 1
+    assert "wrong" not in relay.log_path.read_text()
+
+
+def test_the_sender_is_bound(guarded):
+    relay = guarded(users=PLAIN.replace("[core]", "[core]\nconstrain_sender = true"))
+    client = connect(relay)
+    client.login("alice@a.test", "open sesame")
+    assert client.mail("bob@a.test")[0] == 553
+    assert client.mail("alice@a.test")[0] == 250
+
+
+def test_loose_modes_are_refused(guarded):
+    relay = guarded()
+    os.chmod(relay.config / "auth_flat_file.ini", 0o644)
+    ran = subprocess.run([MARTLET, "check", "--config", relay.config], capture_output=True, text=True)
+    assert ran.returncode == 1 and "auth_flat_file.ini: holds a secret" in ran.stdout and "sesame" not in ran.stdout

@@ -1,0 +1,87 @@
+"""test_privileges.py - root is given up, sockets come from outside, no core is written."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from harness import MARTLET, free_port, send_mail
+from peers import need_root
+
+
+def status(pid):
+    lines = open(f"/proc/{pid}/status").read().splitlines()
+    return {line.split(":", 1)[0]: line.split(":", 1)[1].split() for line in lines if ":" in line}
+
+
+@pytest.fixture
+def open_path(tmp_path):
+    """pytest's directories are for their owner alone; another user has to get through."""
+    path = tmp_path
+    while path != path.parent and path.stat().st_uid == os.getuid() and str(path) != "/tmp":
+        path.chmod(path.stat().st_mode | 0o011)
+        path = path.parent
+    return tmp_path
+
+
+def test_root_is_given_up(make_relay, sink, open_path):
+    need_root()
+    relay = make_relay(routes={"*": sink.address}, smtp={"user": "nobody"})
+    facts = status(relay.process.pid)
+    assert "0" not in facts["Uid"] and "0" not in facts["Gid"] and "0" not in facts["Groups"]
+    for thread in os.listdir(f"/proc/{relay.process.pid}/task"):
+        assert "0" not in status(f"{relay.process.pid}/task/{thread}")["Uid"]
+    assert int(facts["CapEff"][0], 16) == 0
+    send_mail(relay, "a@a.test", ["b@b.test"], b"From: a@a.test\r\n\r\nx\r\n")
+    sink.wait_for(1)
+    assert "root given up" in relay.log_path.read_text()
+
+
+def test_cores_are_off(make_relay, sink):
+    relay = make_relay(routes={"*": sink.address})
+    limits = open(f"/proc/{relay.process.pid}/limits").read()
+    line = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
+    assert line.split()[4:6] in (["1", "1"], ["0", "0"])
+
+
+@pytest.mark.parametrize("user", ["no-such-user-here", "root"])
+def test_a_wrong_user_stops_the_start(make_relay, user):
+    need_root()
+    relay = make_relay(started=False, smtp={"user": user})
+    ran = subprocess.run([MARTLET, "serve", "--config", relay.config, "--data", relay.data], capture_output=True, text=True,
+                         timeout=60)
+    assert ran.returncode == 1 and "[main] user" in ran.stderr
+
+
+def test_what_only_root_can_read_stops_the_start(make_relay, open_path):
+    need_root()
+    relay = make_relay(started=False, smtp={"user": "nobody"}, files={"auth_flat_file.ini": "[users]\na = b\n"})
+    os.chmod(relay.config / "auth_flat_file.ini", 0o600)
+    ran = subprocess.run([MARTLET, "serve", "--config", relay.config, "--data", relay.data], capture_output=True, text=True,
+                         timeout=60)
+    assert ran.returncode == 1 and "auth_flat_file.ini" in ran.stderr
+
+
+def test_sockets_of_systemd(make_relay, sink, tmp_path):
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        relay = make_relay(started=False, routes={"*": sink.address})
+        log = open(tmp_path / "log", "w+b")
+        script = ("import os,sys; os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True); "
+                  "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='smtp'); "
+                  "os.execv(sys.argv[2], sys.argv[2:])")
+        process = subprocess.Popen([sys.executable, "-c", script, str(listening.fileno()), MARTLET, "serve", "--config",
+                                    str(relay.config), "--data", str(relay.data)], stderr=log, pass_fds=[listening.fileno()])
+    try:
+        from harness import wait_until
+        wait_until(lambda: b" ready " in (tmp_path / "log").read_bytes(), timeout=60)
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            assert client.recv(100).startswith(b"220 ")
+        with pytest.raises(OSError):
+            socket.create_connection(relay.address, timeout=5)
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0

@@ -1,0 +1,154 @@
+// MachineDriver.swift — the bare server machine as something to talk to: no socket, no clock, no disk.
+
+import Mail
+import NIOCore
+import OpenSSL
+import TestSupport
+
+@testable import SMTP
+
+/// Does what a session's handler does, at once.
+final class MachineDriver: DialogueServer {
+    struct Accepted: Equatable {
+        let envelope: Envelope
+        let body: ByteBuffer
+        let hasLeadingDots: Bool
+        let isEightBit: Bool
+    }
+
+    private let setup: DialogueSetup
+    /// Lengths of the pieces that input is cut into, the last one repeated; empty leaves it whole.
+    private let cuts: [Int]
+    private var machine: ServerMachine
+    private var input = ByteBuffer()
+    private(set) var output = ByteBuffer()
+    private var body = ByteBuffer()
+    private var cut = 0
+    private(set) var hasClosed = false
+    private(set) var accepted: [Accepted] = []
+    /// Messages that were begun and neither accepted nor forgotten; 0 or 1 or the machine is wrong.
+    private(set) var open = 0
+    private(set) var complaint: String?
+
+    init(_ setup: DialogueSetup, cuts: [Int] = []) {
+        self.setup = setup
+        self.cuts = cuts
+        machine = ServerMachine(
+            me: Domain(unchecked: "relay.example"),
+            limits: setup.limits,
+            mayRelay: setup.mayRelay,
+            offer: setup.offer,
+            nonce: { "nonce" }
+        )
+        machine.offersTLS = setup.offersTLS
+        machine.greet(spokeEarly: setup.spokeEarly, &output)
+        run()
+    }
+
+    func send(_ bytes: ByteBuffer) {
+        var bytes = bytes
+        while bytes.readableBytes > 0 {
+            let size = cuts.isEmpty ? bytes.readableBytes : max(1, cuts[min(cut, cuts.count - 1)])
+            cut += 1
+            guard var piece = bytes.readSlice(length: min(size, bytes.readableBytes)) else { return }
+            input.writeBuffer(&piece)
+            run()
+        }
+    }
+
+    func line() -> String? {
+        guard let end = output.readableBytesView.firstIndex(of: 10),
+            let line = output.readString(length: end - output.readerIndex - 1)
+        else { return nil }
+        output.moveReaderIndex(forwardBy: 2)
+        return line
+    }
+
+    func isClosed() -> Bool { hasClosed && output.readableBytes == 0 }
+
+    func direct(_ name: String) {
+        switch name {
+        case "drain": machine.drain(&output)
+        case "handshake":
+            let offer = AuthOffer(mechanisms: setup.users.isEmpty ? [] : [.plain])
+            machine.secured(mayRelay: setup.mayRelay, offer: offer, &output)
+        default: machine.timedOut(&output)
+        }
+        run()
+    }
+
+    func messages() -> [String] {
+        accepted.map { message in
+            let recipients = message.envelope.recipients.map(\.address.description).joined(separator: ",")
+            return "\(message.envelope.sender) > \(recipients) : \(Dialogue.escape(message.body))"
+        }
+    }
+
+    private func run() {
+        while !hasClosed {
+            switch machine.advance(&input, &output, &body) {
+            case .input: return
+            case .room: machine.roomChecked(setup.hasRoom, &output)
+            case .authenticate(let question): machine.authenticated(answer(question), &output)
+            case .startTLS: machine.tlsBegins(!setup.isTLSBroken, &output)
+            case .begin:
+                if setup.hasRoom {
+                    open += 1
+                    body = ByteBuffer()
+                }
+                if open > 1 { complaint = "a message was begun inside another" }
+                machine.begun(setup.hasRoom, &output)
+            case .content: if open != 1 { complaint = "content outside a message" }
+            case .commit: commit()
+            case .abandon:
+                if open != 1 { complaint = "nothing to abandon" }
+                open = 0
+            case .close:
+                hasClosed = true
+                open = 0
+            }
+        }
+    }
+
+    private func answer(_ question: SASLQuestion) -> SASLAnswer {
+        switch question {
+        case .password("broken", _): .unavailable
+        case .password("enemy", _): .tooMany
+        case .password(let user, let password):
+            setup.users[user].map { Array($0.utf8) } == password ? .accepted : .refused
+        case .cramMD5(let user, let challenge, let digest):
+            setup.users[user].map { password in
+                let mac = KeyedHash.hmac(.md5, key: Array(password.utf8), message: challenge)
+                return mac.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined().utf8.elementsEqual(digest)
+            } == true ? .accepted : .refused
+        // Any salt and signature will do: the arithmetic of SCRAM is tested where it is.
+        case .scramSalt: .scramSalt(Array("saltsalt".utf8), iterations: 4096)
+        case .scramProof(let user, _, let proof):
+            setup.users[user] != nil && proof.first != 0 ? .scramSignature([1, 2, 3]) : .refused
+        }
+    }
+
+    private func commit() {
+        guard open == 1, let envelope = machine.takeEnvelope() else {
+            complaint = "a commit without a message"
+            return
+        }
+        open = 0
+        switch setup.commit {
+        case "full": machine.committed(.noRoom, &output)
+        case "broken": machine.committed(.storageFailed, &output)
+        case "closing": machine.committed(.closing, &output)
+        case "late": machine.committed(.timedOut, &output)
+        default:
+            accepted.append(
+                Accepted(
+                    envelope: envelope,
+                    body: body,
+                    hasLeadingDots: machine.hasLeadingDots,
+                    isEightBit: machine.isEightBit
+                )
+            )
+            machine.committed(.queued(QueueID(rawValue: UInt64(accepted.count))), &output)
+        }
+    }
+}

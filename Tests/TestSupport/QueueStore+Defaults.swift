@@ -1,0 +1,15 @@
+// QueueStore+Defaults.swift — what most stores of tests need not know.
+
+package import Mail
+package import Queue
+
+extension QueueStore {
+    /// Nobody knows.
+    package var freeBytes: Int? { nil }
+
+    /// Forgets them.
+    package func save(_ holds: [QueueID: Hold]) throws(QueueError) {}
+
+    /// Nothing is held.
+    package func savedHolds() -> [QueueID: Hold] { [:] }
+}
