@@ -76,7 +76,7 @@ report "unproven @unchecked Sendable" "$(awk '
     /@unchecked Sendable/ && $0 !~ /^ *\/\// && $0 !~ /\/\// && previous !~ /^ *\/\// { print FILENAME ":" FNR }
     { previous = $0 }' "${sources[@]}")"
 report "unfinished" "$(grep -nE '\b(TODO|FIXME|XXX|HACK)\b' "${sources[@]}" "${tests[@]}")"
-report "place of a machine" "$(grep -nE '/work/|/tmp/h/|/home/[a-z]' $tracked 2>/dev/null | grep -v '^\.ci/lint\.sh:')"
+report "place of a machine" "$(grep -nE '/(home|Users)/[a-z]+/|/tmp/[a-z]/' $tracked 2>/dev/null | grep -v '^\.ci/lint\.sh:')"
 report "blank in a path" "$(grep ' ' <<<"$tracked")"
 report "shell syntax" "$(for file in "${scripts[@]}"; do bash -n "$file" 2>&1; done)"
 

@@ -7,7 +7,7 @@ import CMicrohttpd
 import Config
 import Files
 import Glibc
-package import Mail
+import Mail
 
 /// A listener with its connections.
 // Sendable: the daemon's pointer and the texts are set while it is made, and cleared by `stop`, which one thread calls.

@@ -11,7 +11,7 @@ enum OutboundIPEndpoints {
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
         let (document, revision) = try FileEdits.document(file, services)
-        let items = OutboundIPEntry.all(in: document).map(view)
+        let items = OutboundIPs.entries(in: document).map(view)
         return .json(
             ["items": .array(items), "next": nil, "total": .count(items.count), "total_exact": true],
             headers: [FileEdits.tag(revision), HeaderField("Cache-Control", "no-cache")]
@@ -22,8 +22,8 @@ enum OutboundIPEndpoints {
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
         let (document, revision) = try FileEdits.document(file, services)
-        guard let match = OutboundIPEntry.normalized(request.parameter("match")),
-            let entry = OutboundIPEntry.all(in: document).first(where: { $0.match == match })
+        guard let match = name(request.parameter("match")),
+            let entry = OutboundIPs.entries(in: document).first(where: { $0.match == match })
         else { throw Problem(.notFound, "there is no binding of that name") }
         return .json(view(entry), headers: [FileEdits.tag(revision), HeaderField("Cache-Control", "no-cache")])
     }
@@ -40,16 +40,16 @@ enum OutboundIPEndpoints {
         do throws(Problem) {
             edit = try FileEdits.edit(file, request, services, operation: "put outbound ip", key: match) {
                 (document) throws(EditError) in
-                isNew = !OutboundIPEntry.all(in: document).contains { $0.match == match }
+                isNew = !OutboundIPs.entries(in: document).contains { $0.match == match }
                 exists = isCreateOnly && !isNew
                 if exists { throw .missing(match) }
-                try entry.write(to: &document)
+                try OutboundIPs.put(entry, in: &document)
             }
         } catch {
             throw exists ? Problem(.stale, "there is a binding of that name already") : error
         }
         let after = try FileEdits.document(file, services).document
-        let now = OutboundIPEntry.all(in: after).first { $0.match == match } ?? entry
+        let now = OutboundIPs.entries(in: after).first { $0.match == match } ?? entry
         if edit.isChanged {
             let text = String(decoding: view(now).bytes, as: UTF8.self)
             services.audit(request, Change(operation: "putOutboundIP", subject: match, after: text))
@@ -63,10 +63,7 @@ enum OutboundIPEndpoints {
         let match = try match(request)
         let edit = try FileEdits.edit(file, request, services, operation: "delete outbound ip", key: match) {
             (document) throws(EditError) in
-            guard let entry = OutboundIPEntry.all(in: document).first(where: { $0.match == match }) else {
-                throw .missing("binding of that name")
-            }
-            document.removeSection(entry.section)
+            try OutboundIPs.remove(match, in: &document)
         }
         services.audit(request, Change(operation: "removeOutboundIP", subject: match))
         return AdminResponse(204, headers: [FileEdits.tag(edit.revision)])
@@ -82,8 +79,13 @@ enum OutboundIPEndpoints {
         ]
     }
 
+    /// The normal form; a bare address or domain is a recipient's.
+    private static func name(_ text: String) -> String? {
+        OutboundIPs.normalized(text) ?? OutboundIPs.normalized("recipient \(text)")
+    }
+
     private static func match(_ request: AdminRequest) throws(Problem) -> String {
-        guard let match = OutboundIPEntry.normalized(request.parameter("match")) else {
+        guard let match = name(request.parameter("match")) else {
             throw Problem(
                 .invalid,
                 "the name of a binding is \"sender X\", \"recipient X\", \"user X\", \"client NETWORK\" or *",
@@ -95,7 +97,7 @@ enum OutboundIPEndpoints {
 
     private static func entry(_ request: AdminRequest, _ match: String) throws(Problem) -> OutboundIPEntry {
         var body = try JSONObject(request.json(), at: "")
-        if let given = try body.string("match"), OutboundIPEntry.normalized(given) != match {
+        if let given = try body.string("match"), name(given) != match {
             throw Problem.invalid("/match", "exclusive", "is another name than the path's")
         }
         var addresses: [IPAddress] = []
@@ -114,56 +116,6 @@ enum OutboundIPEndpoints {
             helo = domain
         }
         try body.finish()
-        return OutboundIPEntry(section: match, match: match, addresses: addresses, helo: helo)
-    }
-}
-
-/// A section of `outbound_ip.ini`.
-private struct OutboundIPEntry {
-    /// As in the brackets of the file.
-    let section: String
-    /// The same in normal form.
-    let match: String
-    let addresses: [IPAddress]
-    let helo: Domain?
-
-    /// The sections in the order of the file; those that are not understood are left out.
-    static func all(in document: INIDocument) -> [OutboundIPEntry] {
-        document.sections.compactMap { section in
-            guard let match = normalized(section) else { return nil }
-            let addresses = document.values("ip", in: section).flatMap { value in
-                value.split { $0 == "," || $0 == " " || $0 == "\t" }.compactMap {
-                    IPAddress($0) ?? IPAddress(literal: $0)
-                }
-            }
-            let helo = document.value("helo", in: section).flatMap { Domain($0) }
-            return OutboundIPEntry(section: section, match: match, addresses: addresses, helo: helo)
-        }
-    }
-
-    /// The normal form of a name: `sender X`, `recipient X`, `user X`, `client NETWORK` or `*`; a bare address or domain
-    /// is a recipient's.
-    static func normalized(_ name: String) -> String? {
-        if name == "*" { return name }
-        let words = name.split(maxSplits: 1) { $0 == " " || $0 == "\t" }.map(String.init)
-        guard words.count == 2 else { return Routes.normalized(name).map { "recipient \($0)" } }
-        switch words[0] {
-        case "sender" where words[1] == "<>": return "sender <>"
-        case "sender", "recipient":
-            guard words[1] != "*", let pattern = Routes.normalized(words[1]), !pattern.contains(" ") else { return nil }
-            return "\(words[0]) \(pattern)"
-        case "user": return "user \(words[1])"
-        case "client": return IPNetwork(words[1]).map { "client \($0)" }
-        default: return nil
-        }
-    }
-
-    /// Writes the section, new or changed.
-    func write(to document: inout INIDocument) throws(EditError) {
-        let name = Self.all(in: document).first { $0.match == match }?.section ?? match
-        try FileEdits.say { () throws(ConfigError) in
-            try document.set("ip", to: addresses.map { "\($0)" }.joined(separator: ", "), in: name)
-            if let helo { try document.set("helo", to: helo.name, in: name) } else { document.remove("helo", in: name) }
-        }
+        return OutboundIPEntry(match: match, addresses: addresses, helo: helo)
     }
 }

@@ -1,6 +1,6 @@
 // AdminSettings+Keys.swift — the keys of `admin.ini`, and its `[token NAME]` sections.
 
-package import Mail
+import Mail
 
 extension AdminSettings: KeyedSettings {
     package static let file = "admin.ini"

@@ -3,7 +3,7 @@
 // Guarantees: every line ends in CRLF and has at most 998 octets, the result is 7-bit ASCII, and nothing a part holds can
 // begin a header field, a MIME part or another message.
 
-package import Mail
+import Mail
 package import NIOCore
 
 /// A message before it is text.

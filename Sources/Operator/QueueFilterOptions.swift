@@ -45,6 +45,8 @@ struct QueueFilterOptions: ParsableArguments {
 struct Span: ExpressibleByArgument {
     let seconds: Int
 
+    init(seconds: Int) { self.seconds = seconds }
+
     init?(argument: String) {
         let factors: [Character: Int] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
         let factor = argument.last.flatMap { factors[$0] }

@@ -40,7 +40,7 @@ package struct SendTestCommand: RelayCommand {
     @Flag(help: "Wait until it has left the queue; the reason when it does not.")
     var wait = false
     @Option(name: .customLong("timeout"), help: "How long --wait waits: 60, 5m.")
-    var timeout = Span(argument: "60")
+    var timeout = Span(seconds: 60)
     @OptionGroup package var options: RelayOptions
 
     package init() {}
@@ -75,7 +75,7 @@ package struct SendTestCommand: RelayCommand {
             let reason = message.flatMap(Self.reason) ?? ""
             if !reason.isEmpty, reason != said, !options.json { print(Printout.clean(reason)) }
             said = reason
-            guard seconds < Double(timeout?.seconds ?? 60) else {
+            guard seconds < Double(timeout.seconds) else {
                 let last = said.isEmpty ? "" : ": \(said)"
                 throw OperatorError("\(id) still waits after \(Int(seconds)) s\(last)", status: EX_TEMPFAIL)
             }

@@ -1,7 +1,7 @@
 // HookPrograms.swift — the programs of `hooks.ini` now; a section that did not change keeps its breaker.
 
 package import Config
-package import HTTPClient
+import HTTPClient
 package import Log
 import Synchronization
 

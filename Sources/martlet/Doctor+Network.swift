@@ -45,7 +45,7 @@ extension Doctor {
     static func smartHost(_ patient: Patient, _ resolver: UnboundResolver) async -> [Finding] {
         var findings: [Finding] = []
         for mx in patient.settings.routes.smartHosts where !mx.exchange.hasPrefix("/") {
-            let place = "\(mx.exchange):\(mx.port ?? 25)"
+            let place = "\(mx.exchange):\(mx.port)"
             guard let host = Domain(mx.exchange),
                 let addresses = try? await resolver.addresses(of: host, preference: .any).value
             else {
@@ -54,7 +54,7 @@ extension Doctor {
                 )
                 continue
             }
-            let places = addresses.map { ListenAddress(ip: $0, port: mx.port ?? 25) }
+            let places = addresses.map { ListenAddress(ip: $0, port: mx.port) }
             let troubles = Probe.connect(places, within: patience)
             let isReached = troubles.contains { $0 == nil }
             let trouble = troubles.compactMap(\.self).first ?? ""
