@@ -10,13 +10,8 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
 ]
 
-func room(_ name: String, _ dependencies: [Target.Dependency] = [], embedding files: [String] = []) -> Target {
-    .target(
-        name: name,
-        dependencies: dependencies,
-        resources: files.map { .embedInCode($0) },
-        swiftSettings: settings
-    )
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -57,6 +52,7 @@ let package = Package(
         .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
         .systemLibrary(name: "CIntrinsics"),
+        .systemLibrary(name: "CContract"),
         // floor 1
         room("Mail"),
         room("Files", ["CIntrinsics"]),
@@ -94,11 +90,10 @@ let package = Package(
         room(
             "Admin",
             [
-                "Mail", "Files", "Log", "OpenSSL", "IDNA", "MessageFormat", "Queue", "Config", "CMicrohttpd", core,
-                metrics,
-                metricsCore,
-            ],
-            embedding: ["openapi.yaml"]
+                "Mail", "Files", "Log", "OpenSSL", "IDNA", "MessageFormat", "Queue", "Config", "CContract",
+                "CMicrohttpd",
+                core, metrics, metricsCore,
+            ]
         ),
         room("Operator", ["Mail", "Files", "HTTPClient", arguments]),
         // floor 4

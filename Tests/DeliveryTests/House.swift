@@ -196,7 +196,11 @@ final class House: Sendable {
         return message.id
     }
 
-    func settled(_ id: QueueID) async { await store.wait { $0.contains(.settled(id)) } }
+    /// Until the message is done with: the record is written, and the turn of the loop that wrote it has ended, log lines and all.
+    func settled(_ id: QueueID) async {
+        await store.wait { $0.contains(.settled(id)) }
+        try? await loop.submit {}.get()
+    }
 
     /// The state of a message after its first deferral.
     func deferred(_ id: QueueID) async -> DeliveryState? {
