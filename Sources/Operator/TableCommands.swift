@@ -28,6 +28,20 @@ package struct IPCommand: ParsableCommand {
 private let routes = "/v1/routes"
 private let addresses = "/v1/outbound-ips"
 
+/// One row of a table: shown or taken away.
+private protocol RowCommand: RelayCommand {
+    /// The method and the table it is for.
+    static var request: (method: String, table: String) { get }
+    var match: String { get }
+}
+
+extension RowCommand {
+    func run(_ relay: Relay) throws {
+        let (method, table) = Self.request
+        try show(try relay.ask(method, place(table, match))) { Printout.object($0) }
+    }
+}
+
 private func place(_ table: String, _ match: String) -> String { "\(table)/\(Relay.escaped(match))" }
 
 private func rows(_ answer: JSON) -> String {
@@ -43,14 +57,13 @@ struct ListRoutes: RelayCommand {
     func run(_ relay: Relay) throws { try show(try relay.ask("GET", routes), rows) }
 }
 
-struct ShowRoute: RelayCommand {
+struct ShowRoute: RowCommand {
+    static let request = (method: "GET", table: routes)
     static let configuration = CommandConfiguration(commandName: "show", abstract: "Show one route.")
 
     @Argument(help: "A domain, *.suffix, user@domain, \"sender …\" or *.")
     var match: String
     @OptionGroup var options: RelayOptions
-
-    func run(_ relay: Relay) throws { try show(try relay.ask("GET", place(routes, match))) { Printout.object($0) } }
 }
 
 struct SetRoute: RelayCommand {
@@ -93,17 +106,13 @@ struct SetRoute: RelayCommand {
     }
 }
 
-struct RemoveRoute: RelayCommand {
+struct RemoveRoute: RowCommand {
+    static let request = (method: "DELETE", table: routes)
     static let configuration = CommandConfiguration(commandName: "remove", abstract: "Take a route away.")
 
     @Argument(help: "As the list shows it.")
     var match: String
     @OptionGroup var options: RelayOptions
-
-    func run(_ relay: Relay) throws {
-        let answer = try relay.ask("DELETE", place(routes, match))
-        try show(answer) { Printout.object($0) }
-    }
 }
 
 struct ListIPs: RelayCommand {
@@ -114,14 +123,13 @@ struct ListIPs: RelayCommand {
     func run(_ relay: Relay) throws { try show(try relay.ask("GET", addresses), rows) }
 }
 
-struct ShowIP: RelayCommand {
+struct ShowIP: RowCommand {
+    static let request = (method: "GET", table: addresses)
     static let configuration = CommandConfiguration(commandName: "show", abstract: "Show one binding.")
 
     @Argument(help: "As the list shows it.")
     var match: String
     @OptionGroup var options: RelayOptions
-
-    func run(_ relay: Relay) throws { try show(try relay.ask("GET", place(addresses, match))) { Printout.object($0) } }
 }
 
 struct SetIP: RelayCommand {
@@ -146,15 +154,11 @@ struct SetIP: RelayCommand {
     }
 }
 
-struct RemoveIP: RelayCommand {
+struct RemoveIP: RowCommand {
+    static let request = (method: "DELETE", table: addresses)
     static let configuration = CommandConfiguration(commandName: "remove", abstract: "Take a binding away.")
 
     @Argument(help: "As the list shows it.")
     var match: String
     @OptionGroup var options: RelayOptions
-
-    func run(_ relay: Relay) throws {
-        let answer = try relay.ask("DELETE", place(addresses, match))
-        try show(answer) { Printout.object($0) }
-    }
 }

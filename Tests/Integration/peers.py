@@ -216,15 +216,43 @@ plugin {{
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-class Nsd:
-    """A real authoritative name server for one zone, given as master file text."""
+class NameServer:
+    """A name server of Debian's on a port of loopback, configured by a subclass."""
 
-    def __init__(self, zone, text):
-        program = need("nsd")
-        self.directory = public_directory("nsd")
+    def __init__(self, name, configuration):
+        self.configuration = self.directory / f"{name}.conf"
+        self.configuration.write_text(configuration)
+        self.process = Program([need(name), "-d", "-c", str(self.configuration)], self.directory / "log")
+        try:
+            wait_listening(("127.0.0.1", self.port), 10, name)
+        except AssertionError:
+            self.close()
+            raise
+
+    def place(self, name):
+        need(name)
+        self.directory = public_directory(name)
         self.port = free_port()
-        (self.directory / "zone").write_text(f"$ORIGIN {zone}.\n$TTL 2\n@ SOA ns.{zone}. host.{zone}. 1 60 60 60 1\n@ NS ns\nns A 127.0.0.1\n{text}")
-        (self.directory / "nsd.conf").write_text(f"""server:
+
+    @property
+    def forward(self):
+        return f"127.0.0.1@{self.port}"
+
+    def close(self):
+        self.process.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Nsd(NameServer):
+    """A real authoritative name server for zones, given as the text of master files; `sign` may change the files."""
+
+    def __init__(self, zones, sign=lambda server: {}):
+        self.place("nsd")
+        for zone, text in zones.items():
+            (self.directory / zone).write_text(
+                f"$ORIGIN {zone}.\n$TTL 2\n@ SOA ns.{zone}. host.{zone}. 1 60 60 60 1\n@ NS ns\nns A 127.0.0.1\n{text}")
+        files = {zone: zone for zone in zones} | sign(self)
+        super().__init__("nsd", f"""server:
   ip-address: 127.0.0.1@{self.port}
   username: ""
   chroot: ""
@@ -237,34 +265,15 @@ class Nsd:
   server-count: 1
 remote-control:
   control-enable: no
-zone:
-  name: {zone}
-  zonefile: zone
-""")
-        self.process = Program([program, "-d", "-c", str(self.directory / "nsd.conf")], self.directory / "log")
-        try:
-            wait_listening(("127.0.0.1", self.port), 10, "nsd")
-        except AssertionError:
-            self.close()
-            raise
-
-    @property
-    def forward(self):
-        return f"127.0.0.1@{self.port}"
-
-    def close(self):
-        self.process.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+""" + "".join(f"zone:\n  name: {zone}\n  zonefile: {file}\n" for zone, file in files.items()))
 
 
-class Unbound:
+class Unbound(NameServer):
     """A real recursive resolver in front of an authoritative server for one zone."""
 
     def __init__(self, zone, authority):
-        program = need("unbound")
-        self.directory = public_directory("unbound")
-        self.port = free_port()
-        (self.directory / "unbound.conf").write_text(f"""server:
+        self.place("unbound")
+        super().__init__("unbound", f"""server:
   interface: 127.0.0.1
   port: {self.port}
   username: ""
@@ -284,20 +293,6 @@ stub-zone:
 remote-control:
   control-enable: no
 """)
-        self.process = Program([program, "-d", "-c", str(self.directory / "unbound.conf")], self.directory / "log")
-        try:
-            wait_listening(("127.0.0.1", self.port), 10, "unbound")
-        except AssertionError:
-            self.close()
-            raise
-
-    @property
-    def forward(self):
-        return f"127.0.0.1@{self.port}"
-
-    def close(self):
-        self.process.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 class SmtpSink:

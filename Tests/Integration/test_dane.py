@@ -3,59 +3,34 @@
 Row A9: a TLSA lookup that fails, records that cannot be used, a policy that disappears. Never a downgrade.
 """
 
-import shutil
 import subprocess
 
 import pytest
 
-from harness import DnsServer, Program, free_port, send_mail, wait_listening
-from peers import loopback_address, need, need_root, public_directory
+from harness import DnsServer, send_mail
+from peers import Nsd, loopback_address, need, need_root
 from tls_peers import Authority, TLSPeer, WebServer, digest
 
 MAIL = b"From: a@a.test\r\nSubject: dane\r\n\r\nhello\r\n"
 
 
-class SignedZone:
+class SignedZone(Nsd):
     """nsd with a signed zone `signed.test` and an unsigned one, `plain.test`; both get the same records."""
 
     def __init__(self, text, expired=False):
-        program, keygen, sign = need("nsd"), need("ldns-keygen"), need("ldns-signzone")
-        self.directory = public_directory("dane")
-        self.port = free_port()
-        for zone in ("signed.test", "plain.test"):
-            (self.directory / zone).write_text(
-                f"$ORIGIN {zone}.\n$TTL 2\n@ SOA ns.{zone}. host.{zone}. 1 60 60 60 1\n@ NS ns\nns A 127.0.0.1\n{text}")
-        run = lambda *command: subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=True).stdout.strip()
-        key = run(keygen, "-a", "ECDSAP256SHA256", "-k", "signed.test")
-        dates = ["-i", "20200101000000", "-e", "20200201000000"] if expired else []
-        run(sign, *dates, "-n", "signed.test", key)
-        self.anchor = self.directory / f"{key}.key"
-        (self.directory / "nsd.conf").write_text(f"""server:
-  ip-address: 127.0.0.1@{self.port}
-  username: ""
-  chroot: ""
-  zonesdir: "{self.directory}"
-  pidfile: "{self.directory}/pid"
-  xfrdfile: "{self.directory}/xfrd"
-  zonelistfile: "{self.directory}/zonelist"
-  xfrdir: "{self.directory}"
-  database: ""
-  server-count: 1
-remote-control:
-  control-enable: no
-zone:
-  name: signed.test
-  zonefile: signed.test.signed
-zone:
-  name: plain.test
-  zonefile: plain.test
-""")
-        self.process = Program([program, "-d", "-c", str(self.directory / "nsd.conf")], self.directory / "log")
-        wait_listening(("127.0.0.1", self.port), 10, "nsd")
+        keygen, sign = need("ldns-keygen"), need("ldns-signzone")
 
-    def close(self):
-        self.process.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        def run(*command):
+            return subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=True).stdout.strip()
+
+        def signed(_):
+            key = run(keygen, "-a", "ECDSAP256SHA256", "-k", "signed.test")
+            dates = ["-i", "20200101000000", "-e", "20200201000000"] if expired else []
+            run(sign, *dates, "-n", "signed.test", key)
+            self.anchor = self.directory / f"{key}.key"
+            return {"signed.test": "signed.test.signed"}
+
+        super().__init__({"signed.test": text, "plain.test": text}, signed)
 
 
 @pytest.fixture(scope="module")

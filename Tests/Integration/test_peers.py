@@ -236,7 +236,7 @@ deadmx A {loopback_address()}
 null MX 0 .
 void TXT nothing
 """
-    server = closing(Nsd("dns.test", zone))
+    server = closing(Nsd({"dns.test": zone}))
     if through == "unbound":
         server = closing(Unbound("dns.test", server))
     relay = make_relay(routes={"a.test": sink.address}, resolver=server, outbound={"local_mx_ok": True})
@@ -264,7 +264,7 @@ void TXT nothing
 
 def test_name_server_down_defers_and_recovers(make_relay, closing, sink):
     peer = closing(at_port_25())
-    server = closing(Nsd("dns.test", f"@ MX 10 mx\nmx A {peer.host}\n"))
+    server = closing(Nsd({"dns.test": f"@ MX 10 mx\nmx A {peer.host}\n"}))
     port = server.port
     relay = make_relay(routes={"a.test": sink.address}, resolver=f"127.0.0.1@{port}", outbound={"local_mx_ok": True})
     server.close()

@@ -39,38 +39,8 @@ package final class DNSServer: Sendable {
     private let state = Mutex(State())
 
     package init() throws {
-        socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard socket >= 0 else { throw TestFileError("DNSServer", "no socket") }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let descriptor = socket
-        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
-            }
-        }
-        guard isBound else { throw TestFileError("DNSServer", "cannot bind") }
-        port = UInt16(bigEndian: address.sin_port)
-        var pause = timeval(tv_sec: 0, tv_usec: 50_000)
-        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &pause, socklen_t(MemoryLayout<timeval>.size))
-        var thread = pthread_t()
-        let me = Unmanaged.passRetained(self)
-        let code = pthread_create(
-            &thread,
-            nil,
-            { argument in
-                if let argument { Unmanaged<DNSServer>.fromOpaque(argument).takeRetainedValue().serve() }
-                return nil
-            },
-            me.toOpaque()
-        )
-        guard code == 0 else {
-            me.release()
-            throw TestFileError("DNSServer", "no thread")
-        }
-        pthread_detach(thread)
+        (socket, port) = try ServerSocket.atAnyPort(SOCK_DGRAM)
+        try ServerSocket.serve(socket) { self.serve() }
     }
 
     /// Says what to do with questions for a name, all of them (`example.com`) or of a type (`MX example.com`).

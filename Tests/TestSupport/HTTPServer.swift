@@ -24,26 +24,9 @@ package final class HTTPServer: Sendable {
     /// - Parameter path: listen on this Unix socket instead of a port of loopback.
     package init(path: String? = nil, answer: @escaping Answer) throws {
         self.answer = answer
-        (socket, port) = try path.map { (try Self.bindPath($0), 0) } ?? Self.bindPort()
+        (socket, port) = try path.map { (try Self.bindPath($0), 0) } ?? ServerSocket.atAnyPort(SOCK_STREAM)
         guard listen(socket, 16) == 0 else { throw TestFileError("HTTPServer", "cannot listen") }
-        var pause = timeval(tv_sec: 0, tv_usec: 50_000)
-        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &pause, socklen_t(MemoryLayout<timeval>.size))
-        var thread = pthread_t()
-        let me = Unmanaged.passRetained(self)
-        let code = pthread_create(
-            &thread,
-            nil,
-            { argument in
-                if let argument { Unmanaged<HTTPServer>.fromOpaque(argument).takeRetainedValue().serve() }
-                return nil
-            },
-            me.toOpaque()
-        )
-        guard code == 0 else {
-            me.release()
-            throw TestFileError("HTTPServer", "no thread")
-        }
-        pthread_detach(thread)
+        try ServerSocket.serve(socket) { self.serve() }
     }
 
     /// Every request so far, heads and bodies.
@@ -58,21 +41,6 @@ package final class HTTPServer: Sendable {
     /// An answer with status 200 and a length.
     package static func ok(_ body: String, headers: String = "") -> String {
         "HTTP/1.1 200 OK\r\nContent-Length: \(body.utf8.count)\r\n\(headers)\r\n\(body)"
-    }
-
-    private static func bindPort() throws -> (Int32, UInt16) {
-        let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(socket, $0, length) == 0 && getsockname(socket, $0, &length) == 0
-            }
-        }
-        guard isBound else { throw TestFileError("HTTPServer", "cannot bind") }
-        return (socket, UInt16(bigEndian: address.sin_port))
     }
 
     private static func bindPath(_ path: String) throws -> Int32 {
