@@ -32,9 +32,6 @@ package struct Scheduler: Sendable {
         }
     }
 
-    /// An unreachable lane rests at least this long, whatever becomes due meanwhile: one second.
-    private static let shortestRest: Int64 = 1000
-
     package var limits: Limits
     /// `disabled`: nothing is handed out.
     package var isPaused = false
@@ -55,7 +52,7 @@ package struct Scheduler: Sendable {
     /// Tickets that wait, as a binary heap by due time; each knows its place in it.
     var timers = PagedTable<Ticket>()
     /// Ends of rests; an entry whose lane has another end by now is stale.
-    private var restTimers = Heap<RestTimer>()
+    var restTimers = Heap<RestTimer>()
     var lanes: [LaneState] = []
     private var freeLanes: [Int32] = []
     private(set) var laneIndex: [Lane: Int32] = [:]
@@ -135,6 +132,7 @@ extension Scheduler {
         }
         for number in lanes.indices where only == nil || Int32(number) == only {
             lanes[number].restsUntil = nil
+            lanes[number].probesUntil = nil
             lanes[number].mayProbe = nil
             want(Int32(number))
         }
@@ -247,6 +245,7 @@ extension Scheduler {
             lanes[Int(number)].sessions += 1
             lanes[Int(number)].opening += 1
             granted.append(lanes[Int(number)].lane)
+            if lanes[Int(number)].rests > 0 { startProbe(number, at: now) }
             if lanes[Int(number)].wantsSession(limits.perLane) {
                 want(number)
                 turns += 1
@@ -279,6 +278,7 @@ extension Scheduler {
         guard let number = laneIndex[lane] else { return }
         lanes[Int(number)].opening = max(0, lanes[Int(number)].opening - 1)
         lanes[Int(number)].restsUntil = nil
+        lanes[Int(number)].probesUntil = nil
         lanes[Int(number)].mayProbe = nil
         lanes[Int(number)].rests = 0
         want(number)
@@ -291,22 +291,12 @@ extension Scheduler {
         guard let number = laneIndex[lane], lanes[Int(number)].sessions > 0 else { return }
         sessions -= 1
         lanes[Int(number)].sessions -= 1
-        if wasOpening { lanes[Int(number)].opening = max(0, lanes[Int(number)].opening - 1) }
+        if wasOpening {
+            lanes[Int(number)].opening = max(0, lanes[Int(number)].opening - 1)
+            lanes[Int(number)].probesUntil = nil
+        }
         want(number)
         dropIfUnused(number)
-    }
-
-    /// The lane could not be reached: no new session for a second, then two, four … up to the limit, or until one of
-    /// its parcels becomes due again (but at least a second).
-    ///
-    /// After that one session at a time tries.
-    package mutating func rest(_ lane: Lane, at now: Uptime) {
-        guard let number = laneIndex[lane] else { return }
-        let power = min(lanes[Int(number)].rests, 20)
-        let length = min(max(limits.longestRest, Self.shortestRest), Self.shortestRest << Int64(power))
-        lanes[Int(number)].rests += 1
-        lanes[Int(number)].mayProbe = now.adding(milliseconds: Self.shortestRest)
-        setRest(number, until: now.adding(milliseconds: length))
     }
 
     /// Whether a session should end so that a lane without one gets its turn: all sessions are taken, others wait, and
@@ -332,12 +322,6 @@ extension Scheduler {
     /// Sessions the lane has claimed.
     package func sessionCount(_ lane: Lane) -> Int { laneIndex[lane].map { lanes[Int($0)].sessions } ?? 0 }
 
-    /// The lane could not be reached and is left alone for now.
-    package func isResting(_ lane: Lane) -> Bool { laneIndex[lane].map { lanes[Int($0)].restsUntil != nil } ?? false }
-
-    /// A parcel's lane is left alone for now.
-    func isResting(_ ticket: Ticket) -> Bool { lanes[Int(tickets[Int(ticket)].lane)].restsUntil != nil }
-
     /// Moves what is due into its lane's line and ends rests that are over, in the order of time.
     private mutating func advance(to now: Uptime) {
         while true {
@@ -352,28 +336,6 @@ extension Scheduler {
         leave(ticket)
         enter(ticket, first: false)
         endRestEarly(tickets[Int(ticket)].lane, at: now)
-    }
-
-    private mutating func endRest(at now: Uptime) {
-        guard let timer = restTimers.popMin(), let end = lanes[Int(timer.lane)].restsUntil,
-            lanes[Int(timer.lane)].stamp == timer.stamp, end <= now
-        else { return }
-        lanes[Int(timer.lane)].restsUntil = nil
-        want(timer.lane)
-    }
-
-    /// A parcel of a resting lane has waited its own time: the lane may try, once the shortest rest is over.
-    private mutating func endRestEarly(_ number: Int32, at now: Uptime) {
-        guard let end = lanes[Int(number)].restsUntil, let probe = lanes[Int(number)].mayProbe, probe < end else {
-            return
-        }
-        setRest(number, until: max(now, probe))
-    }
-
-    private mutating func setRest(_ number: Int32, until end: Uptime) {
-        lanes[Int(number)].restsUntil = end
-        lanes[Int(number)].stamp &+= 1
-        restTimers.insert(RestTimer(due: end, lane: number, stamp: lanes[Int(number)].stamp))
     }
 
     /// Joins its ring if it is not in it and could use a session, or has parcels to prepare.
@@ -447,6 +409,8 @@ struct LaneState: Sendable {
     var restsUntil: Uptime?
     /// The end of the shortest rest.
     var mayProbe: Uptime?
+    /// After a rest one session tries, alone until then.
+    var probesUntil: Uptime?
     var stamp: UInt32
     var isInRing = false
 
@@ -457,16 +421,7 @@ struct LaneState: Sendable {
 
     /// More parcels stand in line than sessions are idle or about to be.
     func wantsSession(_ limit: Int) -> Bool {
-        guard restsUntil == nil, sessions < limit, ready > 0 else { return false }
-        if rests > 0 && opening > 0 { return false }
+        guard restsUntil == nil, probesUntil == nil, sessions < limit, ready > 0 else { return false }
         return ready > opening + max(0, sessions - opening - inFlight)
     }
-}
-
-private struct RestTimer: Comparable, Sendable {
-    let due: Uptime
-    let lane: Int32
-    let stamp: UInt32
-
-    static func < (a: RestTimer, b: RestTimer) -> Bool { a.due < b.due }
 }

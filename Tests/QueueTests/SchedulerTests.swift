@@ -125,6 +125,27 @@ import Testing
         }
     }
 
+    @Test func aProbeThatHangsLetsAnotherTry() {
+        var scheduler = make()
+        for ticket in Ticket(0)..<9 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        scheduler.rest(a, at: at(0))
+        #expect(scheduler.lanesWantingSessions(at: at(1)) == [a])
+        #expect(scheduler.nextWakeup == at(31))
+        #expect(scheduler.lanesWantingSessions(at: at(30)).isEmpty)
+        #expect(scheduler.lanesWantingSessions(at: at(31)) == [a])
+        scheduler.reached(a)
+        #expect(scheduler.lanesWantingSessions(at: at(31)).count == 3, "the lane has five sessions now")
+    }
+
+    @Test func aProbeThatEndsEarlyIsFollowedByTheNext() {
+        var scheduler = make()
+        for ticket in Ticket(0)..<9 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        scheduler.rest(a, at: at(0))
+        #expect(scheduler.lanesWantingSessions(at: at(1)) == [a])
+        scheduler.sessionEnded(a, wasOpening: true)
+        #expect(scheduler.lanesWantingSessions(at: at(1)) == [a])
+    }
+
     @Test func restEndsWhenADeferredParcelIsDue() {
         var scheduler = make()
         for ticket in Ticket(0)..<2 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
