@@ -23,6 +23,9 @@ struct JSONObject {
     /// Names of the members that were not taken.
     var names: [String] { members.map(\.name) }
 
+    /// Whether a member is there and null.
+    func isNull(_ name: String) -> Bool { members.contains { $0.name == name && $0.value == .null } }
+
     /// A pointer to a member.
     func pointer(_ name: String) -> String {
         let escaped = name.map { $0 == "~" ? "~0" : $0 == "/" ? "~1" : String($0) }.joined()

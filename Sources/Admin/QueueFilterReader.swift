@@ -10,6 +10,7 @@ enum QueueFilterReader {
         "domain", "sender", "recipient", "route", "min_age_s", "max_age_s", "min_attempts", "reason", "error_contains",
         "due_before",
     ]
+    private static let numbers: Set<String> = ["min_age_s", "max_age_s", "min_attempts"]
 
     static func read(_ request: AdminRequest) throws(Problem) -> QueueFilter {
         var reader = Reader { "?\($0)" }
@@ -22,16 +23,18 @@ enum QueueFilterReader {
         var object = object
         let place = object
         var reader = Reader { place.pointer($0) }
+        // Nothing may be null: a script whose variable is empty must not find more than it meant.
         for name in names {
             switch object.take(name) {
-            case nil, .null: break
-            case .string(let text):
+            case nil: break
+            case .string(let text) where !numbers.contains(name):
                 try JSONObject.check(text, object.pointer(name), atMost: 1024)
                 reader.values[name] = [text]
-            case .integer(let number): reader.values[name] = ["\(number)"]
+            case .integer(let number) where numbers.contains(name): reader.values[name] = ["\(number)"]
             case let other?: throw Problem.invalid(object.pointer(name), "type", "cannot be \(other.kind)")
             }
         }
+        if object.isNull("state") { throw Problem.invalid(object.pointer("state"), "type", "cannot be null") }
         reader.values["state"] = try object.strings("state", atMost: 8) ?? []
         try object.finish()
         return try reader.filter()
