@@ -48,10 +48,16 @@ listen=${listen:-127.0.0.1:2525}
 cat <<HELP
 
 The relay starts on $listen with config/ and the data directory $data.
-Send a first mail from another terminal; it goes where the DNS says, or where config/routes.ini says:
+Send a first mail from another terminal, with addresses of your own (the example.com of the DNS takes no mail); it goes
+where the DNS says, or where config/routes.ini says:
 
     swaks --server $listen --from you@example.org --to somebody@example.com
-    curl smtp://$listen --mail-from you@example.org --mail-rcpt somebody@example.com --upload-file README.md
+    curl --crlf smtp://$listen --mail-from you@example.org --mail-rcpt somebody@example.com --upload-file README.md
+
+Ask it how it is, by the tool or by the API:
+
+    $martlet status --data $data
+    curl --unix-socket $data/admin.sock http://localhost/v1/stats
 
 The log below tells what becomes of it: one line per event, the id of the mail on each. Ctrl-C drains and ends it;
 to see a mail arrive without the DNS, run deploy/quickstart.sh --demo.

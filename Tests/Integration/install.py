@@ -1,7 +1,7 @@
 """install.py — a Debian of its own in a directory: what the image and the packages are tried in.
 
-The root is made by debootstrap with exactly the run-time packages of deploy/packages.txt, once, and kept in /var/tmp; a
-machine without root rights, debootstrap or a mirror skips these tests, and says so.
+Made by debootstrap with exactly the run-time packages of deploy/packages.txt, once, and kept in /var/tmp; a machine
+without root rights, debootstrap or a mirror skips these tests, and says so.
 """
 
 import fcntl
@@ -16,6 +16,8 @@ import pytest
 from harness import MARTLET, ROOT
 
 CACHE = Path(os.environ.get("MARTLET_ROOT_CACHE", "/var/tmp"))
+# What the scripts of our Debian package call, and the image does not have.
+FOR_PACKAGES = ("systemd-standalone-sysusers", "systemd-standalone-tmpfiles")
 MIRROR = os.environ.get("MARTLET_MIRROR", "http://deb.debian.org/debian")
 
 
@@ -26,8 +28,11 @@ def packages(section):
     return [line.split("|")[0].strip() for line in text.split("\n") if line]
 
 
-def make_root(extra=()):
-    """The path of a root with the run-time packages and `extra`, made when it is not there."""
+def make_roots():
+    """Two roots, made when they are not there: with exactly the run-time packages, and with `FOR_PACKAGES` too.
+
+    debootstrap takes minutes, so it runs once for both.
+    """
     for program in ("debootstrap", "bwrap"):
         if not shutil.which(program):
             pytest.skip(f"{program} is not installed")
@@ -37,27 +42,31 @@ def make_root(extra=()):
     for line in Path("/etc/os-release").read_text().splitlines():
         if line.startswith("VERSION_CODENAME="):
             suite = line.split("=")[1]
-    names = sorted(set(packages("run")) | set(extra))
+    names = sorted({*packages("run"), *FOR_PACKAGES})
     key = hashlib.sha256(" ".join([suite, *names]).encode()).hexdigest()[:12]
-    place = CACHE / f"martlet-root-{key}"
-    with open(CACHE / f"martlet-root-{key}.lock", "w") as lock:
+    exact, larger = CACHE / f"martlet-roots-{key}/exact", CACHE / f"martlet-roots-{key}/larger"
+    exact.parent.mkdir(parents=True, exist_ok=True)
+    with open(exact.parent / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if (place / "complete").exists():
-            return place
-        shutil.rmtree(place, ignore_errors=True)
-        command = ["debootstrap", "--variant=minbase", f"--include={','.join(names)}", suite, str(place), MIRROR]
+        if (exact / "complete").exists():
+            return exact, larger
+        for place in (exact, larger):
+            shutil.rmtree(place, ignore_errors=True)
+        command = ["debootstrap", "--variant=minbase", f"--include={','.join(names)}", suite, str(larger), MIRROR]
         try:
-            result = subprocess.run(command, capture_output=True, text=True, timeout=400)
+            result = subprocess.run(command, capture_output=True, text=True, timeout=500)
         except subprocess.TimeoutExpired:
             result = None
         if result is None or result.returncode != 0:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(larger, ignore_errors=True)
             pytest.skip(f"debootstrap could not make a root: {result.stdout[-300:] if result else 'too slow'}")
+        subprocess.run(["cp", "-a", "--reflink=auto", str(larger), str(exact)], check=True)
+        subprocess.run(["chroot", str(exact), "dpkg", "--purge", *FOR_PACKAGES], check=True, capture_output=True)
         for path in ("usr/bin/martlet", "etc/martlet/.keep", "var/lib/martlet/.keep", "usr/lib/swift/linux/.keep"):
-            (place / path).parent.mkdir(parents=True, exist_ok=True)
-            (place / path).touch()
-        (place / "complete").touch()
-    return place
+            (exact / path).parent.mkdir(parents=True, exist_ok=True)
+            (exact / path).touch()
+        (exact / "complete").touch()
+    return exact, larger
 
 
 def swift_libraries():

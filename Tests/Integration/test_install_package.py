@@ -7,10 +7,7 @@ import subprocess
 import pytest
 
 from harness import MARTLET, ROOT
-from install import make_root, swift_libraries
-
-# What the package's scripts call, and the image does not have.
-EXTRA = ("systemd-standalone-sysusers", "systemd-standalone-tmpfiles")
+from install import make_roots, swift_libraries
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +33,7 @@ def packages(tmp_path_factory):
 def system(tmp_path_factory):
     """A root of its own, to be changed."""
     root = tmp_path_factory.mktemp("system") / "root"
-    subprocess.run(["cp", "-a", "--reflink=auto", str(make_root(EXTRA)), str(root)], check=True)
-    for path in ("usr/bin/martlet", "etc/martlet", "var/lib/martlet"):
-        subprocess.run(["rm", "-rf", str(root / path)], check=True)
+    subprocess.run(["cp", "-a", "--reflink=auto", str(make_roots()[1]), str(root)], check=True)
     swift = swift_libraries()
     if swift:
         shutil.copytree(swift, root / "opt/swift/usr/lib/swift/linux", dirs_exist_ok=True,

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from harness import ROOT, Sink, free_port, wait_until
-from install import in_root, make_root
+from install import in_root, make_roots
 
 
 @pytest.fixture(scope="module")
 def root():
-    return make_root()
+    return make_roots()[0]
 
 
 class Container:
