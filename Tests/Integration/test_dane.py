@@ -15,9 +15,12 @@ MAIL = b"From: a@a.test\r\nSubject: dane\r\n\r\nhello\r\n"
 
 
 class SignedZone(Nsd):
-    """nsd with a signed zone `signed.test` and an unsigned one, `plain.test`; both get the same records."""
+    """nsd with a signed zone `signed.test` and an unsigned one, `plain.test`; both get the same records.
 
-    def __init__(self, text, expired=False):
+    edit: what is done to the signed zone's text, which spoils the signatures of what it changes.
+    """
+
+    def __init__(self, text, expired=False, edit=None):
         keygen, sign = need("ldns-keygen"), need("ldns-signzone")
 
         def run(*command):
@@ -27,6 +30,9 @@ class SignedZone(Nsd):
             key = run(keygen, "-a", "ECDSAP256SHA256", "-k", "signed.test")
             dates = ["-i", "20200101000000", "-e", "20200201000000"] if expired else []
             run(sign, *dates, "-n", "signed.test", key)
+            if edit:
+                zone = self.directory / "signed.test.signed"
+                zone.write_text(edit(zone.read_text()))
             self.anchor = self.directory / f"{key}.key"
             return {"signed.test": "signed.test.signed"}
 

@@ -6,6 +6,7 @@ Rows R4 and A8: what was demanded is never sent in the clear; what was only wish
 import pytest
 
 from harness import DnsServer, send_mail, wait_until
+from peers import Postfix
 from tls_peers import Authority, TLSPeer
 
 MAIL = b"From: a@a.test\r\nSubject: tls\r\n\r\nhello\r\n"
@@ -149,18 +150,21 @@ def test_broken_tls_is_remembered(make_relay, authority, pairs):
         assert peer.lines.count("STARTTLS") == 1
 
 
-def test_postfix_takes_mail_by_tls(make_relay, authority, pairs):
-    from peers import Postfix
-
-    chain, key = pairs["valid"]
-    postfix = Postfix(extra=f"smtpd_tls_security_level = encrypt\nsmtpd_tls_loglevel = 1\nsmtpd_tls_chain_files = {key}, {chain}\n")
-    try:
-        relay = make_relay(
-            routes={"*": {"mx": [f"127.0.0.1:{postfix.port}"], "tls": "verify"}},
-            outbound={"enable_tls": True, "tls_ca_file": authority.certificate},
-        )
-        send_mail(relay, "a@a.test", ["box@local.test"], MAIL)
-        assert delivered(relay)["tls"].endswith(" verified")
-        assert wait_until(postfix.mails, 20, "the mail in the box")
-    finally:
-        postfix.close()
+@pytest.mark.parametrize("certificate", ["valid", "expired", "wrong name", "self-signed"])
+def test_postfix_and_its_certificates(make_relay, closing, authority, pairs, certificate):
+    """One Postfix by two routes: what `require` takes, `verify` takes only with a certificate that holds."""
+    chain, key = pairs[certificate]
+    postfix = closing(Postfix(local="require.test, verify.test", extra="smtpd_tls_security_level = encrypt\n"
+                                                                       f"smtpd_tls_chain_files = {key}, {chain}\n"))
+    relay = make_relay(
+        routes={f"{level}.test": {"mx": [f"127.0.0.1:{postfix.port}"], "tls": level} for level in ("require", "verify")},
+        outbound={"enable_tls": True, "tls_ca_file": authority.certificate},
+    )
+    send_mail(relay, "a@a.test", ["box@require.test", "box@verify.test"], MAIL)
+    assert relay.wait_log("delivered", to="box@require.test")["tls"].endswith(" unverified")
+    if certificate == "valid":
+        assert relay.wait_log("delivered", to="box@verify.test")["tls"].endswith(" verified")
+    else:
+        line = relay.wait_log("delivery deferred", to="box@verify.test")
+        assert line["stage"] == "tls" and "4.7.5" in line["reply"], line.raw
+    wait_until(lambda: len(postfix.mails()) == (2 if certificate == "valid" else 1), 20, "the mail in the box")
