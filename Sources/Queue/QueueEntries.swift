@@ -1,0 +1,106 @@
+// QueueEntries.swift — what the index keeps of one message and of one parcel.
+
+import Mail
+import NIOCore
+
+/// A message whose commit is under way.
+struct Arrival: Sendable {
+    let message: NewMessage
+    let loop: any EventLoop
+    let done: @Sendable (QueueError?) -> Void
+}
+
+/// One accepted message; 56 bytes.
+struct MessageEntry: Sendable {
+    private struct Flags: OptionSet, Sendable {
+        let rawValue: UInt8
+        static let delayReported = Flags(rawValue: 1)
+        static let isHeld = Flags(rawValue: 2)
+        static let isMoving = Flags(rawValue: 4)
+        static let changedWhileMoving = Flags(rawValue: 8)
+    }
+
+    let id: QueueID
+    let acceptedAt: Timestamp
+    /// Its bytes, while they are in memory.
+    var resident: Resident?
+    var location: Location
+    private let storedSize: UInt32
+    let recipientCount: UInt32
+    /// Parcels not yet finished.
+    var openParcels: UInt32 = 0
+    /// Its first parcel; further ones are linked by ``ParcelEntry/sibling``.
+    var firstParcel: Ticket = .max
+    private var flags: Flags = []
+
+    init(_ id: QueueID, acceptedAt: Timestamp, location: Location, size: Int, recipients: UInt32, resident: Resident?) {
+        self.id = id
+        self.acceptedAt = acceptedAt
+        self.location = location
+        self.resident = resident
+        storedSize = UInt32(clamping: size)
+        recipientCount = recipients
+    }
+
+    /// Prologue and body, in bytes.
+    var size: Int { Int(storedSize) }
+
+    var delayReported: Bool {
+        get { flags.contains(.delayReported) }
+        set { set(.delayReported, newValue) }
+    }
+
+    var isHeld: Bool {
+        get { flags.contains(.isHeld) }
+        set { set(.isHeld, newValue) }
+    }
+
+    /// Its record is being copied; what happens meanwhile is recorded again afterwards.
+    var isMoving: Bool {
+        get { flags.contains(.isMoving) }
+        set { set(.isMoving, newValue) }
+    }
+
+    var changedWhileMoving: Bool {
+        get { flags.contains(.changedWhileMoving) }
+        set { set(.changedWhileMoving, newValue) }
+    }
+
+    private mutating func set(_ flag: Flags, _ value: Bool) {
+        if value { flags.insert(flag) } else { flags.remove(flag) }
+    }
+}
+
+/// Recipients of a message that are done, while others are not.
+struct Progress: Sendable {
+    /// Rising.
+    var done: [UInt32] = []
+    /// Those of them that were not delivered, rising.
+    var bounced: [UInt32] = []
+}
+
+/// One parcel, 28 bytes; its ticket is its position.
+struct ParcelEntry: Sendable {
+    var message: Int32 = -1
+    /// Its first recipient.
+    var first: UInt32 = 0
+    /// Recipients, one behind the other in the envelope; 0 when they are not: see ``QueueState/scattered``.
+    var count: UInt32 = 0
+    /// The last reply; further ones are in ``QueueState/otherReplies``.
+    var reply: ReplyPool.Number = 0
+    /// When the last attempt ended, seconds since 1970; 0 before the first.
+    var attemptedAt: UInt32 = 0
+    var sibling: Ticket = .max
+    var failures: UInt16 = 0
+}
+
+/// The bytes of a message in memory, until its first attempt ends or memory is short.
+final class Resident: Sendable {
+    let envelope: Envelope
+    let content: Content
+
+    init(_ message: NewMessage) {
+        envelope = message.envelope
+        content = message.content
+    }
+}
