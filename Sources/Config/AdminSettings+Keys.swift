@@ -96,6 +96,8 @@ extension AdminSettings: KeyedSettings {
         return found.isEmpty ? nil : found
     }
 
+    private static let tokenKeys = ["hash", "scopes", "cidr", "expires", "revoked", "created"]
+
     private static func token(
         _ name: String,
         _ document: INIDocument,
@@ -122,7 +124,9 @@ extension AdminSettings: KeyedSettings {
                 token.expires = Timestamp(rfc3339: entry.value)
             case "revoked": isRevoked = true
             case "created": break
-            default: throw ValueError("unknown key \(ValueParsing.shown(entry.key))")
+            default:
+                let hint = NearestName.hint(for: entry.key, among: tokenKeys)
+                throw ValueError("unknown key \(ValueParsing.shown(entry.key))\(hint)")
             }
         }
         if isRevoked {

@@ -86,7 +86,7 @@ extension DKIMSettings: KeyedSettings {
             throw ValueError("[\(ValueParsing.shown(section))] is no domain; write an internationalised one as xn--…")
         }
         guard entry.key == "selectors" || entry.key == "selector" else {
-            throw ValueError("a domain has one key, selectors")
+            throw ValueError("unknown key; a domain has selectors")
         }
         guard selectors[domain] == nil else { throw ValueError("\(domain) has selectors already") }
         let found = ValueParsing.list(entry.value).map(String.init)

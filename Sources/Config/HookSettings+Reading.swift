@@ -108,7 +108,7 @@ extension HookSettings {
     /// `fail_HOOK`.
     private static func takeFail(_ key: String, _ value: String, into endpoint: inout Endpoint) throws(ValueError) {
         guard key.hasPrefix("fail_"), let hook = Hook(rawValue: String(key.dropFirst(5))) else {
-            let hint = NearestName.of(key, among: sectionKeys).map { "; did you mean \($0)?" } ?? ""
+            let hint = NearestName.hint(for: key, among: sectionKeys)
             throw ValueError("unknown key\(hint)")
         }
         guard closable.has(hook) else {
@@ -135,7 +135,7 @@ extension HookSettings {
         for word in ValueParsing.list(value) {
             guard let hook = Hook(rawValue: String(word)) else {
                 let names = Hook.allCases.map(\.rawValue)
-                let hint = NearestName.of(String(word), among: names).map { "; did you mean \($0)?" } ?? ""
+                let hint = NearestName.hint(for: String(word), among: names)
                 throw ValueError(
                     "\"\(ValueParsing.shown(word))\" is none of \(names.joined(separator: ", "))\(hint)"
                 )

@@ -2,6 +2,13 @@
 
 /// Finds the known name that is a few letters away from an unknown one.
 enum NearestName {
+    /// `; did you mean …?` for the end of a sentence, or nothing.
+    static func hint(for name: String, among names: [String]) -> String {
+        of(name, among: names).map { "; did you mean \($0)?" } ?? ""
+    }
+
+    /// The name that was probably meant.
+    ///
     /// - Returns: the closest of `names`, or nil when none is within a third of the name's length.
     static func of(_ name: String, among names: [String]) -> String? {
         let wanted = Array(name.lowercased().utf8.prefix(100))

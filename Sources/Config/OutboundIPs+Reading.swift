@@ -40,7 +40,7 @@ extension OutboundIPs {
                         }
                     case "helo": helo = try RouteProperties.host(entry.value, "helo")
                     default:
-                        let hint = NearestName.of(entry.key, among: names).map { "; did you mean \($0)?" } ?? ""
+                        let hint = NearestName.hint(for: entry.key, among: names)
                         throw ValueError("unknown key \(ValueParsing.shown(entry.key))\(hint)")
                     }
                 } catch {

@@ -106,7 +106,7 @@ private struct RouteSection {
         _ surroundings: inout Surroundings
     ) throws(ValueError) {
         guard let property = RouteProperty(rawValue: String(name)) else {
-            let hint = NearestName.of(String(name), among: names).map { "; did you mean \($0)?" } ?? ""
+            let hint = NearestName.hint(for: String(name), among: names)
             throw ValueError("unknown key \(ValueParsing.shown(name))\(hint)")
         }
         try properties.set(property, to: value, in: &surroundings)

@@ -96,6 +96,8 @@ package protocol KeyedSettings: Sendable {
     static var keys: [SettingKey<Self>] { get }
     /// Keys that are understood but not advertised: older names, and those of features to come.
     static var quietKeys: [SettingKey<Self>] { get }
+    /// Keys of sections that have a user's name, which ``take(_:)`` takes.
+    static var ownKeys: [String] { get }
     init()
     /// Takes a line that no table can list, such as one with a user's name for a key.
     ///
@@ -105,6 +107,7 @@ package protocol KeyedSettings: Sendable {
 }
 
 extension KeyedSettings {
+    package static var ownKeys: [String] { [] }
     package mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool { false }
 
     /// What is wrong with a value, as a sentence; nil when it is right.
@@ -138,7 +141,7 @@ extension KeyedSettings {
             }
             guard let key = known[name] else {
                 warnings.append(
-                    ConfigError(file: file, line: entry.line, reason: unknown(name, among: keys))
+                    ConfigError(file: file, line: entry.line, reason: unknown(entry))
                 )
                 continue
             }
@@ -168,10 +171,10 @@ extension KeyedSettings {
         section == nil || section == "main" ? key : "[\(section ?? "")] \(key)"
     }
 
-    private static func unknown(_ name: String, among keys: [SettingKey<Self>]) -> String {
-        let nearest = NearestName.of(name, among: keys.map { qualified($0.name, $0.section) })
-        let hint = nearest.map { "; did you mean \($0)?" } ?? ""
-        return "unknown key \(ValueParsing.shown(name))\(hint)"
+    private static func unknown(_ entry: INIDocument.Entry) -> String {
+        let name = qualified(entry.key, entry.section)
+        let names = keys.map { qualified($0.name, $0.section) } + ownKeys.map { qualified($0, entry.section) }
+        return "unknown key \(ValueParsing.shown(name))\(NearestName.hint(for: name, among: names))"
     }
 }
 

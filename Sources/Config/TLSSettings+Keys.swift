@@ -31,9 +31,11 @@ extension TLSSettings: KeyedSettings {
 
     package static let quietKeys: [SettingKey<TLSSettings>] = []
 
+    package static let ownKeys = ["key", "cert"]
+
     /// `[host.name] key` and `cert`.
     package mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool {
-        guard let section = entry.section, section != "main", entry.key == "key" || entry.key == "cert" else {
+        guard let section = entry.section, section != "main", Self.ownKeys.contains(entry.key) else {
             return false
         }
         let name = section.lowercased()

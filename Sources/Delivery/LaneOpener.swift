@@ -72,7 +72,8 @@ struct LaneOpener: Sendable {
                         trust.loginRefused(at: mx)
                         throw error
                     }
-                    last = error
+                    // What one host cannot do is no reason to bounce while another one was only out of reach.
+                    last = error.isUnmetDemand ? worse(last, error) : error
                 }
             }
         }
@@ -119,12 +120,16 @@ struct LaneOpener: Sendable {
             throw Failure(.host, at: .tls, Reply(451, EnhancedStatus(4, 7, 5), reason), remote: peer)
         case .connect(let level, _):
             let mx = host.mx
-            try await connector.open(
-                try plan(host, ip, peer, level),
-                to: ip,
-                port: mx.port,
-                from: mx.bind ?? ip.flatMap { host.lane.source?.address(towards: $0) }
-            )
+            do throws(Failure) {
+                try await connector.open(
+                    try plan(host, ip, peer, level),
+                    to: ip,
+                    port: mx.port,
+                    from: mx.bind ?? ip.flatMap { host.lane.source?.address(towards: $0) }
+                )
+            } catch {
+                throw host.lane.tls == .verify ? error.unmetDemand : error
+            }
         }
     }
 
@@ -184,4 +189,15 @@ struct LaneOpener: Sendable {
             tls: tls
         )
     }
+}
+
+extension Failure {
+    /// For mail with REQUIRETLS: a session that cannot be protected is final, and its sender is told (RFC 8689 §4.2.1).
+    fileprivate var unmetDemand: Failure {
+        guard stage == .tls, reply.severity == .temporary else { return self }
+        let words = "the message demands REQUIRETLS: " + reply.lines.joined(separator: " ")
+        return Failure(.host, at: .tls, Reply(550, EnhancedStatus(5, 7, 10), words), remote: remote)
+    }
+
+    fileprivate var isUnmetDemand: Bool { stage == .tls && reply.severity == .permanent }
 }

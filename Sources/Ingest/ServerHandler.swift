@@ -38,7 +38,7 @@ final class ServerHandler: ChannelDuplexHandler {
     var body = ByteBuffer()
     var draft: Draft?
     var output = ByteBuffer()
-    var trace = TraceHeaders()
+    var trace: TraceHeaders
     /// Counts commits, so that an answer that comes too late is known as such.
     var commitSerial = 0
     /// A disk thread works for the message that is being received: nothing goes on until it is done.
@@ -71,6 +71,7 @@ final class ServerHandler: ChannelDuplexHandler {
         self.settings = settings.listener
         isImplicitTLS = kind == .implicitTLS
         dkim = settings.dkim
+        trace = TraceHeaders(comment: settings.outbound.receivedHeader)
         machine = ServerMachine(
             me: settings.me,
             limits: Self.limits(settings.listener),
@@ -322,6 +323,7 @@ final class ServerHandler: ChannelDuplexHandler {
         let fresh = door.settings()
         settings = fresh.listener
         dkim = fresh.dkim
+        trace.comment = fresh.outbound.receivedHeader
         machine.update(
             me: fresh.me,
             limits: Self.limits(fresh.listener),

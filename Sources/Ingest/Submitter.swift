@@ -14,23 +14,14 @@ import SMTP
 /// Puts messages into the queue from any thread.
 package struct Submitter: Sendable {
     private let queue: MailQueue
-    private let me: @Sendable () -> Domain
     private let log: LogSink
-    private let dkim: @Sendable () -> DKIMSettings
+    private let settings: @Sendable () -> Settings
 
-    /// - Parameters:
-    ///   - dkim: whose mail is signed now.
-    ///   - me: our host name now.
-    package init(
-        queue: MailQueue,
-        log: LogSink,
-        dkim: @escaping @Sendable () -> DKIMSettings = { DKIMSettings() },
-        me: @escaping @Sendable () -> Domain
-    ) {
+    /// - Parameter settings: those in force.
+    package init(queue: MailQueue, log: LogSink, settings: @escaping @Sendable () -> Settings) {
         self.queue = queue
-        self.dkim = dkim
         self.log = log
-        self.me = me
+        self.settings = settings
     }
 
     /// Queues a message.
@@ -56,9 +47,10 @@ package struct Submitter: Sendable {
             return
         }
         let id = queue.makeID(at: now)
-        let prologue = prologue(id, at: now, envelope, body)
+        let settings = settings()
+        let prologue = prologue(id, at: now, envelope, body, settings)
         let traits = (check.hasLeadingDots, check.isEightBit)
-        let dkim = dkim()
+        let dkim = settings.dkim
         guard !dkim.domains.isEmpty else {
             store(id, now, envelope, prologue, body, traits, loop, done)
             return
@@ -200,15 +192,21 @@ package struct Submitter: Sendable {
         }
     }
 
-    private func prologue(_ id: QueueID, at now: Timestamp, _ envelope: Envelope, _ body: ByteBuffer) -> ByteBuffer {
+    private func prologue(
+        _ id: QueueID,
+        at now: Timestamp,
+        _ envelope: Envelope,
+        _ body: ByteBuffer,
+        _ settings: Settings
+    ) -> ByteBuffer {
         var header = HeaderBlock(limit: .max)
         header.consume(body, from: 0)
         var prologue = ByteBuffer()
-        var trace = TraceHeaders()
+        var trace = TraceHeaders(comment: settings.outbound.receivedHeader)
         let facts = TraceHeaders.Facts(
             id: id,
             at: now,
-            me: me().name,
+            me: settings.me.name,
             helo: nil,
             clientLiteral: "",
             with: TraceHeaders.Transport(),

@@ -60,7 +60,7 @@ package struct BounceReport: Sendable {
         package let sender: EmailAddress
         /// `ENVID=` in xtext.
         package let envelopeID: String?
-        /// How much was asked to come back, `RET=`.
+        /// How much may come back: what `RET=` asked for, and the header alone with REQUIRETLS.
         package let returns: ReturnContent?
         /// SMTPUTF8 was given.
         package let needsUTF8: Bool
@@ -86,7 +86,8 @@ package struct BounceReport: Sendable {
             self.acceptedAt = acceptedAt
             self.sender = sender
             envelopeID = envelope.envelopeID
-            returns = envelope.returns
+            // RFC 8689 §5: what had to be protected on its way is not sent back the way it may be read.
+            returns = envelope.requiresTLS ? .headers : envelope.returns
             needsUTF8 = envelope.needsUTF8
             self.isEightBit = isEightBit
             self.size = size

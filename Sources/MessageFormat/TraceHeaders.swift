@@ -80,9 +80,12 @@ package struct TraceHeaders: Sendable {
         }
     }
 
+    /// What `Received` says of us (`received_header`); nil: there is no such line.
+    package var comment: String?
     private var date = DateText()
 
-    package init() {}
+    /// - Parameter comment: printable ASCII without parentheses and backslashes; nil for no `Received` line.
+    package init(comment: String?) { self.comment = comment }
 
     /// Appends the lines that belong in front of a message.
     ///
@@ -90,39 +93,7 @@ package struct TraceHeaders: Sendable {
     ///   - header: what the message has already.
     ///   - output: where to.
     package mutating func write(_ facts: Facts, header: HeaderBlock, to output: inout ByteBuffer) {
-        output.writeStaticString("Received: ")
-        if let helo = facts.helo {
-            output.writeStaticString("from ")
-            Self.writeClean(helo, to: &output)
-            output.writeStaticString(" (")
-            output.writeString(facts.clientLiteral)
-            output.writeStaticString(")\r\n\t")
-        }
-        output.writeStaticString("by ")
-        output.writeString(facts.me)
-        if facts.helo != nil {
-            output.writeStaticString(" (Martlet) with ")
-            facts.with.write(to: &output)
-            if let tls = facts.tls {
-                output.writeStaticString("\r\n\t(")
-                output.writeString(tls)
-                output.writeStaticString(")")
-            }
-        } else {
-            output.writeStaticString(" (Martlet)")
-        }
-        output.writeStaticString(" id ")
-        Self.writeID(facts.id, to: &output)
-        if let recipient = facts.onlyRecipient {
-            output.writeStaticString("\r\n\tfor <")
-            output.writeString(recipient.local)
-            output.writeStaticString("@")
-            output.writeString(recipient.domain.name)
-            output.writeStaticString(">")
-        }
-        output.writeStaticString(";\r\n\t")
-        date.write(facts.at, to: &output)
-        output.writeStaticString("\r\n")
+        if let comment { writeReceived(facts, comment, to: &output) }
         if !header.hasMessageID {
             output.writeStaticString("Message-ID: <")
             Self.writeID(facts.id, to: &output)
@@ -136,6 +107,43 @@ package struct TraceHeaders: Sendable {
             output.writeStaticString("\r\n")
         }
         if header.isMissing { output.writeStaticString("\r\n") }
+    }
+
+    private mutating func writeReceived(_ facts: Facts, _ comment: String, to output: inout ByteBuffer) {
+        output.writeStaticString("Received: ")
+        if let helo = facts.helo {
+            output.writeStaticString("from ")
+            Self.writeClean(helo, to: &output)
+            output.writeStaticString(" (")
+            output.writeString(facts.clientLiteral)
+            output.writeStaticString(")\r\n\t")
+        }
+        output.writeStaticString("by ")
+        output.writeString(facts.me)
+        output.writeStaticString(" (")
+        output.writeString(comment)
+        output.writeStaticString(")")
+        if facts.helo != nil {
+            output.writeStaticString(" with ")
+            facts.with.write(to: &output)
+            if let tls = facts.tls {
+                output.writeStaticString("\r\n\t(")
+                output.writeString(tls)
+                output.writeStaticString(")")
+            }
+        }
+        output.writeStaticString(" id ")
+        Self.writeID(facts.id, to: &output)
+        if let recipient = facts.onlyRecipient {
+            output.writeStaticString("\r\n\tfor <")
+            output.writeString(recipient.local)
+            output.writeStaticString("@")
+            output.writeString(recipient.domain.name)
+            output.writeStaticString(">")
+        }
+        output.writeStaticString(";\r\n\t")
+        date.write(facts.at, to: &output)
+        output.writeStaticString("\r\n")
     }
 
     private static func writeID(_ id: QueueID, to output: inout ByteBuffer) {

@@ -45,12 +45,7 @@ final class AdminAPI: Sendable {
         dataPath = launch.dataPath
         let (settings, state) = (settings, state)
         let explanation = Explanation(settings: settings, router: router)
-        let submitter = Submitter(
-            queue: queue,
-            log: launch.log,
-            dkim: { settings.current.dkim },
-            me: { settings.current.me }
-        )
+        let submitter = Submitter(queue: queue, log: launch.log) { settings.current }
         let services = AdminServices(
             queue: queue,
             settings: settings,

@@ -6,6 +6,7 @@ import Mail
 import NIOCore
 import NIOPosix
 import Queue
+import Synchronization
 import Testing
 
 struct ReceptionTests {
@@ -23,6 +24,10 @@ struct ReceptionTests {
 
     private static func prologue(_ message: NewMessage) -> String { String(buffer: message.content.prologue) }
 
+    private static func submitter(_ relay: TestRelay) -> Submitter {
+        Submitter(queue: relay.queue, log: TestRelay.log) { Settings(me: Domain(unchecked: "relay.example")) }
+    }
+
     @Test func putsATraceInFront() async throws {
         let relay = try await TestRelay()
         let socket = try Socket(port: relay.port)
@@ -34,7 +39,7 @@ struct ReceptionTests {
         let lines = Self.prologue(message).split(separator: "\r\n").map(String.init)
         #expect(lines.count == 6)
         #expect(lines.first == "Received: from client.example ([127.0.0.1])")
-        #expect(lines[1] == "\tby relay.example (Martlet) with ESMTP id \(message.id)")
+        #expect(lines[1] == "\tby relay.example (Martlet outbound) with ESMTP id \(message.id)")
         #expect(lines[2] == "\tfor <b@x.example>;")
         #expect(lines[3].hasSuffix(" +0000"))
         #expect(lines[4] == "Message-ID: <\(message.id)@relay.example>")
@@ -190,7 +195,7 @@ struct ReceptionTests {
 
     @Test func submitsMailMadeInside() async throws {
         let relay = try await TestRelay()
-        let submitter = Submitter(queue: relay.queue, log: TestRelay.log) { Domain(unchecked: "relay.example") }
+        let submitter = Self.submitter(relay)
         let recipient = try #require(EmailAddress("b@x.example"))
         let envelope = Envelope(sender: .null, recipients: [Recipient(recipient)])
         for (text, hasDots) in [("Subject: x\r\n\r\nplain", false), ("Subject: x\r\n\r\n.dot\r\n", true)] {
@@ -202,7 +207,7 @@ struct ReceptionTests {
             let message = try #require(relay.store.messages.last)
             #expect(message.id == id)
             #expect(message.content.hasLeadingDots == hasDots)
-            #expect(Self.prologue(message).hasPrefix("Received: by relay.example (Martlet) id \(id)"))
+            #expect(Self.prologue(message).hasPrefix("Received: by relay.example (Martlet outbound) id \(id)"))
             guard case .memory(let body) = message.content.body else { continue }
             #expect(String(buffer: body).hasSuffix("\r\n"), "every line is whole")
         }
@@ -212,6 +217,63 @@ struct ReceptionTests {
         }
         await #expect(throws: QueueError.self) { try await promise.futureResult.get() }
         #expect(relay.queue.memory.used == relay.store.messages.reduce(0) { $0 + $1.content.residentBytes })
+        await relay.listener.stop(patience: 0)
+    }
+
+    /// The document's `send_email(from, to, contents)`: its callback means "on disk", not "on its way".
+    @Test func sendEmailAnswersWhenTheMailIsOnDisk() async throws {
+        let relay = try await TestRelay()
+        let submitter = Self.submitter(relay)
+        let from = try #require(EmailAddress("a@x.example"))
+        let to = ["b@x.example", "c@y.example"].compactMap { EmailAddress($0) }
+        relay.store.set(.held)
+        let hasAnswered = Atomic<Bool>(false)
+        let sending = Task {
+            let id = try await submitter.sendEmail(
+                from: .address(from),
+                to: to,
+                contents: Array("Subject: x\n\n.one\ntwo\r\nthree".utf8),
+                on: TestRelay.loops.next()
+            )
+            hasAnswered.store(true, ordering: .sequentiallyConsistent)
+            return id
+        }
+        #expect(await TestRelay.eventually { relay.store.messages.count == 1 })
+        let isEarly = hasAnswered.load(ordering: .sequentiallyConsistent)
+        #expect(!isEarly, "nothing is synced yet")
+        relay.store.commit()
+        let id = try await sending.value
+        let message = try #require(relay.store.messages.first)
+        #expect(message.id == id)
+        #expect(message.envelope.sender == .address(from))
+        #expect(message.envelope.recipients.map(\.address) == to)
+        guard case .memory(let body) = message.content.body else {
+            Issue.record("the body is not in memory")
+            return
+        }
+        #expect(String(buffer: body) == "Subject: x\r\n\r\n.one\r\ntwo\r\nthree\r\n")
+        await relay.listener.stop(patience: 0)
+    }
+
+    @Test func sendEmailSaysWhyTheMailIsNotOnDisk() async throws {
+        let relay = try await TestRelay()
+        let submitter = Self.submitter(relay)
+        let to = [try #require(EmailAddress("b@x.example"))]
+        func send(_ to: [EmailAddress], _ contents: String) async throws(QueueError) -> QueueID {
+            try await submitter.sendEmail(
+                from: .null,
+                to: to,
+                contents: Array(contents.utf8),
+                on: TestRelay.loops.next()
+            )
+        }
+        await #expect(throws: QueueError.damaged("a message made inside has no recipient")) { try await send([], "x") }
+        await #expect(throws: QueueError.self, "a NUL") { try await send(to, "Subject: \0\n\n") }
+        relay.store.set(.failing(.full("no space")))
+        await #expect(throws: QueueError.full("no space")) { try await send(to, "Subject: x\n\nx\n") }
+        #expect(relay.store.messages.isEmpty && relay.queue.memory.used == 0)
+        relay.store.set(.immediately)
+        _ = try await send(to, "Subject: x\n\nx\n")
         await relay.listener.stop(patience: 0)
     }
 }

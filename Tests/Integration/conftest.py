@@ -1,12 +1,15 @@
 """conftest.py - fixtures shared by the integration tests: peers and relays that are closed whatever happens."""
 
+import fcntl
 import itertools
 import os
 
 import pytest
 
-from harness import DnsServer, Relay, ScriptedServer, Sink, wait_until
+from hook_program import QUICK, HookServer
+from harness import DnsServer, Relay, ScriptedServer, Sink, fresh_address, wait_until
 from ledger import Lab
+from tls_peers import Authority
 
 
 @pytest.fixture
@@ -74,6 +77,59 @@ def make_server(closing):
 @pytest.fixture
 def make_dns(closing):
     return lambda records=None, **how: closing(DnsServer(records, **how))
+
+
+@pytest.fixture
+def make_hook(closing):
+    return lambda answers=None, **how: closing(HookServer(answers, **how))
+
+
+@pytest.fixture
+def hooked(make_relay, make_hook):
+    """`hooked({"get_mx": {...}}, routes=…, keys={"fail": "closed"})` gives a relay and its hook program."""
+
+    def make(answers, keys=None, unix=None, files=None, **how):
+        hook = make_hook(answers, unix=unix)
+        how["outbound"] = {**QUICK, **how.get("outbound", {})}
+        return make_relay(files={"hooks.ini": hook.ini(**(keys or {})), **(files or {})}, **how), hook
+
+    return make
+
+
+@pytest.fixture
+def peer25(closing):
+    """`peer25(script)`: an SMTP server on port 25 of an address of its own, reachable through the DNS."""
+
+    def make(script=None, host=None, **how):
+        for _ in range(50):
+            try:
+                return closing(ScriptedServer(script, host=host or fresh_address(), port=25, **how))
+            except PermissionError:
+                pytest.skip("port 25 needs root")
+            except OSError:
+                if host:
+                    raise
+        raise RuntimeError("no free address for port 25")
+
+    return make
+
+
+@pytest.fixture
+def peer_v6(peer25):
+    """A server on [::1]:25; one test of the machine at a time."""
+    os.makedirs("/tmp/martlet-test-ports", exist_ok=True)
+    with open("/tmp/martlet-test-ports/v6-25", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield peer25(host="::1")
+        except OSError as error:
+            pytest.skip(f"[::1]:25 is not to be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """A certificate authority that relays trust when `tls_ca_file` names it."""
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

@@ -81,6 +81,16 @@ def free_port(ip="127.0.0.1"):
     raise RuntimeError("no free port")
 
 
+_network = os.getpid() % 250 + 1
+_hosts = iter(range(1, 60_000))
+
+
+def fresh_address():
+    """A loopback address that no other test uses."""
+    number = next(_hosts)
+    return f"127.{_network}.{number // 250}.{number % 250 + 1}"
+
+
 def host_port(address):
     """`(ip, port)` as routes.ini and smtp.ini write it."""
     ip, port = address[0], address[1]

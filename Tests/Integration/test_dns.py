@@ -4,7 +4,6 @@ Peers listen on port 25 of loopback addresses of their own, so these tests need 
 asks only the test's own name server.
 """
 
-import fcntl
 import os
 import random
 import struct
@@ -13,38 +12,11 @@ import time
 import pytest
 
 import reports
-from harness import DnsServer, Drop, ScriptedServer, encode_name, wait_until
+from harness import DnsServer, Drop, ScriptedServer, encode_name, fresh_address, wait_until
 from story import events, first_event, submit, text, wait_event
 
 LOCAL = {"local_mx_ok": True, "connect_timeout": 2, "greeting_timeout": 5, "temp_fail_intervals": "1s*100",
          "lane_rest_max": 1, "pool_timeout": 1}
-RUN = f"{os.getpid() % 250 + 1}"
-_next = iter(range(1, 60_000))
-
-
-def fresh_address():
-    """A loopback address that no other test uses."""
-    number = next(_next)
-    return f"127.{RUN}.{number // 250}.{number % 250 + 1}"
-
-
-@pytest.fixture
-def peer25(closing):
-    """`peer25(script)`: an SMTP server on port 25 of an address of its own, reachable through the DNS."""
-
-    def make(script=None, host=None, **how):
-        for _ in range(50):
-            try:
-                return closing(ScriptedServer(script, host=host or fresh_address(), port=25, **how))
-            except PermissionError:
-                pytest.skip("port 25 needs root")
-            except OSError:
-                if host:
-                    raise
-        raise RuntimeError("no free address for port 25")
-
-    return make
-
 
 @pytest.fixture
 def bench(make_relay, make_dns, sink):
@@ -159,18 +131,6 @@ def test_address_literal_needs_no_dns(bench, peer25):
 
 
 # ------------------------------------------------------------------------------------------------ both families
-
-
-@pytest.fixture
-def peer_v6(peer25):
-    """A server on [::1]:25; one test of the machine at a time."""
-    os.makedirs("/tmp/martlet-test-ports", exist_ok=True)
-    with open("/tmp/martlet-test-ports/v6-25", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield peer25(host="::1")
-        except OSError as error:
-            pytest.skip(f"[::1]:25 is not to be had: {error}")
 
 
 def test_aaaa_only(bench, peer_v6):

@@ -7,118 +7,15 @@ import subprocess
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import reports
 from harness import ROOT, SmtpClient, free_port, host_port, wait_until, wait_listening
+from hook_program import QUICK
 from story import events, submit, text, wait_event
-
-QUICK = {"temp_fail_intervals": "1s*100", "lane_rest_max": 1, "pool_timeout": 1}
-
-
-class HookServer:
-    """A hook program: `answers` by hook, each a dict, bytes, a status, or a function of the question."""
-
-    def __init__(self, answers=None, unix=None):
-        self.answers = dict(answers or {})
-        self.questions = []
-        self.connections = 0
-        self.released = threading.Event()
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def setup(self):
-                hook.connections += 1
-                super().setup()
-
-            def address_string(self):
-                return "hook"
-
-            def do_POST(self):
-                question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                hook.questions.append(question)
-                answer = hook.answers.get(question["hook"])
-                if callable(answer):
-                    answer = answer(question)
-                status, body = 200, b""
-                if isinstance(answer, int):
-                    status = answer
-                elif isinstance(answer, bytes):
-                    body = answer
-                elif answer is not None:
-                    body = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        class Server(ThreadingHTTPServer):
-            address_family = socket.AF_UNIX if unix else socket.AF_INET
-            daemon_threads = True
-            block_on_close = False
-            request_queue_size = 128
-
-            def server_bind(self):
-                self.socket.bind(self.server_address)
-
-            def handle_error(self, *_):
-                pass
-
-        self.unix = unix
-        self.port = None if unix else free_port()
-        self.make = lambda: Server(str(unix) if unix else ("127.0.0.1", self.port), Handler)
-        self.server = None
-        self.start()
-
-    def start(self):
-        self.server = self.make()
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"unix:{self.unix}:/hooks" if self.unix else f"http://127.0.0.1:{self.port}/hooks"
-
-    def ini(self, hooks=None, **keys):
-        lines = ["[policy]", f"url = {self.url}", f"hooks = {hooks or ', '.join(self.answers)}"]
-        return "\n".join(lines + [f"{key} = {value}" for key, value in keys.items()]) + "\n"
-
-    def asked(self, hook):
-        return [question for question in self.questions if question["hook"] == hook]
-
-    def hang(self, _):
-        self.released.wait(30)
-
-    def close(self):
-        self.released.set()
-        if self.server:
-            self.server.shutdown()
-            self.server.server_close()
-            self.server = None
-
-
-@pytest.fixture
-def make_hook(closing):
-    return lambda answers=None, **how: closing(HookServer(answers, **how))
-
-
-@pytest.fixture
-def hooked(make_relay, make_hook):
-    """`hooked({"get_mx": {...}}, routes=…, keys={"fail": "closed"})` gives a relay and its hook program."""
-
-    def make(answers, keys=None, unix=None, files=None, **how):
-        hook = make_hook(answers, unix=unix)
-        how["outbound"] = {**QUICK, **how.get("outbound", {})}
-        return make_relay(files={"hooks.ini": hook.ini(**(keys or {})), **(files or {})}, **how), hook
-
-    return make
+from tls_peers import TLSPeer
 
 
 def final_reply(relay, recipient="b@b.test"):
@@ -140,6 +37,8 @@ def final_reply(relay, recipient="b@b.test"):
     ({"code": "DENY", "message": "not today"}, 550, "not today"),
     ({"code": "DENYSOFT", "message": "come back"}, 450, "come back"),
     ({"code": "DENY"}, 550, "refused"),
+    ({"code": "DENYDISCONNECT", "message": "never"}, 550, "never"),
+    ({"code": "DENYSOFTDISCONNECT", "message": "busy"}, 450, "busy"),
     ({"code": "DENY", "message": "two\r\n250 lines"}, 550, "two??250 lines"),
 ])
 def test_queue_outbound_rejects(hooked, sink, answer, code, word):
@@ -188,6 +87,47 @@ def test_notes_choose_the_source_address(hooked, sink):
     assert sink.sessions[0].peer[0] == "127.0.0.7"
     told = wait_until(lambda: hook.asked("delivered"))[0]["hmail"]
     assert told["notes"]["mine"] == "kept" and told["todo"]["notes"]["outbound_ip"] == "127.0.0.7"
+
+
+def test_the_address_is_of_the_mx_then_the_note_then_the_table_then_the_system(hooked, sink):
+    note = {"code": "CONT", "notes": {"outbound_ip": "127.0.0.7"}}
+    relay, _ = hooked({"queue_outbound": lambda q: note if q["transaction"]["mail_from"].startswith("note") else None},
+                      routes={"bind.test": f"{sink.route} bind=127.0.0.4", "*": sink.route},
+                      files={"outbound_ip.ini": "[sender table.test]\nip = 127.0.0.3\n"})
+    wanted = {}
+    for number, (sender, domain, address) in enumerate([
+            ("note@table.test", "bind.test", "127.0.0.4"), ("x@table.test", "bind.test", "127.0.0.4"),
+            ("note@table.test", "b.test", "127.0.0.7"), ("note@c.test", "b.test", "127.0.0.7"),
+            ("x@table.test", "b.test", "127.0.0.3"), ("x@c.test", "b.test", "127.0.0.1")]):
+        wanted[f"u{number}@{domain}"] = address
+        submit(relay, f"u{number}@{domain}", sender=sender)
+    messages = sink.wait_for(len(wanted))
+    assert {m.recipients[0]: m.session.peer[0] for m in messages} == wanted
+
+
+@pytest.mark.parametrize("hook_name", ["queue_outbound", "get_mx"])
+def test_an_address_that_is_not_local_defers_with_that_reason(hooked, sink, hook_name):
+    answer = {"queue_outbound": {"code": "CONT", "notes": {"outbound_ip": "192.0.2.7"}},
+              "get_mx": {"code": "OK", "mx": {"exchange": sink.host, "port": sink.port, "bind": "192.0.2.7"}}}[hook_name]
+    relay, _ = hooked({hook_name: answer}, routes={"*": sink.route})
+    line = wait_event(relay, submit(relay, "b@b.test"), "deferred")
+    assert "192.0.2.7 is not an address of this machine" in line["reply"], line.raw
+    assert not sink.sessions
+
+
+@pytest.mark.parametrize("how", ["starttls", "none", "garbage"])
+def test_the_note_force_tls_is_kept(hooked, authority, how):
+    """Encrypted or not at all, though enable_tls is off."""
+    with TLSPeer(authority.issue("127.0.0.1"), how=how) as peer:
+        relay, hook = hooked({"queue_outbound": {"code": "CONT", "notes": {"force_tls": True}}, "send_email": None},
+                             routes={"*": host_port(peer.address)}, outbound={"enable_tls": False, "tls_timeout": 2})
+        queue_id = submit(relay, "b@b.test")
+        if how == "starttls":
+            assert peer.wait_for(1)[0]["tls"]
+        else:
+            assert wait_event(relay, queue_id, "deferred")["stage"] == "tls"
+            assert not peer.mails
+        assert hook.asked("send_email")[0]["hmail"]["todo"]["force_tls"] is True
 
 
 def test_pipelined_messages_wait_for_their_answers(hooked, sink):
@@ -251,6 +191,45 @@ def test_get_mx_answers_in_every_form(hooked, sink, make_server, form):
     assert sink.copies() == {"b@b.test": 1, "c@c.test": 1}
     if form == "object":
         assert sink.sessions[0].peer[0] == "127.0.0.6"
+
+
+@pytest.mark.parametrize("form", ["hostname", "hostname:port", "ip", "ip:port", "[v6]:port"])
+def test_get_mx_strings(hooked, peer25, make_server, make_dns, form):
+    """Each form of the document; a port that is not named is 25."""
+    if "v6" in form:
+        server = make_server(host="::1")
+    else:
+        server = make_server() if "port" in form else peer25()
+    dns = make_dns({("mx.get.test", "A"): [server.host]})
+    answer = form.replace("hostname", "mx.get.test").replace("ip", server.host).replace("v6", server.host)
+    relay, _ = hooked({"get_mx": {"code": "OK", "mx": answer.replace("port", str(server.port))}, "delivered": None},
+                      resolver=dns)
+    submit(relay, "b@b.test")
+    assert server.wait_for(1)
+
+
+def test_get_mx_list_is_tried_by_priority(hooked, make_server):
+    first, second, last = (make_server(script) for script in ({"BANNER": "421 4.3.2 busy"}, {}, {}))
+    mx = [{"exchange": last.host, "port": last.port, "priority": 30},
+          {"exchange": first.host, "port": first.port, "priority": 10},
+          {"exchange": second.host, "port": second.port, "priority": 20}]
+    relay, _ = hooked({"get_mx": {"code": "OK", "mx": mx}})
+    submit(relay, "b@b.test")
+    second.wait_for(1)
+    assert len(first.sessions) == 1 and not last.sessions
+
+
+@pytest.mark.parametrize("auth_type", [None, "LOGIN", "CRAM-MD5"])
+def test_get_mx_gives_the_login(hooked, auth_type):
+    with TLSPeer(how="none", users={"shop": "s3cret-word"}, clear=True) as peer:
+        mx = {"exchange": peer.address[0], "port": peer.address[1], "auth_user": "shop", "auth_pass": "s3cret-word"}
+        relay, hook = hooked({"get_mx": {"code": "OK", "mx": {**mx, **({"auth_type": auth_type} if auth_type else {})}},
+                              "delivered": None, "deferred": None})
+        submit(relay, "b@b.test")
+        assert peer.wait_for(1)[0]["user"] == "shop"
+        assert peer.logins == [(auth_type or "PLAIN", "shop")]
+        wait_until(lambda: hook.asked("delivered"))
+        assert "s3cret-word" not in json.dumps(hook.questions) + relay.log_path.read_text()
 
 
 def test_get_mx_speaks_lmtp(hooked, make_server):
@@ -360,7 +339,7 @@ def test_deferred_changes_the_delay_by_number_of_failures(hooked, make_server):
     {"code": "DENYSOFT"}, {"code": "DENYSOFT", "delay": "plugin timeout"}, {"code": "DENYSOFT", "delay": None},
     {"code": "DENYSOFT", "delay": -5}, {"code": "DENYSOFT", "delay": 1e300}, b'{"code": "DENYSOFT", "delay": NaN}',
 ])
-def test_a_delay_that_is_no_number_keeps_the_usual_one(hooked, make_server, answer):
+def test_trap_5_a_delay_that_is_no_number_keeps_the_usual_one(hooked, make_server, answer):
     """Appendix A, trap 5: a text read as a number became a timer that never fired."""
     server = make_server({"RCPT": lambda session, _: "450 4.2.1 busy" if len(server.sessions) < 2 else None})
     relay, _ = hooked({"deferred": answer}, routes={"*": server.route})
@@ -369,7 +348,7 @@ def test_a_delay_that_is_no_number_keeps_the_usual_one(hooked, make_server, answ
     assert relay.log_lines("hook program failed")
 
 
-def test_a_deferred_hook_that_hangs_keeps_the_usual_delay_and_others_go_on(hooked, make_server):
+def test_trap_5_a_deferred_hook_that_hangs_stops_no_timer(hooked, make_server):
     """Appendix A, trap 5: a hook that timed out stopped the retry timer of all mail."""
     server = make_server({"RCPT": lambda _, to: "450 4.2.1 busy" if to.startswith("later") else None})
     relay, hook = hooked({"deferred": None}, {"timeout": 1, "breaker_failures": 0}, routes={"*": server.route})
@@ -434,6 +413,13 @@ def test_delivered_is_told_everything(hooked, sink):
     assert question["hmail"]["uuid"] == queue_id
     assert question["hmail"]["todo"]["mail_from"] == "a@report.test"
     wait_until(lambda: relay.log_lines("message finished"))
+
+
+def test_delivered_says_that_it_was_secured(hooked, authority):
+    with TLSPeer(authority.issue("127.0.0.1")) as peer:
+        relay, hook = hooked({"delivered": None}, routes={"*": host_port(peer.address)}, outbound={"enable_tls": True})
+        submit(relay, "b@b.test")
+        assert wait_until(lambda: hook.asked("delivered"))[0]["params"]["secured"] is True
 
 
 def test_a_delivered_hook_that_hangs_holds_up_nothing(hooked, sink):

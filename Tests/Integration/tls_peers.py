@@ -73,13 +73,14 @@ class TLSPeer:
         self.how, self.users, self.mechanisms, self.clear = how, users, list(mechanisms), clear
         self.auth_reply, self.needs_auth, self.keywords, self.tokens = auth_reply, needs_auth, list(keywords), set(tokens)
         self.mails, self.logins, self.names, self.lines = [], [], [], []
-        self.connections = 0
+        self.connections, self.peers = 0, []
         self.context = None
         if pair:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(*pair)
             self.context.sni_callback = lambda sock, name, context: self.names.append(name)
-        self.listener = socket.create_server((host, port or free_port(host)), backlog=64)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listener = socket.create_server((host, port or free_port(host)), family=family, backlog=64)
         self.address = self.listener.getsockname()
         self.closing = threading.Event()
         self.open = []
@@ -93,6 +94,10 @@ class TLSPeer:
 
     def close(self):
         self.closing.set()
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
         self.listener.close()
         for sock in self.open:
             try:
@@ -107,10 +112,11 @@ class TLSPeer:
     def _accept(self):
         while not self.closing.is_set():
             try:
-                sock, _ = self.listener.accept()
+                sock, peer = self.listener.accept()
             except OSError:
                 return
             self.connections += 1
+            self.peers.append(peer[0])
             self.open.append(sock)
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 

@@ -6,7 +6,10 @@ import NIOCore
 import Testing
 
 struct TraceHeadersTests {
-    private func write(_ change: (inout TraceHeaders.Facts) -> Void = { _ in }) -> String {
+    private func write(
+        comment: String? = "Martlet outbound",
+        _ change: (inout TraceHeaders.Facts) -> Void = { _ in }
+    ) -> String {
         var facts = TraceHeaders.Facts(
             id: QueueID(rawValue: 1),
             at: Timestamp(milliseconds: 1_795_370_400_000),
@@ -20,7 +23,7 @@ struct TraceHeadersTests {
         var header = HeaderBlock(limit: 1000)
         Array("Date: x\r\nMessage-ID: y\r\n\r\n".utf8).withUnsafeBytes { header.consume($0) }
         var output = ByteBuffer()
-        var trace = TraceHeaders()
+        var trace = TraceHeaders(comment: comment)
         trace.write(facts, header: header, to: &output)
         return String(buffer: output)
     }
@@ -28,7 +31,7 @@ struct TraceHeadersTests {
     @Test func tellsWhereAMessageCameFrom() {
         let expected = """
             Received: from client.example ([192.0.2.1])\r
-            \tby relay.example (Martlet) with ESMTP id 0000000000001\r
+            \tby relay.example (Martlet outbound) with ESMTP id 0000000000001\r
             \tfor <b@x.example>;\r
             \t\(MailDate.text(Timestamp(milliseconds: 1_795_370_400_000)))\r
 
@@ -43,7 +46,9 @@ struct TraceHeadersTests {
         }
         #expect(write { $0.with = TraceHeaders.Transport(isExtended: false) }.contains(" with SMTP id "))
         #expect(!write { $0.onlyRecipient = nil }.contains("for <"))
-        #expect(write { $0.helo = nil }.hasPrefix("Received: by relay.example (Martlet) id "))
+        #expect(write(comment: "Our house").contains(" (Our house) with "))
+        #expect(write(comment: nil) == "", "no line of ours")
+        #expect(write { $0.helo = nil }.hasPrefix("Received: by relay.example (Martlet outbound) id "))
     }
 
     @Test(arguments: ["a)b(c", "a\r\nX: y", "a;b", "a\"b\\c", "\u{E9}", "a<b>@c", "a\0b"])
