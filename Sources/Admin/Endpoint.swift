@@ -112,8 +112,10 @@ struct Match {
 enum PathText {
     /// The segments of a path.
     ///
-    /// - Throws: 400 for broken escapes, NUL and other control characters, an encoded slash or backslash, dot segments, and
-    ///   what is no UTF-8.
+    /// An encoded slash is a part of a name (`client 10.0.0.0/8`): the path is split before it is decoded.
+    ///
+    /// - Throws: 400 for broken escapes, NUL and other control characters, backslashes, dot segments behind a slash of either
+    ///   kind, and what is no UTF-8.
     static func segments(of path: String) throws(Problem) -> [String] {
         guard path.hasPrefix("/") else { throw Problem(.malformed, "the path must begin with /") }
         var found: [String] = []
@@ -121,10 +123,10 @@ enum PathText {
             guard let text = decoded(piece) else {
                 throw Problem(.malformed, "the path holds a broken escape or bytes that are no UTF-8")
             }
-            guard text != ".", text != "..",
-                !text.utf8.contains(where: { $0 == 0x2F || $0 == 0x5C || $0 < 0x20 || $0 == 0x7F })
+            guard !text.split(separator: "/").contains(where: { $0 == "." || $0 == ".." }),
+                !text.utf8.contains(where: { $0 == 0x5C || $0 < 0x20 || $0 == 0x7F })
             else {
-                throw Problem(.malformed, "a part of the path is a dot segment or holds a slash or a control character")
+                throw Problem(.malformed, "the path holds a dot segment, a backslash or a control character")
             }
             found.append(text)
         }

@@ -53,6 +53,14 @@ package enum Endpoints {
             body: .json,
             OutboundIPEndpoints.put
         ),
+        Endpoint(
+            .patch,
+            "/v1/outbound-ips/{match}",
+            "editOutboundIP",
+            .routesWrite,
+            body: .mergePatch,
+            OutboundIPEndpoints.patch
+        ),
         Endpoint(.delete, "/v1/outbound-ips/{match}", "removeOutboundIP", .routesWrite, OutboundIPEndpoints.remove),
 
         Endpoint(.get, "/v1/explain", "explainRoute", .routesRead, ExplainEndpoint.show),

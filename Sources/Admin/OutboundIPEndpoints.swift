@@ -24,37 +24,38 @@ enum OutboundIPEndpoints {
         let (document, revision) = try FileEdits.document(file, services)
         guard let match = name(request.parameter("match")),
             let entry = OutboundIPs.entries(in: document).first(where: { $0.match == match })
-        else { throw Problem(.notFound, "there is no binding of that name") }
+        else { throw missing }
         return .json(view(entry), headers: [FileEdits.tag(revision), HeaderField("Cache-Control", "no-cache")])
     }
 
     /// `PUT /v1/outbound-ips/{match}`.
     static func put(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
         let match = try match(request)
-        let entry = try entry(request, match)
-        var isNew = false
+        let draft = try draft(request, match)
+        guard let addresses = draft.addresses else {
+            throw Problem.invalid("/ip", "required", "is missing: an address, or one of each family")
+        }
         let isCreateOnly = request.header("if-none-match") == "*"
-        var exists = false
-        let edit: Edit
-        do throws(Problem) {
-            edit = try FileEdits.edit(file, request, services, operation: "put outbound ip", key: match) {
-                (document) throws(EditError) in
-                isNew = !OutboundIPs.entries(in: document).contains { $0.match == match }
-                exists = isCreateOnly && !isNew
-                if exists { throw .missing(match) }
-                try OutboundIPs.put(entry, in: &document)
+        return try edited(request, services, "putOutboundIP", match) { (old) throws(Problem) in
+            guard old == nil || !isCreateOnly else {
+                throw Problem(.stale, "there is a binding of that name already")
             }
-        } catch {
-            throw exists ? Problem(.stale, "there is a binding of that name already") : error
+            return OutboundIPEntry(match: match, addresses: addresses, helo: draft.helo)
         }
-        let after = try FileEdits.document(file, services).document
-        let now = OutboundIPs.entries(in: after).first { $0.match == match } ?? entry
-        if edit.isChanged {
-            let text = String(decoding: view(now).bytes, as: UTF8.self)
-            services.audit(request, Change(operation: "putOutboundIP", subject: match, after: text))
+    }
+
+    /// `PATCH /v1/outbound-ips/{match}`: what is left out stays.
+    static func patch(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        let match = try match(request)
+        let draft = try draft(request, match)
+        return try edited(request, services, "editOutboundIP", match) { (old) throws(Problem) in
+            guard let old else { throw missing }
+            return OutboundIPEntry(
+                match: match,
+                addresses: draft.addresses ?? old.addresses,
+                helo: draft.namesHelo ? draft.helo : old.helo
+            )
         }
-        return .json(view(now), status: isNew ? 201 : 200, headers: [FileEdits.tag(edit.revision)])
     }
 
     /// `DELETE /v1/outbound-ips/{match}`.
@@ -95,11 +96,31 @@ enum OutboundIPEndpoints {
         return match
     }
 
-    private static func entry(_ request: AdminRequest, _ match: String) throws(Problem) -> OutboundIPEntry {
+    /// What a body says.
+    private struct Draft {
+        var addresses: [IPAddress]?
+        var helo: Domain?
+        var namesHelo = false
+    }
+
+    private static func draft(_ request: AdminRequest, _ match: String) throws(Problem) -> Draft {
+        try request.allowQuery([])
         var body = try JSONObject(request.json(), at: "")
         if let given = try body.string("match"), name(given) != match {
             throw Problem.invalid("/match", "exclusive", "is another name than the path's")
         }
+        var draft = Draft()
+        if body.names.contains("ip") { draft.addresses = try addresses(&body) }
+        draft.namesHelo = body.names.contains("helo")
+        if let text = try body.string("helo") {
+            guard let domain = Domain(text) else { throw Problem.invalid("/helo", "format", "is no host name") }
+            draft.helo = domain
+        }
+        try body.finish()
+        return draft
+    }
+
+    private static func addresses(_ body: inout JSONObject) throws(Problem) -> [IPAddress] {
         var addresses: [IPAddress] = []
         for (index, text) in (try body.strings("ip", atMost: 2) ?? []).enumerated() {
             guard let address = IPAddress(text) ?? IPAddress(literal: text) else {
@@ -110,12 +131,48 @@ enum OutboundIPEndpoints {
         guard !addresses.isEmpty else {
             throw Problem.invalid("/ip", "required", "is missing: an address, or one of each family")
         }
-        var helo: Domain?
-        if let text = try body.string("helo") {
-            guard let domain = Domain(text) else { throw Problem.invalid("/helo", "format", "is no host name") }
-            helo = domain
-        }
-        try body.finish()
-        return OutboundIPEntry(match: match, addresses: addresses, helo: helo)
+        return addresses
     }
+
+    /// Writes what `change` makes of a binding, which may not be there yet.
+    private static func edited(
+        _ request: AdminRequest,
+        _ services: AdminServices,
+        _ operation: String,
+        _ match: String,
+        _ change: (OutboundIPEntry?) throws(Problem) -> OutboundIPEntry
+    ) throws(Problem) -> AdminResponse {
+        var before: OutboundIPEntry?
+        var refusal: Problem?
+        let edit: Edit
+        do throws(Problem) {
+            edit = try FileEdits.edit(file, request, services, operation: operation, key: match) {
+                (document) throws(EditError) in
+                before = OutboundIPs.entries(in: document).first { $0.match == match }
+                let entry: OutboundIPEntry
+                do throws(Problem) { entry = try change(before) } catch {
+                    refusal = error
+                    throw .missing(match)
+                }
+                try OutboundIPs.put(entry, in: &document)
+            }
+        } catch {
+            throw refusal ?? error
+        }
+        let entries = OutboundIPs.entries(in: try FileEdits.document(file, services).document)
+        guard let now = entries.first(where: { $0.match == match }) else { throw missing }
+        if edit.isChanged {
+            services.audit(
+                request,
+                Change(operation: operation, subject: match, before: shown(before), after: shown(now))
+            )
+        }
+        return .json(view(now), status: before == nil ? 201 : 200, headers: [FileEdits.tag(edit.revision)])
+    }
+
+    private static func shown(_ entry: OutboundIPEntry?) -> String {
+        entry.map { String(decoding: view($0).bytes, as: UTF8.self) } ?? ""
+    }
+
+    private static let missing = Problem(.notFound, "there is no binding of that name")
 }
