@@ -22,7 +22,7 @@ install_schemathesis() {
 unit=yes integration=yes only=
 while [ $# -gt 0 ]; do
     case $1 in
-    --soak) export MARTLET_SOAK=1 ;;
+    --soak) export TEST_SOAK=1 ;;
     --unit) integration= ;;
     --integration) unit= ;;
     --only) only=${2-}; shift ;;
@@ -134,7 +134,7 @@ run_integration() {
     MARTLET=$(swift build -c release --show-bin-path)/martlet
     export MARTLET
     local log=$work/integration.log
-    /usr/bin/python3 -m pytest -n "${MARTLET_WORKERS:-4}" -q -rfEs -p no:cacheprovider --junitxml "$work/integration.xml" \
+    /usr/bin/python3 -m pytest -n "${TEST_WORKERS:-4}" -q -rfEs -p no:cacheprovider --junitxml "$work/integration.xml" \
         ${only:+-k "$only"} Tests/Integration >"$log" 2>&1
     local status=$?
     local figures

@@ -31,8 +31,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MARTLET = os.environ.get("MARTLET") or str(ROOT / ".build" / "release" / "martlet")
-SOAK = os.environ.get("MARTLET_SOAK", "") not in ("", "0")
-PATIENCE = float(os.environ.get("MARTLET_PATIENCE", "1"))  # multiplies every deadline of a wait: slow machines
+SOAK = os.environ.get("TEST_SOAK", "") not in ("", "0")
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))  # multiplies every deadline of a wait: slow machines
 
 
 def environment():

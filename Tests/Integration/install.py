@@ -18,7 +18,7 @@ from harness import MARTLET, ROOT
 CACHE = Path(os.environ.get("MARTLET_ROOT_CACHE", "/var/tmp"))
 # What the scripts of our Debian package call, and the image does not have.
 FOR_PACKAGES = ("systemd-standalone-sysusers", "systemd-standalone-tmpfiles")
-MIRROR = os.environ.get("MARTLET_MIRROR", "http://deb.debian.org/debian")
+MIRROR = os.environ.get("TEST_MIRROR", "http://deb.debian.org/debian")
 
 
 def packages(section):

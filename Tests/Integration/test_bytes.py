@@ -1,7 +1,7 @@
 """test_bytes.py - what comes in goes out, octet for octet.
 
-Seeded random bodies through DATA and BDAT in random pieces, over few and many connections. `MARTLET_SOAK=1` sends
-10 000 instead of 300; `MARTLET_SEED` repeats a run.
+Seeded random bodies through DATA and BDAT in random pieces, over few and many connections. `TEST_SOAK=1` sends
+10 000 instead of 300; `TEST_SEED` repeats a run.
 """
 
 import os
@@ -12,7 +12,7 @@ import pytest
 
 from harness import SOAK, SmtpClient, added_by_relay, dot_stuff, send_mail, wait_until
 
-SEED = int(os.environ.get("MARTLET_SEED", "20261122"))
+SEED = int(os.environ.get("TEST_SEED", "20261122"))
 COUNT = 10_000 if SOAK else 300
 
 

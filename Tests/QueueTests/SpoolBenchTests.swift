@@ -1,4 +1,4 @@
-// SpoolBenchTests.swift — figures on a real disk; run with MARTLET_BENCH=1 and a release build.
+// SpoolBenchTests.swift — figures on a real disk; run with TEST_BENCH=1 and a release build.
 
 import Files
 import Glibc
@@ -9,7 +9,7 @@ import Testing
 
 @testable import Queue
 
-@Suite(.enabled(if: getenv("MARTLET_BENCH") != nil), .serialized) struct SpoolBenchTests {
+@Suite(.enabled(if: getenv("TEST_BENCH") != nil), .serialized) struct SpoolBenchTests {
     private final class Gate: Sendable {
         let state = Mutex((waiting: [UInt64](), locations: [QueueID: Location](), batches: 0))
         let bell = Doorbell()

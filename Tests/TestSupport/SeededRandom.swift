@@ -28,9 +28,9 @@ package enum Effort {
         #endif
     }
 
-    /// `normal`, or as many times that as `MARTLET_TEST_EFFORT` says (0.1, 10, …).
+    /// `normal`, or as many times that as `TEST_EFFORT` says (0.1, 10, …).
     package static func count(_ normal: Int) -> Int {
-        guard let text = getenv("MARTLET_TEST_EFFORT"), let factor = Double(String(cString: text)), factor > 0 else {
+        guard let text = getenv("TEST_EFFORT"), let factor = Double(String(cString: text)), factor > 0 else {
             return normal
         }
         return max(1, Int(min(1e9, Double(normal) * factor)))
