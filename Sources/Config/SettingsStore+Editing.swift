@@ -113,14 +113,18 @@ extension SettingsStore {
         try refusePinned(file, old, new)
         let result = try check(file, new)
         let before = current
-        guard new != old else {
-            return Edit(attempt, revision, before, before, nil, result.warnings)
+        var replacement: Replacement?
+        if new == old {
+            // Somebody wrote the same by hand, and it is not in force yet.
+            guard stamps != watch.stamps else { return Edit(attempt, revision, before, before, nil, result.warnings) }
+            watch.stamps = stamps
+        } else {
+            guard source.stamp(of: file.name) == stamps[file.name] else { return nil }
+            replacement = try write(file, old, new)
+            watch.stamps = stamps
+            watch.stamps[file.name] = source.stamp(of: file.name)
+            watch.own[file.name] = watch.stamps[file.name]
         }
-        guard source.stamp(of: file.name) == stamps[file.name] else { return nil }
-        let replacement = try write(file, old, new)
-        watch.stamps = stamps
-        watch.stamps[file.name] = source.stamp(of: file.name)
-        watch.own[file.name] = watch.stamps[file.name]
         watch.gone = []
         watch.reported = nil
         publish(result, &watch)

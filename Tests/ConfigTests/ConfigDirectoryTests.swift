@@ -3,6 +3,7 @@
 import Files
 import Glibc
 import Mail
+import Synchronization
 import TestSupport
 import Testing
 
@@ -53,6 +54,38 @@ import Testing
             }
         }
         #expect(olds > 0 && news > 0)
+    }
+
+    /// One system call of the write fails, each in turn: the file is the old one or the new one, whoever was told that it
+    /// is the new one was told the truth, and the next edit works.
+    @Test(arguments: [EIO, ENOSPC, EACCES])
+    func everySingleFailureLeavesTheOldOrTheNew(code: Int32) throws {
+        let prepared = MemoryDisk()
+        prepared.plant("/data/outbound.ini", .file, Array(Self.old.utf8))
+        var (refused, position, hasStruck) = (0, 0, true)
+        while hasStruck {
+            let left = Mutex<Int?>(nil)
+            let disk = prepared.afterKill { call in
+                left.withLock { left in
+                    defer { left = left.map { $0 - 1 } }
+                    return left == 0 ? DiskError(call.name, call.path, code) : nil
+                }
+            }
+            let store = try Self.store(disk)
+            left.withLock { $0 = position }
+            let isDone = (try? Self.edit(store)) != nil
+            hasStruck = left.withLock { left in
+                defer { left = nil }
+                return left.map { $0 < 0 } ?? false
+            }
+            let found = Self.text(disk)
+            #expect(found == Self.old || found == Self.new, "\(position) \(found ?? "gone")")
+            if isDone { #expect(found == Self.new, "\(position)") } else { refused += 1 }
+            _ = try Self.edit(store)
+            #expect(Self.text(disk) == Self.new && store.current.outbound.isDisabled, "\(position)")
+            position += 1
+        }
+        #expect(refused > 3 && position > 8)
     }
 
     @Test func keepsTheModeOfTheFile() throws {

@@ -63,6 +63,14 @@ import Testing
         #expect(!edit.isChanged && edit.replacement == nil)
     }
 
+    /// Between two looks at the files, somebody wrote by hand what the edit asks for.
+    @Test func theSameByHandIsInForceWhenTheEditReturns() throws {
+        let (store, config) = try Self.store(["outbound.ini": "disabled = false\n"])
+        config.write("outbound.ini", Array("disabled = true\n".utf8), now: 1_000_000)
+        let edit = try Self.disable(store)
+        #expect(!edit.isChanged && edit.after.outbound.isDisabled && store.current.outbound.isDisabled)
+    }
+
     @Test func aStaleRevisionIsRefused() throws {
         let (store, config) = try Self.store(["outbound.ini": ""])
         let revision = try store.document(.outbound).revision

@@ -55,6 +55,27 @@ def test_a_changed_route_reaches_mail_that_waits(make_relay, closing):
     relay.wait_log("message finished", id=queue_id)
 
 
+def test_a_hundred_thousand_routes(make_relay, sink, closing):
+    """Load, lookup, a change, and mail that waited for it."""
+    other, dead = closing(Sink()), f"127.0.0.1:{free_port()}"
+
+    def table(last):
+        return "".join(f"[d{n}.test]\nmx = {dead}\n" for n in range(99_998)) + \
+            f"[*.s.test]\nmx = {sink.route}\n[last.test]\nmx = {last}\n"
+
+    relay = make_relay(started=False, outbound={"temp_fail_intervals": "1h*9", "lane_rest_max": 3600})
+    relay.write("routes.ini", table(dead))
+    relay.start(timeout=60)
+    send_mail(relay, "a@a.test", ["u@x.s.test"], MAIL)
+    sink.wait_for(1)
+    queue_id = send_mail(relay, "a@a.test", ["u@last.test", "u@d50000.test"], MAIL)
+    relay.wait_log("delivery deferred", id=queue_id, count=2)
+    relay.write("routes.ini", table(other.route))
+    assert relay.wait_log("queued mail takes another way", timeout=60)["count"] == "1"
+    relay.hup()
+    wait_until(lambda: recipients(other) == ["u@last.test"], 15, "the message at its new place")
+
+
 @pytest.mark.parametrize("line,reason", [
     ("mx = b.test prioity=1", "unknown key prioity; did you mean priority?"),
     ("mx = b.test\ntls = always", "is none of off, may, require, verify, dane"),
