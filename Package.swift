@@ -68,7 +68,7 @@ let package = Package(
         room("Queue", ["Mail", "Files", "Log", core, posix, deque, heap, metrics]),
         room("Config", ["Mail", "Files", "Log", "OpenSSL", "Passwords"]),
         room("DNS", ["Mail", "Log", "CUnbound", metrics]),
-        room("Hooks", ["Mail", "Log"]),
+        room("Hooks", ["Mail", "Log", metrics]),
         // floor 3
         room(
             "Ingest",

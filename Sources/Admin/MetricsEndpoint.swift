@@ -3,6 +3,7 @@
 // Scraping costs the same whatever the queue holds. Every series is there from the start, at zero.
 
 import Config
+import Files
 import Glibc
 import Mail
 import Queue
@@ -38,8 +39,8 @@ enum MetricsEndpoint {
             "gauge",
             by: "state",
             [
-                (QueuedState.inProgress.name, "\(counts.inProgress)"), (QueuedState.waiting.name, "\(counts.waiting)"),
-                (QueuedState.tempFailed.name, "\(counts.tempFailed)"), (QueuedState.held.name, "\(counts.held)"),
+                (state(.waiting), "\(counts.waiting)"), (state(.inProgress), "\(counts.inProgress)"),
+                (state(.tempFailed), "\(counts.tempFailed)"), (state(.held), "\(counts.held)"),
             ]
         )
         page.single("martlet_queue_bytes", "gauge", "\(statistics.bytes)")
@@ -47,7 +48,7 @@ enum MetricsEndpoint {
             "martlet_queue_oldest_age_seconds",
             "gauge",
             by: "state",
-            QueuedState.allCases.map { ($0.name, "\(statistics.oldest[$0] ?? 0)") }
+            QueuedState.allCases.map { (state($0), "\(statistics.oldest[$0] ?? 0)") }
         )
         var older = 0
         let ages = statistics.ages.enumerated().map { index, count in
@@ -76,6 +77,16 @@ enum MetricsEndpoint {
         if let free = statistics.freeBytes { page.single("martlet_spool_free_bytes", "gauge", "\(free)") }
     }
 
+    /// The words that dashboards of mail queues know.
+    private static func state(_ state: QueuedState) -> String {
+        switch state {
+        case .waiting: "incoming"
+        case .inProgress: "active"
+        case .tempFailed: "deferred"
+        case .held: "held"
+        }
+    }
+
     private static func process(_ page: inout MetricsPage) {
         var usage = rusage()
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
@@ -83,5 +94,15 @@ enum MetricsEndpoint {
             Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
             + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
         page.single("process_cpu_seconds_total", "counter", MetricsPage.number(seconds))
+        let disk = LinuxDisk()
+        // The second word is the resident pages (proc(5)).
+        if let words = try? disk.contents(of: "/proc/self/statm", limit: 256).split(separator: UInt8(ascii: " ")),
+            words.count > 1, let pages = Int(String(decoding: words[1], as: UTF8.self))
+        {
+            page.single("process_resident_memory_bytes", "gauge", "\(pages * sysconf(Int32(_SC_PAGESIZE)))")
+        }
+        if let open = try? disk.list("/proc/self/fd") {
+            page.single("process_open_fds", "gauge", "\(open.count)")
+        }
     }
 }

@@ -120,7 +120,10 @@ package final class UnboundResolver: Resolver {
     private func result(_ name: Domain, _ type: RecordType) async -> Result<RawAnswer, DNSError> {
         guard name.isASCII else { return .failure(.serverFailure("\(name) needs its ASCII form")) }
         guard name.literal == nil else { return .failure(.serverFailure("\(name) is no name")) }
-        return await pump.ask(name.name, type)
+        let begin = Uptime.now()
+        let answer = await pump.ask(name.name, type)
+        DNSMetrics.count(type, answer, since: begin)
+        return answer
     }
 }
 

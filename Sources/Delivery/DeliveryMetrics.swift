@@ -13,6 +13,15 @@ package enum DeliveryMetrics {
     /// From acceptance to delivery.
     private static let delay = Timer(label: "martlet_delivery_delay_seconds")
 
+    private static let opened = connections("opened")
+    private static let refused = connections("failed")
+    /// From the first packet to a session that is ready: connection, greeting, TLS and login.
+    private static let connecting = Timer(label: "martlet_attempt_phase_seconds", dimensions: [("phase", "connect")])
+
+    private static func connections(_ result: String) -> Counter {
+        Counter(label: "martlet_outbound_connections_total", dimensions: [("result", result)])
+    }
+
     private static func failures(_ kind: String) -> [Counter] {
         FailureReason.allCases.map {
             Counter(label: "martlet_delivery_failures_total", dimensions: [("class", kind), ("reason", $0.name)])
@@ -21,7 +30,15 @@ package enum DeliveryMetrics {
 
     /// Makes every series, so that each is there from the start, at zero.
     package static func declare() {
-        for counter in temporary + permanent { counter.increment(by: 0) }
+        for counter in temporary + permanent + [opened, refused] { counter.increment(by: 0) }
+        _ = (delay, connecting)
+        TrustMetrics.declare()
+    }
+
+    /// A session was opened, ready for mail, or was not.
+    static func countOpening(_ isOpen: Bool, since begin: Uptime) {
+        (isOpen ? opened : refused).increment()
+        connecting.recordMilliseconds(Uptime.now().milliseconds - begin.milliseconds)
     }
 
     /// A message was delivered.

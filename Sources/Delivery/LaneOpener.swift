@@ -120,6 +120,7 @@ struct LaneOpener: Sendable {
             throw Failure(.host, at: .tls, Reply(451, EnhancedStatus(4, 7, 5), reason), remote: peer)
         case .connect(let level, _):
             let mx = host.mx
+            let begin = Uptime.now()
             do throws(Failure) {
                 try await connector.open(
                     try plan(host, ip, peer, level),
@@ -127,7 +128,9 @@ struct LaneOpener: Sendable {
                     port: mx.port,
                     from: mx.bind ?? ip.flatMap { host.lane.source?.address(towards: $0) }
                 )
+                DeliveryMetrics.countOpening(true, since: begin)
             } catch {
+                DeliveryMetrics.countOpening(false, since: begin)
                 throw host.lane.tls == .verify ? error.unmetDemand : error
             }
         }

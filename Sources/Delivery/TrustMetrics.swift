@@ -16,6 +16,13 @@ enum TrustMetrics {
     private static let unauthenticated = Counter(label: "martlet_outbound_sessions_without_auth_total")
     private static let failures = Counter(label: "martlet_outbound_tls_failures_total")
 
+    /// Makes every series, so that each is there from the start, at zero.
+    static func declare() {
+        for counter in [plain, refusals, unauthenticated, failures] + unverified + verified + dane {
+            counter.increment(by: 0)
+        }
+    }
+
     /// The alarm: a next hop does not let us in.
     static func loginRefused() { refusals.increment() }
 

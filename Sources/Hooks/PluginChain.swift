@@ -46,7 +46,7 @@ package final class PluginChain: Sendable {
 
     /// Starts plugins; none may be used before.
     package func start(_ plugins: [any Plugin], _ services: any RelayServices) async {
-        for plugin in plugins where await call({ await plugin.start(services) }) == nil {
+        for plugin in plugins where await call(nil, { await plugin.start(services) }) == nil {
             log.write(.error, "plugin did not start in time") { $0.add(.plugin, plugin.name) }
         }
     }
@@ -70,7 +70,7 @@ extension PluginChain {
     ) async -> QueueOutboundAnswer {
         for plugin in plugins(for: .queueOutbound) {
             let asked = envelope
-            let answer = await call { () -> (QueueOutboundAnswer, Envelope) in
+            let answer = await call(.queueOutbound) { () -> (QueueOutboundAnswer, Envelope) in
                 var changed = asked
                 let answer = await plugin.queueOutbound(&changed, contents)
                 return (answer, changed)
@@ -97,7 +97,7 @@ extension PluginChain {
     /// Asks whether a mail may be sent now.
     package func sendEmail(_ mail: HMail) async -> SendEmailAnswer {
         for plugin in plugins(for: .sendEmail) {
-            switch await call({ await plugin.sendEmail(mail) }) {
+            switch await call(.sendEmail, { await plugin.sendEmail(mail) }) {
             case nil: missed(.sendEmail, plugin, mail.id)
             case .next: break
             case .delay(let time): return .delay(Self.bounded(time))
@@ -109,7 +109,7 @@ extension PluginChain {
     /// Asks where mail to a domain shall go.
     package func getMX(_ mail: HMail, domain: Domain) async -> GetMXAnswer {
         for plugin in plugins(for: .getMX) {
-            switch await call({ await plugin.getMX(mail, domain: domain) }) {
+            switch await call(.getMX, { await plugin.getMX(mail, domain: domain) }) {
             case nil:
                 missed(.getMX, plugin, mail.id)
                 return .tryLater("a plugin gave no answer to get_mx in time")
@@ -126,7 +126,7 @@ extension PluginChain {
     /// Asks what to do after a temporary failure.
     package func deferred(_ mail: HMail, _ notice: DeferredNotice) async -> DeferredAnswer {
         for plugin in plugins(for: .deferred) {
-            switch await call({ await plugin.deferred(mail, notice) }) {
+            switch await call(.deferred, { await plugin.deferred(mail, notice) }) {
             case nil: missed(.deferred, plugin, mail.id)
             case .next: break
             case .drop: return .drop
@@ -139,7 +139,7 @@ extension PluginChain {
     /// Asks whether the sender gets a report.
     package func bounce(_ mail: HMail, _ notice: BounceNotice) async -> BounceAnswer {
         for plugin in plugins(for: .bounce) {
-            switch await call({ await plugin.bounce(mail, notice) }) {
+            switch await call(.bounce, { await plugin.bounce(mail, notice) }) {
             case nil: missed(.bounce, plugin, mail.id)
             case .next: break
             case .suppress: return .suppress
@@ -150,7 +150,8 @@ extension PluginChain {
 
     /// Tells every plugin.
     package func delivered(_ mail: HMail, _ notice: DeliveredNotice) async {
-        for plugin in plugins(for: .delivered) where await call({ await plugin.delivered(mail, notice) }) == nil {
+        for plugin in plugins(for: .delivered)
+        where await call(.delivered, { await plugin.delivered(mail, notice) }) == nil {
             missed(.delivered, plugin, mail.id)
         }
     }
@@ -163,8 +164,15 @@ extension PluginChain {
         active.withLock { $0.plugins }.filter { $0.hooks.has(hook) }
     }
 
-    private func call<Answer: Sendable>(_ body: @escaping @Sendable () async -> Answer) async -> Answer? {
-        await HookCall.run(within: deadline(), sleep: sleep, body)
+    /// - Parameter hook: what is measured; nil for a start.
+    private func call<Answer: Sendable>(
+        _ hook: Hook?,
+        _ body: @escaping @Sendable () async -> Answer
+    ) async -> Answer? {
+        let begin = Uptime.now()
+        let answer = await HookCall.run(within: deadline(), sleep: sleep, body)
+        if let hook { HookMetrics.count(hook, since: begin) }
+        return answer
     }
 
     private static func bounded(_ time: Duration) -> Duration {
@@ -172,6 +180,7 @@ extension PluginChain {
     }
 
     private func missed(_ hook: Hook, _ plugin: any Plugin, _ id: QueueID) {
+        HookMetrics.count(.late, of: hook)
         log.write(.warning, "hook missed its deadline") { line in
             line.add(.id, id.description)
             line.add(.hook, hook.rawValue)
@@ -180,6 +189,7 @@ extension PluginChain {
     }
 
     private func useless(_ hook: Hook, _ plugin: any Plugin, _ id: QueueID, _ reason: String) {
+        HookMetrics.count(.useless, of: hook)
         log.write(.error, "hook answered what cannot be used") { line in
             line.add(.id, id.description)
             line.add(.hook, hook.rawValue)

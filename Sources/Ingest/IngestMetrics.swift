@@ -21,6 +21,7 @@ package enum IngestMetrics {
     package static func declare() {
         full.increment(by: 0)
         broken.increment(by: 0)
+        for counter in [AuthMetrics.accepted, AuthMetrics.refused, AuthMetrics.throttled] { counter.increment(by: 0) }
     }
 
     static func countRefused(_ error: QueueError) {

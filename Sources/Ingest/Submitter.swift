@@ -28,11 +28,13 @@ package struct Submitter: Sendable {
     ///
     /// - Parameters:
     ///   - content: header and body with CRLF line ends, not dot-stuffed; Message-ID and Date are added where missing.
+    ///   - id: its name, where it has one already.
     ///   - loop: where `done` is called.
     ///   - done: the id once the message is durable, or why it is not.
     package func submit(
         _ envelope: Envelope,
         _ content: ByteBuffer,
+        as id: QueueID? = nil,
         at now: Timestamp,
         on loop: any EventLoop,
         done: @escaping @Sendable (Result<QueueID, QueueError>) -> Void
@@ -46,7 +48,7 @@ package struct Submitter: Sendable {
             loop.execute { done(.failure(.damaged("a bare CR, bare LF or NUL in a message made inside"))) }
             return
         }
-        let id = queue.makeID(at: now)
+        let id = id ?? queue.makeID(at: now)
         let settings = settings()
         let prologue = prologue(id, at: now, envelope, body, settings)
         let traits = (check.hasLeadingDots, check.isEightBit)

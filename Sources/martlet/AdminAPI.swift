@@ -6,7 +6,7 @@ import CoreMetrics
 import Delivery
 import Files
 import Glibc
-import Ingest
+import Hooks
 import Log
 import Mail
 import NIOCore
@@ -39,13 +39,13 @@ final class AdminAPI: Sendable {
         func set(_ change: (inout Value) -> Void) { value.withLock { change(&$0) } }
     }
 
-    init(_ launch: Launch, queue: MailQueue, router: Router, loop: any EventLoop) {
+    init(_ launch: Launch, queue: MailQueue, router: Router, plugins: PluginChain, loop: any EventLoop) {
         settings = launch.settings
         log = launch.log
         dataPath = launch.dataPath
         let (settings, state) = (settings, state)
         let explanation = Explanation(settings: settings, router: router)
-        let submitter = Submitter(queue: queue, log: launch.log) { settings.current }
+        let submission = APISubmission(queue: queue, plugins: plugins, log: launch.log, loop: loop) { settings.current }
         let services = AdminServices(
             queue: queue,
             settings: settings,
@@ -53,7 +53,7 @@ final class AdminAPI: Sendable {
             loop: loop,
             version: Version.text,
             startedAt: .now(),
-            submit: { envelope, content in await Self.submit(envelope, content, submitter, loop) },
+            submit: { envelope, content in await submission.submit(envelope, content) },
             explain: { recipient, sender in await explanation(recipient, sender) },
             metrics: launch.metrics,
             checks: { Self.checks(queue, settings, isDraining: state.get().isDraining) }
@@ -106,39 +106,25 @@ final class AdminAPI: Sendable {
 
     func stop() { state.get().server?.stop() }
 
+    /// Makes a series for each operation, so that it is there from the start, at zero.
+    static func declareMetrics() {
+        for endpoint in Endpoints.all { requests(endpoint.operation, endpoint.method.rawValue, 200).increment(by: 0) }
+    }
+
+    private static func requests(_ operation: String, _ method: String, _ status: Int) -> Counter {
+        Counter(
+            label: "martlet_http_requests_total",
+            dimensions: [("operation", operation), ("method", method), ("status", "\(status)")]
+        )
+    }
+
     private static func count(_ seen: AdminServer.Observation) {
         let operation = seen.operation.isEmpty ? "none" : seen.operation
         // Labels are a closed set: a client may send any word as its method.
         let method = HTTPMethod(rawValue: seen.method)?.rawValue ?? (seen.method == "HEAD" ? "HEAD" : "other")
-        Counter(
-            label: "martlet_http_requests_total",
-            dimensions: [("operation", operation), ("method", method), ("status", "\(seen.status)")]
-        ).increment()
+        requests(operation, method, seen.status).increment()
         Timer(label: "martlet_http_request_seconds", dimensions: [("operation", operation)])
             .recordMilliseconds(seen.milliseconds)
-    }
-
-    /// What storage could not do, as SMTP says it.
-    private static func submit(
-        _ envelope: Envelope,
-        _ content: ByteBuffer,
-        _ submitter: Submitter,
-        _ loop: any EventLoop
-    ) async -> Result<QueueID, SubmitRefusal> {
-        await withCheckedContinuation { continuation in
-            submitter.submit(envelope, content, at: .now(), on: loop) { result in
-                continuation.resume(returning: result.mapError { SubmitRefusal(reply($0)) })
-            }
-        }
-    }
-
-    private static func reply(_ error: QueueError) -> Reply {
-        switch error {
-        case .full: Reply(452, EnhancedStatus(4, 3, 1), "no space on disk")
-        case .closing: Reply(421, EnhancedStatus(4, 3, 2), "the relay is stopping")
-        case .damaged: Reply(550, EnhancedStatus(5, 6, 0), "the message holds a bare CR or LF, or a NUL")
-        case .broken, .locked: Reply(451, EnhancedStatus(4, 3, 0), "the disk failed")
-        }
     }
 
     private static func checks(_ queue: MailQueue, _ settings: SettingsStore, isDraining: Bool) -> [ReadinessCheck] {

@@ -115,7 +115,7 @@ final class Wiring: Sendable {
             settings: current,
             log: log
         )
-        api = AdminAPI(launch, queue: queue, router: router, loop: loop)
+        api = AdminAPI(launch, queue: queue, router: router, plugins: plugins, loop: loop)
         certificates = try CertificatesInForce(current().tls)
         let tls: @Sendable () -> TLSContext? = { [certificates] in certificates.current }
         let door = Door(queue: queue, settings: current, tls: tls, log: log, plugins: plugins)
@@ -139,6 +139,11 @@ extension Wiring {
         _ = usePlugins(settings.current)
         IngestMetrics.declare()
         DeliveryMetrics.declare()
+        QueueMetrics.declare()
+        DNSMetrics.declare()
+        HookMetrics.declare()
+        AdminAPI.declareMetrics()
+        ConfigMetrics.count(isGood: true)
         let begin = Uptime.now()
         let count = try queue.recover(at: begin, wall: .now())
         log.write(.notice, "queue recovered") {
@@ -262,9 +267,11 @@ extension Wiring {
         switch reload {
         case .unchanged: break
         case .changed(let warnings):
+            ConfigMetrics.count(isGood: true)
             for warning in warnings { Serve.log(warning, .warning, "configuration looks odd", to: log) }
             log.write(.notice, "configuration changed")
         case .invalid(let errors):
+            ConfigMetrics.count(isGood: false)
             for error in errors.errors {
                 Serve.log(error, .error, "configuration is invalid, the last good one stays", to: log)
             }

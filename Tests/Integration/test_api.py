@@ -4,6 +4,7 @@ import concurrent.futures
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import time
 
 import pytest
 
-from harness import Relay, send_mail, wait_until
+from harness import ROOT, Relay, send_mail, wait_until
 
 JSON = {"Content-Type": "application/json"}
 MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: api\r\n\r\nbody\r\n"
@@ -301,17 +302,74 @@ def test_submitted_mail_arrives_as_it_was_meant(make_api, sink):
     assert api.ask("POST", "/v1/messages?from=%3C%3E&to=b%2Bx@b.test", raw, Content_Type="message/rfc822")[0] == 202
 
 
-def test_metrics_are_what_prometheus_expects(make_api):
-    _, api = make_api()
+# Names that are there from the start and count up from zero.
+SERIES = """
+    martlet_messages_accepted_total martlet_messages_rejected_total martlet_recipients_total martlet_delivery_failures_total
+    martlet_delivery_delay_seconds_count martlet_attempt_phase_seconds_count martlet_queue_messages martlet_queue_bytes
+    martlet_queue_oldest_age_seconds martlet_queue_age_messages martlet_outbound_connections
+    martlet_outbound_connections_total martlet_outbound_tls_total martlet_outbound_disabled martlet_dns_lookups_total
+    martlet_dns_lookup_seconds_count martlet_hook_seconds_count martlet_hook_failures_total
+    martlet_http_requests_total martlet_auth_attempts_total martlet_spool_fsync_seconds_count
+""".split()
+
+
+def families(page):
+    """`{name of a series: [(labels, value)]}`."""
+    found = {}
+    for name, labels, value in re.findall(r"^(\w+)(?:\{(.*)\})? (\S+)$", page.decode(), re.M):
+        found.setdefault(name, []).append((labels, float(value)))
+    return found
+
+
+def test_metrics_are_what_prometheus_expects(make_api, sink):
+    relay, api = make_api(routes={"*": sink.address})
     status, headers, page = api.ask("GET", "/metrics")
     assert status == 200 and headers["Content-Type"].startswith("text/plain")
-    for series in [b'martlet_recipients_total{result="bounced"} 0', b"martlet_messages_accepted_total 0"]:
-        assert series in page
+    found = families(page)
+    for name in SERIES:
+        assert found.get(name) and all(value == 0 for _, value in found[name]), name
+    for name in ["martlet_build_info", "martlet_config_last_reload_success", "martlet_spool_free_bytes",
+                 "process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total"]:
+        assert found[name][0][1] > 0, name
+    for name in ["martlet_queue_messages", "martlet_queue_oldest_age_seconds"]:
+        assert {labels for labels, _ in found[name]} == {f'state="{s}"' for s in ["incoming", "active", "deferred", "held"]}
+    # What the dashboard and the alerts ask for is there.
+    known = set(found) | {re.sub("_(count|sum|bucket)$", "", name) for name in found}
+    for path in [*(ROOT / "deploy").rglob("*.json"), *(ROOT / "deploy").rglob("*.yml")]:
+        asked = set(re.findall(r"\b(?:martlet|process)_[a-z_]+(?=[{\[)])", path.read_text()))
+        assert not asked - known, path
+    send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
+    sink.wait_for(1)
+    wait_until(lambda: ('result="delivered"', 1) in families(api.ask("GET", "/metrics")[2])["martlet_recipients_total"])
+    page = api.ask("GET", "/metrics")[2]
+    assert families(page)["martlet_outbound_connections_total"] == [('result="failed"', 0), ('result="opened"', 1)]
     if promtool := shutil.which("promtool"):
         checked = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True)
         assert checked.returncode == 0, checked.stderr
     else:
         pytest.skip("promtool is not installed")
+
+
+def test_plugins_judge_submitted_mail_too(hooked, sink):
+    answers = {"DENY": {"code": "DENY", "message": "not today"}, "LATER": {"code": "DENYSOFT", "message": "come back"},
+               "TAKE": {"code": "OK"}, "GO": {"code": "CONT", "rcpt_to": ["other@b.test"]}}
+    relay, hook = hooked({"queue_outbound": lambda q: answers[q["transaction"]["mail_from"].split("@")[0].upper()]},
+                         routes={"*": sink.route}, files={"admin.ini": "listen = 127.0.0.1:0\n"})
+    api = Api(relay)
+    submit = lambda name: api.ask("POST", "/v1/messages", {"from": f"{name}@a.test", "to": "b@b.test", "text": "x"})
+    status, _, problem = submit("deny")
+    assert status == 403 and "550" in problem["reply"] and "not today" in problem["reply"]
+    status, headers, problem = submit("later")
+    assert status == 503 and "450" in problem["reply"] and headers["Retry-After"]
+    status, _, taken = submit("take")
+    assert status == 202
+    assert len(relay.log_lines("message taken by a plugin", id=taken["id"])) == 1
+    assert len(relay.log_lines("message rejected by a plugin")) == 2
+    status, _, queued = submit("go")
+    assert status == 202
+    assert [message.sender for message in sink.wait_for(1)] == ["go@a.test"]
+    assert not relay.log_lines("message accepted", id=taken["id"]) and relay.log_lines("message accepted", id=queued["id"])
+    assert len(hook.asked("queue_outbound")) == 4
 
 
 def test_the_socket_needs_no_token(make_api):

@@ -7,7 +7,8 @@
                               test_every_body_has_a_limit
     W4  paths                 test_names_in_paths_never_are_files
     W5  framing               test_ambiguous_framing_ends_the_connection (test_api)
-    W6  slow clients          test_slow_clients_are_ended_and_others_served (test_api), test_a_slow_body_is_ended
+    W6  slow clients          test_slow_clients_are_ended_and_others_served (test_api), test_a_slow_body_is_ended,
+                              test_mail_flows_past_hostile_clients
     W7  edits and crashes     test_concurrent_edits_lose_nothing (test_api), test_an_acknowledged_edit_survives_a_crash
     W8  secrets               test_routes_keep_their_secrets (test_api), test_errors_tell_nothing_of_the_machine
     W9  other sites           test_pages_of_other_sites_are_refused (test_api)
@@ -18,15 +19,19 @@ import re
 import socket
 import stat
 import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
-from harness import send_mail, wait_until
+from harness import ROOT, send_mail, wait_until
 from test_api import JSON, MAIL, Api, make_api, token  # noqa: F401 (a fixture)
 from test_api_manual import operations
 from tls_peers import Authority
+
+sys.path.insert(0, str(ROOT / "Tests/Bench"))
+from api_load import hostile_clients  # noqa: E402
 
 
 def test_no_token_no_body(make_api):
@@ -79,6 +84,26 @@ def test_a_slow_body_is_ended(make_api):
                 except TimeoutError:
                     pass
         assert time.monotonic() - began < 50
+
+
+def test_mail_flows_past_hostile_clients(make_api, sink):
+    """64 clients do all of rows W3, W5 and W6 at once; Tests/Bench/api_load.py measures what that costs."""
+    relay, api = make_api("timeout = 5\n", routes={"*": sink.address})
+    stop = threading.Event()
+    threads = hostile_clients(api.address, stop)
+    try:
+        began = time.monotonic()
+        for number in range(50):
+            send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
+        sink.wait_for(50, timeout=60)
+        assert time.monotonic() - began < 30
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert len(threads) == 64
+    wait_until(lambda: api.ask("GET", "/v1/stats")[0] == 200, what="the API to be free again")
+    assert api.ask("GET", "/v1/stats")[2]["totals"]["delivered"] == 50
 
 
 def test_an_acknowledged_edit_survives_a_crash(make_api):

@@ -1,0 +1,46 @@
+// HookMetrics.swift — how long plugins take and how often they fail. Names are spelled here and nowhere else; labels are
+// closed sets.
+
+import Mail
+import Metrics
+
+/// Made at first use, when whoever collects is in place.
+package enum HookMetrics {
+    /// What can go wrong with one call.
+    enum Trouble: String, CaseIterable {
+        /// No answer within the deadline.
+        case late
+        /// An answer that cannot be used.
+        case useless
+    }
+
+    private static let durations = Dictionary(
+        uniqueKeysWithValues: Hook.allCases.map { hook in
+            (hook, Timer(label: "martlet_hook_seconds", dimensions: [("hook", hook.rawValue)]))
+        }
+    )
+    private static let failures = Dictionary(
+        uniqueKeysWithValues: Hook.allCases.map { hook in
+            (hook, Dictionary(uniqueKeysWithValues: Trouble.allCases.map { ($0, counter(hook, $0)) }))
+        }
+    )
+
+    private static func counter(_ hook: Hook, _ trouble: Trouble) -> Counter {
+        Counter(
+            label: "martlet_hook_failures_total",
+            dimensions: [("hook", hook.rawValue), ("kind", trouble.rawValue)]
+        )
+    }
+
+    /// Makes every series, so that each is there from the start, at zero.
+    package static func declare() {
+        _ = durations
+        for counter in failures.values.flatMap(\.values) { counter.increment(by: 0) }
+    }
+
+    static func count(_ hook: Hook, since begin: Uptime) {
+        durations[hook]?.recordMilliseconds(Uptime.now().milliseconds - begin.milliseconds)
+    }
+
+    static func count(_ trouble: Trouble, of hook: Hook) { failures[hook]?[trouble]?.increment() }
+}

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""api_load.py - what the admin API costs: on a full queue, and for mail while hostile clients keep it busy.
+
+  api_load.py queue [-n 100000]       listing as NDJSON (time, memory), /v1/stats, a page, a scrape
+  api_load.py hostile [-n 20000]      delivered/s without and with 64 slow, oversized, malformed and ambiguous clients
+
+MARTLET names a release build; mail comes from smtp-source and goes to smtp-sink (Debian's postfix). One JSON line each.
+"""
+import argparse, http.client, json, os, pathlib, re, socket, subprocess, sys, tempfile, threading, time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Integration"))
+from harness import Relay, free_port, wait_listening, wait_until  # noqa: E402
+
+
+def make_relay(folder, sink, **outbound):
+    # A connection from every address of loopback may be a client's: 16 of one address would be refused first.
+    return Relay(folder, routes={"*": f"127.0.0.1:{sink}"}, outbound=outbound,
+                 smtp={"limits.connections_per_client": 1000},
+                 files={"admin.ini": "listen = 127.0.0.1:0\n"}).start()
+
+
+def api_address(relay):
+    line = [line for line in relay.log if line.message == "ready"][-1]
+    return "127.0.0.1", int(line["api"].split(",")[0].rpartition(":")[2])
+
+
+def source(relay, count, sessions=20):
+    return subprocess.Popen(["smtp-source", "-d", "-s", str(sessions), "-m", str(count), "-l", "2048", "-f", "a@a.test",
+                             "-t", "b@b.test", f"inet:127.0.0.1:{relay.address[1]}"], stderr=subprocess.PIPE)
+
+
+def resident(relay):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{relay.pid}/status").read_text())[1]) / 1024
+
+
+def ask(address, path, accept="*/*"):
+    """Time, lines and bytes of one GET on a connection of its own."""
+    began = time.perf_counter()
+    connection = http.client.HTTPConnection(*address, timeout=300)
+    connection.request("GET", path, headers={"Accept": accept})
+    answer = connection.getresponse()
+    lines = size = 0
+    while piece := answer.read(1 << 20):
+        lines, size = lines + piece.count(b"\n"), size + len(piece)
+    connection.close()
+    assert answer.status == 200, answer.status
+    return time.perf_counter() - began, lines, size
+
+
+def queue(folder, count):
+    relay = make_relay(folder, free_port(), disabled=True)
+    try:
+        began = time.time()
+        assert source(relay, count).wait() == 0
+        result = {"queued": count, "accepted_per_s": round(count / (time.time() - began))}
+        address = api_address(relay)
+        before, peak, stop = resident(relay), [0.0], threading.Event()
+
+        def watch():
+            while not stop.wait(0.02):
+                peak[0] = max(peak[0], resident(relay))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        listings = [ask(address, "/v1/queue", "application/x-ndjson") for _ in range(5)]
+        stop.set()
+        watcher.join()
+        assert {lines for _, lines, _ in listings} == {count}, listings
+        result["ndjson_s"] = [round(seconds, 2) for seconds, _, _ in listings]
+        result["ndjson_mb"] = round(listings[0][2] / 1e6, 1)
+        result["memory_mb"] = {"before": round(before, 1), "peak_of_five_listings": round(peak[0], 1)}
+        for name, path in [("stats", "/v1/stats"), ("page", "/v1/queue?limit=100"), ("metrics", "/metrics")]:
+            times = sorted(ask(address, path)[0] * 1000 for _ in range(50))
+            result[f"{name}_ms"] = {"median": round(times[25], 2), "worst": round(times[-1], 2)}
+        return result
+    finally:
+        relay.close()
+
+
+def hostile_clients(address, stop):
+    """64 threads, each from an address of its own, that do what it can badly, again and again."""
+    head = b"PATCH /v1/outbound HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    slow, big = b"GET /v1/stats HTTP/1.1\r\nHost: localhost\r\nX: ", head + b"Content-Length: 900000000\r\n\r\n"
+    double = head + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"
+    kinds = [(slow, True), (big, False), (b"\0\xff GET\r\n\r\n", False), (double, False)]
+
+    def one(number):
+        data, isSlow = kinds[number % 4]
+        while not stop.is_set():
+            try:
+                with socket.create_connection(address, timeout=5, source_address=(f"127.0.1.{number + 1}", 0)) as client:
+                    client.sendall(data)
+                    while isSlow and not stop.wait(0.5):
+                        client.sendall(b"x")
+                    client.settimeout(1)
+                    while client.recv(65536):
+                        pass
+            except OSError:
+                pass
+            stop.wait(0.2)
+
+    threads = [threading.Thread(target=one, args=(number,), daemon=True) for number in range(64)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def hostile(folder, count):
+    port = free_port()
+    sink = subprocess.Popen(["smtp-sink", "-c", f"127.0.0.1:{port}", "4096"], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
+    relay = make_relay(folder, port)
+    try:
+        wait_listening(("127.0.0.1", port))
+        address, rates = api_address(relay), {False: [], True: []}
+
+        def delivered():
+            connection = http.client.HTTPConnection(*api_address(relay), timeout=60)
+            while True:  # the limit on connections may have been reached
+                connection.request("GET", "/v1/stats")
+                answer = connection.getresponse()
+                data = answer.read()
+                connection.close()
+                if answer.status == 200:
+                    return json.loads(data)["totals"]["delivered"]
+                time.sleep(0.02)
+
+        for turn in range(7):  # A B A B …; the first warms up
+            isHostile, stop = turn % 2 == 0 and turn > 0, threading.Event()
+            threads = hostile_clients(address, stop) if isHostile else []
+            start, began = delivered(), time.time()
+            assert source(relay, count).wait() == 0
+            wait_until(lambda: delivered() - start >= count, 600, interval=0.02)
+            if turn:
+                rates[isHostile].append(count / (time.time() - began))
+            stop.set()
+            for thread in threads:
+                thread.join()
+        quiet, busy = (sorted(rates[key])[1] for key in (False, True))
+        return {"messages": count, "quiet_per_s": [round(r) for r in rates[False]],
+                "hostile_per_s": [round(r) for r in rates[True]], "fall_percent": round(100 * (1 - busy / quiet), 1)}
+    finally:
+        sink.kill()
+        relay.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["queue", "hostile"])
+    parser.add_argument("-n", type=int)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measure, count = {"queue": (queue, 100_000), "hostile": (hostile, 20_000)}[given.what]
+        print(json.dumps(measure(folder, given.n or count)))
+
+
+if __name__ == "__main__":
+    main()
