@@ -45,7 +45,9 @@ let package = Package(
     ],
     targets: [
         // ground
-        .systemLibrary(name: "CUnbound", pkgConfig: "libunbound", providers: [.apt(["libunbound-dev"])]),
+        // Its .pc file asks for libevent, which nothing here needs; the module map names the library.
+        .systemLibrary(name: "CUnbound"),
+        .systemLibrary(name: "CTimex"),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
@@ -102,7 +104,8 @@ let package = Package(
             dependencies: [
                 "Mail", "Files", "Log", "OpenSSL", "HTTPClient", "Passwords", "Queue", "Config", "DNS", "Hooks",
                 "MessageFormat",
-                "Ingest", "Delivery", "RemoteHooks", "Admin", "Operator", core, posix, logging, arguments, metrics,
+                "Ingest", "Delivery", "RemoteHooks", "Admin", "Operator", "CTimex", core, posix, logging, arguments,
+                metrics,
             ],
             swiftSettings: settings
         ),

@@ -4,7 +4,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The house, from the ground up. A new room gets its place here and in Package.swift.
-ground="COpenSSL CMicrohttpd CUnbound CCurl CCrypt CIDN2 CIntrinsics CContract"
+ground="COpenSSL CMicrohttpd CUnbound CCurl CCrypt CIDN2 CIntrinsics CContract CTimex"
 floor1="Mail OpenSSL Files HTTPClient Passwords IDNA Log Loop"
 floor2="SMTP MessageFormat Queue Config DNS Hooks"
 floor3="Ingest Delivery RemoteHooks Admin Operator"

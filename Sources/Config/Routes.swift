@@ -58,7 +58,7 @@ package struct Routes: Hashable, Sendable {
     }
 
     /// Every section by its name.
-    var all: [String: Route] {
+    package var all: [String: Route] {
         var found: [String: Route] = [:]
         for route in senders.values + recipients.values { found[route.match] = route }
         return found

@@ -1,5 +1,6 @@
-// Doctor+Machine.swift — this machine: who may relay, where the queue is kept, how long the certificate lasts.
+// Doctor+Machine.swift — this machine: who may relay, where the queue is kept, how long the certificate lasts, the clock.
 
+import CTimex
 import Config
 import Files
 import Glibc
@@ -158,5 +159,38 @@ extension Doctor {
                 "Renew it; the files are read again by themselves."
             )
         ]
+    }
+
+    /// The clock: signatures, certificates and retries go by it.
+    ///
+    /// Nobody else is asked: the kernel knows whether anything keeps its clock in time (ntp_adjtime(3)), also in a
+    /// container, and a clock that has not reached the day this executable was written is wrong.
+    static func clock() -> [Finding] {
+        var file = stat()
+        let now = Int(Timestamp.now().milliseconds / 1000)
+        if stat("/proc/self/exe", &file) == 0, now < file.st_mtim.tv_sec {
+            return [
+                Finding(
+                    .bad,
+                    "clock",
+                    "it is behind: this executable was written \((file.st_mtim.tv_sec - now) / 3600) h in its future",
+                    "Set it, and keep it in time with systemd-timesyncd or chrony."
+                )
+            ]
+        }
+        var time = timex()
+        switch ntp_adjtime(&time) {
+        case -1: return [Finding(.skipped, "clock", "the kernel does not tell whether it is kept in time")]
+        case TIME_ERROR:
+            return [
+                Finding(
+                    .odd,
+                    "clock",
+                    "nothing keeps it in time",
+                    "Run systemd-timesyncd or chrony on this machine; some virtual machines get the time otherwise."
+                )
+            ]
+        default: return [Finding(.good, "clock", "it is kept in time, within \(max(1, time.maxerror / 1000)) ms")]
+        }
     }
 }

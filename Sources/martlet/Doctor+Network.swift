@@ -2,8 +2,11 @@
 
 import Config
 import DNS
+import Delivery
 import Glibc
+import HTTPClient
 import Mail
+import NIOPosix
 
 extension Doctor {
     /// Milliseconds to wait for connections, all of them together.
@@ -41,41 +44,92 @@ extension Doctor {
         return findings
     }
 
-    /// Each host of `[*]`: reachable, and a mail server.
-    static func smartHost(_ patient: Patient, _ resolver: UnboundResolver) async -> [Finding] {
+    /// Next hops that are visited.
+    private static let mostVisits = 20
+
+    /// Each host of `[*]`, and each that mail is handed to with a login: as a delivery would, up to the first MAIL.
+    static func smartHosts(_ patient: Patient, _ resolver: UnboundResolver) async -> [Finding] {
+        let settings = patient.settings
+        let hosts = settings.routes.smartHosts
+        guard !hosts.isEmpty else { return [] }
+        let threads = NIOThreadPool(numberOfThreads: 1)
+        threads.start()
+        defer { threads.shutdownGracefully { _ in } }
+        let visit = Visit(
+            loop: MultiThreadedEventLoopGroup.singleton.next(),
+            disk: threads,
+            router: Router(resolver: { resolver }, settings: { settings }),
+            trust: TrustFinder(
+                resolver: { resolver },
+                settings: { settings },
+                tokens: TokenSource(WebFetch(HTTPClient(), on: threads))
+            ),
+            settings: settings
+        )
         var findings: [Finding] = []
-        for mx in patient.settings.routes.smartHosts where !mx.exchange.hasPrefix("/") {
-            let place = "\(mx.exchange):\(mx.port)"
-            guard let host = Domain(mx.exchange),
-                let addresses = try? await resolver.addresses(of: host, preference: .any).value
-            else {
-                findings.append(
-                    Finding(.bad, "smart host", "\(mx.exchange) has no address", "Correct its name in routes.ini.")
-                )
-                continue
+        for mx in hosts.prefix(mostVisits) {
+            do throws(Failure) {
+                findings += judge(try await visit(to: mx), mx)
+            } catch {
+                findings.append(Finding(.bad, "smart host", "\(mx): \(error.reply)", remedy(for: error.stage)))
             }
-            let places = addresses.map { ListenAddress(ip: $0, port: mx.port) }
-            let troubles = Probe.connect(places, within: patience)
-            let isReached = troubles.contains { $0 == nil }
-            let trouble = troubles.compactMap(\.self).first ?? ""
-            findings.append(
-                Finding(
-                    isReached ? .good : .bad,
-                    "smart host",
-                    isReached ? "\(place) answers" : "\(place): \(trouble)",
-                    "A wrong port, a firewall, or the server is down."
-                )
-            )
         }
         return findings
+    }
+
+    /// We were let in; how well protected, and as whom, is the question.
+    private static func judge(_ impression: Visit.Impression, _ mx: MX) -> [Finding] {
+        let channel = impression.security.map(\.description) ?? "in the clear"
+        var words = "\(impression.peer) answers, \(channel)"
+        guard let user = mx.auth?.user else { return [Finding(.good, "smart host", words)] }
+        if let reason = impression.withoutLogin {
+            return [
+                Finding(
+                    .odd,
+                    "smart host",
+                    "\(words); mail is sent without the login of \(user): \(reason)",
+                    "Correct the port or tls of the route, or take auth_user out of it."
+                )
+            ]
+        }
+        words += ", \(user) may log in"
+        let isHere = mx.isSocket || IPAddress(mx.exchange)?.isLoopback == true
+        if isHere || (impression.security?.trust ?? .none) != .none { return [Finding(.good, "smart host", words)] }
+        return [
+            Finding(
+                .odd,
+                "smart host",
+                "\(words), and nobody vouches that it is the right server: another could learn the password",
+                "Set tls = verify for the route (MARTLET_SMARTHOST_TLS)."
+            )
+        ]
+    }
+
+    /// What helps when a visit ended at a stage.
+    private static func remedy(for stage: Failure.Stage) -> String {
+        switch stage {
+        case .route: "Correct its name in routes.ini (MARTLET_SMARTHOST_HOST)."
+        case .connect: "A wrong port, a firewall, or the server is down."
+        case .tls: "See tls and implicit_tls of the route (MARTLET_SMARTHOST_TLS), and tls_ca_file in outbound.ini."
+        case .auth:
+            "Correct auth_user and auth_pass of the route (MARTLET_SMARTHOST_USERNAME, MARTLET_SMARTHOST_PASSWORD)."
+        default: "It does not want to talk to this machine: ask those who run it."
+        }
     }
 }
 
 extension Routes {
-    /// The hosts of `[*]`.
-    var smartHosts: [MX] { route(named: "*")?.hosts ?? [] }
+    /// The hosts of `[*]`, and those of other sections that want a login; each once.
+    fileprivate var smartHosts: [MX] {
+        var hosts: [MX] = []
+        for (match, route) in all.sorted(by: { $0.key < $1.key }) {
+            for mx in route.hosts where (match == "*" || mx.auth != nil) && !hosts.contains(mx) { hosts.append(mx) }
+        }
+        return hosts
+    }
 
-    var hasSmartHost: Bool { !smartHosts.isEmpty }
+    /// Mail that nothing else is said about does not go to the MX of its domain.
+    var hasSmartHost: Bool { route(named: "*")?.isDirect == false }
 }
 
 /// Connections that are made and closed.

@@ -120,7 +120,7 @@ struct Finding: Sendable {
 enum Doctor {
     /// All of them but the configuration, which comes first.
     static func examine(_ patient: Patient) async -> [Finding] {
-        var findings = relaying(patient) + spool(patient) + certificate(patient)
+        var findings = relaying(patient) + spool(patient) + certificate(patient) + clock()
         let resolver: UnboundResolver
         do throws(DNSError) {
             resolver = try UnboundResolver(UnboundResolver.Options(patient.settings.resolver))
@@ -131,7 +131,7 @@ enum Doctor {
         }
         findings += await names(patient, resolver)
         findings += await network(patient, resolver)
-        findings += await smartHost(patient, resolver)
+        findings += await smartHosts(patient, resolver)
         return findings
     }
 

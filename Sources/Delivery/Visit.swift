@@ -1,0 +1,119 @@
+// Visit.swift — goes to a next hop as a delivery would, and leaves before the first MAIL: what `martlet doctor` tries.
+//
+// The session is one of delivery's own, with the same route, trust and login; only its work is missing, so QUIT follows
+// where MAIL would stand.
+
+package import Config
+package import Mail
+package import NIOCore
+package import NIOPosix
+import Queue
+import SMTP
+
+/// Connection, greeting, EHLO, TLS, AUTH, QUIT.
+package struct Visit: Sendable {
+    /// What came of it, when the host let us in.
+    package struct Impression: Hashable, Sendable {
+        /// `host[ip]:port`.
+        package let peer: String
+        /// nil: in the clear.
+        package let security: ChannelSecurity?
+        /// Why mail would be sent without the login that the route has; nil when it was used, or there is none.
+        package let withoutLogin: String?
+    }
+
+    /// Seconds for each step; a delivery has more patience.
+    private static let patience = 20
+
+    private let loop: any EventLoop
+    private let disk: NIOThreadPool
+    private let router: Router
+    private let trust: TrustFinder
+    private let settings: Settings
+
+    /// - Parameters:
+    ///   - loop: where sessions live.
+    ///   - disk: threads for what blocks; nothing does here.
+    ///   - router: finds addresses.
+    ///   - trust: knows how well hosts must be protected, and what to log in with.
+    ///   - settings: those that a delivery would have.
+    package init(loop: any EventLoop, disk: NIOThreadPool, router: Router, trust: TrustFinder, settings: Settings) {
+        self.loop = loop
+        self.disk = disk
+        self.router = router
+        self.trust = trust
+        var hasty = settings
+        hasty.outbound.hurry(Self.patience)
+        self.settings = hasty
+    }
+
+    /// Goes to a host of the route table.
+    ///
+    /// - Throws: ``Failure`` at the stage that a delivery would fail at.
+    package func callAsFunction(to mx: MX) async throws(Failure) -> Impression {
+        let over = loop.makePromise(of: Impression.self)
+        do {
+            let loop = self.loop
+            let visitor = try await loop.submit {
+                NIOLoopBound<any ParcelSource>(Visitor(over), eventLoop: loop)
+            }.get()
+            let opener = LaneOpener(
+                router: router,
+                trust: trust,
+                connector: Connector(loop: loop, source: visitor),
+                settings: settings,
+                disk: disk,
+                isCautious: { _ in false }
+            )
+            var troubles: [Failure] = []
+            try await opener.open(Lane(.chosen([mx])), carrying: [], after: nil, troubles: &troubles)
+        } catch {
+            // Nobody stood, so nobody answers.
+            over.fail(error)
+        }
+        do {
+            return try await over.futureResult.get()
+        } catch let failure as Failure {
+            throw failure
+        } catch {
+            throw Failure(.host, at: .connect, Reply(451, EnhancedStatus(4, 4, 2), reasonText(error)))
+        }
+    }
+}
+
+/// Work for a session that has none: looks around and says QUIT.
+private final class Visitor: ParcelSource {
+    private let over: EventLoopPromise<Visit.Impression>
+    private var withoutLogin: String?
+
+    init(_ over: EventLoopPromise<Visit.Impression>) { self.over = over }
+
+    func next(for session: ClientHandler) -> NextParcel { .yield }
+
+    func warns(_ warning: ClientMachine.Warning, from session: ClientHandler) {
+        switch warning {
+        case .sentWithoutAuth(let reason): withoutLogin = reason
+        }
+    }
+
+    func ended(_ session: ClientHandler) {
+        let machine = session.machine
+        over.succeed(
+            Visit.Impression(peer: machine.peer, security: machine.security, withoutLogin: withoutLogin)
+        )
+    }
+
+    func stands(_ session: ClientHandler) {}
+    func idles(_ session: ClientHandler) { session.quit() }
+    func finished(_ attempt: Attempt, _ outcomes: [Outcome?], by session: ClientHandler) {}
+}
+
+extension OutboundSettings {
+    /// Shortens what comes before MAIL.
+    fileprivate mutating func hurry(_ seconds: Int) {
+        connectTimeout = min(connectTimeout, seconds)
+        greetingTimeout = min(greetingTimeout, seconds)
+        heloTimeout = min(heloTimeout, seconds)
+        tlsTimeout = min(tlsTimeout, seconds)
+    }
+}
