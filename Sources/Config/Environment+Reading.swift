@@ -98,9 +98,11 @@ extension Environment {
         }
 
         private func unknown(_ name: String, _ rest: String) -> String {
-            let nearest = NearestName.of(rest, among: EnvironmentNames.known.keys.sorted())
-            let hint = nearest.map { "did you mean \(EnvironmentNames.prefix)\($0)?" } ?? "see Install.md for the names"
-            return "\(name) is no variable of Martlet; \(hint)"
+            let names = EnvironmentNames.known.keys.sorted()
+            let longer = names.filter { $0.hasPrefix("\(rest)_") }.prefix(5).map { EnvironmentNames.prefix + $0 }
+            let nearest = NearestName.of(rest, among: names).map { "did you mean \(EnvironmentNames.prefix)\($0)?" }
+            let begun = longer.isEmpty ? nil : "there are \(longer.joined(separator: ", "))"
+            return "\(name) is no variable of Martlet; \(nearest ?? begun ?? "see Install.md for the names")"
         }
 
         /// The value of a native name, by precedence.

@@ -71,7 +71,9 @@ extension SettingsReader {
     ) -> Origin {
         let words = ["pass", "secret", "token", "hash"]
         // Where users and tokens are kept, whatever is not a known word may be a password.
-        let isSecret = file == AuthSettings.file && section != nil || words.contains { key.lowercased().contains($0) }
+        let isDocumented = Self.keyed.first { $0.file == file }?.names.contains { $0 == (section, key) } ?? false
+        let isUser = file == AuthSettings.file && section != nil
+        let isSecret = !isDocumented && (isUser || words.contains { key.lowercased().contains($0) })
         // What only says where the secret is may be seen.
         let shown = isSecret && !value.hasPrefix("@") ? "(secret)" : ValueParsing.shown(value)
         return Origin(file: file, section: section, key: key, value: shown, place: place)
