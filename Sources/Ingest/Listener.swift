@@ -3,8 +3,8 @@
 // Guarantees: beyond the limits a client gets 421 and costs nothing more; clients never take the descriptors that the
 // queue and the deliveries need; when descriptors run out all the same, accepting pauses for a second and goes on by itself.
 
-import Config
-package import Mail
+package import Config
+import Mail
 package import NIOCore
 import NIOPosix
 import SMTP
@@ -21,7 +21,14 @@ package final class Listener: Sendable {
 
     private let door: Door
     private let group: any EventLoopGroup
-    private let channels = Mutex<[any Channel]>([])
+    private let state = Mutex(State())
+
+    private struct State {
+        var channels: [Place: any Channel] = [:]
+        /// Sockets that somebody else bound.
+        var adopted: [any Channel] = []
+        var isStopped = false
+    }
 
     /// How a client's connection begins.
     package enum Kind: Sendable {
@@ -31,24 +38,50 @@ package final class Listener: Sendable {
         case implicitTLS
     }
 
+    /// Where clients connect, as it was asked for.
+    package struct Place: Hashable, Sendable, CustomStringConvertible {
+        package let address: ListenAddress
+        package let kind: Kind
+
+        package init(_ address: ListenAddress, _ kind: Kind) {
+            self.address = address
+            self.kind = kind
+        }
+
+        package var description: String { (kind == .implicitTLS ? "smtps://" : "") + "\(address)" }
+    }
+
+    /// Why nobody can connect at a place.
+    package struct Trouble: Error {
+        package let place: Place
+        package let reason: String
+    }
+
     package init(door: Door, group: any EventLoopGroup) {
         self.door = door
         self.group = group
     }
 
-    /// Binds an address and begins to accept.
+    /// Binds a place and begins to accept.
     ///
-    /// - Returns: the address that was bound, with its port when 0 was asked for.
-    /// - Throws: whatever binding throws.
-    package func start(
-        _ ip: IPAddress,
-        port: UInt16,
-        _ kind: Kind = .plain
-    ) async throws -> (ip: IPAddress, port: UInt16) {
-        let address = try SocketAddress(ipAddress: ip.description, port: Int(port))
-        let channel = try await bootstrap(kind).bind(to: address).get()
-        channels.withLock { $0.append(channel) }
-        return (ip, UInt16(clamping: channel.localAddress?.port ?? Int(port)))
+    /// - Returns: the place that was bound, with its port when 0 was asked for.
+    /// - Throws: whatever keeps it from being bound.
+    @discardableResult
+    package func start(_ place: Place) async throws(Trouble) -> Place {
+        do {
+            let ip = place.address.ip
+            let address = try SocketAddress(ipAddress: ip.description, port: Int(place.address.port))
+            let channel = try await bootstrap(place.kind).bind(to: address).get()
+            let isStopped = state.withLock { state in
+                if !state.isStopped { state.channels[place] = channel }
+                return state.isStopped
+            }
+            if isStopped { try await channel.close().get() }
+            let port = UInt16(clamping: channel.localAddress?.port ?? Int(place.address.port))
+            return Place(ListenAddress(ip: ip, port: port), place.kind)
+        } catch {
+            throw Trouble(place: place, reason: "\(error)")
+        }
     }
 
     /// Begins to accept on a socket that is bound already, and closes it in the end.
@@ -56,7 +89,32 @@ package final class Listener: Sendable {
     /// - Throws: when it is no socket that can listen.
     package func start(adopting descriptor: Int32, _ kind: Kind = .plain) async throws {
         let channel = try await bootstrap(kind).withBoundSocket(descriptor).get()
-        channels.withLock { $0.append(channel) }
+        state.withLock { $0.adopted.append(channel) }
+    }
+
+    /// Accepts at these places and at no others; sessions that stand are kept, wherever they came in.
+    ///
+    /// What one of the new places needs may be taken by one of the old, `0.0.0.0:25` by `127.0.0.1:25`: the old ones are
+    /// closed first then, and opened again when that was not the reason.
+    /// - Returns: the places that cannot be had; then the old ones stay open.
+    package func move(to places: [Place]) async -> [Trouble] {
+        let old = Set(state.withLock { $0.channels.keys })
+        let gone = old.subtracting(places)
+        let blocked = await open(places.filter { !old.contains($0) })
+        for place in gone {
+            let channel = state.withLock { $0.channels.removeValue(forKey: place) }
+            try? await channel?.close().get()
+        }
+        let troubles = await open(blocked.map(\.place))
+        return troubles.isEmpty ? [] : troubles + (await open(Array(gone)))
+    }
+
+    private func open(_ places: [Place]) async -> [Trouble] {
+        var troubles: [Trouble] = []
+        for place in places {
+            do throws(Trouble) { try await start(place) } catch { troubles.append(error) }
+        }
+        return troubles
     }
 
     /// Connections now.
@@ -66,9 +124,9 @@ package final class Listener: Sendable {
     ///
     /// - Parameter patience: seconds for transactions that are open.
     package func stop(patience: Int) async {
-        let listening = channels.withLock { channels in
-            defer { channels = [] }
-            return channels
+        let listening = state.withLock { state in
+            defer { state = State(isStopped: true) }
+            return state.channels.values + state.adopted
         }
         for channel in listening { try? await channel.close().get() }
         door.sessions.tell(.drain)

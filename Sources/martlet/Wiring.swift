@@ -35,6 +35,8 @@ final class Wiring: Sendable {
     private let inForce: Mutex<Settings>
     /// Counts the messages that the last change of the routes concerns.
     private let rerouting = Mutex<EventLoopFuture<Int>?>(nil)
+    /// The last change of the listening addresses.
+    private let moving = Mutex<Task<Void, Never>?>(nil)
     private let settings: SettingsStore
     private let log: LogSink
     private let loops: MultiThreadedEventLoopGroup
@@ -162,28 +164,46 @@ extension Wiring {
         }
     }
 
-    /// Opens every address of `smtp.ini`.
+    /// Opens every address of `smtp.ini`, or the sockets that are there already.
     private func listen() async throws -> [String] {
-        let settings = settings.current.listener
-        var addresses: [String] = []
         if let sockets {
             for held in sockets.held {
                 try await listener.start(adopting: held.descriptor, held.isTLS ? .implicitTLS : .plain)
-                addresses.append((held.isTLS ? "smtps://" : "") + "\(held.address)")
             }
-            return addresses
+            return sockets.held.map { "\(Listener.Place($0.address, $0.isTLS ? .implicitTLS : .plain))" }
         }
-        for address in settings.listen { addresses.append("\(try await listen(address, .plain))") }
-        for address in settings.smtpsListen { addresses.append("smtps://\(try await listen(address, .implicitTLS))") }
+        var addresses: [String] = []
+        for place in settings.current.listener.places {
+            do throws(Listener.Trouble) {
+                addresses.append("\(try await listener.start(place))")
+            } catch {
+                throw StartError.cannotListen("\(place)", error.reason)
+            }
+        }
         return addresses
     }
 
-    private func listen(_ address: ListenAddress, _ kind: Listener.Kind) async throws -> ListenAddress {
-        do {
-            let bound = try await listener.start(address.ip, port: address.port, kind)
-            return ListenAddress(ip: bound.ip, port: bound.port)
-        } catch {
-            throw StartError.cannotListen("\(address)", "\(error)")
+    /// `listen` changed: the new addresses are opened, those that are gone are closed, one change after another.
+    private func listenElsewhere() {
+        guard sockets == nil else {
+            return log.write(.warning, "listening addresses change at the next start") {
+                $0.add(.reason, "the sockets were bound before root was given up, or by systemd")
+            }
+        }
+        moving.withLock { moving in
+            moving = Task { [moving, listener, settings, log] in
+                await moving?.value
+                let places = settings.current.listener.places
+                let troubles = await listener.move(to: places)
+                for trouble in troubles {
+                    log.write(.error, "cannot listen, the old addresses stay") { line in
+                        line.add(.listen, "\(trouble.place)")
+                        line.add(.reason, trouble.reason)
+                    }
+                }
+                guard troubles.isEmpty else { return }
+                log.write(.notice, "listening") { $0.add(.listen, places.map { "\($0)" }.joined(separator: ", ")) }
+            }
         }
     }
 
@@ -292,6 +312,7 @@ extension Wiring {
             defer { inForce = settings }
             return inForce
         }
+        if before.listener.places != settings.listener.places { listenElsewhere() }
         if before.resolver != settings.resolver {
             router.forget()
             testValidation()
@@ -319,6 +340,13 @@ extension Wiring {
     private func testValidation() {
         let (resolver, zone, log) = (resolver.current, settings.current.resolver.anchoredZone, log)
         Task { await ValidationTest.run(resolver, zone, log) }
+    }
+}
+
+extension ListenerSettings {
+    /// Where clients connect.
+    fileprivate var places: [Listener.Place] {
+        listen.map { Listener.Place($0, .plain) } + smtpsListen.map { Listener.Place($0, .implicitTLS) }
     }
 }
 

@@ -47,8 +47,8 @@ final class TestRelay: Sendable {
         _ = try queue.recover(at: Uptime.now(), wall: Timestamp.now())
         let door = Door(queue: queue, settings: { shared.value }, log: Self.log)
         listener = Listener(door: door, group: Self.loops)
-        let loopback = try requireIP("127.0.0.1")
-        port = try await listener.start(loopback, port: 0).port
+        let loopback = ListenAddress(ip: try requireIP("127.0.0.1"), port: 0)
+        port = try await listener.start(Listener.Place(loopback, .plain)).address.port
         self.shared = shared
     }
 

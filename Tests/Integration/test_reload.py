@@ -8,7 +8,7 @@ import typing
 
 import pytest
 
-from harness import DnsServer, ROOT, free_port, wait_until
+from harness import ROOT, DnsServer, accepts, free_port, host_port, wait_until
 from story import submit, text, wait_event
 from test_api import Api
 
@@ -220,3 +220,48 @@ def test_each_file_is_read_again(make_relay, make_server, closing, make_hook, au
         reply = client.command("Subject: open\r\n\r\nx\r\n.")
         assert reply.code == (550 if name in ("hooks.ini", "plugin_timeout") else 250), reply
     assert relay.is_running
+
+
+# ------------------------------------------------------------------------------------------------ listen
+
+def listen(relay, *places):
+    relay.write("smtp.ini", "listen = " + ", ".join(places) + "\n")
+
+
+def test_listening_addresses_move_and_sessions_stay(make_relay, sink):
+    relay = make_relay(routes={"*": sink.route})
+    old, new = relay.address, ("127.0.0.2", free_port("127.0.0.2"))
+    with relay.session() as client:
+        client.mail("a@report.test")
+        client.rcpt("b@b.test")
+        listen(relay, host_port(new))
+        relay.wait_log("listening", listen=host_port(new))
+        assert accepts(new) and not accepts(old)
+        client.command("DATA", 354)
+        client.command("Subject: x\r\n\r\nx\r\n.", 250)
+    relay.addresses = [new]
+    submit(relay, "b@b.test")
+    sink.wait_for(2)
+
+
+def test_an_address_that_one_of_the_old_is_part_of(make_relay, sink):
+    relay = make_relay(routes={"*": sink.route})
+    port = relay.address[1]
+    listen(relay, f"0.0.0.0:{port}")
+    relay.wait_log("listening", listen=f"0.0.0.0:{port}")
+    assert accepts(("127.0.0.1", port)) and accepts(("127.0.0.3", port))
+    submit(relay, "b@b.test")
+    sink.wait_for(1)
+
+
+def test_an_address_that_cannot_be_had_changes_nothing(make_relay, sink):
+    """`sink` sits there already."""
+    relay = make_relay(routes={"*": sink.route})
+    old, free = relay.address, ("127.0.0.2", free_port("127.0.0.2"))
+    listen(relay, host_port(sink.address), host_port(free))
+    line = relay.wait_log("cannot listen, the old addresses stay")
+    assert line["listen"] == host_port(sink.address) and "in use" in line["reason"], line.raw
+    assert accepts(old) and relay.log_lines("configuration changed")
+    listen(relay, host_port(free))
+    relay.wait_log("listening", listen=host_port(free))
+    assert accepts(free) and not accepts(old)
