@@ -131,6 +131,7 @@ package struct SettingsReader: Sendable {
             bounceTemplate: template
         )
         settings.hooks = hooks
+        warnings += ForeignFiles.warnings(source)
         let named = settings.outbound.tlsCAFile.map { [$0] } ?? []
         return Result(
             settings: settings,

@@ -35,9 +35,9 @@ extension TLSSettings: KeyedSettings {
 
     /// `[host.name] key` and `cert`.
     package mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool {
-        guard let section = entry.section, section != "main", Self.ownKeys.contains(entry.key) else {
-            return false
-        }
+        // A name without a dot is no section of a host: Haraka has [outbound] and [redis] here.
+        guard let section = entry.section, section.utf8.contains(UInt8(ascii: ".")), Self.ownKeys.contains(entry.key)
+        else { return false }
         let name = section.lowercased()
         guard Self.isHostName(name) else {
             let shown = ValueParsing.shown(section)

@@ -58,8 +58,8 @@ struct TLSSettingsTests {
         ("[mail.example.org]\nkey=tls_key.pem", "tls.ini: [mail.example.org] needs both key and cert"),
         ("[mail.example.org]\nkey=tls_key.pem\ncert=no.pem", "tls.ini: there is no file no.pem"),
         (
-            "[no name]\nkey=tls_key.pem",
-            "tls.ini:2: key: [no name] is no host name, such as mail.example.com or *.example.com"
+            "[no name.test]\nkey=tls_key.pem",
+            "tls.ini:2: key: [no name.test] is no host name, such as mail.example.com or *.example.com"
         ),
         ("clientCA=no.pem", "tls.ini: there is no file no.pem"),
         ("cert=", "tls.ini:1: cert: the name of a file is missing"),

@@ -50,13 +50,22 @@ requestCert=false
 honorCipherOrder=true
 minVersion=TLSv1.2
 [outbound]
+key=outbound_key.pem
+cert=outbound_cert.pem
 minVersion=TLSv1.2
+rejectUnauthorized=false
+force_tls_hosts[]=bank.test
+[redis]
+disable_for_failed_hosts=true
 """,
     "plugin_timeout": "30\n",
     "plugins": "process_title\nauth/flat_file\nrelay\n",
     "log.ini": "[main]\nlevel=INFO\n",
     "loglevel": "INFO\n",
     "host_list": "relay.test\n",
+    "outbound.concurrency_max": "100\n",
+    "rcpt_to.routes.ini": "example.com=10.0.0.5:25\n",
+    "queue_dir": "/var/spool/haraka\n",
 }
 
 
@@ -73,7 +82,11 @@ def test_a_haraka_directory_loads_and_delivers(make_relay, sink):
     assert said.returncode == 0 and "configuration is valid" in said.stdout, said.stdout
     # Nothing is ignored in silence: keys without an effect are named with their line, or with the key that is meant.
     for words in ("smtp.ini:5: warning: unknown key nodes", "smtp.ini:6: warning: unknown key daemonize",
-                  "outbound.ini:14: warning: pool_concurrency_max", "outbound.ini:15: warning: pool_waiting_queue_max"):
+                  "outbound.ini:14: warning: pool_concurrency_max", "outbound.ini:15: warning: pool_waiting_queue_max",
+                  "tls.ini:7: warning: unknown key [outbound] key", "tls.ini:11: warning: unknown key [outbound] force_tls",
+                  "plugins: warning: is not read", "loglevel: warning: is not read", "queue_dir: warning: is not read",
+                  "outbound.concurrency_max: warning: is not read; write concurrency_max in outbound.ini",
+                  "rcpt_to.routes.ini: warning: is not read; write sections in routes.ini"):
         assert words in said.stdout, said.stdout
     relay.start()
     send_mail(relay, "a@a.test", ["one@b.test", "two@b.test"], b"Subject: x\r\n\r\nx\r\n")
