@@ -65,7 +65,7 @@ package struct ConfigDirectory: ConfigSource {
 
     package func replace(_ file: String, with bytes: [UInt8]) throws(WriteError) -> Replacement {
         do throws(DiskError) {
-            let isSecret = file == AuthSettings.file || file == AdminSettings.file
+            let isSecret = [AuthSettings.file, AdminSettings.file, Routes.file].contains(file)
             try disk.replace(path(of: file), with: bytes, permissions: 0o640, isSecret: isSecret)
             return .atomic
         } catch {

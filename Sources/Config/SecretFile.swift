@@ -1,7 +1,9 @@
 // SecretFile.swift — may a file with a secret in it be trusted? Pure.
 //
-// A file counts as secret when it holds one: `auth_flat_file.ini` with a user in it, a private key, a token. Its mode
-// may let in its owner, and a group that the relay itself belongs to (the package's root:martlet 0640): nobody else.
+// A file counts as secret when it holds one: `auth_flat_file.ini` with a user in it, `routes.ini` with a password in it, a
+// private key. Its mode may let in its owner, and a group that the relay itself belongs to (the package's root:martlet
+// 0640): nobody else. `admin.ini` holds only digests of long random tokens, and what `@file:` names is made by those who
+// know better, container engines and systemd, whose secrets have modes of their own behind closed directories.
 
 package import Files
 

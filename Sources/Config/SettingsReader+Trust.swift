@@ -1,6 +1,7 @@
 // SettingsReader+Trust.swift — the files that say whom we believe: authorities of next hops, DNSSEC trust anchor.
 
 import Mail
+import OpenSSL
 
 extension SettingsReader {
     private static let largestAuthorities = 4 << 20
@@ -21,7 +22,7 @@ extension SettingsReader {
         return try readAuthorities(file)
     }
 
-    /// `tls_ca_file`: what it holds is judged by OpenSSL.
+    /// `tls_ca_file`: at least one certificate that OpenSSL can read, or mail would wait for each that `verify` is said of.
     private func readAuthorities(_ file: String) throws(ConfigErrors) -> [UInt8] {
         let bytes: [UInt8]?
         do throws(ConfigError) {
@@ -36,6 +37,13 @@ extension SettingsReader {
                     reason: "tls_ca_file: there is no file \(ValueParsing.shown(file))"
                 )
             ])
+        }
+        var client = TLSContext.Client()
+        client.authorities = .pem(bytes)
+        do throws(TLSError) {
+            _ = try TLSContext(client: client)
+        } catch {
+            throw ConfigErrors([ConfigError(file: file, reason: error.reason)])
         }
         return bytes
     }

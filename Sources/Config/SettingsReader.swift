@@ -88,9 +88,11 @@ package struct SettingsReader: Sendable {
         let dkim = collect { () throws(ConfigErrors) in try readKeys(&keyFiles, &warnings) }
         var outbound = collect { () throws(ConfigErrors) in try keyed(OutboundSettings.self, &warnings) }
         let routes = collect { () throws(ConfigErrors) in
-            try document(Routes.file).map { document throws(ConfigErrors) in
+            let routes = try document(Routes.file).map { document throws(ConfigErrors) in
                 try Routes.read(document, in: &surroundings)
-            } ?? Routes()
+            }
+            if surroundings.hasSecrets { try guardSecret(Routes.file) }
+            return routes ?? Routes()
         }
         let outboundIPs = collect { () throws(ConfigErrors) in
             try document(OutboundIPs.file).map { document throws(ConfigErrors) in
@@ -99,9 +101,11 @@ package struct SettingsReader: Sendable {
         }
         var resolver = collect { () throws(ConfigErrors) in try keyed(ResolverSettings.self, &warnings) }
         var admin = collect { () throws(ConfigErrors) in
-            try text(AdminSettings.file).map { text throws(ConfigErrors) in
+            let admin = try text(AdminSettings.file).map { text throws(ConfigErrors) in
                 try AdminSettings.readWithTokens(INIDocument(parsing: text), warnings: &warnings)
-            } ?? AdminSettings()
+            }
+            if let key = admin?.key { try guardSecret(key) }
+            return admin ?? AdminSettings()
         }
         let tls = collect { () throws(ConfigErrors) in try readTLS(listener, &warnings) }
         let certificates = collect { () throws(ConfigErrors) in try readCertificates(tls, &warnings) }

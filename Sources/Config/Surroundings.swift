@@ -15,6 +15,8 @@ struct Surroundings {
     private var known: [String: Secret] = [:]
     /// Files that were read, or looked for.
     private(set) var files: Set<String> = []
+    /// A secret stood in the file itself.
+    private(set) var hasSecrets = false
 
     /// - Parameters:
     ///   - source: where files are; nil: a file is an error.
@@ -52,6 +54,7 @@ struct Surroundings {
                 text = String(cString: found)
             } else {
                 text = value
+                hasSecrets = true
             }
             guard !text.isEmpty, text.utf8.count <= Self.largest,
                 !text.utf8.contains(where: { $0 == 0 || $0 == 0x0A || $0 == 0x0D })

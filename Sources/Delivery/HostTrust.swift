@@ -15,6 +15,8 @@ struct HostTrust: Sendable {
     var domain: Domain?
     /// Nobody could have put another host in its place (RFC 8689 §4.2.1).
     var isAuthentic = false
+    /// An MTA-STS policy of mode `testing` names the host: what `enforce` would have done is tried first.
+    var isUnderTest = false
 
     /// What the host's certificate must be.
     func check(at level: TLSLevel, of mx: MX) -> PeerCheck {

@@ -97,12 +97,22 @@ struct LaneOpener: Sendable {
         let peer = ip.map { "\(host.mx.exchange)[\($0)]:\(host.mx.port)" } ?? host.mx.exchange
         var facts = host.trust.facts
         facts.hasFailedRecently = trust.isBroken(peer, at: .now())
+        let decision = decideTLS(facts)
+        if host.trust.isUnderTest, case .connect(let level, _) = decision, level == .may || level == .require {
+            // As if the policy were meant, and then as if there were none (RFC 8461 §5).
+            do throws(Failure) {
+                return try await connect(host, ip, peer, .connect(.verify, mayFallBack: false))
+            } catch {
+                guard error.stage == .tls else { throw error }
+                trust.fallsShort(host.mx.exchange, of: host.lane.hop, error)
+            }
+        }
         do throws(Failure) {
-            return try await connect(host, ip, peer, decideTLS(facts))
+            return try await connect(host, ip, peer, decision)
         } catch {
             guard error.stage == .tls else { throw error }
             TrustMetrics.handshakeFailed()
-            guard case .connect(_, true) = decideTLS(facts) else { throw error }
+            guard case .connect(_, true) = decision else { throw error }
         }
         trust.tlsBroke(peer, at: .now())
         facts.hasFailedRecently = true

@@ -73,20 +73,28 @@ package final class STSPolicies: Sendable {
     }
 
     /// What the policy of a domain says about one of its hosts.
-    func verdict(on host: String, of domain: Domain) async -> TLSFacts.STS {
-        guard domain.isASCII, let policy = await policy(of: domain) else { return .absent }
+    ///
+    /// - Returns: `isUnderTest` where the host is named by a policy of mode `testing`: nothing is demanded of it, and what it
+    ///   fails at is to be noted.
+    func verdict(on host: String, of domain: Domain) async -> (TLSFacts.STS, isUnderTest: Bool) {
+        guard domain.isASCII, let policy = await policy(of: domain) else { return (.absent, false) }
         let isNamed = policy.names(host)
         switch policy.mode {
-        case .none: return .absent
-        case .enforce: return isNamed ? .match : .mismatch
+        case .none: return (.absent, false)
+        case .enforce: return (isNamed ? .match : .mismatch, false)
         case .testing:
-            if !isNamed {
-                log.write(.info, "MTA-STS policy under test does not name this host") { line in
-                    line.add(.domain, domain.name)
-                    line.add(.mx, host)
-                }
-            }
-            return .absent
+            if !isNamed { note("the policy does not name this host", about: host, of: domain) }
+            return (.absent, isNamed)
+        }
+    }
+
+    /// What a policy of mode `testing` would have kept mail from a host for.
+    func note(_ reason: String, about host: String, of domain: Domain) {
+        TrustMetrics.failedTest()
+        log.write(.notice, "MTA-STS policy under test would have kept mail from this host") { line in
+            line.add(.domain, domain.name)
+            line.add(.mx, host)
+            line.add(.reason, reason)
         }
     }
 

@@ -5,6 +5,7 @@
 
 import HTTPClient
 package import Mail
+import OpenSSL
 import Synchronization
 
 /// Why there is no token.
@@ -21,6 +22,30 @@ package struct TokenState: Hashable, Sendable {
     package let expires: Timestamp?
     /// Why the last request brought none; nil when it did.
     package let trouble: String?
+}
+
+/// Where refresh tokens that a server has replaced outlive a restart.
+///
+/// Both may block, for a small file.
+package struct TokenStore: Sendable {
+    package let load: @Sendable (_ name: String) -> [UInt8]?
+    package let save: @Sendable (_ name: String, [UInt8]) -> Void
+
+    package init(
+        load: @escaping @Sendable (_ name: String) -> [UInt8]?,
+        save: @escaping @Sendable (_ name: String, [UInt8]) -> Void
+    ) {
+        self.load = load
+        self.save = save
+    }
+
+    /// The name of a grant: whoever changes it in `routes.ini`, its refresh token included, begins anew.
+    static func name(of grant: OAuthGrant) -> String {
+        let parts = [grant.tokenURL, grant.clientID, grant.refreshToken.revealed, grant.scope ?? ""]
+        return Digest.sha256(Array(parts.joined(separator: "\0").utf8)).map { byte in
+            (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }.joined()
+    }
 }
 
 /// Access tokens by grant.
@@ -49,14 +74,21 @@ package final class TokenSource: Sendable {
     }
 
     private let fetch: WebFetch
+    private let store: TokenStore?
     private let now: @Sendable () -> Timestamp
     private let entries = Mutex<[OAuthGrant: Entry]>([:])
 
     /// - Parameters:
     ///   - fetch: how to reach token servers.
+    ///   - store: keeps refresh tokens that were replaced; nil: they are forgotten at the end.
     ///   - now: the time.
-    package init(_ fetch: WebFetch, now: @escaping @Sendable () -> Timestamp = { .now() }) {
+    package init(
+        _ fetch: WebFetch,
+        store: TokenStore? = nil,
+        now: @escaping @Sendable () -> Timestamp = { .now() }
+    ) {
         self.fetch = fetch
+        self.store = store
         self.now = now
     }
 
@@ -92,8 +124,8 @@ package final class TokenSource: Sendable {
                 if let token = entry.token, time < token.expires { return .use(token.secret) }
                 return .fail(TokenError(entry.trouble ?? "the token server failed"))
             }
-            let refreshToken = entry.refreshToken ?? grant.refreshToken
-            let request = Task { await self.renew(grant, refreshToken) }
+            let known = entry.refreshToken
+            let request = Task { await self.renew(grant, known ?? self.keptToken(of: grant)) }
             entry.request = request
             return .wait(request)
         }
@@ -107,8 +139,18 @@ package final class TokenSource: Sendable {
     /// The token in force was refused: the next one is a fresh one.
     func forget(_ grant: OAuthGrant) { entries.withLock { $0[grant]?.token = nil } }
 
+    /// The one that the server gave us before the last start, or the administrator's.
+    private func keptToken(of grant: OAuthGrant) -> Secret {
+        guard let bytes = store?.load(TokenStore.name(of: grant)), !bytes.isEmpty else { return grant.refreshToken }
+        return Secret(String(decoding: bytes, as: UTF8.self))
+    }
+
     private func renew(_ grant: OAuthGrant, _ refreshToken: Secret) async -> Result<Secret, TokenError> {
         let answer = await ask(grant, refreshToken)
+        // Before it is used: servers let go of the old one as soon as they hear of the new one.
+        if case .success(let reply) = answer, let new = reply.refreshToken, new != refreshToken {
+            store?.save(TokenStore.name(of: grant), Array(new.revealed.utf8))
+        }
         let time = now()
         return entries.withLock { entries in
             var entry = entries[grant] ?? Entry()

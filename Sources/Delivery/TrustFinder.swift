@@ -72,7 +72,7 @@ package final class TrustFinder: Sendable {
         // Where DANE has spoken, MTA-STS is not asked: it could change nothing.
         let hasSpoken = trust.facts.dane != .absent && trust.facts.dane != .unusable
         if case .domain(let domain) = lane.hop, let policies, domain.literal == nil, !hasSpoken {
-            trust.facts.sts = await policies.verdict(on: mx.exchange, of: domain)
+            (trust.facts.sts, trust.isUnderTest) = await policies.verdict(on: mx.exchange, of: domain)
             if trust.facts.sts == .match { trust.isAuthentic = true }
         }
         return trust
@@ -118,6 +118,13 @@ package final class TrustFinder: Sendable {
             if broken.count >= Self.mostBroken { broken = [:] }
             broken[peer] = now.adding(milliseconds: Self.grudge)
         }
+    }
+
+    // MARK: policies under test
+
+    /// A host did not come up to a policy of mode `testing`.
+    func fallsShort(_ host: String, of hop: Lane.Hop, _ failure: Failure) {
+        if case .domain(let domain) = hop { policies?.note(failure.reply.description, about: host, of: domain) }
     }
 
     // MARK: what a session needs

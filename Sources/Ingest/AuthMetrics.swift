@@ -11,6 +11,7 @@ enum AuthMetrics {
     static let refused = counter("refused")
     /// Sessions ended because their client had failed too often.
     static let throttled = counter("throttled")
+    static let all = [accepted, refused, throttled]
 
     private static func counter(_ result: String) -> Counter {
         Counter(label: "martlet_auth_attempts_total", dimensions: [("result", result)])

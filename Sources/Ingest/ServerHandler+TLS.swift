@@ -58,6 +58,7 @@ extension ServerHandler {
         guard !isClosing, security == nil else { return }
         security = summary
         protection = summary.protection
+        IngestMetrics.secured(summary)
         let settings = door.settings()
         // Whoever authenticated in the clear has to do it again.
         let mayRelay = mayRelay(settings, isAuthenticated: false)
@@ -84,6 +85,7 @@ extension ServerHandler {
 
     /// A peer causes this at will, so that it is no error of ours.
     func reportTLS(_ error: TLSError) {
+        if security == nil { IngestMetrics.handshakeFailed() }
         door.log.write(.info, security == nil ? "TLS handshake failed" : "TLS session broke") { line in
             line.add(.client, clientLiteral)
             line.add(.reason, error.reason)

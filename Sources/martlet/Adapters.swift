@@ -77,25 +77,37 @@ extension UnboundResolver.Options {
     }
 }
 
+/// Small files of one directory in the data directory, for their owner alone.
+///
+/// Trouble with the disk costs a request after the next restart and is not worth more than that.
+private struct SmallFiles: Sendable {
+    private static let largest = 128 << 10
+    private let disk = LinuxDisk()
+    let directory: String
+
+    func load(_ name: String) -> [UInt8]? {
+        try? disk.contents(of: "\(directory)/\(name)", limit: Self.largest)
+    }
+
+    func save(_ name: String, _ bytes: [UInt8]) {
+        try? disk.makeDirectory(directory, permissions: 0o700)
+        try? disk.replace("\(directory)/\(name)", with: bytes, permissions: 0o600)
+    }
+}
+
 extension STSStore {
     /// A file for each domain.
-    ///
-    /// Trouble with the disk costs a request after the next restart and is not worth more than that.
     init(directory: String) {
-        let disk = LinuxDisk()
-        let path = { @Sendable (domain: Domain) in "\(directory)/\(domain.name)" }
-        self.init(
-            load: { domain in
-                guard let file = try? disk.open(path(domain), .read, permissions: 0),
-                    let size = try? file.status().size, size <= 128 << 10
-                else { return nil }
-                return try? file.read(size, at: 0)
-            },
-            save: { domain, bytes in
-                try? disk.makeDirectory(directory, permissions: 0o700)
-                try? disk.replace(path(domain), with: bytes)
-            }
-        )
+        let files = SmallFiles(directory: directory)
+        self.init(load: { files.load($0.name) }, save: { files.save($0.name, $1) })
+    }
+}
+
+extension TokenStore {
+    /// A file for each grant.
+    init(directory: String) {
+        let files = SmallFiles(directory: directory)
+        self.init(load: { files.load($0) }, save: { files.save($0, $1) })
     }
 }
 

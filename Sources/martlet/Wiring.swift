@@ -102,7 +102,7 @@ final class Wiring: Sendable {
             store: STSStore(directory: "\(launch.dataPath)/mta-sts"),
             log: log
         )
-        tokens = TokenSource(fetch)
+        tokens = TokenSource(fetch, store: TokenStore(directory: "\(launch.dataPath)/oauth"))
         dispatcher = Dispatcher(
             loop: loop,
             queue: queue,

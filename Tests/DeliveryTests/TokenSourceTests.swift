@@ -13,6 +13,7 @@ struct TokenSourceTests {
         let answers = Mutex<[(Int, String)]>([])
         let bodies = Mutex<[String]>([])
         let time = Mutex(Timestamp(milliseconds: 1_000_000))
+        let kept = Mutex<[String: [UInt8]]>([:])
 
         func source() -> TokenSource {
             TokenSource(
@@ -23,6 +24,10 @@ struct TokenSourceTests {
                     }
                     return .success(HTTPResponse(status: status, headers: [], body: Array(text.utf8)))
                 },
+                store: TokenStore(
+                    load: { name in self.kept.withLock { $0[name] } },
+                    save: { name, bytes in self.kept.withLock { $0[name] = bytes } }
+                ),
                 now: { self.time.withLock { $0 } }
             )
         }
@@ -44,6 +49,20 @@ struct TokenSourceTests {
         do throws(TokenError) { return try await source.token(for: grant).revealed } catch {
             return "! \(error.reason)"
         }
+    }
+
+    @Test func aReplacedRefreshTokenOutlivesARestart() async {
+        world.answer(200, #"{"access_token":"one","refresh_token":"second","expires_in":3600}"#)
+        world.answer(200, #"{"access_token":"two","expires_in":3600}"#)
+        #expect(await token(world.source()) == "one")
+        #expect(await token(world.source()) == "two")
+        #expect(world.bodies.withLock { $0.map { $0.contains("refresh_token=second") } } == [false, true])
+        // Another one in routes.ini is a new beginning.
+        world.answer(200, #"{"access_token":"three","expires_in":3600}"#)
+        var changed = grant
+        changed.refreshToken = Secret("anew")
+        _ = try? await world.source().token(for: changed)
+        #expect(world.bodies.withLock { $0.last?.contains("refresh_token=anew") } == true)
     }
 
     @Test func isKeptUntilShortlyBeforeItsEnd() async {

@@ -206,8 +206,8 @@ class Relay:
         """Replaces one file of the configuration atomically."""
         temporary = self.config / f".{name}.new"
         temporary.write_bytes(text if isinstance(text, bytes) else text.encode())
-        if "key" in name:
-            temporary.chmod(0o600)  # the relay refuses private keys that others may read
+        if "key" in name or any(word in str(text) for word in ("auth_pass", "oauth_", "[users]")):
+            temporary.chmod(0o600)  # the relay refuses secrets that others may read
         os.replace(temporary, self.config / name)
 
     @staticmethod

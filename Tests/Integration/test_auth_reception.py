@@ -4,13 +4,14 @@ import base64
 import hashlib
 import hmac
 import os
+import random
 import smtplib
 import subprocess
 import time
 
 import pytest
 
-from harness import MARTLET, wait_until
+from harness import MARTLET, SOAK, wait_until
 from peers import need
 
 MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: auth\r\n\r\nhello\r\n"
@@ -179,3 +180,39 @@ def test_loose_modes_are_refused(guarded):
     os.chmod(relay.config / "auth_flat_file.ini", 0o644)
     ran = subprocess.run([MARTLET, "check", "--config", relay.config], capture_output=True, text=True)
     assert ran.returncode == 1 and "auth_flat_file.ini: holds a secret" in ran.stdout and "sesame" not in ran.stdout
+
+
+def test_seeded_dialogues_let_nobody_in(guarded, sink):
+    """Row R5 over a socket: spoilt, cancelled, over-long and pipelined AUTH; thousands of lines, nobody relays, the relay lives."""
+    relay = guarded(users=PLAIN.replace("max_failures = 2", "max_failures = 1").replace("max_delay = 2s", "max_delay = 1s"))
+    chance = random.Random(4954)
+    encoded = lambda octets: base64.b64encode(octets)
+    names = [b"PLAIN", b"LOGIN", b"CRAM-MD5", b"SCRAM-SHA-256", b"plain", b"GSSAPI", b""]
+
+    def line():
+        word = chance.choice([b"", b"*", b"=", b"*\0", b" ", encoded(b"\0nobody\0x"), encoded(b"n,,n=nobody,r=x"), encoded(b"alice@a.test"),
+                              b"A" * chance.choice([11, 499, 600, 13000]), chance.randbytes(20).translate(None, b"\r\n"), b"\0\0",
+                              encoded(b"\0\0\0\0"), encoded(b"c=biws,r=x,p=" + encoded(b"p" * 32)), encoded(b"nobody " + b"0" * 32)])
+        return chance.choice([b"AUTH %b %b\r\n" % (chance.choice(names), word), b"AUTH %b\r\n" % chance.choice(names), word + b"\r\n",
+                              word + b"\r\n", b"MAIL FROM:<a@a.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n"])
+
+    # A challenge; malformed or cancelled; too long; an unknown mechanism; no relaying.
+    replies = dict.fromkeys([b"334", b"501", b"500", b"504", b"550"], 0)
+    for number in range(10_000 if SOAK else 300):
+        # Each from an address of its own, or throttling would answer for the parser.
+        with relay.connect(source=f"127.1.{number // 250}.{number % 250 + 1}") as client:
+            client.expect(220)
+            client.ehlo()
+            client.try_send(b"".join(line() for _ in range(60)))
+            client.half_close()
+            said = client.rest()
+            said = b"\r\n" + said
+            assert b"\r\n235 " not in said and b"\r\n354 " not in said, said
+            for reply in replies:
+                replies[reply] += said.count(b"\r\n%b " % reply)
+    assert all(count > 50 for count in replies.values()), replies
+    client = connect(relay)
+    client.login("alice@a.test", "open sesame")
+    client.sendmail("a@a.test", ["b@b.test"], MAIL)
+    client.quit()
+    assert len(sink.wait_for(1)) == 1

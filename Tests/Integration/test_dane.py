@@ -220,6 +220,21 @@ def test_other_modes_demand_nothing(sts, mode):
     assert relay.wait_log("delivered")["tls"].endswith(" unverified")
 
 
+@pytest.mark.parametrize("how, names, reason", [
+    ("starttls", ("mx.b.test",), None), ("starttls", ("other.test",), "certificate"), ("none", ("mx.b.test",), "STARTTLS"),
+    ("garbage", ("mx.b.test",), "4.7.5"),
+])
+def test_what_a_policy_under_test_would_have_stopped_is_said(sts, how, names, reason):
+    relay, peer, *_ = sts(policy("testing"), how=how, mx_names=names)
+    line = relay.wait_log("delivered")
+    assert len(peer.wait_for(1)) == 1
+    notes = relay.log_lines("MTA-STS policy under test would have kept mail from this host", domain="b.test", mx="mx.b.test")
+    if reason is None:
+        assert line["tls"].endswith(" verified") and not notes
+    else:
+        assert reason in notes[0]["reason"], notes[0].raw
+
+
 @pytest.mark.parametrize("how", [
     dict(web_names=("other.test",)), dict(status=404), dict(status=302), dict(content_type="text/html"), dict(web=False),
     dict(record="v=STSv1; id=;"), dict(record="v=STSv2; id=1;"),

@@ -64,6 +64,24 @@ def test_what_only_root_can_read_stops_the_start(make_relay, open_path):
     assert ran.returncode == 1 and "auth_flat_file.ini" in ran.stderr
 
 
+@pytest.mark.parametrize("mode, password, is_refused", [
+    (0o644, "secret", True), (0o640, "secret", False), (0o644, "@file:password", False)])
+def test_a_password_that_all_may_read_is_refused(make_relay, mode, password, is_refused):
+    relay = make_relay(started=False, routes={"*": {"mx": ["127.0.0.1:25"], "auth_user": "u", "auth_pass": password}},
+                       files={"password": "secret\n"})
+    (relay.config / "routes.ini").chmod(mode)
+    ran = relay.run("check")
+    assert ran.returncode == (1 if is_refused else 0), ran.stdout
+    assert ("routes.ini: holds a secret and everybody may read or change it (mode 644)" in ran.stdout) == is_refused
+
+
+@pytest.mark.parametrize("text, reason", [(None, "there is no file"), ("nothing of the kind", "no PEM certificate")])
+def test_check_looks_into_tls_ca_file(make_relay, text, reason):
+    relay = make_relay(started=False, outbound={"tls_ca_file": "ca.pem"}, files={"ca.pem": text} if text else None)
+    ran = relay.run("check")
+    assert ran.returncode == 1 and reason in ran.stdout and "ca" in ran.stdout, ran.stdout
+
+
 def test_sockets_of_systemd(make_relay, sink, tmp_path):
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

@@ -505,6 +505,50 @@ def test_a_clients_certificate_lets_it_relay(make_house, authority, tmp_path):
         client.sendmail("a@a.test", ["b@b.test"], MESSAGE)
 
 
+# ------------------------------------------------------------------------------------------------ counters
+
+def counters(relay):
+    """`/metrics`, at the socket in the data directory."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(str(relay.data / "admin.sock"))
+        asking.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        page = b"".join(iter(lambda: asking.recv(65536), b"")).decode()
+    return {name: float(value) for name, value in re.findall(r"^(martlet_\S+) (\S+)\r?$", page, re.M)}
+
+
+def test_tls_and_logins_are_counted(make_house):
+    house = make_house(files={"auth_flat_file.ini": "[core]\nmax_delay = 1s\n[users]\nalice = sesame\n"}, smtp={"timeouts.tls": 5})
+    assert counters(house.relay)['martlet_auth_attempts_total{result="refused"}'] == 0
+    context = anybody(maximum_version=ssl.TLSVersion.TLSv1_2)
+    with house.smtps(context) as channel:
+        session = channel.session
+    raw = socket.create_connection(house.implicit, timeout=15 * PATIENCE)
+    context.wrap_socket(raw, server_hostname="relay.test", session=session).close()
+    with house.starttls() as client:
+        with pytest.raises(smtplib.SMTPAuthenticationError):
+            client.login("alice", "wrong")
+    with house.starttls() as client:
+        client.login("alice", "sesame")
+    raw, reader, _ = hello(house.plain)
+    raw.sendall(b"STARTTLS\r\n")
+    reader.readline()
+    raw.sendall(b"this is no TLS at all\r\n")
+    reader.read()
+    raw.close()
+
+    def counted():
+        now = counters(house.relay)
+        return now if now["martlet_inbound_tls_failures_total"] else None
+
+    now = wait_until(counted)
+    assert now['martlet_inbound_tls_total{handshake="full",version="TLSv1.2"}'] == 1
+    assert now['martlet_inbound_tls_total{handshake="resumed",version="TLSv1.2"}'] == 1
+    assert now['martlet_inbound_tls_total{handshake="full",version="TLSv1.3"}'] >= 2
+    assert now["martlet_inbound_tls_failures_total"] == 1
+    assert now['martlet_auth_attempts_total{result="refused"}'] >= 1
+    assert now['martlet_auth_attempts_total{result="accepted"}'] == 1
+
+
 # ------------------------------------------------------------------------------------------------ REQUIRETLS
 
 def test_requiretls_is_kept_with_the_message(make_relay, closing, authority, tmp_path):

@@ -29,6 +29,8 @@ final class MachineDriver: DialogueServer {
     /// Messages that were begun and neither accepted nor forgotten; 0 or 1 or the machine is wrong.
     private(set) var open = 0
     private(set) var complaint: String?
+    /// Questions about a password that were answered in the client's favour.
+    private(set) var grants = 0
 
     init(_ setup: DialogueSetup, cuts: [Int] = []) {
         self.setup = setup
@@ -89,7 +91,13 @@ final class MachineDriver: DialogueServer {
             switch machine.advance(&input, &output, &body) {
             case .input: return
             case .room: machine.roomChecked(setup.hasRoom, &output)
-            case .authenticate(let question): machine.authenticated(answer(question), &output)
+            case .authenticate(let question):
+                let answer = answer(question)
+                switch answer {
+                case .accepted, .scramSignature: grants += 1
+                case .refused, .scramSalt, .unavailable, .tooMany: break
+                }
+                machine.authenticated(answer, &output)
             case .startTLS: machine.tlsBegins(!setup.isTLSBroken, &output)
             case .begin:
                 if setup.hasRoom {
