@@ -15,18 +15,17 @@ enum TrustMetrics {
     private static let refusals = Counter(label: "martlet_outbound_logins_refused_total")
     private static let unauthenticated = Counter(label: "martlet_outbound_sessions_without_auth_total")
     private static let failures = Counter(label: "martlet_outbound_tls_failures_total")
-
-    private static let untested = Counter(label: "martlet_outbound_sts_test_failures_total")
+    private static let testFailures = Counter(label: "martlet_outbound_sts_test_failures_total")
 
     /// Makes every series, so that each is there from the start, at zero.
     static func declare() {
-        for counter in [plain, refusals, unauthenticated, failures, untested] + unverified + verified + dane {
+        for counter in [plain, refusals, unauthenticated, failures, testFailures] + unverified + verified + dane {
             counter.increment(by: 0)
         }
     }
 
     /// A host did not come up to an MTA-STS policy of mode `testing`.
-    static func failedTest() { untested.increment() }
+    static func failedTest() { testFailures.increment() }
 
     /// The alarm: a next hop does not let us in.
     static func loginRefused() { refusals.increment() }

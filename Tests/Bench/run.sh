@@ -5,6 +5,7 @@
 #   Tests/Bench/run.sh matrix  [--cells short|full|smoke|SIZE:SESSIONS:MODE:RCPT,…] [--repeat N]   delivered/s, CPU, ratios
 #   Tests/Bench/run.sh latency [--rate N] [--many]                                                 dot→250, 250→delivered
 #   Tests/Bench/run.sh queue   [-n N]                                                              a large queue, each relay in turn
+#   Tests/Bench/run.sh tls     [--size N] [--sessions N]                                           CPU per message, STARTTLS both ways
 #   Tests/Bench/run.sh syscalls                                                                    syncs, files, connections per message
 #
 # MARTLET names the program (default: the release build). Results go to standard output and to $OUT (JSON lines) when set.
@@ -26,6 +27,12 @@ printf '[*]\nmx = 127.0.0.1:2560\n' > "$work/config/routes.ini"
 martlet="martlet,port=2700,sink=2560,cmd=$program serve --config $work/config --data $work/data"
 
 case $what in
+tls)
+    grep -q tlsproxy "$PEERS/postfix-tls/conf/master.cf" 2>/dev/null || "$here/setup-peers.sh"
+    cp "$PEERS/tls.key" "$work/config/tls_key.pem"; cp "$PEERS/tls.crt" "$work/config/tls_cert.pem"; chmod 600 "$work/config/tls_key.pem"
+    printf '[*]\nmx = 127.0.0.1:2570\ntls = require\n' > "$work/config/routes.ini"
+    printf '[main]\nlisten = 127.0.0.1:2720\n' > "$work/config/smtp.ini"
+    python3 "$here/tls_cost.py" --relay postfix-tls --relay "martlet-tls,port=2720,sink=2570,${martlet#*sink=2560,}" ${OUT:+--out "$OUT"} "$@" ;;
 matrix)   python3 "$here/run_matrix.py" --relay postfix-tuned --relay limit --relay "$martlet" ${OUT:+--out "$OUT"} "$@" ;;
 latency)  python3 "$here/latency.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;
 syscalls) python3 "$here/syscounts.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;
@@ -35,5 +42,5 @@ queue)
         args=(); case $relay in martlet,*) args=(--flush-cmd "$flush") ;; esac
         python3 "$here/queue_scale.py" --relay "$relay" "${args[@]}" "$@"
     done ;;
-*) sed -n '2,12p' "$0"; exit 2 ;;
+*) sed -n '2,13p' "$0"; exit 2 ;;
 esac

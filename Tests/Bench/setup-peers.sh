@@ -73,5 +73,28 @@ minimal_backoff_time = 30s
 maximal_backoff_time = 60s
 queue_run_delay = 30s"
 
+# ---------------------------------------------------------------- with TLS on both sides, and a sink that speaks it
+[ -f $P/tls.pem ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj /CN=relay.test \
+    -keyout $P/tls.key -out $P/tls.crt 2>/dev/null && cat $P/tls.key $P/tls.crt > $P/tls.pem
+mkpostfix tls 2621 2570 "$(sed -n '/^in_flow_delay/,/^queue_run_delay/p' $P/postfix-tuned/conf/main.cf |
+    sed 's/^smtp_tls_security_level.*/smtp_tls_security_level = encrypt/; s/^smtpd_tls_security_level.*/smtpd_tls_security_level = may/')
+smtpd_tls_chain_files = $P/tls.pem
+smtp_tls_session_cache_database = btree:\$data_directory/smtp_scache
+smtp_tls_connection_reuse = yes"
+echo "tlsproxy unix - - n - 0 tlsproxy" >> $P/postfix-tls/conf/master.cf    # keeps TLS sessions open for the next message
+mkpostfix sink 2570 1 "smtpd_tls_security_level = encrypt
+smtpd_tls_chain_files = $P/tls.pem
+default_process_limit = 200
+smtpd_peername_lookup = no
+smtpd_client_connection_count_limit = 0
+smtpd_client_connection_rate_limit = 0
+in_flow_delay = 0
+default_transport = discard
+relayhost =
+maillog_file = /dev/shm/relaybench/sink-tls-2570.log
+maillog_file_prefixes = /dev/shm"
+rm -rf $P/sink-tls-2570; mv $P/postfix-sink $P/sink-tls-2570; sed -i "s,postfix-sink,sink-tls-2570,g" $P/sink-tls-2570/conf/main.cf
+grep -q ^postlog $P/sink-tls-2570/conf/master.cf || echo "postlog unix-dgram n - n - 1 postlogd" >> $P/sink-tls-2570/conf/master.cf
+
 chmod a+rx $P
 echo "peers ready under $P"

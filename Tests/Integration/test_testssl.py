@@ -1,7 +1,7 @@
 """test_testssl.py - what testssl.sh (Debian) finds wrong with our listeners: nothing above LOW.
 
 In short the protocols, cipher categories, forward secrecy, Heartbleed, CCS, renegotiation and compression,
-by STARTTLS; with MARTLET_SOAK=1 everything it knows, on both listeners.
+by STARTTLS; with TEST_SOAK=1 everything it knows, on both listeners.
 """
 
 import json

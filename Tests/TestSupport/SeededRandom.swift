@@ -28,10 +28,9 @@ package enum Effort {
         #endif
     }
 
-    /// `normal`, or as many times that as `TEST_EFFORT` says (0.1, 10, …); with
-    /// `MARTLET_SOAK` twenty times.
+    /// `normal`, or as many times that as `TEST_EFFORT` says (0.1, 10, …); with `TEST_SOAK` twenty times.
     package static func count(_ normal: Int) -> Int {
-        if getenv("TEST_EFFORT") == nil, getenv("MARTLET_SOAK") != nil { return normal * 20 }
+        if getenv("TEST_EFFORT") == nil, getenv("TEST_SOAK") != nil { return normal * 20 }
         guard let text = getenv("TEST_EFFORT"), let factor = Double(String(cString: text)), factor > 0 else {
             return normal
         }
