@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from harness import PATIENCE, accepts, free_port, host_port, send_mail
+from harness import PATIENCE, accepts, free_port, host_port, send_mail, wait_until
 from story import events, submit, wait_event
 from test_api import Api
 from tls_peers import TLSPeer
@@ -56,6 +56,42 @@ def test_a_dead_aaaa_falls_back_with_login_and_address(make_relay, make_dns, bot
     relay.wait_log("configuration changed")
     deliver()
     assert four.mails[0]["user"] == "shop" and four.peers[-1] == "127.0.0.8"
+
+
+# ------------------------------------------------------------------------------------------------ one route, many domains
+
+RECIPIENTS = ["yes@b.test", "no@c.test", "yes@c.test", "yes@d.test"]
+
+
+@pytest.fixture
+def choosy(make_server):
+    return make_server({"RCPT": lambda _, to: "550 5.1.1 unknown" if to.startswith("no") else None})
+
+
+def test_recipients_of_different_domains_share_what_their_route_is(hooked, choosy, sink):
+    """The section that is chosen makes the group: not the domain, and not the host it happens to lead to. What becomes of
+    each recipient stays its own."""
+    relay, hook = hooked({"delivered": None, "bounce": None},
+                         routes={"report.test": sink.route, "*": choosy.route, "d.test": choosy.route})
+    queue_id = submit(relay, RECIPIENTS)
+    relay.wait_log("message finished", id=queue_id)
+    assert sorted(sorted(m.recipients) for m in choosy.messages) == [["yes@b.test", "yes@c.test"], ["yes@d.test"]]
+    assert wait_event(relay, queue_id, "bounced")["to"] == "no@c.test"
+    assert [r["address"] for r in hook.asked("bounce")[0]["error"]["bounced_rcpt"]] == ["no@c.test"]
+    told = wait_until(lambda: [q for q in hook.asked("delivered") if len(q["params"]["ok_recips"]) == 2])[0]
+    assert told["params"]["ok_recips"] == ["yes@b.test", "yes@c.test"]
+
+
+def test_hooks_that_say_when_and_where_see_one_domain_at_a_time(hooked, choosy, sink):
+    """The document's hmail has one domain: with `send_email` or `get_mx`, each domain goes its own way."""
+    relay, hook = hooked({"send_email": None, "get_mx": None}, routes={"report.test": sink.route, "*": choosy.route})
+    queue_id = submit(relay, RECIPIENTS)
+    relay.wait_log("message finished", id=queue_id)
+    wanted = {"b.test": ["yes@b.test"], "c.test": ["no@c.test", "yes@c.test"], "d.test": ["yes@d.test"]}
+    for name in ("send_email", "get_mx"):
+        asked = [q["hmail"]["todo"] for q in hook.asked(name) if q["hmail"]["uuid"] == queue_id]
+        assert {todo["domain"]: todo["rcpt_to"] for todo in asked} == wanted and len(asked) == 3
+    assert sorted(len(m.recipients) for m in choosy.messages) == [1, 1, 1]
 
 
 # ------------------------------------------------------------------------------------------------ Received
