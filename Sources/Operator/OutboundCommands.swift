@@ -54,8 +54,8 @@ struct DisableOutbound: RelayCommand {
     func run(_ relay: Relay) throws {
         var body: [String: JSON] = ["disabled": true]
         if let reason { body["reason"] = .string(reason) }
-        try relay.ask("PATCH", "/v1/outbound", body: .object(body))
-        print("Delivery is disabled: mail is taken and waits.")
+        let answer = try relay.ask("PATCH", "/v1/outbound", body: .object(body))
+        try show(answer) { _ in "Delivery is disabled: mail is taken and waits." }
     }
 }
 
@@ -66,8 +66,7 @@ struct EnableOutbound: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        try relay.ask("PATCH", "/v1/outbound", body: ["disabled": false])
-        print("Delivering.")
+        try show(try relay.ask("PATCH", "/v1/outbound", body: ["disabled": false])) { _ in "Delivering." }
     }
 }
 

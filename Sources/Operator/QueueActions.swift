@@ -64,12 +64,8 @@ extension QueueActionCommand {
         var failed = false
         for id in which.ids {
             do {
-                if which.dryRun {
-                    try relay.ask("GET", "/v1/queue/\(Relay.escaped(id))")
-                } else {
-                    try act(relay, id)
-                }
-                if !options.json { print("\(Self.action): \(id)") }
+                let answer = try act(relay, id)
+                if options.json { try show(answer) { _ in "" } } else { print("\(Self.action): \(id)") }
             } catch let error as OperatorError where error.status != 69 {
                 Output.complain("\(id): \(error.description)")
                 failed = true
@@ -78,16 +74,16 @@ extension QueueActionCommand {
         if failed { throw ExitCode(1) }
     }
 
-    private func act(_ relay: Relay, _ id: String) throws {
+    private func act(_ relay: Relay, _ id: String) throws -> HTTPResponse {
         let path = "/v1/queue/\(Relay.escaped(id))"
+        if which.dryRun { return try relay.ask("GET", path) }
         if Self.action == "remove" {
             let reason = which.because.map { [("reason", $0)] } ?? []
-            try relay.ask("DELETE", path, query: reason + details.map { ($0.0, Printout.word($0.1)) })
-        } else {
-            // Only a hold has a reason of its own.
-            let reason = Self.action == "hold" ? which.because.map { ["reason": JSON.string($0)] as JSON } : nil
-            try relay.ask("POST", "\(path)/\(Self.action)", body: reason)
+            return try relay.ask("DELETE", path, query: reason + details.map { ($0.0, Printout.word($0.1)) })
         }
+        // Only a hold has a reason of its own.
+        let reason = Self.action == "hold" ? which.because.map { ["reason": JSON.string($0)] as JSON } : nil
+        return try relay.ask("POST", "\(path)/\(Self.action)", body: reason)
     }
 }
 

@@ -193,12 +193,12 @@ extension RelayCommand {
 
     /// Prints an answer as it is for programs, in the given form for people.
     func show(_ response: HTTPResponse, _ form: (JSON) -> String) throws {
+        guard !response.body.isEmpty else { return }
         if options.json {
             Output.write(response.body)
             if response.body.last != UInt8(ascii: "\n") { print() }
             return
         }
-        guard !response.body.isEmpty else { return }
         guard let value = JSON(response.body) else { throw OperatorError("the relay's answer is no JSON") }
         print(form(value))
     }

@@ -1,6 +1,8 @@
 """test_install_package.py — the Debian packages, built, checked by lintian, installed, upgraded, removed and purged."""
 
+import fcntl
 import os
+import re
 import shutil
 import subprocess
 
@@ -12,10 +14,20 @@ from install import make_roots, swift_libraries
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
-    """The packages of the executable under test, and the next version of the relay's."""
+    """The packages of the executable under test, and the next version of the relay's; built once for all workers."""
     if not shutil.which("dh") or not shutil.which("lintian"):
         pytest.skip("debhelper and lintian are not installed")
-    place = tmp_path_factory.mktemp("packages")
+    own = tmp_path_factory.getbasetemp()
+    place = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "packages"
+    place.mkdir(exist_ok=True)
+    with open(place / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not list(place.glob("martlet_1.0.1_*.deb")):
+            build(place)
+    return place
+
+
+def build(place):
     result = subprocess.run(["deploy/debian/build.sh", MARTLET, str(place)], cwd=ROOT, capture_output=True, text=True,
                             timeout=400, env={**os.environ, "MARTLET_PACKAGE_VERSION": "1.0.0"})
     assert result.returncode == 0, result.stdout + result.stderr
@@ -26,13 +38,12 @@ def packages(tmp_path_factory):
     control.write_text(control.read_text().replace("Version: 1.0.0", "Version: 1.0.1"))
     (tree / "etc/martlet/resolver.ini").write_text("; another default\n")
     subprocess.run(["dpkg-deb", "-Znone", "-b", str(tree), str(place)], check=True, capture_output=True)
-    return place
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory):
+@pytest.fixture
+def system(tmp_path):
     """A root of its own, to be changed."""
-    root = tmp_path_factory.mktemp("system") / "root"
+    root = tmp_path / "root"
     subprocess.run(["cp", "-a", "--reflink=auto", str(make_roots()[1]), str(root)], check=True)
     swift = swift_libraries()
     if swift:
@@ -94,6 +105,26 @@ def test_the_life_of_a_package(packages, system):
     purged = run(system, "dpkg", "-P", "martlet")
     assert (queue / "00000000.seg").exists() and "is left where it is" in purged.stdout
     assert not changed.exists()
+
+
+def test_an_executable_and_a_unit(system):
+    """That block of Install.md, in a clone at /src; what needs a running systemd is only looked at."""
+    page = (ROOT / "Sources/martlet/martlet.docc/Install.md").read_text()
+    block, = [text for text in re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S) if "sysusers.d" in text]
+    clone = system / "src"
+    for name in ("config", "deploy"):
+        shutil.copytree(ROOT / name, clone / name)
+    (clone / ".build/release").mkdir(parents=True)
+    shutil.copy(MARTLET, clone / ".build/release/martlet")
+    tried = [line for line in block.splitlines() if not line.startswith(("swift build", "systemctl"))]
+    assert len(tried) == len(block.splitlines()) - 2
+    (system / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
+    run(system, "bash", "-euc", "cd /src\n" + "\n".join(tried))
+    assert run(system, "martlet", "check", "--config", "/etc/martlet").stdout.endswith("configuration is valid\n")
+    assert run(system, "stat", "-c", "%G %a", "/etc/martlet").stdout == "martlet 2775\n"
+    run(system, "setpriv", "--reuid=martlet", "--regid=martlet", "--clear-groups", "martlet", "check", "--config", "/etc/martlet")
+    for unit in ("martlet.service", "martlet.socket"):
+        assert (system / "etc/systemd/system" / unit).is_file()
 
 
 def test_man_pages_and_completions_come_from_the_parser(packages, tmp_path):

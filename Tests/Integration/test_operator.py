@@ -89,3 +89,77 @@ def test_without_a_relay_it_says_so(make_relay, tool):
     relay = make_relay(started=False)
     result = tool(relay, "status", check=False)
     assert result.returncode == 69 and "cannot connect" in result.stderr and not result.stdout
+
+
+def test_every_command_speaks_json(waiting, tool, closing, sink):
+    """One run of each, as a program would read it."""
+    def ask(*arguments):
+        return json.loads(tool(waiting, *arguments, "--json").stdout)
+
+    status = ask("status")
+    assert (status["temp_failed"], status["messages"], status["disabled"]) == (2, 2, False)
+    one = json.loads(tool(waiting, "queue", "list", "--json").stdout.splitlines()[0])
+    assert ask("queue", "show", one["id"])["id"] == one["id"]
+    for action in ("hold", "release", "retry"):
+        assert ask("queue", action, one["id"])["id"] == one["id"]
+    assert ask("outbound", "show")["disabled"] is False
+    assert ask("outbound", "disable", "--reason", "a look")["disabled"] is True
+    assert ask("outbound", "enable")["disabled"] is False
+    assert ask("route", "set", "example.net", sink.route)["match"] == "example.net"
+    assert ask("route", "show", "example.net")["mx"][0]["port"] == sink.port
+    assert {row["match"] for row in ask("route", "list")["items"]} == {"*", "example.net"}
+    way = ask("explain", "somebody@example.net", "--from", "me@example.org")
+    assert (way["route"], way["from_table"], way["problem"]) == ("example.net", True, None)
+    assert way["mx"][0]["addresses"] == ["127.0.0.1"] and {"match": "example.net", "found": True} in way["asked"]
+    sent = ask("send-test", "somebody@example.net", "--from", "me@example.org", "--wait", "--timeout", "20")
+    assert sent["id"] and sink.messages[-1].recipients == ["somebody@example.net"]
+    assert ask("flush", "--domain", "example.com")["flushed"] == 2
+    assert ask("healthcheck")["status"] == "ready"
+
+
+def test_the_address_that_mail_leaves_from(waiting, tool, sink):
+    tool(waiting, "route", "set", "example.net", sink.route)
+    assert tool(waiting, "ip", "list").stdout == "The table is empty.\n"
+    tool(waiting, "ip", "set", "example.net", "127.0.0.2", "--with", "helo=out2.example.org")
+    assert "127.0.0.2" in tool(waiting, "ip", "list").stdout
+    row = json.loads(tool(waiting, "ip", "show", "example.net", "--json").stdout)
+    assert (row["ip"], row["helo"]) == (["127.0.0.2"], "out2.example.org"), row
+    hop, = json.loads(tool(waiting, "explain", "x@example.net", "--json").stdout)["mx"]
+    assert (hop["bind"], hop["bind_because"], hop["helo"]) == ("127.0.0.2", "outbound_ip", "out2.example.org")
+    tool(waiting, "send-test", "x@example.net", "--wait", "--timeout", "20")
+    assert b"out2.example.org" in sink.messages[-1].session.commands[0] and sink.messages[-1].session.peer[0] == "127.0.0.2"
+    tool(waiting, "ip", "remove", "example.net")
+    assert tool(waiting, "ip", "show", "example.net", check=False).returncode == 67
+    assert "127.0.0.2" not in tool(waiting, "explain", "x@example.net").stdout
+    refused = tool(waiting, "ip", "set", "example.net", "not-an-address", check=False)
+    assert refused.returncode == 1 and "is no IP address" in refused.stderr, refused
+
+
+def test_tokens_open_the_api_as_far_as_they_say(make_relay, tmp_path):
+    """`token create` while the relay runs; over TCP, since the socket asks for none; revoked, it is a wrong one."""
+    port = free_port()
+    relay = make_relay(files={"admin.ini": f"listen = 127.0.0.1:{port}\nrequire_token = true\n"})
+
+    def token(*arguments):
+        return subprocess.run([MARTLET, "token", *arguments, "--config", str(relay.config)], capture_output=True, text=True,
+                              timeout=30, env=environment(), check=True).stdout
+
+    def ask(file, *arguments):
+        return subprocess.run([MARTLET, *arguments, "--url", f"http://127.0.0.1:{port}", "--token-file", str(file)],
+                              capture_output=True, text=True, timeout=30, env=environment())
+
+    files = {}
+    for name, scope in (("reader", "status:read,queue:read"), ("owner", "all")):
+        files[name] = tmp_path / name
+        files[name].write_text(token("create", name, "--scope", scope))
+    wait_until(lambda: ask(files["owner"], "status", "--json").returncode == 0, what="the new tokens")
+    assert ask(files["reader"], "queue", "list").returncode == 0
+    refused = ask(files["reader"], "flush")
+    assert refused.returncode == 77 and "queue:write" in refused.stderr, refused
+    assert ask(files["owner"], "flush").returncode == 0
+    listed = token("list")
+    assert "reader\tvalid\tqueue:read,status:read" in listed and files["owner"].read_text().strip() not in listed
+    token("revoke", "owner")
+    wait_until(lambda: ask(files["owner"], "status").returncode == 77, what="the end of a token")
+    for path in (relay.log_path, relay.config / "admin.ini"):
+        assert files["reader"].read_text().strip() not in path.read_text()
