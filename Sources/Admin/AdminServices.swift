@@ -18,7 +18,7 @@ package struct AdminServices: Sendable {
     package let version: String
     package let startedAt: Timestamp
     /// Queues a message as reception does, hooks included; done when it is durable.
-    package let submit: @Sendable (Envelope, ByteBuffer) async -> Result<QueueID, SubmitRefusal>
+    package let submit: @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<QueueID, SubmitRefusal>
     /// Which way a recipient's mail would go.
     package let explain: @Sendable (EmailAddress, ReversePath) async -> JSON
     package let metrics: PrometheusRegistry
@@ -32,7 +32,7 @@ package struct AdminServices: Sendable {
         loop: any EventLoop,
         version: String,
         startedAt: Timestamp,
-        submit: @escaping @Sendable (Envelope, ByteBuffer) async -> Result<QueueID, SubmitRefusal>,
+        submit: @escaping @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<QueueID, SubmitRefusal>,
         explain: @escaping @Sendable (EmailAddress, ReversePath) async -> JSON,
         metrics: PrometheusRegistry,
         checks: @escaping @Sendable () -> [ReadinessCheck]

@@ -97,6 +97,6 @@ enum QueueView {
 
     private static func held(_ hold: Hold?) -> JSON {
         guard let hold else { return .null }
-        return ["since": time(hold.since), "reason": .string(hold.reason)]
+        return ["since": time(hold.since), "until": time(hold.until), "reason": .string(hold.reason)]
     }
 }

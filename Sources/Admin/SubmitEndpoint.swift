@@ -33,8 +33,8 @@ enum SubmitEndpoint {
             throw Problem(.unavailable, "there is no room for mail now", headers: [HeaderField("Retry-After", "60")])
         }
         let submit = services.submit
-        let (envelope, content) = (message.envelope, message.content)
-        let result = try services.wait { await submit(envelope, content) }
+        let (envelope, content, time) = (message.envelope, message.content, message.sendAt)
+        let result = try services.wait { await submit(envelope, content, time) }
         switch result {
         case .success(let id):
             return .json(

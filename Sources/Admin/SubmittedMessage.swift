@@ -9,14 +9,19 @@ import OpenSSL
 struct SubmittedMessage {
     var envelope: Envelope
     var content: ByteBuffer
+    /// Not before; nil: now.
+    var sendAt: Timestamp?
 
     private static let most = 100
+    /// How far ahead mail may be scheduled.
+    private static let longestWait: Int64 = 366 * 86_400_000
 
     // MARK: - Raw
 
     /// `message/rfc822`: the envelope stands in the query.
     init(raw request: AdminRequest, limit: Int) throws(Problem) {
-        try request.allowQuery(["from"], lists: ["to"])
+        try request.allowQuery(["from", "send_at"], lists: ["to"])
+        sendAt = try Self.time(request.value("send_at"), "?send_at")
         guard let from = request.value("from") else {
             throw Problem.invalid("?from", "required", "is missing: the sender's address, or <>")
         }
@@ -94,9 +99,7 @@ struct SubmittedMessage {
         message.attachments = try Self.attachments(&body)
         try Self.tags(&body, &message)
         let path = try body.object("envelope")
-        if try body.string("send_at") != nil {
-            throw Problem.invalid("/send_at", "unsupported", "sending later is not available; hold the message instead")
-        }
+        sendAt = try Self.time(try body.string("send_at"), "/send_at")
         try body.finish()
         var sender = ReversePath.address(from.address)
         var recipients = (message.to + message.cc + bcc).map(\.address)
@@ -205,6 +208,17 @@ struct SubmittedMessage {
             found.append(ComposedMessage.Attachment(name: name, type: type, bytes: bytes, contentID: id))
         }
         return found
+    }
+
+    /// - Returns: nil when there is none, or it is over.
+    private static func time(_ text: String?, _ pointer: String) throws(Problem) -> Timestamp? {
+        guard let text else { return nil }
+        guard let time = Timestamp(rfc3339: text) else {
+            throw Problem.invalid(pointer, "format", "is no time such as 2027-01-31T12:00:00Z")
+        }
+        let wait = time.milliseconds - Timestamp.now().milliseconds
+        guard wait <= longestWait else { throw Problem.invalid(pointer, "range", "is more than a year ahead") }
+        return wait > 0 ? time : nil
     }
 
     // MARK: - Envelope

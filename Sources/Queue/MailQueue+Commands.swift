@@ -87,6 +87,30 @@ extension MailQueue {
         return results
     }
 
+    /// Holds back a message that is not here yet, until a time: for ``accept(_:on:done:)`` with this id, which must follow.
+    ///
+    /// Written down first: a crash in between leaves a hold of nothing, which the next start forgets. Blocks.
+    /// - Throws: ``QueueError`` when it could not be written down; then nothing has changed.
+    package func hold(arriving id: QueueID, _ hold: Hold) throws(QueueError) {
+        state.withLock { $0.holds[id] = hold }
+        do throws(QueueError) { try saveHolds() } catch {
+            state.withLock { $0.holds[id] = nil }
+            throw error
+        }
+    }
+
+    /// Lets messages go on whose time has come.
+    ///
+    /// Blocks where there are any.
+    package func releaseDue(at now: Uptime = .now(), wall: Timestamp = .now()) {
+        let due = state.withLock { state in
+            state.holds.filter { id, hold in (hold.until.map { $0 <= wall } ?? false) && state.slot(of: id) != nil }
+        }
+        guard !due.isEmpty else { return }
+        // What cannot be written down goes on all the same: a restart would find its time over.
+        _ = try? release(Array(due.keys), at: now)
+    }
+
     /// One at a time, so that an older list never replaces a newer one.
     ///
     /// This lock guards a file that administrators write now and then, and nothing else waits for it.

@@ -202,6 +202,7 @@ extension MailQueue {
                     if !memory.isRelaxed || !state.mayGoNow(slot) { freed += state.dropResident(slot) }
                     answers.append((arrival, nil))
                 case .failure(let error):
+                    state.holds[entry.id] = nil
                     answers.append((arrival, error))
                 }
             }

@@ -115,7 +115,10 @@ extension QueueState {
             let reason = WaitingReason(code: code, lane: lane, until: until, text: text)
             if reasons.count < QueueRow.shown, !reasons.contains(reason) { reasons.append(reason) }
         }
-        if entry.isHeld { add(.held, nil, nil, holdText(entry.id)) }
+        if entry.isHeld {
+            let end = holds[entry.id]?.until.map { now.adding(milliseconds: $0.milliseconds &- wall.milliseconds) }
+            add(.held, nil, end, holdText(entry.id))
+        }
         if options.isDisabled { add(.disabled, nil, nil, "delivery is switched off: disabled in outbound.ini") }
         forEachParcel(of: entry) { ticket, parcel in
             let lane = scheduler.lane(of: ticket)
@@ -150,7 +153,8 @@ extension QueueState {
     }
 
     private func holdText(_ id: QueueID) -> String {
-        guard let hold = holds[id], !hold.reason.isEmpty else { return "held until it is released" }
-        return "held until it is released: \(hold.reason)"
+        guard let hold = holds[id] else { return "held until it is released" }
+        let end = hold.until == nil ? "held until it is released" : "held until its time comes"
+        return hold.reason.isEmpty ? end : "\(end): \(hold.reason)"
     }
 }

@@ -81,16 +81,16 @@ extension QueueState {
     mutating func insert(_ message: NewMessage, at location: Location, now: Uptime, lane: MailQueue.LaneOf) -> Int32 {
         let envelope = message.envelope
         let count = UInt32(envelope.recipients.count)
-        let slot = add(
-            MessageEntry(
-                message.id,
-                acceptedAt: message.acceptedAt,
-                location: location,
-                size: message.content.size,
-                recipients: count,
-                resident: Resident(message)
-            )
+        var entry = MessageEntry(
+            message.id,
+            acceptedAt: message.acceptedAt,
+            location: location,
+            size: message.content.size,
+            recipients: count,
+            resident: Resident(message)
         )
+        if !holds.isEmpty { entry.isHeld = holds[message.id] != nil }
+        let slot = add(entry)
         let prepares = prepares
         let groups = parcelling(0..<count, limit: options.recipientsPerParcel) {
             Self.entrance($0, envelope, prepares: prepares, lane)

@@ -7,6 +7,7 @@ import Ingest
 import Log
 import Mail
 import NIOCore
+import NIOPosix
 import Queue
 
 /// Takes messages from the API.
@@ -35,7 +36,11 @@ struct APISubmission: Sendable {
     /// Asks `queue_outbound` and queues the message.
     ///
     /// - Returns: its name, once it is durable or a plugin has taken it; or what SMTP would have said.
-    func submit(_ envelope: Envelope, _ content: ByteBuffer) async -> Result<QueueID, SubmitRefusal> {
+    func submit(
+        _ envelope: Envelope,
+        _ content: ByteBuffer,
+        notBefore time: Timestamp?
+    ) async -> Result<QueueID, SubmitRefusal> {
         let now = Timestamp.now()
         let id = queue.makeID(at: now)
         var changed = envelope
@@ -48,12 +53,24 @@ struct APISubmission: Sendable {
             note("message rejected by a plugin", id, envelope, reply)
             return .failure(SubmitRefusal(reply))
         }
+        if let time, let error = await hold(id, Hold(since: now, until: time, reason: "send_at")) {
+            return .failure(SubmitRefusal(Self.reply(error)))
+        }
         let accepted = changed
         return await withCheckedContinuation { continuation in
             submitter.submit(accepted, content, as: id, at: now, on: loop) { result in
                 continuation.resume(returning: result.mapError { SubmitRefusal(Self.reply($0)) })
             }
         }
+    }
+
+    /// - Returns: why the hold could not be written down.
+    private func hold(_ id: QueueID, _ hold: Hold) async -> QueueError? {
+        let written: EventLoopFuture<QueueError?> = queue.disk.runIfActive(eventLoop: loop) { [queue] in
+            do throws(QueueError) { try queue.hold(arriving: id, hold) } catch { return error }
+            return nil
+        }
+        do { return try await written.get() } catch { return .closing }
     }
 
     private func ask(

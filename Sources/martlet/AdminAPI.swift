@@ -53,7 +53,7 @@ final class AdminAPI: Sendable {
             loop: loop,
             version: Version.text,
             startedAt: .now(),
-            submit: { envelope, content in await submission.submit(envelope, content) },
+            submit: { envelope, content, time in await submission.submit(envelope, content, notBefore: time) },
             explain: { recipient, sender in await explanation(recipient, sender) },
             metrics: launch.metrics,
             checks: { Self.checks(queue, settings, isDraining: state.get().isDraining) }

@@ -247,6 +247,7 @@ extension Wiring {
         report(settings.reloadIfChanged(now: .now()))
         api.tick()
         certificates.renewTickets(now: .now())
+        disk.submit { [queue] _ in queue.releaseDue() }
         heap.look(queue.events)
         let counts = queue.counts
         title.show(inProgress: counts.inProgress, waiting: counts.waiting, tempFailed: counts.tempFailed)

@@ -321,6 +321,31 @@ def families(page):
     return found
 
 
+def test_mail_for_later_waits_for_its_time(make_api, sink):
+    relay, api = make_api(routes={"*": sink.address})
+    mail = {"from": "a@a.test", "to": "b@b.test", "text": "x"}
+    clock = lambda seconds: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
+    assert api.ask("POST", "/v1/messages", {**mail, "subject": "past", "send_at": clock(-60)})[0] == 202
+    assert [m.data.count(b"past") for m in sink.wait_for(1)] == [1]
+    far = api.ask("POST", "/v1/messages", {**mail, "subject": "far", "send_at": clock(3600)})[2]["id"]
+    soon = api.ask("POST", f"/v1/messages?from=a@a.test&to=b@b.test&send_at={clock(8)}", b"Subject: soon\n\nx\n",
+                   Content_Type="message/rfc822")[2]["id"]
+    for wrong in ["tomorrow", clock(400 * 86400)]:
+        assert api.ask("POST", "/v1/messages", {**mail, "send_at": wrong})[0] == 422
+    shown = api.ask("GET", f"/v1/queue/{far}")[2]
+    assert shown["state"] == "held" and shown["held"]["reason"] == "send_at" and shown["held"]["until"]
+    assert shown["waiting_because"][0]["code"] == "held" and shown["waiting_because"][0]["until"]
+    assert api.ask("POST", "/v1/queue/flush")[0] == 202, "does not hurry it"
+    relay.kill()
+    relay.start()
+    api = Api(relay)
+    assert api.ask("GET", f"/v1/queue/{far}")[2]["held"] == shown["held"], "also after kill -9"
+    assert b"soon" in sink.wait_for(2)[1].data
+    assert api.ask("GET", f"/v1/queue/{soon}")[0] in (404, 410)
+    assert api.ask("POST", f"/v1/queue/{far}/release")[0] == 200
+    assert b"far" in sink.wait_for(3)[2].data
+
+
 def test_metrics_are_what_prometheus_expects(make_api, sink):
     relay, api = make_api(routes={"*": sink.address})
     status, headers, page = api.ask("GET", "/metrics")

@@ -239,6 +239,21 @@ private struct Wait: Sendable {
         #expect(facts.map { $0.reply?.text } == [nil, "450 4.2.2 full", "451 4.7.1 slow down", nil])
     }
 
+    @Test func aMessageForLaterIsHeldFromTheStartUntilItsTime() throws {
+        let store = MemoryStore()
+        let queue = try make(store)
+        let end = wall.adding(milliseconds: 1000)
+        try queue.hold(arriving: QueueID(rawValue: 1), Hold(since: wall, until: end, reason: "send_at"))
+        queue.releaseDue(wall: end)
+        #expect(store.holds[QueueID(rawValue: 1)]?.until == end, "it has not come yet")
+        try put(1, to: ["x@a.test"], queue, store)
+        #expect(queue.counts.held == 1 && carry(queue) == nil)
+        queue.releaseDue(wall: wall.adding(milliseconds: 999))
+        #expect(queue.counts.held == 1)
+        queue.releaseDue(wall: end)
+        #expect(queue.counts.held == 0 && carry(queue) != nil && store.holds.isEmpty)
+    }
+
     @Test func aHeldMessageStaysUntilItIsReleasedAndARestartKeepsIt() throws {
         let store = MemoryStore()
         let queue = try make(store)

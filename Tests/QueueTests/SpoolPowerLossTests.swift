@@ -271,7 +271,11 @@ private func verify(_ disk: MemoryDisk, _ promises: Promises, _ cut: PowerCut, _
     @Test func holdsAreTheOldOnesOrTheNewOnesAndOutliveRecovery() throws {
         let old = [QueueID(rawValue: 1): Hold(since: Timestamp(milliseconds: 5), reason: "old")]
         var new = old
-        new[QueueID(rawValue: 2)] = Hold(since: Timestamp(milliseconds: 6), reason: "new one")
+        new[QueueID(rawValue: 2)] = Hold(
+            since: Timestamp(milliseconds: 6),
+            until: Timestamp(milliseconds: 7),
+            reason: "new one"
+        )
         let base = MemoryDisk()
         let first = Spool(directory: "/data/queue", disk: base) { _ in }
         try first.recover(committed: { _ in }, visit: { _ in })
