@@ -61,13 +61,13 @@ extension FailureReason {
     }
 
     private static func ofRoute(_ reply: Reply) -> FailureReason {
-        let text = reply.lines.joined(separator: " ").lowercased()
+        let text = Words(reply)
         if reply.status?.detail == 10 || text.contains("null mx") || text.contains("no mx") { return .noMX }
         return reply.severity == .permanent && reply.status?.subject == 7 ? .policy : .dns
     }
 
     private static func ofConnect(_ reply: Reply) -> FailureReason {
-        let text = reply.lines.joined(separator: " ").lowercased()
+        let text = Words(reply)
         if text.contains("refused") { return .connectRefused }
         if text.contains("timed out") || text.contains("timeout") { return .connectTimeout }
         if text.contains("cannot assign") || text.contains("not local") { return .local }
@@ -85,8 +85,8 @@ extension FailureReason {
         case (6, _): return .content
         default: break
         }
-        let text = failure.reply.lines.joined(separator: " ").lowercased()
-        for (words, reason) in Self.words where words.contains(where: text.contains) { return reason }
+        let text = Words(failure.reply)
+        for (words, reason) in Self.words where words.contains(where: text.contains(_:)) { return reason }
         switch (status?.subject, failure.stage) {
         case (7, _): return .policy
         case (nil, .recipient) where failure.reply.code == 550: return .mailboxUnknown
@@ -96,7 +96,7 @@ extension FailureReason {
         }
     }
 
-    private static let words: [([String], FailureReason)] = [
+    private static let words: [([StaticString], FailureReason)] = [
         (["greylist", "graylist", "grey list", "try again in"], .greylisted),
         (["rate limit", "too many", "throttl", "too fast", "temporarily deferred"], .rateLimited),
         (["blocklist", "blacklist", "block list", "spamhaus", "reputation", "dnsbl", "listed"], .reputation),
@@ -106,4 +106,19 @@ extension FailureReason {
         (["dmarc", "dkim", "spf", "policy"], .policy),
         (["timed out", "timeout", "connection"], .unreachable),
     ]
+}
+
+/// What a peer said, in small letters; octets, because a lane that cannot be reached asks this of every mail that waits.
+private struct Words {
+    private let text: [UInt8]
+
+    init(_ reply: Reply) {
+        text = reply.lines.joined(separator: " ").utf8.map { $0 >= 0x41 && $0 <= 0x5A ? $0 | 0x20 : $0 }
+    }
+
+    func contains(_ words: StaticString) -> Bool {
+        guard text.count >= words.utf8CodeUnitCount else { return false }
+        let sought = UnsafeBufferPointer(start: words.utf8Start, count: words.utf8CodeUnitCount)
+        return (0...text.count - sought.count).contains { text[$0..<$0 + sought.count].elementsEqual(sought) }
+    }
 }
