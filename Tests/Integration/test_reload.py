@@ -8,7 +8,7 @@ import typing
 
 import pytest
 
-from harness import ROOT, DnsServer, accepts, free_port, host_port, wait_until
+from harness import PATIENCE, ROOT, DnsServer, accepts, free_port, host_port, wait_until
 from story import submit, text, wait_event
 from test_api import Api
 
@@ -212,7 +212,7 @@ def test_each_file_is_read_again(make_relay, make_server, closing, make_hook, au
         case.change(world)
         relay.wait_log("configuration changed")
         took = time.monotonic() - began
-        assert took < 10, f"two seconds are promised, {took:.1f} were taken"
+        assert took < 10 * PATIENCE, f"two seconds are promised, {took:.1f} were taken"
         assert case.holds(world)
 
         # The transaction that was open all the time ends as it began: nobody was dropped.
