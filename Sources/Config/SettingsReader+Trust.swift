@@ -30,27 +30,32 @@ extension SettingsReader {
         } catch {
             throw ConfigErrors([error])
         }
-        guard let bytes else {
-            throw ConfigErrors([
-                ConfigError(
-                    file: OutboundSettings.file,
-                    reason: "tls_ca_file: there is no file \(ValueParsing.shown(file))"
-                )
-            ])
-        }
+        guard let bytes else { throw missing(file, "tls_ca_file", OutboundSettings.file) }
         var client = TLSContext.Client()
         client.authorities = .pem(bytes)
         do throws(TLSError) {
             _ = try TLSContext(client: client)
         } catch {
-            throw ConfigErrors([ConfigError(file: file, reason: error.reason)])
+            throw refused("\(ValueParsing.shown(file)): \(error.reason)", "tls_ca_file", OutboundSettings.file)
         }
         return bytes
     }
 
+    private func missing(_ file: String, _ key: String, _ origin: String) -> ConfigErrors {
+        refused("there is no file \(ValueParsing.shown(file))", key, origin)
+    }
+
+    /// The trouble with a file, said of the line that names it.
+    private func refused(_ reason: String, _ key: String, _ origin: String) -> ConfigErrors {
+        let text = try? self.text(origin)
+        let line = text.flatMap { INIDocument(parsing: $0).entryLines(key, in: nil).last }
+        return ConfigErrors([ConfigError(file: origin, line: line.map { $0 + 1 }, reason: "\(key): \(reason)")])
+    }
+
     /// The owner of the first record of a trust anchor; the root when the file says nothing: libunbound judges it.
     private func anchoredZone(_ file: String) throws(ConfigErrors) -> String {
-        for line in (try text(file) ?? "").split(whereSeparator: \.isNewline) {
+        guard let text = try self.text(file) else { throw missing(file, "trust_anchor_file", ResolverSettings.file) }
+        for line in text.split(whereSeparator: \.isNewline) {
             guard let word = line.split(whereSeparator: \.isWhitespace).first, let first = word.first else { continue }
             if first == ";" || first == "$" || line.first?.isWhitespace ?? true { continue }
             return Domain(word)?.name ?? "."

@@ -111,6 +111,9 @@ package final class TLSEngine {
         return false
     }
 
+    /// The handshake is over for the peer, too: a server of TLS 1.3 has only tickets left to send.
+    var owesOnlyTicket: Bool { context.isServer && summary?.version == TLSContext.Version.tls13.rawValue }
+
     // MARK: Verbs
 
     /// A client's first octets; a server has none.

@@ -169,10 +169,11 @@ final class TLSHandler: ChannelDuplexHandler {
     private func established(_ context: ChannelHandlerContext, _ summary: TLSSummary) {
         timer?.cancel()
         timer = nil
-        // The last flight of the handshake goes before the first octets of the session.
+        // The last flight of the handshake goes before the first octets of the session, and with them: one write.
         sendCiphertext(context, promise: nil)
-        context.flush()
         context.fireUserInboundEventTriggered(TLSEstablished(summary: summary))
+        // A ticket can wait for the session's first reply; whatever else is left, the peer waits for.
+        if !engine.owesOnlyTicket { context.flush() }
         guard isFlushWanted else { return }
         isFlushWanted = false
         flush(context: context)

@@ -168,7 +168,8 @@ import Testing
 
     @Test func resolvesPathsOfOtherLibraries() throws {
         let resolver = try read([
-            "resolver.ini": "trust_anchor_file = root.key\nforward = 192.0.2.53, ::1@5353\nhosts=1"
+            "resolver.ini": "trust_anchor_file = root.key\nforward = 192.0.2.53, ::1@5353\nhosts=1",
+            "root.key": ". IN DS 20326 8 2 00",
         ])
         .settings.resolver
         #expect(resolver.trustAnchorFile == "/memory/root.key")
