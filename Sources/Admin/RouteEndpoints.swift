@@ -146,7 +146,9 @@ enum RouteEndpoints {
         } refused: {
             nil
         }
-        return AdminResponse(204, headers: [FileEdits.tag(outcome.edit.revision)])
+        let gone = outcome.edit.before.routes.route(named: match).map(RouteView.route)
+        guard case .object(let members)? = gone else { throw missing(match) }
+        return .json(.object(members + outcome.members), headers: [FileEdits.tag(outcome.edit.revision)])
     }
 
     // MARK: - Parts

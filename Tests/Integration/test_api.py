@@ -235,7 +235,7 @@ def test_routes_keep_their_secrets(make_api):
     assert api.ask("PUT", "/v1/routes/..%2fx", {"mx": ["m.test"]})[0] == 400
     assert api.ask("PUT", "/v1/routes/a%0d%0ab", {"mx": ["m.test"]})[0] == 400
     assert api.ask("PUT", "/v1/routes/b.test", {"mx": ["m.test]\n[x"]})[0] == 422
-    assert api.ask("DELETE", "/v1/routes/example.test")[0] == 204
+    assert api.ask("DELETE", "/v1/routes/example.test")[0] == 200
     assert api.ask("GET", "/v1/routes/example.test")[0] == 404
 
 
@@ -383,12 +383,13 @@ def test_plugins_judge_submitted_mail_too(hooked, sink):
     assert status == 503 and "450" in problem["reply"] and headers["Retry-After"]
     status, _, taken = submit("take")
     assert status == 202
-    assert len(relay.log_lines("message taken by a plugin", id=taken["id"])) == 1
-    assert len(relay.log_lines("message rejected by a plugin")) == 2
+    relay.wait_log("message taken by a plugin", id=taken["id"])
+    relay.wait_log("message rejected by a plugin", count=2)
     status, _, queued = submit("go")
     assert status == 202
     assert [message.sender for message in sink.wait_for(1)] == ["go@a.test"]
-    assert not relay.log_lines("message accepted", id=taken["id"]) and relay.log_lines("message accepted", id=queued["id"])
+    relay.wait_log("message accepted", id=queued["id"])
+    assert not relay.log_lines("message accepted", id=taken["id"])
     assert len(hook.asked("queue_outbound")) == 4
 
 

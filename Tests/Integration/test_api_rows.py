@@ -209,6 +209,7 @@ def test_changes_say_what_they_change(make_api):
     assert change("PUT", "/v1/routes/a.test", {"mx": ["127.0.0.1:2"]}) == 2
     assert change("PATCH", "/v1/routes/a.test", {"mx": ["127.0.0.1:3"]}) == 2
     assert change("PUT", "/v1/routes/y@a.test", {"mx": ["127.0.0.1:4"]}) == 1
+    assert change("DELETE", "/v1/routes/y@a.test") == 1
     assert change("PUT", "/v1/routes/c.test", {"mx": ["127.0.0.1:5"]}) == 0
     assert change("PUT", "/v1/routes", {"items": [{"match": "*", "mx": ["127.0.0.1:1"]}]}) == 2
     look = {"action": "remove", "filter": {"recipient": "*@a.test"}, "dry_run": True}
