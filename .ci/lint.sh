@@ -77,20 +77,20 @@ report "unproven @unchecked Sendable" "$(awk '
     { previous = $0 }' "${sources[@]}")"
 report "unfinished" "$(grep -nE '\b(TODO|FIXME|XXX|HACK)\b' "${sources[@]}" "${tests[@]}")"
 report "place of a machine" "$(grep -nE '/(home|Users)/[a-z]+/|/tmp/[a-z]/' $tracked 2>/dev/null | grep -v '^\.ci/lint\.sh:')"
-# Every file and test that the page about the source document names is there.
-promised=Sources/martlet/martlet.docc/Outbound.md
+# Every file and test that the documentation names is there.
+promised=(README.md Sources/martlet/martlet.docc/*.md)
 found_promised() { # NAME, as it stands between backticks
     case $1 in
     *.py::*) grep -qE "^def ${1#*::}\(" "Tests/Integration/${1%%::*}" ;;
-    *.table) [ -e "Tests/Tables/$1" ] ;;
-    *.dialogue) [ -e "Tests/Dialogues/$1" ] ;;
-    *.swift) [ -e "Sources/$1" ] ;;
+    *.table) [ -e "Tests/Tables/$1" ] || [ -e "$1" ] ;;
+    *.dialogue) [ -e "Tests/Dialogues/$1" ] || [ -e "$1" ] ;;
+    *.swift) [ -e "Sources/$1" ] || [ -e "$1" ] ;;
     *Tests.*) grep -qE "func ${1#*.}\(" Tests/*/"${1%%.*}.swift" ;;
     esac 2>/dev/null
 }
-mapfile -t promises < <(grep -oE '`[A-Za-z0-9_/+]+(\.py::\w+|\.table|\.dialogue|\.swift|Tests\.\w+)`' "$promised" | tr -d '`' | sort -u)
-report "Outbound.md names what is not there" "$(for name in "${promises[@]}"; do found_promised "$name" || echo "$name"; done)"
-[ "${#promises[@]}" -gt 50 ] || report "Outbound.md names" "too little"
+mapfile -t promises < <(grep -ohE '`[A-Za-z0-9_/+]+(\.py::\w+|\.table|\.dialogue|\.swift|Tests\.\w+)`' "${promised[@]}" | tr -d '`' | sort -u)
+report "named and not there" "$(for name in "${promises[@]}"; do found_promised "$name" || echo "$name"; done)"
+[ "${#promises[@]}" -gt 50 ] || report "documentation" "names too little"
 report "blank in a path" "$(grep ' ' <<<"$tracked")"
 report "shell syntax" "$(for file in "${scripts[@]}"; do bash -n "$file" 2>&1; done)"
 
