@@ -72,6 +72,13 @@ package final class SettingsStore: Sendable {
     /// The settings in force; cheap, from any thread.
     package var current: Settings { snapshot.withLock { $0 } }
 
+    /// Asks the settings in force without a copy of them, for what is asked of every mail.
+    ///
+    /// - Parameter question: quick, because a lock is held, and not asking in turn.
+    package func ask<Answer>(_ question: (borrowing Settings) -> Answer) -> Answer {
+        snapshot.withLock { question($0) }
+    }
+
     /// Calls `body` after each change, on the thread that reloads.
     ///
     /// It must not reload in turn.

@@ -82,7 +82,7 @@ final class Wiring: Sendable {
             disk: disk,
             memory: MemoryBudget(limit: current().listener.memoryForMail),
             options: MailQueue.Options(current().outbound)
-        ) { recipient, envelope in settings.current.lane(for: recipient, of: envelope) }
+        ) { recipient, envelope in settings.ask { $0.lane(for: recipient, of: envelope) } }
 
         resolver = try ResolverInForce(current().resolver)
         router = Router(resolver: { [resolver] in resolver.current }, settings: current)
