@@ -162,10 +162,10 @@ class Ledger:
     @property
     def duplicates(self):
         """(key, times) of every recipient that got more than one copy."""
-        return [(key, copies) for key, copies in list(self.delivered.items()) if len(copies) > 1]
+        return [(key, copies) for key, copies in self.delivered.copy().items() if len(copies) > 1]
 
     def extra_copies(self):
-        return sum(len(copies) - 1 for copies in list(self.delivered.values()))
+        return sum(len(copies) - 1 for copies in self.delivered.copy().values())
 
     def lost(self):
         return sorted(self.waiting)
