@@ -8,6 +8,9 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    // Measured (Tests/Bench/README.md): a tenth to a fifth less CPU. Rooms are small, so what is hot crosses their walls;
+    // and the checks for overlapping access stay where the tests run, in debug builds.
+    .unsafeFlags(["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 
 func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -107,7 +110,15 @@ let package = Package(
                 "Ingest", "Delivery", "RemoteHooks", "Admin", "Operator", "CTimex", core, posix, logging, arguments,
                 metrics,
             ],
-            swiftSettings: settings
+            swiftSettings: settings,
+            // Swift's libraries inside: the executable runs where there is no toolchain, and calls of the runtime cost less.
+            // The two names are what FoundationEssentials needs and its module does not say.
+            linkerSettings: [
+                .unsafeFlags(
+                    ["-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims"],
+                    .when(configuration: .release)
+                )
+            ]
         ),
         // tests
         .target(
