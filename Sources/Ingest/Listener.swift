@@ -144,28 +144,28 @@ package final class Listener: Sendable {
             .serverChannelOption(.backlog, value: Self.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.maxMessagesPerRead, value: 64)
+            // Connections inherit it from their listener.
+            .serverChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(AcceptPause())
                 }
             }
-            .childChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelOption(.maxMessagesPerRead, value: 1)
-            .childChannelOption(
-                .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(
-                    minimum: Self.readMinimum,
-                    initial: Self.readMinimum,
-                    maximum: Self.readMaximum
-                )
-            )
             .childChannelInitializer { [door] channel in
                 channel.eventLoop.makeCompletedFuture { try Self.welcome(channel, door, kind) }
             }
     }
 
+    /// Options at once, where the bootstrap would chain a future for each.
+    private static func setOptions(_ channel: any Channel) throws {
+        let allocator = AdaptiveRecvByteBufferAllocator(minimum: readMinimum, initial: readMinimum, maximum: readMaximum)
+        let options = channel.syncOptions
+        try options?.setOption(.maxMessagesPerRead, value: 1)
+        try options?.setOption(.recvAllocator, value: allocator)
+    }
+
     private static func welcome(_ channel: any Channel, _ door: Door, _ kind: Kind) throws {
+        try setOptions(channel)
         let client = channel.remoteAddress.flatMap(address)
         let settings = door.settings()
         let limits = settings.listener

@@ -2,8 +2,9 @@
 // the next batch gathers. Under load the batches grow by themselves, without a tuning knob.
 //
 // Nobody waits for a note (an attempt, a settled message), so notes alone stay for a millisecond: most often a message
-// comes along and takes them with it, which spares a wake and a write for each delivery. What a crash can cost is known:
-// the messages delivered in that millisecond are delivered again.
+// comes along and takes them with it, which spares a write for each delivery. The thread looks for them by itself for a
+// millisecond behind a message, whose delivery is under way then, so that they seldom have to wake it. What a crash can cost
+// is known: the messages delivered in that millisecond are delivered again.
 //
 // When a 250 is safe: ``SpoolWriter/commit(_:)`` calls `committed` with a message only after the `fdatasync` that covers
 // its record has returned without an error.
@@ -64,7 +65,8 @@ final class GroupCommit: Sendable {
         case busy
         /// It found nothing: the next item ends the wait.
         case idle
-        /// It found notes only: the next item that is urgent ends the wait.
+        /// It found notes only, or has just written messages whose notes will come: the next item that is urgent ends
+        /// the wait.
         case gathering
     }
 
@@ -107,7 +109,11 @@ final class GroupCommit: Sendable {
     func start(_ makeWriter: @escaping @Sendable () -> SpoolWriter) -> Bool {
         let thread = SpoolThread {
             let writer = makeWriter()
-            while let batch = self.next() { writer.commit(batch) }
+            var expectsNotes = false
+            while let batch = self.next(expectsNotes) {
+                expectsNotes = batch.contains { $0.isUrgent }
+                writer.commit(batch)
+            }
             writer.close()
         }
         self.thread.withLock { $0 = thread }
@@ -131,35 +137,37 @@ final class GroupCommit: Sendable {
 
     private enum Look {
         case batch([SpoolItem])
-        case nothing, notesOnly, over
+        case nothing, tooLittle, over
     }
 
     /// The next batch: everything that waits; nil after ``stop()`` when nothing is left.
-    private func next() -> [SpoolItem]? {
-        var mayGather = true
+    ///
+    /// - Parameter expectsNotes: the last batch had messages in it.
+    private func next(_ expectsNotes: Bool) -> [SpoolItem]? {
+        var (mayGather, expectsNotes) = (true, expectsNotes)
         while true {
-            switch look(mayGather) {
+            switch look(mayGather, expectsNotes) {
             case .batch(let items): return items
             case .over: return nil
             case .nothing: bell.wait()
-            case .notesOnly:
+            case .tooLittle:
                 bell.wait(atMost: Self.patience)
-                mayGather = false
+                (mayGather, expectsNotes) = (false, false)
             }
         }
     }
 
-    private func look(_ mayGather: Bool) -> Look {
+    private func look(_ mayGather: Bool, _ expectsNotes: Bool) -> Look {
         inbox.withLock { inbox in
             inbox.thread = .busy
-            if inbox.items.isEmpty {
+            if inbox.items.isEmpty, !expectsNotes || inbox.isClosing {
                 inbox.isClosed = inbox.isClosing
                 if !inbox.isClosing { inbox.thread = .idle }
                 return inbox.isClosing ? .over : .nothing
             }
             if mayGather, !inbox.isUrgent, !inbox.isClosing {
                 inbox.thread = .gathering
-                return .notesOnly
+                return .tooLittle
             }
             var items: [SpoolItem] = []
             // A fresh array as large as the last batch, so that a steady load does not grow it step by step.
