@@ -47,6 +47,8 @@ final class SpoolWriter {
     private var held: HeldNotes
     /// Notes in the open segment that no sync has covered yet.
     private var unsynced: [SpoolItem] = []
+    /// The last full segment: it gets its index when the next one is full, unless it holds nothing live by then.
+    private var unsealed: Open?
     /// Large bodies whose message is settled, to be removed once the record of that is synced.
     private var largeToRemove: [QueueID] = []
 
@@ -103,6 +105,7 @@ final class SpoolWriter {
         }
         if open != nil, !unsynced.isEmpty { _ = syncUnsynced() }
         removeLarge()
+        seal(next: nil)
     }
 
     // MARK: - Placing
@@ -358,7 +361,15 @@ final class SpoolWriter {
         removeLarge()
         open = nil
         ledger.closeLast()
-        keeper.submit(.seal(full.stamp, capacity: full.capacity, dataEnd: full.position))
+        seal(next: full)
+    }
+
+    /// Has an index written for the segment that was full last, and remembers the next one.
+    ///
+    /// Mail that flows is gone before the next segment is full, and its segment with it: no index is made for nothing.
+    private func seal(next: Open?) {
+        if let full = unsealed { keeper.submit(.seal(full.stamp, capacity: full.capacity, dataEnd: full.position)) }
+        unsealed = next
     }
 
     /// Whether there is an open segment; opens one, but after a failure not before some seconds have passed.
