@@ -43,7 +43,12 @@ enum MetricsEndpoint {
                 (state(.tempFailed), "\(counts.tempFailed)"), (state(.held), "\(counts.held)"),
             ]
         )
-        page.single("martlet_queue_bytes", "gauge", "\(statistics.bytes)")
+        page.family(
+            "martlet_queue_bytes",
+            "gauge",
+            by: "state",
+            QueuedState.allCases.map { (state($0), "\(statistics.bytesByState[$0] ?? 0)") }
+        )
         page.family(
             "martlet_queue_oldest_age_seconds",
             "gauge",
@@ -55,24 +60,12 @@ enum MetricsEndpoint {
             older += count
             return (index < QueueSurvey.ageBounds.count ? "\(QueueSurvey.ageBounds[index])" : "+Inf", "\(older)")
         }
-        page.family("martlet_queue_age_messages", "gauge", by: "up_to_seconds", ages)
-        let traffic = statistics.traffic
-        page.single("martlet_messages_accepted_total", "counter", "\(traffic.accepted.total)")
-        page.family(
-            "martlet_recipients_total",
-            "counter",
-            by: "result",
-            [
-                ("delivered", "\(traffic.delivered.total)"), ("deferred", "\(traffic.deferred.total)"),
-                ("bounced", "\(traffic.bounced.total)"), ("removed", "\(traffic.removed.total)"),
-            ]
-        )
-        page.single("martlet_outbound_disabled", "gauge", statistics.isDisabled ? "1" : "0")
-        page.single(
-            "martlet_outbound_connections",
-            "gauge",
-            "\(statistics.destinations.reduce(0) { $0 + $1.sessions })"
-        )
+        let name = "martlet_queue_age_seconds"
+        page.family(name, "histogram")
+        for (bound, count) in ages { page.sample("\(name)_bucket", MetricsPage.labels([("le", bound)]), count) }
+        page.sample("\(name)_sum", "", "\(statistics.ageSum)")
+        page.sample("\(name)_count", "", "\(older)")
+        page.family("martlet_outbound_disabled", "gauge", by: "scope", [("all", statistics.isDisabled ? "1" : "0")])
         page.single("martlet_memory_for_mail_bytes", "gauge", "\(statistics.memoryForMail)")
         if let free = statistics.freeBytes { page.single("martlet_spool_free_bytes", "gauge", "\(free)") }
     }

@@ -72,7 +72,7 @@ struct BounceWriter: Sendable {
         // Our own mail: the budget is for what strangers send, and this much is bounded by the sessions there are.
         queue.memory.force(report.content.residentBytes)
         let stored = loop.makePromise(of: Bool.self)
-        queue.accept(report, on: loop) { error in stored.succeed(error == nil) }
+        queue.accept(report, by: .inside, on: loop) { error in stored.succeed(error == nil) }
         let isStored = (try? await stored.futureResult.get()) ?? false
         if isStored {
             log.write(.notice, "message accepted") { line in

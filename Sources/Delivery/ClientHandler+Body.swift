@@ -23,6 +23,9 @@ extension ClientHandler {
 
     func sendBody() {
         guard let content = current?.assignment.content else { return }
+        let now = NIODeadline.now()
+        DeliveryMetrics.record(.envelope, since: phaseBegan, at: now)
+        (phaseBegan, hasBody) = (now, true)
         var encoder = DotEncoder(hasLeadingDots: content.hasLeadingDots)
         out.writeImmutableBuffer(content.prologue)
         switch content.body {

@@ -26,6 +26,7 @@ extension ClientHandler {
         guard let context else { return }
         // The machine has seen to it that nothing in the clear is left behind.
         flush()
+        phaseBegan = .now()
         do throws(TLSError) {
             try Self.engine(plan).secure(context.pipeline, timeout: .seconds(Int64(plan.limits.tlsTimeout)))
         } catch {
@@ -35,6 +36,7 @@ extension ClientHandler {
 
     /// Implicit TLS: before the channel is connected.
     func startTLSFirst(_ pipeline: ChannelPipeline) throws(TLSError) {
+        phaseBegan = .now()
         try Self.engine(plan).secure(pipeline, timeout: .seconds(Int64(plan.limits.tlsTimeout)))
     }
 
@@ -51,6 +53,7 @@ extension ClientHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let established = event as? TLSEstablished else { return context.fireUserInboundEventTriggered(event) }
         hasProgressed = true
+        DeliveryMetrics.record(.tls, since: phaseBegan)
         step(.tlsEstablished(ChannelSecurity(established.summary)))
         // With implicit TLS the session only begins now.
         if plan.options.tls == .implicit { step(.connected) }

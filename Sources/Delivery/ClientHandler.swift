@@ -34,6 +34,8 @@ final class ClientHandler: ChannelInboundHandler {
         var disk: NIOThreadPool
         /// What STARTTLS and implicit TLS need; nil for a session without.
         var tls: TLSStart?
+        /// An MTA-STS policy in force names the host.
+        var isNamedByPolicy = false
     }
 
     let plan: Plan
@@ -63,6 +65,10 @@ final class ClientHandler: ChannelInboundHandler {
     /// Something happened that the limit of the awaited reply starts over with.
     var hasProgressed = false
     var stream: BodyStream?
+    /// When the step that is measured began: handshake, envelope or data.
+    var phaseBegan = NIODeadline.now()
+    /// The body of the current message is on its way, or was.
+    var hasBody = false
 
     init(_ plan: Plan, source: any ParcelSource, stands: EventLoopPromise<Void>) {
         self.plan = plan
@@ -250,11 +256,17 @@ final class ClientHandler: ChannelInboundHandler {
         messages += 1
         if current == nil {
             current = attempt
-            transactionDue = .now() + .seconds(Int64(plan.limits.transactionDeadline))
+            beginTransaction(at: .now())
         } else {
             following = attempt
         }
         run(machine.handle(.offered(attempt.transaction())))
+    }
+
+    private func beginTransaction(at now: NIODeadline) {
+        transactionDue = now + .seconds(Int64(plan.limits.transactionDeadline))
+        phaseBegan = now
+        hasBody = false
     }
 
     private func idle() {
@@ -267,8 +279,9 @@ final class ClientHandler: ChannelInboundHandler {
     private func finish(_ outcomes: [Outcome?]) {
         guard let attempt = current.take() else { return }
         current = following.take()
-        transactionDue =
-            current == nil ? .distantFuture : .now() + .seconds(Int64(plan.limits.transactionDeadline))
+        let now = NIODeadline.now()
+        if hasBody { DeliveryMetrics.record(.data, since: phaseBegan, at: now) }
+        if current == nil { transactionDue = .distantFuture } else { beginTransaction(at: now) }
         stream = nil
         source.finished(attempt, outcomes, by: self)
     }

@@ -227,14 +227,17 @@ private final class Floor: ParcelSource {
 
     func stands(_ session: ClientHandler) {
         sessions[ObjectIdentifier(session)] = session
-        TrustMetrics.stands(session.machine.security)
+        TrustMetrics.stands(session.machine.security, isNamedByPolicy: session.plan.isNamedByPolicy)
+        RouteMetrics.of(session.lane).sessionOpened()
         // A session that carries on for another host has told the queue already.
         if session.plan.carried.isEmpty { queue.reached(session.lane) }
         if draining != nil { session.abort() }
     }
 
     func ended(_ session: ClientHandler) {
-        sessions[ObjectIdentifier(session)] = nil
+        if sessions.removeValue(forKey: ObjectIdentifier(session)) != nil {
+            RouteMetrics.of(session.lane).sessionEnded()
+        }
         if let waiting = idle[session.lane] {
             let rest = waiting.filter { $0 !== session }
             idle[session.lane] = rest.isEmpty ? nil : rest

@@ -40,14 +40,14 @@ struct LaneOpener: Sendable {
         troubles: inout [Failure]
     ) async throws(Failure) {
         let route: Route
-        if let after { route = after.route } else { route = try await router.route(lane, at: .now()) }
+        if let after { route = after.route } else { route = try await self.route(of: lane) }
         var last: Failure?
         for index in (after.map { $0.host + 1 } ?? 0)..<max(route.hosts.count, (after?.host ?? -1) + 1) {
             let mx = route.hosts[index]
             // nil: a Unix socket has no address.
             let addresses: Answer<[IPAddress]>?
             do throws(Failure) {
-                addresses = mx.isSocket ? nil : try await router.addresses(of: mx, in: route, from: lane.source)
+                addresses = mx.isSocket ? nil : try await self.addresses(of: mx, in: route, from: lane.source)
             } catch {
                 troubles.append(error)
                 // RFC 5321 §5.1: once we find ourselves in the list, what is behind would only come back to us.
@@ -78,6 +78,22 @@ struct LaneOpener: Sendable {
             }
         }
         throw last ?? .routing(451, EnhancedStatus(4, 4, 4), "\(lane) has no host")
+    }
+
+    private func route(of lane: Lane) async throws(Failure) -> Route {
+        let begin = NIODeadline.now()
+        defer { DeliveryMetrics.record(.dns, since: begin) }
+        return try await router.route(lane, at: .now())
+    }
+
+    private func addresses(
+        of mx: MX,
+        in route: Route,
+        from source: Source?
+    ) async throws(Failure) -> Answer<[IPAddress]> {
+        let begin = NIODeadline.now()
+        defer { DeliveryMetrics.record(.dns, since: begin) }
+        return try await router.addresses(of: mx, in: route, from: source)
     }
 
     /// One host of a route, with everything that was found out about it.
@@ -130,7 +146,7 @@ struct LaneOpener: Sendable {
             throw Failure(.host, at: .tls, Reply(451, EnhancedStatus(4, 7, 5), reason), remote: peer)
         case .connect(let level, _):
             let mx = host.mx
-            let begin = Uptime.now()
+            let begin = NIODeadline.now()
             do throws(Failure) {
                 try await connector.open(
                     try plan(host, ip, peer, level),
@@ -199,7 +215,8 @@ struct LaneOpener: Sendable {
             route: host.route,
             carried: host.carried,
             disk: disk,
-            tls: tls
+            tls: tls,
+            isNamedByPolicy: host.trust.facts.sts == .match
         )
     }
 }

@@ -119,7 +119,8 @@ package final class Settler: Sendable {
         if plugins.asks(.delivered) {
             tellDelivered(Verdicts(parcel, outcomes, retries: RetrySchedule()).delivered, of: assignment, at: wall)
         }
-        DeliveryMetrics.countDelivered(after: wall.milliseconds &- parcel.acceptedAt.milliseconds)
+        let age = wall.milliseconds &- parcel.acceptedAt.milliseconds
+        RouteMetrics.of(parcel.lane).countDelivered(parcel.recipients.count, after: age)
         let isFinished = queue.settle(parcel, done: parcel.recipients, deferred: nil, at: .now(), wall: wall)
         if isFinished { logFinished(parcel, wall) }
         return true
@@ -140,12 +141,12 @@ package final class Settler: Sendable {
         if !verdicts.delivered.isEmpty, plugins.asks(.delivered) {
             tellDelivered(verdicts.delivered, of: assignment, at: wall)
         }
+        let metrics = RouteMetrics.of(parcel.lane)
         if !verdicts.delivered.isEmpty {
             let age = wall.milliseconds &- parcel.acceptedAt.milliseconds
-            DeliveryMetrics.countDelivered(after: age)
+            metrics.countDelivered(verdicts.delivered.count, after: age)
         }
-        for failed in verdicts.deferred { DeliveryMetrics.countDeferred(failed.failure) }
-        for failed in verdicts.bounced { DeliveryMetrics.countBounced(failed.failure) }
+        metrics.countFailed(verdicts)
         for failed in verdicts.deferred {
             logFailed("delivery deferred", parcel, envelope, failed, delay: verdicts.delay)
         }

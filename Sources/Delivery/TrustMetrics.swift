@@ -9,8 +9,9 @@ import Metrics
 /// Made at first use, when whoever counts them is in place.
 enum TrustMetrics {
     private static let plain = session("none", "")
-    private static let unverified = [session("unverified", "TLSv1.2"), session("unverified", "TLSv1.3")]
+    private static let opportunistic = [session("opportunistic", "TLSv1.2"), session("opportunistic", "TLSv1.3")]
     private static let verified = [session("verified", "TLSv1.2"), session("verified", "TLSv1.3")]
+    private static let policy = [session("mta_sts", "TLSv1.2"), session("mta_sts", "TLSv1.3")]
     private static let dane = [session("dane", "TLSv1.2"), session("dane", "TLSv1.3")]
     private static let refusals = Counter(label: "martlet_outbound_logins_refused_total")
     private static let unauthenticated = Counter(label: "martlet_outbound_sessions_without_auth_total")
@@ -19,9 +20,8 @@ enum TrustMetrics {
 
     /// Makes every series, so that each is there from the start, at zero.
     static func declare() {
-        for counter in [plain, refusals, unauthenticated, failures, testFailures] + unverified + verified + dane {
-            counter.increment(by: 0)
-        }
+        let single = [plain, refusals, unauthenticated, failures, testFailures]
+        for counter in single + opportunistic + verified + policy + dane { counter.increment(by: 0) }
     }
 
     /// A host did not come up to an MTA-STS policy of mode `testing`.
@@ -36,12 +36,15 @@ enum TrustMetrics {
     /// TLS came to nothing.
     static func handshakeFailed() { failures.increment() }
 
-    static func stands(_ security: ChannelSecurity?) {
+    /// A session stands.
+    ///
+    /// - Parameter isNamedByPolicy: an MTA-STS policy in force names its host.
+    static func stands(_ security: ChannelSecurity?, isNamedByPolicy: Bool) {
         guard let security else { return plain.increment() }
         let isNew = security.version == "TLSv1.3"
         switch security.trust {
-        case .none: unverified[isNew ? 1 : 0].increment()
-        case .name: verified[isNew ? 1 : 0].increment()
+        case .none: opportunistic[isNew ? 1 : 0].increment()
+        case .name: (isNamedByPolicy ? policy : verified)[isNew ? 1 : 0].increment()
         case .dane: dane[isNew ? 1 : 0].increment()
         }
     }

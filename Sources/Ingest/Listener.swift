@@ -158,7 +158,11 @@ package final class Listener: Sendable {
 
     /// Options at once, where the bootstrap would chain a future for each.
     private static func setOptions(_ channel: any Channel) throws {
-        let allocator = AdaptiveRecvByteBufferAllocator(minimum: readMinimum, initial: readMinimum, maximum: readMaximum)
+        let allocator = AdaptiveRecvByteBufferAllocator(
+            minimum: readMinimum,
+            initial: readMinimum,
+            maximum: readMaximum
+        )
         let options = channel.syncOptions
         try options?.setOption(.maxMessagesPerRead, value: 1)
         try options?.setOption(.recvAllocator, value: allocator)

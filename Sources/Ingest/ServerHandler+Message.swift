@@ -182,7 +182,7 @@ extension ServerHandler {
         let serial = commitSerial
         let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
         let receipt = Receipt(message, client: clientLiteral, helo: machine.heloName, tls: protection)
-        door.queue.accept(message, on: context.eventLoop) { error in
+        door.queue.accept(message, by: entrance, on: context.eventLoop) { error in
             handler.value.committed(error, receipt, serial)
         }
     }
@@ -226,7 +226,6 @@ extension ServerHandler {
 
     private func report(_ error: QueueError, _ id: QueueID) {
         guard error != .closing else { return }
-        IngestMetrics.countRefused(error)
         door.log.write(.error, "message not stored") { line in
             line.add(.id, id.description)
             line.add(.error, String(describing: error))

@@ -52,6 +52,8 @@ final class ServerHandler: ChannelDuplexHandler {
     var protection: String?
     /// The connection begins with a handshake, before the greeting.
     let isImplicitTLS: Bool
+    /// For the metrics.
+    var entrance: Entrance { isImplicitTLS ? .smtps : .smtp }
 
     private var deadline: Deadline?
     private var input = ByteBuffer()
@@ -219,6 +221,7 @@ final class ServerHandler: ChannelDuplexHandler {
     /// Sends what there is to send and arranges for what comes next.
     private func settle() {
         guard let context else { return }
+        for rejection in machine.takeRejections() { IngestMetrics.count(rejection, at: entrance) }
         send(context)
         let now = context.eventLoop.now
         if isClosing {

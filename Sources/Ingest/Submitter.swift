@@ -14,12 +14,21 @@ import SMTP
 /// Puts messages into the queue from any thread.
 package struct Submitter: Sendable {
     private let queue: MailQueue
+    private let entrance: Entrance
     private let log: LogSink
     private let settings: @Sendable () -> Settings
 
-    /// - Parameter settings: those in force.
-    package init(queue: MailQueue, log: LogSink, settings: @escaping @Sendable () -> Settings) {
+    /// - Parameters:
+    ///   - entrance: what the metrics call this door.
+    ///   - settings: those in force.
+    package init(
+        queue: MailQueue,
+        as entrance: Entrance,
+        log: LogSink,
+        settings: @escaping @Sendable () -> Settings
+    ) {
         self.queue = queue
+        self.entrance = entrance
         self.log = log
         self.settings = settings
     }
@@ -184,7 +193,7 @@ package struct Submitter: Sendable {
     ) {
         let receipt = Receipt(message, client: "", helo: "")
         let log = log
-        queue.accept(message, on: loop) { error in
+        queue.accept(message, by: entrance, on: loop) { error in
             if let error {
                 done(.failure(error))
             } else {

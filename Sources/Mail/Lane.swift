@@ -49,6 +49,17 @@ package struct Lane: Hashable, Sendable, CustomStringConvertible {
         return tls.map { "\(place)\(from) tls \($0)" } ?? "\(place)\(from)"
     }
 
+    /// What metrics call the next hop: a section's name, or how it was found where a name could be anything.
+    ///
+    /// Addresses stay out of metrics, so the sections of senders and of recipients share a word.
+    package var metricLabel: String {
+        switch hop {
+        case .route(let name): name.utf8.contains(UInt8(ascii: "@")) || name.hasPrefix("sender ") ? "address" : name
+        case .domain: "dns"
+        case .chosen, .preparation: "hook"
+        }
+    }
+
     /// Plugins are asked about the parcels of this lane, which never has sessions.
     package var isPreparation: Bool {
         if case .preparation = hop { true } else { false }

@@ -154,6 +154,7 @@ extension MailQueue {
         }
         let freed = state.withLock { state in
             state.traffic.removed.add(parcel.recipients.count, at: now)
+            QueueMetrics.countRemoved(parcel.recipients.count)
             return drop(id, in: &state)
         }
         memory.release(freed)

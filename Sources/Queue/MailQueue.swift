@@ -172,13 +172,17 @@ extension MailQueue {
     ///
     /// The content's resident bytes were reserved in ``memory`` by the caller; from here on the queue accounts for them.
     ///
-    /// - Parameter done: called on `loop` once the message is synced (nil) or could not be.
+    /// - Parameters:
+    ///   - entrance: the door it came in by, for the metrics.
+    ///   - loop: where `done` is called.
+    ///   - done: called once the message is synced (nil) or could not be.
     package func accept(
         _ message: NewMessage,
+        by entrance: Entrance,
         on loop: any EventLoop,
         done: @escaping @Sendable (QueueError?) -> Void
     ) {
-        let arrival = Arrival(message: message, loop: loop, done: done)
+        let arrival = Arrival(message: message, entrance: entrance, loop: loop, done: done)
         state.withLock { state in
             state.arriving[message.id] = arrival
             store.append(message)
@@ -208,6 +212,7 @@ extension MailQueue {
             }
         }
         memory.release(freed)
+        for answer in answers where answer.error == nil { QueueMetrics.countAccepted(by: answer.arrival.entrance) }
         for answer in answers where answer.error != nil { memory.release(answer.arrival.message.content.residentBytes) }
         tell(answers)
         wakeDispatcher()

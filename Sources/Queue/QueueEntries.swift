@@ -6,6 +6,7 @@ import NIOCore
 /// A message whose commit is under way.
 struct Arrival: Sendable {
     let message: NewMessage
+    let entrance: Entrance
     let loop: any EventLoop
     let done: @Sendable (QueueError?) -> Void
 }

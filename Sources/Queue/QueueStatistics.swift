@@ -20,11 +20,15 @@ package struct QueueStatistics: Sendable {
     package let counts: QueueCounts
     /// Prologues and bodies of all messages, in bytes.
     package let bytes: Int
+    /// The same by state, as the last survey found it.
+    package let bytesByState: [QueuedState: Int]
     package let traffic: Traffic
     /// Seconds since the oldest message of each state was accepted; a state without messages is left out.
     package let oldest: [QueuedState: Int64]
     /// Messages by age: up to 5, 10, 20, 40, 80, 160, 320, 640, 1280 minutes, and older ones.
     package let ages: [Int]
+    /// The ages of all messages together, in seconds.
+    package let ageSum: Int64
     /// Those with most parcels, at most ``QueueSurvey/mostDestinations``.
     package let destinations: [Destination]
     /// Lanes with mail.
@@ -45,6 +49,8 @@ package struct QueueSurvey: Sendable {
 
     var at = Uptime(milliseconds: .min / 2)
     var oldest: [QueuedState: Timestamp] = [:]
+    var bytes: [QueuedState: Int] = [:]
+    var ageSum: Int64 = 0
     var ages = Array(repeating: 0, count: Self.ageBounds.count + 1)
     var lanes: [LaneReport] = []
     var laneCount = 0
@@ -61,9 +67,11 @@ extension MailQueue {
             QueueStatistics(
                 counts: counts(of: state),
                 bytes: state.bytes,
+                bytesByState: survey.bytes,
                 traffic: state.traffic,
                 oldest: survey.oldest.mapValues { max(0, wall.milliseconds - $0.milliseconds) / 1000 },
                 ages: survey.ages,
+                ageSum: survey.ageSum,
                 destinations: survey.lanes.map { report in
                     QueueStatistics.Destination(
                         lane: report.lane,
@@ -96,11 +104,13 @@ extension MailQueue {
         var result = QueueSurvey()
         result.at = now
         walk(QueueFilter(), now: now, wall: wall) { state, slot in
-            state[slot].map { (state: state.worst(of: $0), at: $0.acceptedAt) }
+            state[slot].map { (state: state.worst(of: $0), at: $0.acceptedAt, size: $0.size) }
         } visit: { messages in
             for message in messages {
                 result.oldest[message.state] = result.oldest[message.state].map { min($0, message.at) } ?? message.at
-                let age = (wall.milliseconds - message.at.milliseconds) / 1000
+                result.bytes[message.state, default: 0] += message.size
+                let age = max(0, wall.milliseconds - message.at.milliseconds) / 1000
+                result.ageSum += age
                 result.ages[QueueSurvey.ageBounds.firstIndex { age <= $0 } ?? QueueSurvey.ageBounds.count] += 1
             }
             return true

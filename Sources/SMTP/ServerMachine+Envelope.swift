@@ -64,6 +64,7 @@ extension ServerMachine {
             return
         }
         guard mayRelay else {
+            rejections.append(.relayDenied)
             refuse(.relayDenied, &output)
             return
         }
@@ -140,6 +141,7 @@ extension ServerMachine {
     mutating func contentEnded(isClean: Bool, isTooLarge: Bool, _ output: inout ByteBuffer) -> Need? {
         if !isClean {
             // Somebody downstream might read another message here: no second try in this session.
+            rejections.append(.bareLineEnding)
             end(.bareInContent, &output)
             return nil
         }
@@ -148,7 +150,7 @@ extension ServerMachine {
             return .abandon
         }
         if let objection = transaction?.objection {
-            finish(Self.reply(objection), &output)
+            finish(Self.rejection(objection), &output)
             return .abandon
         }
         phase = .committing
@@ -158,7 +160,7 @@ extension ServerMachine {
     /// Answers ``Need/commit`` when the complete message is not wanted.
     package mutating func refuseMessage(_ objection: Objection, _ output: inout ByteBuffer) {
         guard case .committing = phase else { return }
-        finish(Self.reply(objection), &output)
+        finish(Self.rejection(objection), &output)
     }
 
     /// Answers ``Need/commit``.
@@ -176,13 +178,14 @@ extension ServerMachine {
             leaveTransaction(&output)
         case .noRoom: finish(.noRoom, &output)
         case .storageFailed: finish(.storageFailed, &output)
-        case .timedOut: finish(.commitTimeout, &output)
+        case .timedOut: finish(.tooSlow, &output)
         case .closing: end(.shuttingDown, &output)
         case .taken:
             forgive()
             output.writeStaticString("250 2.0.0 Ok, taken\r\n")
             leaveTransaction(&output)
         case .refused(let reply):
+            rejections.append(.plugin)
             reply.write(to: &output)
             leaveTransaction(&output)
         }
@@ -218,10 +221,12 @@ extension ServerMachine {
     /// Of the message that is complete: some octet of it is above 127.
     package var isEightBit: Bool { transaction?.usesChunks == true ? chunks.isEightBit : decoder.isEightBit }
 
-    /// Ends the transaction with a reply.
-    private mutating func finish(_ reply: CannedReply, _ output: inout ByteBuffer) {
+    /// Refuses the message, which ends the transaction.
+    private mutating func finish(_ rejection: Rejection, _ output: inout ByteBuffer) {
         transaction = nil
         phase = .command
+        rejections.append(rejection)
+        let reply = rejection.reply
         if reply.severityDigit == 5 { refuse(reply, &output) } else { refuseForNow(reply, &output) }
         drainIfIdle(&output)
     }
@@ -229,7 +234,7 @@ extension ServerMachine {
     /// A temporary refusal: no error of the client's, but no licence to repeat it without end.
     private mutating func refuseForNow(_ reply: CannedReply, _ output: inout ByteBuffer) { idle(reply, &output) }
 
-    private static func reply(_ objection: Objection) -> CannedReply {
+    private static func rejection(_ objection: Objection) -> Rejection {
         switch objection {
         case .headerTooLarge: .headerTooLarge
         case .tooManyHops: .tooManyHops

@@ -118,6 +118,8 @@ package struct ServerMachine: ~Copyable, Sendable {
     private var errors = 0
     private var idleCommands = 0
     private var isDraining = false
+    /// What was refused since ``takeRejections()`` was last called.
+    var rejections: [Rejection] = []
     var authFailures = 0
     let nonce: @Sendable () -> String
 
@@ -270,7 +272,10 @@ package struct ServerMachine: ~Copyable, Sendable {
             let command = input.withUnsafeReadableBytes { bytes -> Command in
                 let line = UnsafeRawBufferPointer(rebasing: bytes[..<length])
                 // Whoever may not relay learns nothing about how we read an address.
-                if refusesRelay, CommandParser.isRecipient(line) { return .refused(Refusal(.relayDenied)) }
+                if refusesRelay, CommandParser.isRecipient(line) {
+                    rejections.append(.relayDenied)
+                    return .refused(Refusal(.relayDenied))
+                }
                 return parser.parse(line, allowsUTF8: allowsUTF8)
             }
             input.moveReaderIndex(forwardBy: length + LineFramer.lineEnd)
@@ -386,6 +391,13 @@ package struct ServerMachine: ~Copyable, Sendable {
     mutating func forgive() {
         errors = 0
         idleCommands = 0
+    }
+
+    /// What was refused since the last call, for whoever counts.
+    package mutating func takeRejections() -> [Rejection] {
+        if rejections.isEmpty { return [] }
+        defer { rejections = [] }
+        return rejections
     }
 
     mutating func end(_ reply: CannedReply, _ output: inout ByteBuffer) {

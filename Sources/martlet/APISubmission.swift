@@ -30,7 +30,7 @@ struct APISubmission: Sendable {
         self.plugins = plugins
         self.log = log
         self.loop = loop
-        submitter = Submitter(queue: queue, log: log, settings: settings)
+        submitter = Submitter(queue: queue, as: .api, log: log, settings: settings)
     }
 
     /// Asks `queue_outbound` and queues the message.

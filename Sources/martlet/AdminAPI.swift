@@ -108,23 +108,32 @@ final class AdminAPI: Sendable {
 
     /// Makes a series for each operation, so that it is there from the start, at zero.
     static func declareMetrics() {
-        for endpoint in Endpoints.all { requests(endpoint.operation, endpoint.method.rawValue, 200).increment(by: 0) }
+        for endpoint in Endpoints.all {
+            requests(endpoint.path, endpoint.method.rawValue, 200).increment(by: 0)
+            _ = duration(endpoint.path)
+        }
     }
 
-    private static func requests(_ operation: String, _ method: String, _ status: Int) -> Counter {
+    /// Paths as the contract has them, by operation.
+    private static let paths = Dictionary(uniqueKeysWithValues: Endpoints.all.map { ($0.operation, $0.path) })
+
+    private static func requests(_ path: String, _ method: String, _ status: Int) -> Counter {
         Counter(
             label: "martlet_http_requests_total",
-            dimensions: [("operation", operation), ("method", method), ("status", "\(status)")]
+            dimensions: [("route", path), ("method", method), ("status", "\(status)")]
         )
     }
 
+    private static func duration(_ path: String) -> Timer {
+        Timer(label: "martlet_http_request_seconds", dimensions: [("route", path)])
+    }
+
     private static func count(_ seen: AdminServer.Observation) {
-        let operation = seen.operation.isEmpty ? "none" : seen.operation
+        let path = paths[seen.operation] ?? "none"
         // Labels are a closed set: a client may send any word as its method.
         let method = HTTPMethod(rawValue: seen.method)?.rawValue ?? (seen.method == "HEAD" ? "HEAD" : "other")
-        requests(operation, method, seen.status).increment()
-        Timer(label: "martlet_http_request_seconds", dimensions: [("operation", operation)])
-            .recordMilliseconds(seen.milliseconds)
+        requests(path, method, seen.status).increment()
+        duration(path).recordMilliseconds(seen.milliseconds)
     }
 
     private static func checks(_ queue: MailQueue, _ settings: SettingsStore, isDraining: Bool) -> [ReadinessCheck] {

@@ -23,7 +23,7 @@ struct PluginServices: RelayServices {
         self.loop = loop
         self.settings = settings
         self.log = log
-        submitter = Submitter(queue: queue, log: log, settings: settings)
+        submitter = Submitter(queue: queue, as: .inside, log: log, settings: settings)
     }
 
     var me: Domain { settings().me }

@@ -191,7 +191,7 @@ final class House: Sendable {
         )
         queue.memory.force(content.residentBytes)
         let stored = loop.makePromise(of: QueueError?.self)
-        queue.accept(message, on: loop) { stored.succeed($0) }
+        queue.accept(message, by: .smtp, on: loop) { stored.succeed($0) }
         if let error = try await stored.futureResult.get() { throw error }
         return message.id
     }

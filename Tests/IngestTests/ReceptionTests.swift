@@ -25,7 +25,9 @@ struct ReceptionTests {
     private static func prologue(_ message: NewMessage) -> String { String(buffer: message.content.prologue) }
 
     private static func submitter(_ relay: TestRelay) -> Submitter {
-        Submitter(queue: relay.queue, log: TestRelay.log) { Settings(me: Domain(unchecked: "relay.example")) }
+        Submitter(queue: relay.queue, as: .inside, log: TestRelay.log) {
+            Settings(me: Domain(unchecked: "relay.example"))
+        }
     }
 
     @Test func putsATraceInFront() async throws {

@@ -306,10 +306,10 @@ def test_submitted_mail_arrives_as_it_was_meant(make_api, sink):
 SERIES = """
     martlet_messages_accepted_total martlet_messages_rejected_total martlet_recipients_total martlet_delivery_failures_total
     martlet_delivery_delay_seconds_count martlet_attempt_phase_seconds_count martlet_queue_messages martlet_queue_bytes
-    martlet_queue_oldest_age_seconds martlet_queue_age_messages martlet_outbound_connections
+    martlet_queue_oldest_age_seconds martlet_queue_age_seconds_count martlet_outbound_connections
     martlet_outbound_connections_total martlet_outbound_tls_total martlet_outbound_disabled martlet_dns_lookups_total
     martlet_dns_lookup_seconds_count martlet_hook_seconds_count martlet_hook_failures_total
-    martlet_http_requests_total martlet_auth_attempts_total martlet_spool_fsync_seconds_count
+    martlet_http_requests_total martlet_http_request_seconds_count martlet_auth_attempts_total martlet_spool_fsync_seconds_count
 """.split()
 
 
@@ -356,18 +356,43 @@ def test_metrics_are_what_prometheus_expects(make_api, sink):
     for name in ["martlet_build_info", "martlet_config_last_reload_success", "martlet_spool_free_bytes",
                  "process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total"]:
         assert found[name][0][1] > 0, name
-    for name in ["martlet_queue_messages", "martlet_queue_oldest_age_seconds"]:
+    for name in ["martlet_queue_messages", "martlet_queue_bytes", "martlet_queue_oldest_age_seconds"]:
         assert {labels for labels, _ in found[name]} == {f'state="{s}"' for s in ["incoming", "active", "deferred", "held"]}
     send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
     sink.wait_for(1)
-    wait_until(lambda: ('result="delivered"', 1) in families(api.ask("GET", "/metrics")[2])["martlet_recipients_total"])
+    delivered = ('result="delivered",route="*"', 1)
+    wait_until(lambda: delivered in families(api.ask("GET", "/metrics")[2])["martlet_recipients_total"])
     page = api.ask("GET", "/metrics")[2]
-    assert families(page)["martlet_outbound_connections_total"] == [('result="failed"', 0), ('result="opened"', 1)]
+    found = families(page)
+    assert found["martlet_outbound_connections_total"] == [('result="failed"', 0), ('result="opened"', 1)]
+    assert ('route="*"', 1) in found["martlet_outbound_connections"]
+    assert ('listener="smtp"', 1) in found["martlet_messages_accepted_total"]
+    phases = dict(found["martlet_attempt_phase_seconds_count"])
+    assert phases == {'phase="connect"': 1, 'phase="data"': 1, 'phase="dns"': phases['phase="dns"'],
+                      'phase="envelope"': 1, 'phase="tls"': 0}
+    assert ('route="/metrics"', 0) not in found["martlet_http_request_seconds_count"]
     if promtool := shutil.which("promtool"):
         checked = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True)
         assert checked.returncode == 0, checked.stderr
     else:
         pytest.skip("promtool is not installed")
+
+
+def test_metrics_count_refusals_and_routes(make_api, sink):
+    """Refusals by reason; a route has a label of its own unless its name could be an address, or there are too many."""
+    many = {f"d{number}.test": sink.address for number in range(25)}
+    relay, api = make_api(routes={"*": sink.address, "box@c.test": sink.address, **many}, smtp={"limits.message_bytes": 2000})
+    send_mail(relay, "a@a.test", ["x@b.test", "box@c.test", *[f"x@{name}" for name in many]], MAIL)
+    with pytest.raises(Exception, match="552"):
+        send_mail(relay, "a@a.test", ["x@b.test"], b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 40)
+    wait_until(lambda: sum(v for k, v in families(api.ask("GET", "/metrics")[2])["martlet_recipients_total"]
+                           if "delivered" in k) == 27)
+    found = families(api.ask("GET", "/metrics")[2])
+    assert ('code="552",listener="smtp",reason="too_large"', 1) in found["martlet_messages_rejected_total"]
+    delivered = {labels.split('route="')[1][:-1]: count for labels, count in found["martlet_recipients_total"]
+                 if "delivered" in labels}
+    assert delivered["*"] == 1 and delivered["address"] == 1 and "box" not in str(delivered)
+    assert len(delivered) == 21 and delivered["other"] == 27 - sum(v for k, v in delivered.items() if k != "other") > 0
 
 
 def test_plugins_judge_submitted_mail_too(hooked, sink):

@@ -47,7 +47,7 @@ import Testing
 
     private func accept(_ message: NewMessage, _ queue: MailQueue, _ store: MemoryStore) {
         queue.memory.force(message.content.residentBytes)
-        queue.accept(message, on: MultiThreadedEventLoopGroup.singleton.any()) { _ in }
+        queue.accept(message, by: .smtp, on: MultiThreadedEventLoopGroup.singleton.any()) { _ in }
         store.commit()
     }
 
@@ -63,7 +63,7 @@ import Testing
         let message = try message(1, to: ["x@a.test"])
         queue.memory.force(message.content.residentBytes)
         let answered = loop.makePromise(of: QueueError?.self)
-        queue.accept(message, on: loop) { error in
+        queue.accept(message, by: .smtp, on: loop) { error in
             loop.preconditionInEventLoop()
             answered.succeed(error)
         }
@@ -81,7 +81,7 @@ import Testing
         let message = try message(1, to: ["x@a.test"])
         queue.memory.force(message.content.residentBytes)
         let answered = loop.makePromise(of: QueueError?.self)
-        queue.accept(message, on: loop) { answered.succeed($0) }
+        queue.accept(message, by: .smtp, on: loop) { answered.succeed($0) }
         store.commit(.full("no space"))
         #expect(try await answered.futureResult.get() == .full("no space"))
         #expect(queue.memory.used == 0)

@@ -39,7 +39,7 @@ import Testing
             )
         )
         queue.memory.force(message.content.residentBytes)
-        queue.accept(message, on: MultiThreadedEventLoopGroup.singleton.any()) { _ in }
+        queue.accept(message, by: .smtp, on: MultiThreadedEventLoopGroup.singleton.any()) { _ in }
         store.commit()
     }
 

@@ -55,7 +55,7 @@ private struct Wait: Sendable {
         )
         queue.lastID.withLock { $0 = max($0, message.id) }
         #expect(queue.memory.reserve(message.content.residentBytes))
-        queue.accept(message, on: loop) { _ in }
+        queue.accept(message, by: .smtp, on: loop) { _ in }
         store.commit()
     }
 

@@ -1,0 +1,31 @@
+// Rejection.swift — why mail was not taken, as a closed set that can be counted.
+
+/// Why a message, or a recipient of a client that may not relay, was refused.
+package enum Rejection: String, CaseIterable, Sendable {
+    case relayDenied = "relay_denied"
+    case tooLarge = "too_large"
+    case headerTooLarge = "header_too_large"
+    case tooManyHops = "loop"
+    case bareLineEnding = "bare_line_ending"
+    case noRoom = "full"
+    case storageFailed = "storage"
+    case tooSlow = "storage_slow"
+    /// By a plugin, whose reply has a code of its own.
+    case plugin
+
+    var reply: CannedReply {
+        switch self {
+        case .relayDenied: .relayDenied
+        case .tooLarge: .tooLarge
+        case .headerTooLarge: .headerTooLarge
+        case .tooManyHops: .tooManyHops
+        case .bareLineEnding: .bareInContent
+        case .noRoom: .noRoom
+        case .storageFailed, .plugin: .storageFailed
+        case .tooSlow: .commitTimeout
+        }
+    }
+
+    /// The code that the client hears; nil where it is not always the same.
+    package var code: String? { self == .plugin ? nil : String(reply.description.prefix(3)) }
+}
