@@ -144,16 +144,25 @@ extension RouteDraft {
         }
     }
 
-    /// Through the API nobody reads files that are not ours, nor our own token, by sending them as a password.
+    /// Through the API nobody reads a file or a variable by having it sent to a host of his own as a password: whoever
+    /// may edit routes may use what was put into `secrets/` for that, and nothing else.
     private static func checkReference(_ text: String, _ pointer: String) throws(Problem) {
         if text.hasPrefix("@file:") {
             let path = text.dropFirst(6)
-            guard !path.hasPrefix("/"), !path.split(separator: "/").contains("..") else {
-                throw Problem.invalid(pointer, "forbidden", "@file: names a file below the configuration directory")
+            guard path.hasPrefix("secrets/"), !path.split(separator: "/").contains("..") else {
+                throw Problem.invalid(
+                    pointer,
+                    "forbidden",
+                    "@file: names a file below secrets/ in the configuration directory"
+                )
             }
         }
-        if text.hasPrefix("@env:MARTLET_") {
-            throw Problem.invalid(pointer, "forbidden", "@env: names a variable that is not the relay's own")
+        if text.hasPrefix("@env:") {
+            throw Problem.invalid(
+                pointer,
+                "forbidden",
+                "@env: stands in routes.ini only; put the secret into a file below secrets/ and give @file:secrets/NAME"
+            )
         }
     }
 }

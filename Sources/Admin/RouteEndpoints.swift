@@ -8,14 +8,30 @@ import Queue
 
 /// Operations on `routes.ini`.
 enum RouteEndpoints {
-    /// `GET /v1/routes`.
+    /// Routes on a page.
+    private static let longestPage = 10_000
+
+    /// `GET /v1/routes`: all, or a page of them in the order of the file.
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
+        try request.allowQuery(["limit", "cursor"])
+        let limit = try request.number("limit", 1...longestPage)
         let (document, revision) = try FileEdits.document(.routes, services)
         let routes = services.settings.current.routes
-        let items = names(document).compactMap { routes.route(named: $0.match).map(RouteView.route) }
+        let all = names(document).compactMap { routes.route(named: $0.match) }
+        var page = all[...]
+        if let cursor = request.value("cursor") {
+            guard let last = all.firstIndex(where: { $0.match == cursor }) else {
+                throw Problem.invalid("?cursor", "expired", "the last page's last route is gone; begin again")
+            }
+            page = all[(last + 1)...]
+        }
+        let shown = page.prefix(limit ?? .max)
+        let next = shown.count < page.count ? shown.last?.match : nil
         return .json(
-            ["items": .array(items), "next": nil, "total": .count(items.count), "total_exact": true],
+            [
+                "items": .array(shown.map(RouteView.route)), "next": next.map { .string($0) } ?? nil,
+                "total": .count(all.count), "total_exact": true,
+            ],
             headers: [FileEdits.tag(revision), noCache]
         )
     }
@@ -91,12 +107,13 @@ enum RouteEndpoints {
         for name in ["next", "total", "total_exact"] { _ = body.take(name) }
         try body.finish()
         var wanted: [(match: String, object: JSONObject)] = []
+        var matches: Set<String> = []
         for (index, item) in items.enumerated() {
             var object = try JSONObject(item, at: "/items/\(index)")
             guard let name = try object.string("match"), let match = Routes.normalized(name) else {
                 throw Problem.invalid("/items/\(index)/match", "format", "is no address, domain, *.suffix or *")
             }
-            guard !wanted.contains(where: { $0.match == match }) else {
+            guard matches.insert(match).inserted else {
                 throw Problem.invalid("/items/\(index)/match", "duplicate", "comes twice")
             }
             wanted.append((match, object))
@@ -105,11 +122,10 @@ enum RouteEndpoints {
         let outcome = try edited(request, services, "replace routes", "*") { (document) throws(EditError) in
             do throws(Problem) {
                 let known = names(document)
-                for old in known where !wanted.contains(where: { $0.match == old.match }) {
-                    document.removeSection(old.section)
-                }
+                for old in known where !matches.contains(old.match) { document.removeSection(old.section) }
+                let sections = Dictionary(known.map { ($0.match, $0.section) }) { first, _ in first }
                 for (match, object) in wanted {
-                    let section = known.first { $0.match == match }?.section
+                    let section = sections[match]
                     var draft = section.map { RouteDraft(document, section: $0) } ?? RouteDraft()
                     try draft.apply(object, isPatch: false)
                     try write(draft, &document, section ?? match)

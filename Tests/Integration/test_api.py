@@ -213,7 +213,15 @@ def test_concurrent_edits_lose_nothing(make_api):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         put = lambda n: api.ask("PUT", f"/v1/routes/d{n}.test", {"mx": [f"m{n}.test"]})[0]
         assert set(pool.map(put, range(24))) == {201}
-    assert api.ask("GET", "/v1/routes")[2]["total"] == 24
+    whole = api.ask("GET", "/v1/routes")[2]
+    assert whole["total"] == 24 and whole["next"] is None
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = api.ask("GET", f"/v1/routes?limit=10{cursor and '&cursor=' + cursor}")[2]
+        pages.append(page["items"])
+        cursor = page["next"]
+    assert [len(page) for page in pages] == [10, 10, 4] and sum(pages, []) == whole["items"]
+    assert api.ask("GET", "/v1/routes?cursor=gone.test")[0] == 422
     assert api.ask("PATCH", "/v1/outbound", {}, Content_Type="application/json")[0] == 200
 
 
@@ -232,6 +240,9 @@ def test_routes_keep_their_secrets(make_api):
                                                                   "/v1/explain?recipient=a@example.test"]])
     assert "s3 cret" not in everything + relay.log_tail(1000)
     assert api.ask("PUT", "/v1/routes/a.test", {"mx": ["m.test"], "auth_user": "u", "auth_pass": "@file:/etc/passwd"})[0] == 422
+    for reference in ["@file:admin.ini", "@file:secrets/../tls_key.pem", "@env:HOME", "@env:MARTLET_ADMIN_TOKEN"]:
+        wanted = {"mx": ["m.test"], "auth_user": "u", "auth_pass": reference}
+        assert api.ask("PUT", "/v1/routes/a.test", wanted)[0] == 422, reference
     assert api.ask("PUT", "/v1/routes/..%2fx", {"mx": ["m.test"]})[0] == 400
     assert api.ask("PUT", "/v1/routes/a%0d%0ab", {"mx": ["m.test"]})[0] == 400
     assert api.ask("PUT", "/v1/routes/b.test", {"mx": ["m.test]\n[x"]})[0] == 422
