@@ -32,6 +32,7 @@ tls)
     cp "$PEERS/tls.key" "$work/config/tls_key.pem"; cp "$PEERS/tls.crt" "$work/config/tls_cert.pem"; chmod 600 "$work/config/tls_key.pem"
     printf '[*]\nmx = 127.0.0.1:2570\ntls = require\n' > "$work/config/routes.ini"
     printf '[main]\nlisten = 127.0.0.1:2720\n' > "$work/config/smtp.ini"
+    cc -O2 -o "$work/tls_floor" "$here/tls_floor.c" -lssl -lcrypto && "$work/tls_floor" "$PEERS/tls.key" "$PEERS/tls.crt"
     python3 "$here/tls_cost.py" --relay postfix-tls --relay "martlet-tls,port=2720,sink=2570,${martlet#*sink=2560,}" ${OUT:+--out "$OUT"} "$@" ;;
 matrix)   python3 "$here/run_matrix.py" --relay postfix-tuned --relay limit --relay "$martlet" ${OUT:+--out "$OUT"} "$@" ;;
 latency)  python3 "$here/latency.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness import Relay, send_mail, wait_until
+from harness import ROOT, Relay, send_mail, wait_until
 
 JSON = {"Content-Type": "application/json"}
 MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: api\r\n\r\nbody\r\n"
@@ -387,6 +387,19 @@ def test_metrics_are_what_prometheus_expects(make_api, sink):
         assert checked.returncode == 0, checked.stderr
     else:
         pytest.skip("promtool is not installed")
+
+
+def test_metrics_are_those_of_the_manual(make_api):
+    """Metrics.md names every metric with its type and labels, and none that is not there."""
+    page = make_api()[1].ask("GET", "/metrics")[2].decode()
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.M))
+    manual = (ROOT / "Sources/martlet/martlet.docc/Metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", manual, re.M)
+    assert {name: kind for name, kind, _ in rows} == types
+    for name, kind, text in rows:
+        series = re.search(rf"^{name}{'_count' if kind == 'histogram' else ''}(?:\{{(.*)\}})? ", page, re.M)
+        labels = set(re.findall(r'(\w+)="', series[1] or ""))
+        assert labels == set(re.findall(r"`(\w+)`", text)), name
 
 
 def test_metrics_count_refusals_and_routes(make_api, sink):
