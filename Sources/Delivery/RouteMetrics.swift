@@ -1,4 +1,4 @@
-// RouteMetrics.swift — what became of recipients, by route. Names are spelled here and nowhere else.
+// RouteMetrics.swift — what became of recipients, by route; those that an administrator removed are counted by the queue.
 //
 // Labels are closed sets, so that no peer and no address can make a new series: the first routes that are used have a
 // label of their own, all others share one.
@@ -9,7 +9,7 @@ import Metrics
 import Synchronization
 
 /// The series of one route.
-struct RouteMetrics: Sendable {
+final class RouteMetrics: Sendable {
     /// Routes with a label of their own.
     private static let most = 20
     private static let known = Mutex<[String: RouteMetrics]>([:])

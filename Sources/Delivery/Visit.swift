@@ -97,10 +97,8 @@ private final class Visitor: ParcelSource {
     }
 
     func ended(_ session: ClientHandler) {
-        let machine = session.machine
-        over.succeed(
-            Visit.Impression(peer: machine.peer, security: machine.security, withoutLogin: withoutLogin)
-        )
+        let (peer, security) = (session.machine.peer, session.machine.security)
+        over.succeed(Visit.Impression(peer: peer, security: security, withoutLogin: withoutLogin))
     }
 
     func stands(_ session: ClientHandler) {}

@@ -1,5 +1,5 @@
-// IngestMetrics.swift — counters of mail that was refused, and of TLS with clients. Names are
-// spelled here and nowhere else; what was accepted is counted by the queue.
+// IngestMetrics.swift — counters of mail that was refused, and of TLS with clients. Names are spelled here and nowhere
+// else; what was accepted is counted by the queue.
 
 import CoreMetrics
 import Metrics

@@ -220,9 +220,12 @@ extension MailQueue {
 
     private func tell(_ answers: [(arrival: Arrival, error: QueueError?)]) {
         guard let first = answers.first?.arrival.loop else { return }
-        let (own, others) = (answers.filter { $0.arrival.loop === first }, answers.filter { $0.arrival.loop !== first })
-        first.execute { for answer in own { answer.arrival.done(answer.error) } }
-        tell(others)
+        if answers.allSatisfy({ $0.arrival.loop === first }) {
+            first.execute { for answer in answers { answer.arrival.done(answer.error) } }
+        } else {
+            tell(answers.filter { $0.arrival.loop === first })
+            tell(answers.filter { $0.arrival.loop !== first })
+        }
     }
 }
 

@@ -19,7 +19,7 @@ package import NIOCore
 /// C: RCPT TO:<b@example.net>
 /// C: DATA
 /// ```
-package struct ClientMachine: Sendable {
+package struct ClientMachine: ~Copyable, Sendable {
     /// What does not change during a session.
     package struct Options: Hashable, Sendable {
         /// The name we say in EHLO.

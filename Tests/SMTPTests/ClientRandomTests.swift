@@ -26,7 +26,7 @@ struct ClientRandomTests {
 }
 
 /// A conversation with a peer that answers at random, mostly well.
-struct RandomPeer {
+struct RandomPeer: ~Copyable {
     private enum Command { case greeting, hello, mail, recipient, data, dot, other }
 
     private var random: SeededRandom

@@ -20,7 +20,7 @@ import NIOCore
 import SMTP
 import TestSupport
 
-struct ClientScript {
+struct ClientScript: ~Copyable {
     private var machine: ClientMachine
     private var parser = ReplyParser()
     private var offers: [Transaction] = []

@@ -31,7 +31,7 @@ struct ClientTLSRandomTests {
 }
 
 /// A peer that offers STARTTLS and AUTH mostly well, and puts replies where none belong.
-struct RandomTLSPeer {
+struct RandomTLSPeer: ~Copyable {
     private var random: SeededRandom
     private var machine: ClientMachine
     private var parser = ReplyParser()

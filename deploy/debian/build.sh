@@ -1,7 +1,7 @@
 #!/bin/bash
 # build.sh — the Debian packages `martlet` and `martlet-sendmail`, of an executable that is already built.
 #
-#   swift build -c release --product martlet --static-swift-stdlib
+#   swift build -c release --product martlet
 #   deploy/debian/build.sh [EXECUTABLE] [DIRECTORY]      the packages are put in DIRECTORY (default: the current one)
 #
 # Needs the packages of [package] in deploy/packages.txt. Man pages and completions come out of the executable itself.
