@@ -58,6 +58,13 @@ def wait_until(condition, timeout=15.0, what="condition", interval=0.01):
         time.sleep(interval)
 
 
+def is_readable(sock, seconds):
+    """Whether something can be read within so many seconds; `select` knows no descriptor above 1023."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
 _held_ports = []
 
 
@@ -572,8 +579,7 @@ class SmtpClient:
         """True when the server sends nothing and keeps the connection for so long."""
         if self.buffer:
             return False
-        readable, _, _ = select.select([self.socket], [], [], seconds)
-        return not readable
+        return not is_readable(self.socket, seconds)
 
     # -- verbs
 
@@ -858,8 +864,7 @@ class Session:
         if isinstance(action, Stall):
             generation, end = self.server.generation, time.monotonic() + action.seconds
             while time.monotonic() < end and self.server.generation == generation:
-                readable, _, _ = select.select([self.socket], [], [], min(0.1, max(0, end - time.monotonic())))
-                if readable:
+                if is_readable(self.socket, min(0.1, max(0, end - time.monotonic()))):
                     try:
                         data = self.socket.recv(65536)
                     except OSError:
@@ -890,8 +895,7 @@ class Session:
     def no_early(self, where):
         """The client must not have sent anything beyond this point."""
         if not self.buffer:
-            readable, _, _ = select.select([self.socket], [], [], 0)
-            if readable:
+            if is_readable(self.socket, 0):
                 try:
                     self._fill()
                 except EOFError:
