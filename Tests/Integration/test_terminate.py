@@ -48,9 +48,10 @@ def test_stop_under_load_loses_and_repeats_nothing(make_relay, lab, closing, del
 
 
 def test_draining_relay_takes_nothing_new(make_relay, lab, closing):
-    """While a slow dot is awaited: new connections and new transactions are turned away, the running one is settled."""
+    """While a slow dot is awaited, ten seconds at most: new connections and transactions are turned away, the running one is
+    settled."""
     ledger = Ledger()
-    sink = closing(LedgerSink(lab, ledger, dot_delay=4 * PATIENCE)).start()
+    sink = closing(LedgerSink(lab, ledger, dot_delay=min(4 * PATIENCE, 8))).start()
     relay = make_relay(routes={"*": sink.address})
     idle = closing(relay.session())
     submit(lab, ledger, relay, [ledger.make(1000)])
