@@ -13,6 +13,7 @@ package enum Rejection: String, CaseIterable, Sendable {
     /// By a plugin, whose reply has a code of its own.
     case plugin
 
+    /// What the client hears; that of a plugin is never asked for, its words are its own.
     var reply: CannedReply {
         switch self {
         case .relayDenied: .relayDenied

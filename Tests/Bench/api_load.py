@@ -198,8 +198,9 @@ def main():
         measure, count = {"queue": (queue, 100_000), "hostile": (hostile, 20)}[given.what]
         result = measure(folder, given.n or count)
         print(json.dumps(result))
+        # A measure that is too rough to tell proves nothing.
         falls = result.get("fall_percent", {}).values()
-        return any(fall["median"] - 2 * fall["error"] > 5 for fall in falls)
+        return any(fall["median"] + 2 * fall["error"] > 5 for fall in falls)
 
 
 if __name__ == "__main__":
