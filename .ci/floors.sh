@@ -5,10 +5,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The house, from the ground up. A new room gets its place here and in Package.swift.
 ground="COpenSSL CMicrohttpd CUnbound CCurl CCrypt CIDN2 CIntrinsics CContract CTimex"
-floor1="Mail OpenSSL Files HTTPClient Passwords IDNA Log Loop"
-floor2="SMTP MessageFormat Queue Config DNS Hooks"
-floor3="Ingest Delivery RemoteHooks Admin Operator"
-floor4="martlet"
+floor1="Mail JSON OpenSSL Files HTTPClient Passwords IDNA Log Loop Process"
+floor2="SMTP MessageFormat Storage Config DNS Hooks"
+floor3="Queue"
+floor4="Intake Departure"
+floor5="Ingest Delivery Admin RemoteHooks Operator Doctor"
+floor6="martlet"
 # What does not belong to the house and may be used in it.
 outside="Glibc Synchronization NIOCore NIOPosix NIOEmbedded DequeModule HeapModule Logging Metrics CoreMetrics ServiceLifecycle ArgumentParser"
 # Room:module, where only some rooms may.
@@ -16,7 +18,7 @@ only="Queue:FoundationEssentials Admin:FoundationEssentials RemoteHooks:Foundati
 
 {
     floor=0
-    for rooms in "$ground" "$floor1" "$floor2" "$floor3" "$floor4"; do
+    for rooms in "$ground" "$floor1" "$floor2" "$floor3" "$floor4" "$floor5" "$floor6"; do
         for room in $rooms; do echo "floor $room $floor"; done
         floor=$((floor + 1))
     done
