@@ -20,6 +20,8 @@ tracked=$(git ls-files 2>/dev/null || find . -path ./.git -prune -o -path ./.bui
 report "file too long" "$(wc -l "${sources[@]}" | awk '$1 > 500 && $2 != "total" { print $2 " has " $1 " lines" }')"
 report "file too long" "$(wc -l "${tests[@]}" | awk '$1 > 800 && $2 != "total" { print $2 " has " $1 " lines" }')"
 
+report "file too long" "$(find Tests -name '*.py' -exec wc -l {} + | awk '$1 > 800 && $2 != "total" { print $2 " has " $1 " lines" }')"
+
 # Functions of at most 60 lines. The formatter's indentation tells where one ends.
 report "function too long" "$(awk '
     FNR == 1 { depth = 0 }

@@ -6,17 +6,35 @@
 
 MARTLET names a release build; mail comes from smtp-source and goes to smtp-sink (Debian's postfix). One JSON line each.
 """
-import argparse, http.client, json, os, pathlib, re, socket, statistics, subprocess, sys, tempfile, threading, time
+
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Integration"))
-from harness import Relay, free_port, wait_listening, wait_until  # noqa: E402
+from harness import Relay
+from waiting import free_port, wait_listening
 
 
 def make_relay(folder, sink, **outbound):
     # A connection from every address of loopback may be a client's: 16 of one address would be refused first.
-    return Relay(folder, routes={"*": f"127.0.0.1:{sink}"}, outbound=outbound,
-                 smtp={"limits.connections_per_client": 1000},
-                 files={"admin.ini": "listen = 127.0.0.1:0\n"}).start()
+    return Relay(
+        folder,
+        routes={"*": f"127.0.0.1:{sink}"},
+        outbound=outbound,
+        smtp={"limits.connections_per_client": 1000},
+        files={"admin.ini": "listen = 127.0.0.1:0\n"},
+    ).start()
 
 
 def api_address(relay):
@@ -25,8 +43,24 @@ def api_address(relay):
 
 
 def source(relay, count, sessions=20):
-    return subprocess.Popen(["smtp-source", "-d", "-s", str(sessions), "-m", str(count), "-l", "2048", "-f", "a@a.test",
-                             "-t", "b@b.test", f"inet:127.0.0.1:{relay.address[1]}"], stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [
+            "smtp-source",
+            "-d",
+            "-s",
+            str(sessions),
+            "-m",
+            str(count),
+            "-l",
+            "2048",
+            "-f",
+            "a@a.test",
+            "-t",
+            "b@b.test",
+            f"inet:127.0.0.1:{relay.address[1]}",
+        ],
+        stderr=subprocess.PIPE,
+    )
 
 
 def cpu(relay):
@@ -109,7 +143,9 @@ def hostile_clients(address, stop):
         data, isSlow = kinds[number % 4]
         while not stop.is_set():
             try:
-                with socket.create_connection(address, timeout=5, source_address=(f"127.0.1.{number + 1}", 0)) as client:
+                with socket.create_connection(
+                    address, timeout=5, source_address=(f"127.0.1.{number + 1}", 0)
+                ) as client:
                     client.sendall(data)
                     while isSlow and not stop.wait(0.5):
                         client.sendall(b"x")
@@ -135,8 +171,9 @@ def hostile(folder, rounds):
     """
     port = free_port()
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    sink = subprocess.Popen(["smtp-sink", *user, "-c", f"127.0.0.1:{port}", "4096"], stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL)
+    sink = subprocess.Popen(
+        ["smtp-sink", *user, "-c", f"127.0.0.1:{port}", "4096"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     relay, other = make_relay(folder, port), make_relay(folder, port)
     here = api_address(relay)
     victims = {"alone": None, "elsewhere": api_address(other), "here": here}
@@ -180,13 +217,20 @@ def hostile(folder, rounds):
     def fall(name):
         falls = [100 * (1 - result["here"][0] / result[name][0]) for result in results]
         quarters = statistics.quantiles(falls, n=4)
-        return {"median": round(quarters[1], 2), "error": round(0.93 * (quarters[2] - quarters[0]) / len(falls) ** 0.5, 2)}
+        return {
+            "median": round(quarters[1], 2),
+            "error": round(0.93 * (quarters[2] - quarters[0]) / len(falls) ** 0.5, 2),
+        }
 
     def middle(place):
         return {name: round(statistics.median(result[name][place] for result in results), 1) for name in victims}
 
-    return {"rounds": rounds, "delivered_per_s": middle(0), "cpu_us_per_message": middle(1),
-            "fall_percent": {name: fall(name) for name in ("alone", "elsewhere")}}
+    return {
+        "rounds": rounds,
+        "delivered_per_s": middle(0),
+        "cpu_us_per_message": middle(1),
+        "fall_percent": {name: fall(name) for name in ("alone", "elsewhere")},
+    }
 
 
 def main():

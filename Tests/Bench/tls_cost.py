@@ -8,13 +8,29 @@ one connection (`d`) or a connection each (`1`). The sink is Postfix with TLS th
 Only the relays' own control groups are measured, so that neither client nor sink counts. The order is rotated: A B, A B.
 A JSON line for each run, then medians and ratios to the first relay named, of the same round.
 """
-import argparse, json, os, socket, ssl, statistics, subprocess, sys, threading, time
+
+import argparse
+import json
+import os
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import run_matrix
-from run_matrix import P, Relay, quiet_machine, rd, spin
+from run_matrix import P, Relay, quiet_machine, spin
 
 SINK = 2570
-run_matrix.RELAYS["postfix-tls"] = (2621, SINK, run_matrix.postfix("postfix-tls"), f"/usr/sbin/postfix -c {P}/postfix-tls/conf stop")
+run_matrix.RELAYS["postfix-tls"] = (
+    2621,
+    SINK,
+    run_matrix.postfix("postfix-tls"),
+    f"/usr/sbin/postfix -c {P}/postfix-tls/conf stop",
+)
 
 
 class Client:
@@ -63,17 +79,24 @@ def send(port, count, size, sessions, keeps, errors):
     def run(share):
         try:
             client = Client(port, size)
-            if keeps: client.connect()
+            if keeps:
+                client.connect()
             for _ in range(share):
-                if not keeps: client.connect()
+                if not keeps:
+                    client.connect()
                 client.message()
-                if not keeps: client.close()
-            if keeps: client.close()
+                if not keeps:
+                    client.close()
+            if keeps:
+                client.close()
         except Exception as error:
             errors.append(repr(error))
+
     threads = [threading.Thread(target=run, args=(count // sessions,)) for _ in range(sessions)]
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 class Sink:
@@ -86,25 +109,40 @@ class Sink:
 
     def count(self):
         try:
-            with open(self.log, "rb") as log: return log.read().count(b"status=sent")
-        except FileNotFoundError: return 0
+            with open(self.log, "rb") as log:
+                return log.read().count(b"status=sent")
+        except FileNotFoundError:
+            return 0
 
-    def stop(self): subprocess.run(["/usr/sbin/postfix", "-c", f"{self.directory}/conf", "stop"], capture_output=True)
+    def stop(self):
+        subprocess.run(["/usr/sbin/postfix", "-c", f"{self.directory}/conf", "stop"], capture_output=True)
 
 
 def one(relay, sink, count, size, sessions, keeps):
     before, cpu, began, errors, speed = sink.count(), relay.g.cpu(), time.time(), [], spin()
     send(relay.port, count, size, sessions, keeps, errors)
     accepted = time.time() - began
-    while sink.count() - before < count and time.time() - began < 180 and not errors: time.sleep(0.05)
+    while sink.count() - before < count and time.time() - began < 180 and not errors:
+        time.sleep(0.05)
     delivered = time.time() - began
     time.sleep(0.3)
     after = relay.g.cpu()
     got = sink.count() - before
-    result = dict(relay=relay.name, mode="d" if keeps else "1", size=size, sessions=sessions, n=count, accepted_s=round(count / accepted, 1),
-                  delivered_s=round(count / delivered, 1), cpu_us=round((after[0] - cpu[0]) / count, 1),
-                  user_us=round((after[1] - cpu[1]) / count, 1), sys_us=round((after[2] - cpu[2]) / count, 1), spin_ms=round(speed, 1))
-    if errors or got < count: result["error"] = (errors or [f"only {got} delivered"])[0]
+    result = {
+        "relay": relay.name,
+        "mode": "d" if keeps else "1",
+        "size": size,
+        "sessions": sessions,
+        "n": count,
+        "accepted_s": round(count / accepted, 1),
+        "delivered_s": round(count / delivered, 1),
+        "cpu_us": round((after[0] - cpu[0]) / count, 1),
+        "user_us": round((after[1] - cpu[1]) / count, 1),
+        "sys_us": round((after[2] - cpu[2]) / count, 1),
+        "spin_ms": round(speed, 1),
+    }
+    if errors or got < count:
+        result["error"] = (errors or [f"only {got} delivered"])[0]
     return result
 
 
@@ -122,9 +160,11 @@ def main():
     relays = [Relay(spec) for spec in a.relay]
     sink, results = Sink(SINK), []
     try:
-        for relay in relays: relay.start()
+        for relay in relays:
+            relay.start()
         for mode in a.modes.split(","):
-            for relay in relays: one(relay, sink, 10 * a.sessions, a.size, a.sessions, mode == "d")
+            for relay in relays:
+                one(relay, sink, 10 * a.sessions, a.size, a.sessions, mode == "d")
             for round_ in range(a.repeat):
                 for relay in relays:
                     quiet_machine(0.25)
@@ -132,16 +172,22 @@ def main():
                     results.append(result)
                     print(json.dumps(result), flush=True)
                     if a.out:
-                        with open(a.out, "a") as out: out.write(json.dumps(result) + "\n")
+                        with open(a.out, "a") as out:
+                            out.write(json.dumps(result) + "\n")
             for relay in relays:
                 mine = [r for r in results if r["relay"] == relay.name and r["mode"] == mode]
                 first = {r["i"]: r for r in results if r["relay"] == relays[0].name and r["mode"] == mode}
                 ratio = statistics.median(r["cpu_us"] / first[r["i"]]["cpu_us"] for r in mine)
-                print(f"# {mode} {relay.name:16} cpu_us={statistics.median(r['cpu_us'] for r in mine):g} (x{ratio:.3f})"
-                      f" accepted_s={statistics.median(r['accepted_s'] for r in mine):g}", flush=True)
+                print(
+                    f"# {mode} {relay.name:16} cpu_us={statistics.median(r['cpu_us'] for r in mine):g} (x{ratio:.3f})"
+                    f" accepted_s={statistics.median(r['accepted_s'] for r in mine):g}",
+                    flush=True,
+                )
     finally:
-        for relay in relays: relay.stop()
+        for relay in relays:
+            relay.stop()
         sink.stop()
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

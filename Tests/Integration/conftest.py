@@ -5,11 +5,14 @@ import itertools
 import os
 
 import pytest
-
+from api import Api
+from dns_server import DnsServer
+from harness import Relay
 from hook_program import QUICK, HookServer
-from harness import DnsServer, Relay, ScriptedServer, Sink, fresh_address, wait_until
 from ledger import Lab
+from scripted import ScriptedServer, Sink
 from tls_peers import Authority
+from waiting import fresh_address, wait_until
 
 
 @pytest.fixture
@@ -61,6 +64,15 @@ def make_relay(tmp_path, closing, request):
             problems += bad
             request.node.add_report_section("teardown", "relay log", relay.log_tail(80))
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def make_api(make_relay):
+    def make(admin="", **how):
+        relay = make_relay(files={"admin.ini": f"listen = 127.0.0.1:0\n{admin}", **how.pop("files", {})}, **how)
+        return relay, Api(relay)
+
+    return make
 
 
 @pytest.fixture
@@ -178,9 +190,13 @@ def pytest_pyfunc_call(pyfuncitem):
 
 
 def pytest_terminal_summary(terminalreporter):
-    count = sum(value for reports in terminalreporter.stats.values() for report in reports
-                for name, value in getattr(report, "user_properties", ())
-                if name == "checks" and getattr(report, "when", "") == "teardown")
+    count = sum(
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "checks" and getattr(report, "when", "") == "teardown"
+    )
     if count:
         terminalreporter.write_line(f"{count} checks inside these tests")
 
@@ -203,6 +219,7 @@ class House:
 
     def arrived(self, recipient, timeout=15.0):
         """The one transaction that carried mail for this address."""
+
         def found():
             return [m for m in self.sink.messages if recipient in m.accepted]
 

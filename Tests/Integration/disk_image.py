@@ -160,7 +160,9 @@ class Disk:
             if inode == old:
                 self.names[path] = new
         for directory in self.directories.values():
-            directory.pending = [(at, (what, path, new if inode == old else inode)) for at, (what, path, inode) in directory.pending]
+            directory.pending = [
+                (at, (what, path, new if inode == old else inode)) for at, (what, path, inode) in directory.pending
+            ]
 
     @staticmethod
     def _rename(names, operation):

@@ -5,7 +5,7 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from harness import free_port
+from waiting import free_port
 
 QUICK = {"temp_fail_intervals": "1s*100", "lane_rest_max": 1, "pool_timeout": 1}
 

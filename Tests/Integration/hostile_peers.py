@@ -5,7 +5,7 @@ A peer behaves like an ordinary server except at the stages named in its script.
 else as delivered is found out. `heal()` empties the script, for open connections too.
 
 Stages: banner, ehlo, helo, lhlo, mail, rcpt, rcpt:N, data, body, dot, dot:N (LMTP, per recipient), rset, quit, idle.
-`once=N` limits a script to the first N connections. Beside `harness.ScriptedServer`: hundreds of these fit into one test.
+`once=N` limits a script to the first N connections. Beside `scripted.ScriptedServer`: hundreds of these fit into one test.
 """
 
 import asyncio
@@ -198,8 +198,15 @@ def after_body(count, *parts):
 class Peer:
     """One listening server."""
 
-    def __init__(self, script=None, lmtp=False, keywords=(b"PIPELINING", b"8BITMIME", b"ENHANCEDSTATUSCODES"),
-                 name=b"peer.test", once=None, delay=0.0):
+    def __init__(
+        self,
+        script=None,
+        lmtp=False,
+        keywords=(b"PIPELINING", b"8BITMIME", b"ENHANCEDSTATUSCODES"),
+        name=b"peer.test",
+        once=None,
+        delay=0.0,
+    ):
         self.script = dict(script or {})
         self.lmtp = lmtp
         self.keywords = tuple(keywords)
@@ -369,7 +376,9 @@ class Session:
         peer = self.peer
         step = self.step("data")
         if step is None and not self.recipients:
-            await self.answer([], b"554 5.5.1 no valid recipients\r\n" if self.sender is not None else b"503 5.5.1 MAIL first\r\n")
+            await self.answer(
+                [], b"554 5.5.1 no valid recipients\r\n" if self.sender is not None else b"503 5.5.1 MAIL first\r\n"
+            )
             return
         self.body_trigger = None
         body_step = self.step("body")
@@ -441,9 +450,7 @@ class Session:
         if self.muted and peer.script:
             peer.maybe += keys
             return
-        if step is None:
-            peer.taken += keys
-        elif getattr(step, "takes", False):
+        if step is None or getattr(step, "takes", False):
             peer.taken += keys
         elif not step.refuses:
             peer.maybe += keys
@@ -540,4 +547,3 @@ class Hub:
                 session.reset()
 
         self.run(stop())
-

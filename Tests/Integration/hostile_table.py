@@ -12,8 +12,24 @@ recipients or one per recipient:
 
 from dataclasses import dataclass
 
-from hostile_peers import (after_body, choose, close, drip, drip_once, flood, honest_then, hush, mute, no_body, reset, say, steps,
-                   stop_reading, takes, wait)
+from hostile_peers import (
+    after_body,
+    choose,
+    close,
+    drip,
+    drip_once,
+    flood,
+    honest_then,
+    hush,
+    mute,
+    no_body,
+    reset,
+    say,
+    steps,
+    stop_reading,
+    takes,
+    wait,
+)
 
 OK, DEFER, BOUNCE, FAILED, UNSURE, FALLBACK = "ok", "defer", "bounce", "failed", "unsure", "fallback"
 PIPELINED = (b"PIPELINING", b"8BITMIME", b"ENHANCEDSTATUSCODES")
@@ -59,7 +75,11 @@ def faults(stage):
         ("421 and close", steps(say(b"421 4.3.2 closing\r\n"), close()), DEFER),
         ("451", say(b"451 4.3.0 try again\r\n"), FALLBACK if stage == "ehlo" else DEFER),
         ("450 without text", say(b"450\r\n"), FALLBACK if stage == "ehlo" else DEFER),
-        ("452 in three lines", say(b"452-4.2.2 one\r\n452-4.2.2 two\r\n452 4.2.2 three\r\n"), FALLBACK if stage == "ehlo" else DEFER),
+        (
+            "452 in three lines",
+            say(b"452-4.2.2 one\r\n452-4.2.2 two\r\n452 4.2.2 three\r\n"),
+            FALLBACK if stage == "ehlo" else DEFER,
+        ),
         ("554", say(b"554 5.0.0 no\r\n"), refused),
         ("550 without text", say(b"550\r\n"), refused),
         ("553 in two lines", say(b"553-5.1.3 one\r\n553 5.1.3 two\r\n"), refused),
@@ -136,25 +156,41 @@ def reply_rows():
     for stage in ("mail", "rcpt", "data", "dot"):
         for keywords, how in ((PIPELINED, "pipelined"), (SERIAL, "one by one")):
             for name, step, expect in faults(stage):
-                if stage == "data":
-                    # A body follows only where a client may believe in a 354.
-                    if not (expect in (OK, UNSURE) or name in ("two replies for one",)):
-                        step = no_body(step)
+                # A body follows only where a client may believe in a 354.
+                if stage == "data" and expect not in (OK, UNSURE) and name != "two replies for one":
+                    step = no_body(step)
                 table.append(Row(f"{stage} {how}: {name}", {stage: step}, expect, keywords=keywords))
     return table
 
 
 def helo_rows():
     no_ehlo = say(b"502 5.5.1 what?\r\n")
-    chosen = {"421 and close", "451", "554", "garbage", "code 999", "354 in the wrong place", "silence", "close", "reset",
-              "codes differ, good first", "endless multi-line", "code only", "code in three lines"}
-    return [Row(f"helo: {name}", {"ehlo": no_ehlo, "helo": step}, expect)
-            for name, step, expect in faults("helo") if name in chosen]
+    chosen = {
+        "421 and close",
+        "451",
+        "554",
+        "garbage",
+        "code 999",
+        "354 in the wrong place",
+        "silence",
+        "close",
+        "reset",
+        "codes differ, good first",
+        "endless multi-line",
+        "code only",
+        "code in three lines",
+    }
+    return [
+        Row(f"helo: {name}", {"ehlo": no_ehlo, "helo": step}, expect)
+        for name, step, expect in faults("helo")
+        if name in chosen
+    ]
 
 
 def body_rows():
     table = []
     for keywords, how in ((PIPELINED, "pipelined"), (SERIAL, "one by one")):
+
         def row(name, step, expect, body=300_000):
             table.append(Row(f"body {how}: {name}", {"body": step}, expect, keywords=keywords, body=body))
 
@@ -167,78 +203,221 @@ def body_rows():
         row("garbage in the middle, then close", after_body(20_000, say(b"ouch\r\n"), close()), DEFER)
         row("no more reading", after_body(0, stop_reading()), DEFER, body=900_000)
         row("flood in the middle", after_body(20_000, flood(b"250-x\r\n")), DEFER)
-        table.append(Row(f"body {how}: 250 before the dot, 554 after it",
-                         {"data": say(b"354 go ahead\r\n250 2.0.0 taken\r\n", refuses=False), "dot": say(b"554 5.0.0 no\r\n")},
-                         DEFER, keywords=keywords))
-        table.append(Row(f"body {how}: 250 before the dot, nothing after it",
-                         {"data": say(b"354 go ahead\r\n250 2.0.0 taken\r\n"), "dot": mute()}, DEFER, keywords=keywords))
-        table.append(Row(f"body {how}: 250 before the dot, close after it",
-                         {"data": say(b"354 go ahead\r\n250 2.0.0 taken\r\n"), "dot": close()}, DEFER, keywords=keywords))
-        table.append(Row(f"body {how}: two 250 before the dot",
-                         {"data": say(b"354 go ahead\r\n250 a\r\n250 b\r\n"), "dot": close()}, DEFER, keywords=keywords))
+        table.append(
+            Row(
+                f"body {how}: 250 before the dot, 554 after it",
+                {"data": say(b"354 go ahead\r\n250 2.0.0 taken\r\n", refuses=False), "dot": say(b"554 5.0.0 no\r\n")},
+                DEFER,
+                keywords=keywords,
+            )
+        )
+        table.append(
+            Row(
+                f"body {how}: 250 before the dot, nothing after it",
+                {"data": say(b"354 go ahead\r\n250 2.0.0 taken\r\n"), "dot": mute()},
+                DEFER,
+                keywords=keywords,
+            )
+        )
+        table.append(
+            Row(
+                f"body {how}: 250 before the dot, close after it",
+                {"data": say(b"354 go ahead\r\n250 2.0.0 taken\r\n"), "dot": close()},
+                DEFER,
+                keywords=keywords,
+            )
+        )
+        table.append(
+            Row(
+                f"body {how}: two 250 before the dot",
+                {"data": say(b"354 go ahead\r\n250 a\r\n250 b\r\n"), "dot": close()},
+                DEFER,
+                keywords=keywords,
+            )
+        )
     return table
 
 
 def shift_rows():
     """Replies that come early, late or twice, so that everything looks right but belongs to another command."""
     table = [
-        Row("shift: all one early, refused at the dot",
-            {"mail": say(b"250 a\r\n250 b\r\n"), "rcpt": say(b"354 go\r\n"), "data": say(b"250 done\r\n"),
-             "dot": say(b"554 5.0.0 no\r\n")}, DEFER),
-        Row("shift: all one early, silence at the dot",
-            {"mail": say(b"250 a\r\n250 b\r\n"), "rcpt": say(b"354 go\r\n"), "data": say(b"250 done\r\n"), "dot": mute()}, DEFER),
-        Row("shift: all in the reply to MAIL",
-            {"mail": say(b"250 a\r\n250 b\r\n354 go\r\n250 done\r\n"), "rcpt": hush(), "data": say(b""), "dot": mute()}, DEFER),
-        Row("shift: all in the reply to EHLO",
-            {"ehlo": say(b"250-peer\r\n250 PIPELINING\r\n250 a\r\n250 b\r\n354 go\r\n250 done\r\n"), "mail": hush(),
-             "rcpt": hush(), "data": say(b""), "dot": mute()}, DEFER),
-        Row("shift: a whole session in the banner",
-            {"banner": say(b"220 x\r\n250 x\r\n250 a\r\n250 b\r\n354 go\r\n250 done\r\n221 bye\r\n"), "ehlo": hush(), "helo": hush(),
-             "mail": hush(), "rcpt": hush(), "data": say(b""), "dot": mute(), "quit": hush()}, DEFER),
-        Row("shift: no reply to the dot, but to the next command",
-            {"dot": hush()}, DEFER, messages=2, second=DEFER),
-        Row("shift: no reply to the dot, 221 to QUIT",
-            {"dot": hush(), "quit": steps(say(b"221 2.0.0 bye\r\n"), close())}, DEFER),
-        Row("shift: no reply to the dot, 250 to RSET or MAIL",
-            {"dot": hush(), "rset": say(b"250 ok\r\n"), "mail": say(b"250 ok\r\n")}, DEFER),
-        Row("shift: two replies to the first dot, none to the second",
-            {"dot": honest_then(say(b"250 2.0.0 and the next\r\n"))}, UNSURE, messages=2, second=UNSURE),
-        Row("shift: two replies to the first dot, late",
-            {"dot": honest_then(wait(0.3), say(b"250 2.0.0 and the next\r\n"))}, UNSURE, messages=2, second=UNSURE),
-        Row("shift: five replies to the first dot",
-            {"dot": honest_then(say(b"250 2.0.0 and the next\r\n" * 4))}, UNSURE, messages=2, second=UNSURE),
-        Row("shift: MAIL, RCPT, DATA and the dot answered in advance",
-            {"dot": honest_then(say(b"250 a\r\n250 b\r\n354 c\r\n250 d\r\n"))}, UNSURE, messages=2, second=UNSURE),
+        Row(
+            "shift: all one early, refused at the dot",
+            {
+                "mail": say(b"250 a\r\n250 b\r\n"),
+                "rcpt": say(b"354 go\r\n"),
+                "data": say(b"250 done\r\n"),
+                "dot": say(b"554 5.0.0 no\r\n"),
+            },
+            DEFER,
+        ),
+        Row(
+            "shift: all one early, silence at the dot",
+            {
+                "mail": say(b"250 a\r\n250 b\r\n"),
+                "rcpt": say(b"354 go\r\n"),
+                "data": say(b"250 done\r\n"),
+                "dot": mute(),
+            },
+            DEFER,
+        ),
+        Row(
+            "shift: all in the reply to MAIL",
+            {"mail": say(b"250 a\r\n250 b\r\n354 go\r\n250 done\r\n"), "rcpt": hush(), "data": say(b""), "dot": mute()},
+            DEFER,
+        ),
+        Row(
+            "shift: all in the reply to EHLO",
+            {
+                "ehlo": say(b"250-peer\r\n250 PIPELINING\r\n250 a\r\n250 b\r\n354 go\r\n250 done\r\n"),
+                "mail": hush(),
+                "rcpt": hush(),
+                "data": say(b""),
+                "dot": mute(),
+            },
+            DEFER,
+        ),
+        Row(
+            "shift: a whole session in the banner",
+            {
+                "banner": say(b"220 x\r\n250 x\r\n250 a\r\n250 b\r\n354 go\r\n250 done\r\n221 bye\r\n"),
+                "ehlo": hush(),
+                "helo": hush(),
+                "mail": hush(),
+                "rcpt": hush(),
+                "data": say(b""),
+                "dot": mute(),
+                "quit": hush(),
+            },
+            DEFER,
+        ),
+        Row("shift: no reply to the dot, but to the next command", {"dot": hush()}, DEFER, messages=2, second=DEFER),
+        Row(
+            "shift: no reply to the dot, 221 to QUIT",
+            {"dot": hush(), "quit": steps(say(b"221 2.0.0 bye\r\n"), close())},
+            DEFER,
+        ),
+        Row(
+            "shift: no reply to the dot, 250 to RSET or MAIL",
+            {"dot": hush(), "rset": say(b"250 ok\r\n"), "mail": say(b"250 ok\r\n")},
+            DEFER,
+        ),
+        Row(
+            "shift: two replies to the first dot, none to the second",
+            {"dot": honest_then(say(b"250 2.0.0 and the next\r\n"))},
+            UNSURE,
+            messages=2,
+            second=UNSURE,
+        ),
+        Row(
+            "shift: two replies to the first dot, late",
+            {"dot": honest_then(wait(0.3), say(b"250 2.0.0 and the next\r\n"))},
+            UNSURE,
+            messages=2,
+            second=UNSURE,
+        ),
+        Row(
+            "shift: five replies to the first dot",
+            {"dot": honest_then(say(b"250 2.0.0 and the next\r\n" * 4))},
+            UNSURE,
+            messages=2,
+            second=UNSURE,
+        ),
+        Row(
+            "shift: MAIL, RCPT, DATA and the dot answered in advance",
+            {"dot": honest_then(say(b"250 a\r\n250 b\r\n354 c\r\n250 d\r\n"))},
+            UNSURE,
+            messages=2,
+            second=UNSURE,
+        ),
         Row("shift: the reply to the dot comes too late", {"dot": steps(wait(4), say(b"250 2.0.0 late\r\n"))}, DEFER),
-        Row("shift: RCPT answered twice, the second recipient refused",
-            {"rcpt:0": say(b"250 a\r\n250 b\r\n"), "rcpt:1": say(b"550 5.1.1 no\r\n")}, FAILED, recipients=2),
-        Row("shift: 250 and 354 to the first of two recipients",
-            {"rcpt:0": say(b"250 a\r\n354 b\r\n"), "rcpt:1": say(b"250 c\r\n")}, DEFER, recipients=2),
-        Row("shift: MAIL refused, RCPT and DATA accepted",
-            {"mail": say(b"550 5.7.1 no\r\n"), "rcpt": say(b"250 ok\r\n"), "data": say(b"354 go\r\n"),
-             "dot": say(b"250 2.0.0 nothing taken\r\n", refuses=True)}, BOUNCE),
-        Row("shift: MAIL deferred, RCPT and DATA accepted",
-            {"mail": say(b"450 4.7.1 later\r\n"), "rcpt": say(b"250 ok\r\n"), "data": say(b"354 go\r\n"),
-             "dot": say(b"250 2.0.0 nothing taken\r\n", refuses=True)}, DEFER),
-        Row("shift: all recipients refused, DATA accepted, empty message taken",
-            {"rcpt": say(b"550 5.1.1 no\r\n"), "data": say(b"354 go\r\n"), "dot": say(b"250 2.0.0 ok\r\n", refuses=True)},
-            BOUNCE, recipients=2),
-        Row("shift: all recipients deferred, DATA accepted, empty message taken",
-            {"rcpt": say(b"450 4.1.1 no\r\n"), "data": say(b"354 go\r\n"), "dot": say(b"250 2.0.0 ok\r\n", refuses=True)},
-            DEFER, recipients=2),
-        Row("shift: all recipients refused, DATA not answered",
-            {"rcpt": say(b"550 5.1.1 no\r\n"), "data": no_body(mute())}, FAILED, recipients=2),
-        Row("shift: all recipients refused, close at DATA",
-            {"rcpt": say(b"550 5.1.1 no\r\n"), "data": close()}, FAILED, recipients=2),
+        Row(
+            "shift: RCPT answered twice, the second recipient refused",
+            {"rcpt:0": say(b"250 a\r\n250 b\r\n"), "rcpt:1": say(b"550 5.1.1 no\r\n")},
+            FAILED,
+            recipients=2,
+        ),
+        Row(
+            "shift: 250 and 354 to the first of two recipients",
+            {"rcpt:0": say(b"250 a\r\n354 b\r\n"), "rcpt:1": say(b"250 c\r\n")},
+            DEFER,
+            recipients=2,
+        ),
+        Row(
+            "shift: MAIL refused, RCPT and DATA accepted",
+            {
+                "mail": say(b"550 5.7.1 no\r\n"),
+                "rcpt": say(b"250 ok\r\n"),
+                "data": say(b"354 go\r\n"),
+                "dot": say(b"250 2.0.0 nothing taken\r\n", refuses=True),
+            },
+            BOUNCE,
+        ),
+        Row(
+            "shift: MAIL deferred, RCPT and DATA accepted",
+            {
+                "mail": say(b"450 4.7.1 later\r\n"),
+                "rcpt": say(b"250 ok\r\n"),
+                "data": say(b"354 go\r\n"),
+                "dot": say(b"250 2.0.0 nothing taken\r\n", refuses=True),
+            },
+            DEFER,
+        ),
+        Row(
+            "shift: all recipients refused, DATA accepted, empty message taken",
+            {
+                "rcpt": say(b"550 5.1.1 no\r\n"),
+                "data": say(b"354 go\r\n"),
+                "dot": say(b"250 2.0.0 ok\r\n", refuses=True),
+            },
+            BOUNCE,
+            recipients=2,
+        ),
+        Row(
+            "shift: all recipients deferred, DATA accepted, empty message taken",
+            {
+                "rcpt": say(b"450 4.1.1 no\r\n"),
+                "data": say(b"354 go\r\n"),
+                "dot": say(b"250 2.0.0 ok\r\n", refuses=True),
+            },
+            DEFER,
+            recipients=2,
+        ),
+        Row(
+            "shift: all recipients refused, DATA not answered",
+            {"rcpt": say(b"550 5.1.1 no\r\n"), "data": no_body(mute())},
+            FAILED,
+            recipients=2,
+        ),
+        Row(
+            "shift: all recipients refused, close at DATA",
+            {"rcpt": say(b"550 5.1.1 no\r\n"), "data": close()},
+            FAILED,
+            recipients=2,
+        ),
     ]
     for text in (b"250 2.0.0 unasked\r\n", b"421 4.4.2 idle too long\r\n", b"noise\r\n", b"354 go\r\n", b"5"):
         shown = text.decode().strip()
-        table.append(Row(f"idle: {shown!r} after the message, then nothing taken in this session",
-                         {"idle": say(text)}, OK, messages=2, second=UNSURE))
+        table.append(
+            Row(
+                f"idle: {shown!r} after the message, then nothing taken in this session",
+                {"idle": say(text)},
+                OK,
+                messages=2,
+                second=UNSURE,
+            )
+        )
     table.append(Row("idle: close after the message", {"idle": close()}, OK, messages=2, second=UNSURE))
     table.append(Row("idle: reset after the message", {"idle": reset()}, UNSURE, messages=2, second=UNSURE))
-    table.append(Row("idle: 421 and close after the message", {"idle": steps(say(b"421 4.4.2 bye\r\n"), close())}, OK,
-                     messages=2, second=UNSURE))
+    table.append(
+        Row(
+            "idle: 421 and close after the message",
+            {"idle": steps(say(b"421 4.4.2 bye\r\n"), close())},
+            OK,
+            messages=2,
+            second=UNSURE,
+        )
+    )
     for row in table:
         if row.messages == 2 and row.second == UNSURE:
             row.script = in_first_session(row.script)
@@ -247,11 +426,13 @@ def shift_rows():
 
 def across_rows():
     """The second dot of a session, when the commands of the third message may stand behind it already."""
+
     def row(name, dot, mail=None, rcpt=None, data=None, second=UNSURE, usual=None):
         def behind(step, otherwise):
             def pick(session):
                 first = session.peer.first_dot_session
                 return step if session.number == first and session.dots == 2 else otherwise
+
             return choose(pick)
 
         def at_dot(session):
@@ -259,32 +440,76 @@ def across_rows():
                 return None
             return dot if session.dots == 2 else mute()
 
-        script = {name: behind(step, usual if name == "mail" else None)
-                  for name, step in (("mail", mail), ("rcpt", rcpt), ("data", data)) if step}
+        script = {
+            name: behind(step, usual if name == "mail" else None)
+            for name, step in (("mail", mail), ("rcpt", rcpt), ("data", data))
+            if step
+        }
         return Row(f"across: {name}", {**script, "dot": choose(at_dot)}, OK, messages=4, second=second)
 
     sender_ok, plain, other = say(b"250 2.1.0 ok\r\n"), say(b"250 ok\r\n"), say(b"250 2.0.0 ok\r\n")
     rows = [
         row("no reply to the dot, honest behind it", hush(), second=[DEFER, UNSURE, UNSURE]),
-        row("no reply to the dot, 250 2.1.0 to MAIL and close", hush(), steps(sender_ok, close()), second=[DEFER, UNSURE, UNSURE]),
-        row("no reply to the dot, 250 to MAIL and close", hush(), steps(plain, close()), second=[DEFER, UNSURE, UNSURE]),
-        row("no reply to the dot, 250 2.0.0 to MAIL as ever and close", hush(), steps(other, close()), second=[DEFER, UNSURE, UNSURE],
-            usual=other),
-        row("no reply to the dot, 250 to MAIL and reset", hush(), steps(plain, wait(0.2), reset()), second=[DEFER, UNSURE, UNSURE]),
-        row("no reply to the dot, 250 to MAIL and silence", hush(), steps(plain, mute()), second=[DEFER, UNSURE, UNSURE]),
-        row("no reply to the dot, 250 to MAIL and 421", hush(), steps(plain, say(b"421 4.3.2 bye\r\n", refuses=False), close()),
-            second=[DEFER, UNSURE, UNSURE]),
+        row(
+            "no reply to the dot, 250 2.1.0 to MAIL and close",
+            hush(),
+            steps(sender_ok, close()),
+            second=[DEFER, UNSURE, UNSURE],
+        ),
+        row(
+            "no reply to the dot, 250 to MAIL and close", hush(), steps(plain, close()), second=[DEFER, UNSURE, UNSURE]
+        ),
+        row(
+            "no reply to the dot, 250 2.0.0 to MAIL as ever and close",
+            hush(),
+            steps(other, close()),
+            second=[DEFER, UNSURE, UNSURE],
+            usual=other,
+        ),
+        row(
+            "no reply to the dot, 250 to MAIL and reset",
+            hush(),
+            steps(plain, wait(0.2), reset()),
+            second=[DEFER, UNSURE, UNSURE],
+        ),
+        row(
+            "no reply to the dot, 250 to MAIL and silence", hush(), steps(plain, mute()), second=[DEFER, UNSURE, UNSURE]
+        ),
+        row(
+            "no reply to the dot, 250 to MAIL and 421",
+            hush(),
+            steps(plain, say(b"421 4.3.2 bye\r\n", refuses=False), close()),
+            second=[DEFER, UNSURE, UNSURE],
+        ),
         row("no reply to the dot, RCPT refused", hush(), rcpt=say(b"550 5.1.1 no\r\n"), second=[DEFER, UNSURE, UNSURE]),
-        row("no reply to the dot, RCPT and DATA refused, close", hush(), rcpt=say(b"550 5.1.1 no\r\n"),
-            data=steps(say(b"503 5.5.1 no\r\n"), close()), second=[DEFER, UNSURE, UNSURE]),
-        row("no reply to the dot, 250 to DATA", hush(), data=no_body(say(b"250 ok\r\n")), second=[DEFER, UNSURE, UNSURE]),
+        row(
+            "no reply to the dot, RCPT and DATA refused, close",
+            hush(),
+            rcpt=say(b"550 5.1.1 no\r\n"),
+            data=steps(say(b"503 5.5.1 no\r\n"), close()),
+            second=[DEFER, UNSURE, UNSURE],
+        ),
+        row(
+            "no reply to the dot, 250 to DATA", hush(), data=no_body(say(b"250 ok\r\n")), second=[DEFER, UNSURE, UNSURE]
+        ),
         row("no reply to the dot, MAIL refused", hush(), say(b"550 5.7.1 no\r\n"), second=[FAILED, UNSURE, UNSURE]),
-        row("MAIL answered before the dot, the dot refused", hush(), say(b"250 2.1.0 ok\r\n554 5.0.0 no\r\n", refuses=False),
-            second=[FAILED, UNSURE, UNSURE]),
-        row("MAIL answered before the dot, the dot deferred", hush(), say(b"250 2.1.0 ok\r\n451 4.0.0 no\r\n", refuses=False),
-            second=[DEFER, UNSURE, UNSURE]),
-        row("everything behind the dot answered before it, the dot refused", say(b"250 a\r\n250 b\r\n354 c\r\n554 5.0.0 no\r\n", refuses=False),
-            second=[DEFER, UNSURE, UNSURE]),
+        row(
+            "MAIL answered before the dot, the dot refused",
+            hush(),
+            say(b"250 2.1.0 ok\r\n554 5.0.0 no\r\n", refuses=False),
+            second=[FAILED, UNSURE, UNSURE],
+        ),
+        row(
+            "MAIL answered before the dot, the dot deferred",
+            hush(),
+            say(b"250 2.1.0 ok\r\n451 4.0.0 no\r\n", refuses=False),
+            second=[DEFER, UNSURE, UNSURE],
+        ),
+        row(
+            "everything behind the dot answered before it, the dot refused",
+            say(b"250 a\r\n250 b\r\n354 c\r\n554 5.0.0 no\r\n", refuses=False),
+            second=[DEFER, UNSURE, UNSURE],
+        ),
         row("two replies to the dot", honest_then(say(b"250 2.0.0 more\r\n"))),
         row("three replies to the dot", honest_then(say(b"250 2.0.0 more\r\n250 2.0.0 more\r\n"))),
         row("taken, then close", honest_then(close())),
@@ -305,13 +530,19 @@ def across_rows():
         row("codes differ at the dot", say(b"250-2.0.0 a\r\n554 5.0.0 b\r\n"), second=[DEFER, UNSURE, UNSURE]),
         row("half a reply at the dot, then close", steps(say(b"250 2.0"), close()), second=[DEFER, UNSURE, UNSURE]),
         row("421 at the dot", steps(say(b"421 4.3.2 no\r\n"), close()), second=[DEFER, UNSURE, UNSURE]),
-        row("the reply to the dot left open, MAIL answered", hush(), say(b"250-2.1.0 a\r\n250 2.1.0 b\r\n"), second=[DEFER, UNSURE, UNSURE]),
+        row(
+            "the reply to the dot left open, MAIL answered",
+            hush(),
+            say(b"250-2.1.0 a\r\n250 2.1.0 b\r\n"),
+            second=[DEFER, UNSURE, UNSURE],
+        ),
     ]
     return rows
 
 
 def in_first_session(script):
     """The script for the first message of the first session only; that session then takes nothing more."""
+
     def only(name, step):
         def pick(session):
             if session.number != (session.peer.first_dot_session or session.number):
@@ -319,6 +550,7 @@ def in_first_session(script):
             if session.dots >= 2:
                 return mute() if name == "dot" else None
             return step
+
         return choose(pick)
 
     return {name: only(name, step) for name, step in {"dot": None, **script}.items()}
@@ -327,22 +559,39 @@ def in_first_session(script):
 def end_rows():
     """QUIT and RSET: the message is settled; nothing that happens now may change it."""
     table = []
-    for name, step in (("554", say(b"554 5.0.0 no\r\n")), ("421", say(b"421 4.0.0 no\r\n")), ("garbage", say(b"bye!\r\n")),
-                       ("silence", mute()), ("close", close()), ("reset", reset()), ("flood", flood(b"221-x\r\n")),
-                       ("endless line", flood(b"x")), ("drip", drip(b"221-zz\r\n")), ("code 999", say(b"999 x\r\n")),
-                       ("surplus", say(b"221 a\r\n221 b\r\n250 c\r\n")), ("no close", say(b"221 2.0.0 bye\r\n"))):
+    for name, step in (
+        ("554", say(b"554 5.0.0 no\r\n")),
+        ("421", say(b"421 4.0.0 no\r\n")),
+        ("garbage", say(b"bye!\r\n")),
+        ("silence", mute()),
+        ("close", close()),
+        ("reset", reset()),
+        ("flood", flood(b"221-x\r\n")),
+        ("endless line", flood(b"x")),
+        ("drip", drip(b"221-zz\r\n")),
+        ("code 999", say(b"999 x\r\n")),
+        ("surplus", say(b"221 a\r\n221 b\r\n250 c\r\n")),
+        ("no close", say(b"221 2.0.0 bye\r\n")),
+    ):
         table.append(Row(f"quit: {name}", {"quit": step}, OK))
-    for name, step in (("554", say(b"554 5.0.0 no\r\n")), ("421 and close", steps(say(b"421 4.0.0 no\r\n"), close())),
-                       ("silence", mute()), ("close", close()), ("reset", reset()), ("garbage", say(b"hm\r\n"))):
+    for name, step in (
+        ("554", say(b"554 5.0.0 no\r\n")),
+        ("421 and close", steps(say(b"421 4.0.0 no\r\n"), close())),
+        ("silence", mute()),
+        ("close", close()),
+        ("reset", reset()),
+        ("garbage", say(b"hm\r\n")),
+    ):
         table.append(Row(f"rset: {name}", {"rcpt": say(b"550 5.1.1 no\r\n"), "rset": step}, BOUNCE))
         table.append(Row(f"rset after MAIL refused: {name}", {"mail": say(b"550 5.7.1 no\r\n"), "rset": step}, BOUNCE))
     return table
 
 
 def mixed_rows():
-    no, later, yes = say(b"550 5.1.1 no such user\r\n"), say(b"450 4.2.1 busy\r\n"), say(b"250 ok\r\n")
+    no, later, _yes = say(b"550 5.1.1 no such user\r\n"), say(b"450 4.2.1 busy\r\n"), say(b"250 ok\r\n")
     table = []
     for keywords, how in ((PIPELINED, "pipelined"), (SERIAL, "one by one")):
+
         def row(name, script, expect, **more):
             table.append(Row(f"mixed {how}: {name}", script, expect, recipients=len(expect), keywords=keywords, **more))
 
@@ -354,9 +603,16 @@ def mixed_rows():
         row("no, later", {"rcpt:0": no, "rcpt:1": later}, [BOUNCE, DEFER])
         row("251, 252", {"rcpt:0": say(b"251 2.1.5 forward\r\n"), "rcpt:1": say(b"252 2.1.5 perhaps\r\n")}, [OK, OK])
         row("251 alone", {"rcpt": say(b"251 2.1.5 forward\r\n")}, [OK])
-        row("452 from the third on", {f"rcpt:{n}": say(b"452 4.5.3 too many\r\n") for n in (2, 3, 4)},
-            [OK, OK, UNSURE, UNSURE, UNSURE])
-        row("552 from the third on", {f"rcpt:{n}": say(b"552 5.5.3 too many\r\n") for n in (2, 3)}, [OK, OK, FAILED, FAILED])
+        row(
+            "452 from the third on",
+            {f"rcpt:{n}": say(b"452 4.5.3 too many\r\n") for n in (2, 3, 4)},
+            [OK, OK, UNSURE, UNSURE, UNSURE],
+        )
+        row(
+            "552 from the third on",
+            {f"rcpt:{n}": say(b"552 5.5.3 too many\r\n") for n in (2, 3)},
+            [OK, OK, FAILED, FAILED],
+        )
         row("yes, 421", {"rcpt:1": say(b"421 4.3.2 closing\r\n")}, [UNSURE, DEFER])
         row("yes, 421 and close", {"rcpt:1": steps(say(b"421 4.3.2 closing\r\n"), close())}, [DEFER, DEFER])
         row("no, then close", {"rcpt:0": no, "rcpt:1": close()}, [FAILED, DEFER])
@@ -376,11 +632,14 @@ def mixed_rows():
 
 
 def lmtp_rows():
-    no, later, yes = say(b"550 5.1.1 no\r\n"), say(b"450 4.2.1 busy\r\n"), takes(say(b"250 2.0.0 ok\r\n"))
+    no, later, _yes = say(b"550 5.1.1 no\r\n"), say(b"450 4.2.1 busy\r\n"), takes(say(b"250 2.0.0 ok\r\n"))
     table = []
     for keywords, how in ((PIPELINED, "pipelined"), (SERIAL, "one by one")):
+
         def row(name, script, expect):
-            table.append(Row(f"lmtp {how}: {name}", script, expect, recipients=len(expect), keywords=keywords, lmtp=True))
+            table.append(
+                Row(f"lmtp {how}: {name}", script, expect, recipients=len(expect), keywords=keywords, lmtp=True)
+            )
 
         row("all taken", {}, [OK] * 3)
         row("yes, later, no", {"dot:1": later, "dot:2": no}, [OK, DEFER, BOUNCE])
@@ -408,7 +667,9 @@ def lmtp_rows():
         row("close in the reply to the second", {"dot:1": steps(say(b"25"), close())}, [OK, DEFER, DEFER])
         row("endless line at the second", {"dot:1": flood(b"x")}, [OK, DEFER, DEFER])
     table.append(Row("lmtp: LHLO 554", {"lhlo": say(b"554 5.0.0 no\r\n")}, [DEFER] * 2, recipients=2, lmtp=True))
-    table.append(Row("lmtp: LHLO 421", {"lhlo": steps(say(b"421 4.0.0 no\r\n"), close())}, [DEFER] * 2, recipients=2, lmtp=True))
+    table.append(
+        Row("lmtp: LHLO 421", {"lhlo": steps(say(b"421 4.0.0 no\r\n"), close())}, [DEFER] * 2, recipients=2, lmtp=True)
+    )
     table.append(Row("lmtp: LHLO garbage", {"lhlo": say(b"hm\r\n")}, [DEFER] * 2, recipients=2, lmtp=True))
     return table
 
@@ -444,12 +705,32 @@ def text_rows():
         # Where a control character is in the reply, refusing to believe it is as good as cutting it.
         doubtful = name in ("NUL", "CR inside", "control characters")
         for stage in ("rcpt", "dot"):
-            table.append(Row(f"text at {stage}: {name}", {stage: say(text)}, FAILED if doubtful else BOUNCE,
-                             recipients=2, hostile_text=True))
+            table.append(
+                Row(
+                    f"text at {stage}: {name}",
+                    {stage: say(text)},
+                    FAILED if doubtful else BOUNCE,
+                    recipients=2,
+                    hostile_text=True,
+                )
+            )
     for name, lines in (("2000 lines", 2000), ("100000 lines", 100_000)):
-        table.append(Row(f"text at rcpt: {name}", {"rcpt": say(b"554-5.7.1 no\r\n" * (lines - 1) + b"554 5.7.1 no\r\n")},
-                         FAILED, hostile_text=True))
-    table.append(Row("text at rcpt: 60 kB line", {"rcpt": say(b"554 5.7.1 " + b"q" * 60_000 + b"\r\n")}, FAILED, hostile_text=True))
+        table.append(
+            Row(
+                f"text at rcpt: {name}",
+                {"rcpt": say(b"554-5.7.1 no\r\n" * (lines - 1) + b"554 5.7.1 no\r\n")},
+                FAILED,
+                hostile_text=True,
+            )
+        )
+    table.append(
+        Row(
+            "text at rcpt: 60 kB line",
+            {"rcpt": say(b"554 5.7.1 " + b"q" * 60_000 + b"\r\n")},
+            FAILED,
+            hostile_text=True,
+        )
+    )
     return table
 
 

@@ -12,7 +12,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from harness import MARTLET, ROOT
 
 CACHE = Path(os.environ.get("MARTLET_ROOT_CACHE", "/var/tmp"))
@@ -84,14 +83,40 @@ def in_root(root, binds=(), uid=4711, gid=0, variables=None):
     `binds` are (source, place, "rw" or "ro"). The Swift library is lent to an executable that is not linked statically:
     everything else has to be in the root.
     """
-    command = ["bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent",
-               "--uid", str(uid), "--gid", str(gid), "--cap-drop", "ALL", "--clearenv",
-               "--setenv", "PATH", "/usr/sbin:/usr/bin:/sbin:/bin", "--ro-bind", str(root), "/",
-               "--ro-bind", MARTLET, "/usr/bin/martlet"]
+    command = [
+        "bwrap",
+        "--unshare-user",
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--unshare-uts",
+        "--die-with-parent",
+        "--uid",
+        str(uid),
+        "--gid",
+        str(gid),
+        "--cap-drop",
+        "ALL",
+        "--clearenv",
+        "--setenv",
+        "PATH",
+        "/usr/sbin:/usr/bin:/sbin:/bin",
+        "--ro-bind",
+        str(root),
+        "/",
+        "--ro-bind",
+        MARTLET,
+        "/usr/bin/martlet",
+    ]
     swift = swift_libraries()
     if swift:
-        command += ["--ro-bind", str(swift), "/usr/lib/swift/linux",
-                    "--setenv", "LD_LIBRARY_PATH", "/usr/lib/swift/linux"]
+        command += [
+            "--ro-bind",
+            str(swift),
+            "/usr/lib/swift/linux",
+            "--setenv",
+            "LD_LIBRARY_PATH",
+            "/usr/lib/swift/linux",
+        ]
     command += ["--dev", "/dev", "--proc", "/proc"]
     for source, place, how in binds:
         command += ["--bind" if how == "rw" else "--ro-bind", str(source), place]

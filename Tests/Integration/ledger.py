@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from harness import PATIENCE, Timeout, free_port, wait_until
+from waiting import PATIENCE, free_port, wait_until
 
 RECIPIENT = re.compile(rb"<([^>]*)>")
 TOKEN = re.compile(rb"^X-Token: ([0-9a-z-]+)\r\n")
@@ -65,7 +65,7 @@ class Lab:
 class Mail:
     """One message as a client hands it over: `data` is what is digested, before dot-stuffing."""
 
-    __slots__ = ("token", "sender", "recipients", "data")
+    __slots__ = ("data", "recipients", "sender", "token")
 
     def __init__(self, token, sender, recipients, data):
         self.token, self.sender, self.recipients, self.data = token, sender, recipients, data
@@ -174,8 +174,10 @@ class Ledger:
         wait_until(
             lambda: not self.waiting,
             seconds,
-            lambda: f"{len(self.waiting)} of {len(self.acknowledged)} acknowledged messages not delivered (lost?): "
-            f"{[(t, self.acknowledged[t][0]) for t, _ in self.lost()[:5]]}",
+            lambda: (
+                f"{len(self.waiting)} of {len(self.acknowledged)} acknowledged messages not delivered (lost?): "
+                f"{[(t, self.acknowledged[t][0]) for t, _ in self.lost()[:5]]}"
+            ),
         )
 
     def summary(self):
@@ -311,7 +313,9 @@ class _SinkSession(asyncio.Protocol):
             verb = line[:4].upper()
             if verb == b"EHLO":
                 self.hello = line[5:].decode(errors="replace")
-                self.reply(b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 0\r\n250 ENHANCEDSTATUSCODES\r\n")
+                self.reply(
+                    b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 0\r\n250 ENHANCEDSTATUSCODES\r\n"
+                )
             elif verb == b"MAIL":
                 self.sender, self.recipients = RECIPIENT.search(line).group(1).decode(), []
                 self.reply(b"250 2.1.0 Ok\r\n")
@@ -370,7 +374,9 @@ class LedgerSink:
             else:
                 self.ledger.damaged.append((None, session.recipients, f"no token in {head[:200]!r}"))
         else:
-            self.ledger.deliver(content.token, content.digest.digest(), list(session.recipients), content.prefix, session.hello)
+            self.ledger.deliver(
+                content.token, content.digest.digest(), list(session.recipients), content.prefix, session.hello
+            )
         return b"250 2.0.0 Taken\r\n"
 
     async def _start(self):
@@ -481,7 +487,9 @@ class Client:
 class Load:
     """Clients that never give up: each connects, sends some messages, connects again."""
 
-    def __init__(self, lab, ledger, relay, clients=8, large=0.0, abandon=0.0, backlog=2000, domains=("ledger.test",), pace=0.0):
+    def __init__(
+        self, lab, ledger, relay, clients=8, large=0.0, abandon=0.0, backlog=2000, domains=("ledger.test",), pace=0.0
+    ):
         self.lab, self.ledger, self.port, self.clients = lab, ledger, relay.listen[0][1], clients
         self.large, self.abandon, self.backlog, self.domains = large, abandon, backlog, domains
         self.pace = pace  # seconds between two messages of one client
@@ -522,7 +530,7 @@ class Load:
                 if len(self.refusals) < 1000:
                     self.refusals.append((time.monotonic(), refused.stage, refused.reply))
                 await asyncio.sleep(0.05)
-            except (OSError, EOFError, asyncio.TimeoutError):
+            except (TimeoutError, OSError, EOFError):
                 self.ledger.broken += 1
                 await asyncio.sleep(0.01)
             finally:
@@ -629,6 +637,19 @@ def build_shim(name, directory):
     """Compiles shims/NAME.c; returns the path of the library for LD_PRELOAD."""
     source = Path(__file__).parent / "shims" / f"{name}.c"
     library = Path(directory) / f"{name}.so"
-    command = ["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o", str(library), str(source), "-ldl"]
+    command = [
+        "cc",
+        "-std=gnu11",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-fPIC",
+        "-shared",
+        "-o",
+        str(library),
+        str(source),
+        "-ldl",
+    ]
     subprocess.run(command, check=True)
     return str(library)

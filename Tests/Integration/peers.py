@@ -3,6 +3,8 @@
 A program that is not installed makes the test a reported skip.
 """
 
+import email
+import email.policy
 import os
 import random
 import shutil
@@ -11,8 +13,24 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from waiting import Program, accepts, find_program, free_port, wait_listening, wait_until
 
-from harness import Program, accepts, find_program, free_port, wait_listening, wait_until
+
+def run(*command, timeout=60, **how):
+    return subprocess.run([str(c) for c in command], capture_output=True, timeout=timeout, text=True, **how)
+
+
+def report_of(data):
+    """A bounce, parsed; `(message, human text, {per-message}, [{per-recipient}], original part)`."""
+    message = email.message_from_bytes(data, policy=email.policy.default)
+    assert message.get_content_type() == "multipart/report", message.get_content_type()
+    assert message.get_param("report-type") == "delivery-status"
+    parts = list(message.iter_parts())
+    assert len(parts) in (2, 3), [p.get_content_type() for p in parts]
+    assert parts[0].get_content_type() == "text/plain"
+    assert parts[1].get_content_type() == "message/delivery-status"
+    groups = [{k.lower(): v for k, v in group.items()} for group in parts[1].get_payload() if group.items()]
+    return message, parts[0].get_content(), groups[0], groups[1:], parts[2] if len(parts) == 3 else None
 
 
 def need(*names):
@@ -82,7 +100,7 @@ postlog unix-dgram n - n - 1 postlogd
         shutil.chown(mail, "nobody", "nogroup")
         nobody, nogroup = mail.stat().st_uid, mail.stat().st_gid
         self.maildir = mail / "box"
-        (conf / "recipients").write_text(f"/^box/ box/\n")
+        (conf / "recipients").write_text("/^box/ box/\n")
         (conf / "main.cf").write_text(f"""compatibility_level = 3.6
 queue_directory = {spool}
 data_directory = {data}
@@ -126,7 +144,9 @@ queue_run_delay = 2s
         self.conf = conf
         ran = subprocess.run([self.command, "-c", str(conf), "start"], capture_output=True, text=True)
         try:
-            wait_listening(self.address, 20, f"postfix ({ran.stderr}{self.log.read_text() if self.log.exists() else ''})")
+            wait_listening(
+                self.address, 20, f"postfix ({ran.stderr}{self.log.read_text() if self.log.exists() else ''})"
+            )
         except AssertionError:
             self.close()
             raise
@@ -200,7 +220,9 @@ plugin {{
         try:
             wait_listening(self.address, 15, "dovecot LMTP")
         except AssertionError:
-            text = "".join(p.read_text(errors="replace") for p in (self.directory / "out", self.directory / "log") if p.exists())
+            text = "".join(
+                p.read_text(errors="replace") for p in (self.directory / "out", self.directory / "log") if p.exists()
+            )
             self.close()
             raise AssertionError(f"dovecot did not start: {text}") from None
 
@@ -250,9 +272,12 @@ class Nsd(NameServer):
         self.place("nsd")
         for zone, text in zones.items():
             (self.directory / zone).write_text(
-                f"$ORIGIN {zone}.\n$TTL 2\n@ SOA ns.{zone}. host.{zone}. 1 60 60 60 1\n@ NS ns\nns A 127.0.0.1\n{text}")
+                f"$ORIGIN {zone}.\n$TTL 2\n@ SOA ns.{zone}. host.{zone}. 1 60 60 60 1\n@ NS ns\nns A 127.0.0.1\n{text}"
+            )
         files = {zone: zone for zone in zones} | sign(self)
-        super().__init__("nsd", f"""server:
+        super().__init__(
+            "nsd",
+            f"""server:
   ip-address: 127.0.0.1@{self.port}
   username: ""
   chroot: ""
@@ -265,7 +290,9 @@ class Nsd(NameServer):
   server-count: 1
 remote-control:
   control-enable: no
-""" + "".join(f"zone:\n  name: {zone}\n  zonefile: {file}\n" for zone, file in files.items()))
+"""
+            + "".join(f"zone:\n  name: {zone}\n  zonefile: {file}\n" for zone, file in files.items()),
+        )
 
 
 class Unbound(NameServer):
@@ -273,7 +300,9 @@ class Unbound(NameServer):
 
     def __init__(self, zone, authority):
         self.place("unbound")
-        super().__init__("unbound", f"""server:
+        super().__init__(
+            "unbound",
+            f"""server:
   interface: 127.0.0.1
   port: {self.port}
   username: ""
@@ -292,7 +321,8 @@ stub-zone:
   stub-addr: {authority.forward}
 remote-control:
   control-enable: no
-""")
+""",
+        )
 
 
 class SmtpSink:
@@ -305,8 +335,11 @@ class SmtpSink:
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
         (self.directory / "mail").mkdir(mode=0o777)
         (self.directory / "mail").chmod(0o777)
-        self.process = Program([program, *user, "-R", str(self.directory), "-d", "mail/%M.", *options, f"127.0.0.1:{self.port}", "1000"],
-                               self.directory / "log", cwd=self.directory)
+        self.process = Program(
+            [program, *user, "-R", str(self.directory), "-d", "mail/%M.", *options, f"127.0.0.1:{self.port}", "1000"],
+            self.directory / "log",
+            cwd=self.directory,
+        )
         try:
             wait_listening(self.address, 10, "smtp-sink")
         except AssertionError:

@@ -58,8 +58,15 @@ def parse(raw):
     blocks = parts[1].get_payload()
     assert isinstance(blocks, list) and len(blocks) >= 2, "delivery-status without a recipient"
     third = parts[2] if len(parts) == 3 else None
-    return Report(raw, message, parts[0].get_content(), blocks[0], [b for b in blocks[1:] if b.keys()], third,
-                  third.get_content_type() if third else "")
+    return Report(
+        raw,
+        message,
+        parts[0].get_content(),
+        blocks[0],
+        [b for b in blocks[1:] if b.keys()],
+        third,
+        third.get_content_type() if third else "",
+    )
 
 
 def check(report, small=True):
@@ -81,9 +88,18 @@ def check(report, small=True):
         status = str(block["Status"]).split()[0]
         wanted = {"failed": "45", "delayed": "4"}.get(action, "2")
         assert re.fullmatch(rf"[{wanted}]\.\d{{1,3}}\.\d{{1,3}}", status), f"{action} with status {status!r}"
-        known = {"original-recipient", "final-recipient", "action", "status", "remote-mta", "diagnostic-code",
-                 "last-attempt-date", "final-log-id", "will-retry-until"}
-        assert {name.lower() for name in block.keys()} <= known, f"fields {block.keys()}"
+        known = {
+            "original-recipient",
+            "final-recipient",
+            "action",
+            "status",
+            "remote-mta",
+            "diagnostic-code",
+            "last-attempt-date",
+            "final-log-id",
+            "will-retry-until",
+        }
+        assert {name.lower() for name in block} <= known, f"fields {block.keys()}"
 
 
 def check_unharmed(report):
@@ -93,9 +109,16 @@ def check_unharmed(report):
     assert b"victim" not in head.lower(), "the peer's text is in the header of the report"
     assert report.message["Bcc"] is None and not report.message.get_all("X-1")
     assert not re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", raw), "control character in the report"
-    allowed = {"reporting-mta", "original-envelope-id", "received-from-mta", "arrival-date", "dsn-gateway",
-               "x-queue-id", "x-martlet-queue-id"}
-    assert {k.lower() for k in report.per_message.keys()} <= allowed, report.per_message.keys()
+    allowed = {
+        "reporting-mta",
+        "original-envelope-id",
+        "received-from-mta",
+        "arrival-date",
+        "dsn-gateway",
+        "x-queue-id",
+        "x-martlet-queue-id",
+    }
+    assert {k.lower() for k in report.per_message} <= allowed, report.per_message.keys()
     for block in report.per_recipient:
         for name, value in block.items():
             assert "\n" not in str(value) and len(str(value)) < 4096, f"{name} of {len(str(value))} characters"

@@ -2,7 +2,8 @@
 
 import re
 
-from harness import send_mail, wait_until
+from smtp_client import send_mail
+from waiting import wait_until
 
 EVENTS = {"delivered": "delivered", "delivery deferred": "deferred", "bounced": "bounced"}
 
@@ -25,14 +26,22 @@ def events(relay, queue_id, recipient=None):
 
 def first_event(relay, queue_id, recipient=None, timeout=20.0):
     """`(event, line)`: the first thing that became of it."""
-    return wait_until(lambda: next(iter(events(relay, queue_id, recipient)), None), timeout,
-                      lambda: f"an event of {queue_id} {recipient or ''}; log:\n{relay.log_tail()}", 0.02)
+    return wait_until(
+        lambda: next(iter(events(relay, queue_id, recipient)), None),
+        timeout,
+        lambda: f"an event of {queue_id} {recipient or ''}; log:\n{relay.log_tail()}",
+        0.02,
+    )
 
 
 def wait_event(relay, queue_id, event, recipient=None, timeout=20.0):
     """The line of the first such event."""
-    return wait_until(lambda: next((l for e, l in events(relay, queue_id, recipient) if e == event), None), timeout,
-                      lambda: f"{queue_id} {recipient or ''} {event}; log:\n{relay.log_tail()}", 0.02)
+    return wait_until(
+        lambda: next((l for e, l in events(relay, queue_id, recipient) if e == event), None),
+        timeout,
+        lambda: f"{queue_id} {recipient or ''} {event}; log:\n{relay.log_tail()}",
+        0.02,
+    )
 
 
 def submit(relay, recipients, sender="a@report.test", content=None, **how):

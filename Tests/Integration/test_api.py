@@ -1,8 +1,9 @@
 """test_api.py - the admin API as scripts use it: rows W1-W9, persistence, the queue, submission, metrics."""
 
 import concurrent.futures
-import http.client
+import functools
 import json
+import operator
 import os
 import re
 import shutil
@@ -11,68 +12,10 @@ import subprocess
 import time
 
 import pytest
-
-from harness import ROOT, Relay, send_mail, wait_until
-
-JSON = {"Content-Type": "application/json"}
-MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: api\r\n\r\nbody\r\n"
-
-
-class Api:
-    """The API of a relay over TCP; `ask` gives status, headers and the body, parsed when it is JSON."""
-
-    def __init__(self, relay, token=None):
-        line = [line for line in relay.log if line.message == "ready"][-1]
-        self.address = ("127.0.0.1", int(line["api"].split(",")[0].rpartition(":")[2]))
-        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
-
-    def ask(self, method, path, body=None, **headers):
-        connection = http.client.HTTPConnection(*self.address, timeout=20)
-        fields = {**self.headers, **{k.replace("_", "-"): v for k, v in headers.items()}}
-        if isinstance(body, (dict, list)):
-            fields = {**JSON, **fields}
-            body = json.dumps(body)
-        try:
-            connection.request(method, path, body, fields)
-            answer = connection.getresponse()
-            data = answer.read()
-        finally:
-            connection.close()
-        isJSON = "json" in (answer.getheader("Content-Type") or "") and "ndjson" not in answer.getheader("Content-Type")
-        return answer.status, dict(answer.getheaders()), json.loads(data) if isJSON and data else data
-
-    def raw(self, data, timeout=5):
-        """What comes back for some bytes, until the server closes or `timeout` is over."""
-        with socket.create_connection(self.address, timeout=timeout) as connection:
-            connection.sendall(data)
-            received = b""
-            try:
-                while piece := connection.recv(65536):
-                    received += piece
-            except (TimeoutError, ConnectionResetError):
-                pass
-            return received
-
-
-@pytest.fixture
-def make_api(make_relay):
-    def make(admin="", **how):
-        relay = make_relay(files={"admin.ini": f"listen = 127.0.0.1:0\n{admin}", **how.pop("files", {})}, **how)
-        return relay, Api(relay)
-
-    return make
-
-
-def command(relay, *arguments):
-    return subprocess.run([relay.binary, *arguments, "--config", str(relay.config)], capture_output=True, text=True, timeout=60)
-
-
-def token(relay, name="test", scope="all", *more):
-    made = command(relay, "token", "create", name, "--scope", scope, *more)
-    assert made.returncode == 0, made.stderr
-    secret = made.stdout.strip()
-    assert "\n" not in secret and len(secret) > 40
-    return secret
+from api import JSON, MAIL, Api, command, token
+from harness import ROOT, Relay
+from smtp_client import send_mail
+from waiting import wait_until
 
 
 def test_tokens_open_what_their_scopes_say(make_api):
@@ -105,15 +48,23 @@ def test_an_open_listener_needs_a_token(tmp_path, closing):
 
 def test_a_body_beyond_the_limit_is_not_awaited(make_api):
     _, api = make_api("body_bytes = 64K\n")
-    answer = api.raw(b"PATCH /v1/outbound HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                     b"Content-Length: 9999999\r\nExpect: 100-continue\r\n\r\n")
+    answer = api.raw(
+        b"PATCH /v1/outbound HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 9999999\r\nExpect: 100-continue\r\n\r\n"
+    )
     assert answer.startswith(b"HTTP/1.1 413"), answer[:100]
 
 
-@pytest.mark.parametrize("head", [
-    "Content-Length: 2\r\nContent-Length: 2", "Content-Length: 2\r\nTransfer-Encoding: chunked", "Host: b",
-    "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "Content-Length: +2",
-])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Content-Length: 2\r\nContent-Length: 2",
+        "Content-Length: 2\r\nTransfer-Encoding: chunked",
+        "Host: b",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Content-Length: +2",
+    ],
+)
 def test_ambiguous_framing_ends_the_connection(make_api, head):
     _, api = make_api()
     hidden = b"{}GET /v1/stats HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -123,12 +74,24 @@ def test_ambiguous_framing_ends_the_connection(make_api, head):
     assert b"queued_bytes" not in answer, "what was hidden behind it is not served"
 
 
-@pytest.mark.parametrize("body,status", [
-    (b"{", 400), (b'{"disabled":true,"disabled":false}', 400), (b"[" * 100_000, 400), (b'{"reason":"\\ud800"}', 400),
-    (b'{"reason":"\xff"}', 400), (b'{"reason":"a\\r\\n[x]"}', 422), (b'{"reason":"a\\u0000"}', 422),
-    (b'{"reason":"\\u2028"}', 422), (b'{"nope":1}', 422), (b'{"concurrency_max":1e999}', 400),
-    (b'{"concurrency_max":99999999999}', 422), (b'{"disabled":"yes"}', 422), (b"[]", 422),
-])
+@pytest.mark.parametrize(
+    "body,status",
+    [
+        (b"{", 400),
+        (b'{"disabled":true,"disabled":false}', 400),
+        (b"[" * 100_000, 400),
+        (b'{"reason":"\\ud800"}', 400),
+        (b'{"reason":"\xff"}', 400),
+        (b'{"reason":"a\\r\\n[x]"}', 422),
+        (b'{"reason":"a\\u0000"}', 422),
+        (b'{"reason":"\\u2028"}', 422),
+        (b'{"nope":1}', 422),
+        (b'{"concurrency_max":1e999}', 400),
+        (b'{"concurrency_max":99999999999}', 422),
+        (b'{"disabled":"yes"}', 422),
+        (b"[]", 422),
+    ],
+)
 def test_bodies_that_are_wrong_change_nothing(make_api, body, status):
     relay, api = make_api()
     before = (relay.config / "outbound.ini").read_bytes()
@@ -153,7 +116,7 @@ def test_slow_clients_are_ended_and_others_served(make_api, sink):
     try:
         for connection in slow:
             connection.sendall(b"GET /v1/stats HTTP/1.1\r\nHost: localhost\r\nX: ")
-        for number in range(10):
+        for _number in range(10):
             send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
         sink.wait_for(10)
         ended = 0
@@ -209,7 +172,7 @@ def test_the_toggle_is_in_the_file_and_in_force(make_api, sink):
 
 
 def test_concurrent_edits_lose_nothing(make_api):
-    relay, api = make_api()
+    _relay, api = make_api()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         put = lambda n: api.ask("PUT", f"/v1/routes/d{n}.test", {"mx": [f"m{n}.test"]})[0]
         assert set(pool.map(put, range(24))) == {201}
@@ -220,14 +183,18 @@ def test_concurrent_edits_lose_nothing(make_api):
         page = api.ask("GET", f"/v1/routes?limit=10{cursor and '&cursor=' + cursor}")[2]
         pages.append(page["items"])
         cursor = page["next"]
-    assert [len(page) for page in pages] == [10, 10, 4] and sum(pages, []) == whole["items"]
+    assert [len(page) for page in pages] == [10, 10, 4] and functools.reduce(operator.iadd, pages, []) == whole["items"]
     assert api.ask("GET", "/v1/routes?cursor=gone.test")[0] == 422
     assert api.ask("PATCH", "/v1/outbound", {}, Content_Type="application/json")[0] == 200
 
 
 def test_routes_keep_their_secrets(make_api):
     relay, api = make_api(routes={"*": "127.0.0.1:1"})
-    route = {"mx": ["m.test:587", {"exchange": "192.0.2.1", "using_lmtp": True}], "auth_user": "u", "auth_pass": "s3 cret"}
+    route = {
+        "mx": ["m.test:587", {"exchange": "192.0.2.1", "using_lmtp": True}],
+        "auth_user": "u",
+        "auth_pass": "s3 cret",
+    }
     status, headers, value = api.ask("PUT", "/v1/routes/EXAMPLE.test", route)
     assert status == 201 and headers["Location"] == "/v1/routes/example.test"
     assert [mx["port"] for mx in value["mx"]] == [587, 24] and all(mx["auth_pass_set"] for mx in value["mx"])
@@ -236,10 +203,17 @@ def test_routes_keep_their_secrets(make_api):
     back = api.ask("GET", "/v1/routes/example.test")[2]
     assert api.ask("PUT", "/v1/routes/example.test", back)[0] == 200, "what comes out goes in"
     assert "auth_pass = s3 cret" in (relay.config / "routes.ini").read_text()
-    everything = json.dumps([api.ask("GET", path)[2] for path in ["/v1/routes", "/v1/routes/example.test",
-                                                                  "/v1/explain?recipient=a@example.test"]])
+    everything = json.dumps(
+        [
+            api.ask("GET", path)[2]
+            for path in ["/v1/routes", "/v1/routes/example.test", "/v1/explain?recipient=a@example.test"]
+        ]
+    )
     assert "s3 cret" not in everything + relay.log_tail(1000)
-    assert api.ask("PUT", "/v1/routes/a.test", {"mx": ["m.test"], "auth_user": "u", "auth_pass": "@file:/etc/passwd"})[0] == 422
+    assert (
+        api.ask("PUT", "/v1/routes/a.test", {"mx": ["m.test"], "auth_user": "u", "auth_pass": "@file:/etc/passwd"})[0]
+        == 422
+    )
     for reference in ["@file:admin.ini", "@file:secrets/../tls_key.pem", "@env:HOME", "@env:MARTLET_ADMIN_TOKEN"]:
         wanted = {"mx": ["m.test"], "auth_user": "u", "auth_pass": reference}
         assert api.ask("PUT", "/v1/routes/a.test", wanted)[0] == 422, reference
@@ -269,7 +243,9 @@ def test_the_queue_by_hand(make_api):
     assert api.ask("POST", f"/v1/queue/{ids[0]}/retry")[0] == 409
     assert api.ask("POST", f"/v1/queue/{ids[0]}/release")[0] == 200
     assert api.ask("POST", "/v1/queue/actions", {"action": "remove", "filter": {}})[0] == 422, "empty is not all"
-    dry = api.ask("POST", "/v1/queue/actions", {"action": "remove", "filter": {"domain": "d1.test"}, "dry_run": True})[2]
+    dry = api.ask("POST", "/v1/queue/actions", {"action": "remove", "filter": {"domain": "d1.test"}, "dry_run": True})[
+        2
+    ]
     assert dry["matched"] == 1
     job = api.ask("POST", "/v1/queue/actions", {"plan": dry["plan"]})[2]
     assert api.ask("GET", f"/v1/jobs/{job['id']}?wait_s=10")[2]["done"] == 1
@@ -294,20 +270,36 @@ def test_a_key_makes_a_post_count_once(make_api):
 
 
 def test_submitted_mail_arrives_as_it_was_meant(make_api, sink):
-    relay, api = make_api(routes={"*": sink.address})
-    mail = {"from": "Jörg Öl <a@a.test>", "to": ["\"B, C\" <b@b.test>"], "bcc": "c@c.test", "subject": "Grüße " * 20,
-            "text": ".\nFrom me\n" + "ü" * 2000, "html": "<p>x</p>", "headers": {"X-A": "b"},
-            "attachments": [{"filename": "ä.txt", "content": "aGVsbG8=", "content_type": "text/plain"}]}
+    _relay, api = make_api(routes={"*": sink.address})
+    mail = {
+        "from": "Jörg Öl <a@a.test>",
+        "to": ['"B, C" <b@b.test>'],
+        "bcc": "c@c.test",
+        "subject": "Grüße " * 20,
+        "text": ".\nFrom me\n" + "ü" * 2000,
+        "html": "<p>x</p>",
+        "headers": {"X-A": "b"},
+        "attachments": [{"filename": "ä.txt", "content": "aGVsbG8=", "content_type": "text/plain"}],
+    }
     assert api.ask("POST", "/v1/messages", mail)[0] == 202
     import email
     import email.policy
+
     seen = email.message_from_bytes(sink.wait_for(1)[0].data, policy=email.policy.default)
-    assert seen["From"] == "Jörg Öl <a@a.test>" and seen["Subject"] == ("Grüße " * 20).strip() or seen["Subject"] == "Grüße " * 20
+    assert (seen["From"] == "Jörg Öl <a@a.test>" and seen["Subject"] == ("Grüße " * 20).strip()) or seen[
+        "Subject"
+    ] == "Grüße " * 20
     assert seen["Bcc"] is None and seen["Message-ID"] and seen["Date"] and seen["X-A"] == "b"
     assert seen.get_body(["plain"]).get_content().replace("\r\n", "\n") == ".\nFrom me\n" + "ü" * 2000 + "\n"
     assert next(seen.iter_attachments()).get_content() == "hello"
-    for evil in [{"subject": "a\r\nBcc: x@x.test"}, {"headers": {"X\r\nBcc": "x"}}, {"headers": {"From": "x@x.test"}},
-                 {"headers": {"X": "a\nb"}}, {"from": "a@a.test>\r\nRCPT TO:<x@x.test"}, {"to": ["x@x.test\r\n"]}]:
+    for evil in [
+        {"subject": "a\r\nBcc: x@x.test"},
+        {"headers": {"X\r\nBcc": "x"}},
+        {"headers": {"From": "x@x.test"}},
+        {"headers": {"X": "a\nb"}},
+        {"from": "a@a.test>\r\nRCPT TO:<x@x.test"},
+        {"to": ["x@x.test\r\n"]},
+    ]:
         assert api.ask("POST", "/v1/messages", {**mail, **evil})[0] == 422, evil
     raw = b"Subject: raw\n\n.\nbody"
     assert api.ask("POST", "/v1/messages?from=%3C%3E&to=b%2Bx@b.test", raw, Content_Type="message/rfc822")[0] == 202
@@ -339,8 +331,12 @@ def test_mail_for_later_waits_for_its_time(make_api, sink):
     assert api.ask("POST", "/v1/messages", {**mail, "subject": "past", "send_at": clock(-60)})[0] == 202
     assert [m.data.count(b"past") for m in sink.wait_for(1)] == [1]
     far = api.ask("POST", "/v1/messages", {**mail, "subject": "far", "send_at": clock(3600)})[2]["id"]
-    soon = api.ask("POST", f"/v1/messages?from=a@a.test&to=b@b.test&send_at={clock(8)}", b"Subject: soon\n\nx\n",
-                   Content_Type="message/rfc822")[2]["id"]
+    soon = api.ask(
+        "POST",
+        f"/v1/messages?from=a@a.test&to=b@b.test&send_at={clock(8)}",
+        b"Subject: soon\n\nx\n",
+        Content_Type="message/rfc822",
+    )[2]["id"]
     for wrong in ["tomorrow", clock(400 * 86400)]:
         assert api.ask("POST", "/v1/messages", {**mail, "send_at": wrong})[0] == 422
     shown = api.ask("GET", f"/v1/queue/{far}")[2]
@@ -364,11 +360,19 @@ def test_metrics_are_what_prometheus_expects(make_api, sink):
     found = families(page)
     for name in SERIES:
         assert found.get(name) and all(value == 0 for _, value in found[name]), name
-    for name in ["martlet_build_info", "martlet_config_last_reload_success", "martlet_spool_free_bytes",
-                 "process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total"]:
+    for name in [
+        "martlet_build_info",
+        "martlet_config_last_reload_success",
+        "martlet_spool_free_bytes",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_cpu_seconds_total",
+    ]:
         assert found[name][0][1] > 0, name
     for name in ["martlet_queue_messages", "martlet_queue_bytes", "martlet_queue_oldest_age_seconds"]:
-        assert {labels for labels, _ in found[name]} == {f'state="{s}"' for s in ["incoming", "active", "deferred", "held"]}
+        assert {labels for labels, _ in found[name]} == {
+            f'state="{s}"' for s in ["incoming", "active", "deferred", "held"]
+        }
     send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
     sink.wait_for(1)
     delivered = ('result="delivered",route="*"', 1)
@@ -379,8 +383,13 @@ def test_metrics_are_what_prometheus_expects(make_api, sink):
     assert ('route="*"', 1) in found["martlet_outbound_connections"]
     assert ('listener="smtp"', 1) in found["martlet_messages_accepted_total"]
     phases = dict(found["martlet_attempt_phase_seconds_count"])
-    assert phases == {'phase="connect"': 1, 'phase="data"': 1, 'phase="dns"': phases['phase="dns"'],
-                      'phase="envelope"': 1, 'phase="tls"': 0}
+    assert phases == {
+        'phase="connect"': 1,
+        'phase="data"': 1,
+        'phase="dns"': phases['phase="dns"'],
+        'phase="envelope"': 1,
+        'phase="tls"': 0,
+    }
     assert ('route="/metrics"', 0) not in found["martlet_http_request_seconds_count"]
     if promtool := shutil.which("promtool"):
         checked = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True)
@@ -405,25 +414,43 @@ def test_metrics_are_those_of_the_manual(make_api):
 def test_metrics_count_refusals_and_routes(make_api, sink):
     """Refusals by reason; a route has a label of its own unless its name could be an address, or there are too many."""
     many = {f"d{number}.test": sink.address for number in range(25)}
-    relay, api = make_api(routes={"*": sink.address, "box@c.test": sink.address, **many}, smtp={"limits.message_bytes": 2000})
+    relay, api = make_api(
+        routes={"*": sink.address, "box@c.test": sink.address, **many}, smtp={"limits.message_bytes": 2000}
+    )
     send_mail(relay, "a@a.test", ["x@b.test", "box@c.test", *[f"x@{name}" for name in many]], MAIL)
     with pytest.raises(Exception, match="552"):
-        send_mail(relay, "a@a.test", ["x@b.test"], b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 40)
-    wait_until(lambda: sum(v for k, v in families(api.ask("GET", "/metrics")[2])["martlet_recipients_total"]
-                           if "delivered" in k) == 27)
+        send_mail(
+            relay, "a@a.test", ["x@b.test"], b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 40
+        )
+    wait_until(
+        lambda: (
+            sum(v for k, v in families(api.ask("GET", "/metrics")[2])["martlet_recipients_total"] if "delivered" in k)
+            == 27
+        )
+    )
     found = families(api.ask("GET", "/metrics")[2])
     assert ('code="552",listener="smtp",reason="too_large"', 1) in found["martlet_messages_rejected_total"]
-    delivered = {labels.split('route="')[1][:-1]: count for labels, count in found["martlet_recipients_total"]
-                 if "delivered" in labels}
+    delivered = {
+        labels.split('route="')[1][:-1]: count
+        for labels, count in found["martlet_recipients_total"]
+        if "delivered" in labels
+    }
     assert delivered["*"] == 1 and delivered["address"] == 1 and "box" not in str(delivered)
     assert len(delivered) == 21 and delivered["other"] == 27 - sum(v for k, v in delivered.items() if k != "other") > 0
 
 
 def test_plugins_judge_submitted_mail_too(hooked, sink):
-    answers = {"DENY": {"code": "DENY", "message": "not today"}, "LATER": {"code": "DENYSOFT", "message": "come back"},
-               "TAKE": {"code": "OK"}, "GO": {"code": "CONT", "rcpt_to": ["other@b.test"]}}
-    relay, hook = hooked({"queue_outbound": lambda q: answers[q["transaction"]["mail_from"].split("@")[0].upper()]},
-                         routes={"*": sink.route}, files={"admin.ini": "listen = 127.0.0.1:0\n"})
+    answers = {
+        "DENY": {"code": "DENY", "message": "not today"},
+        "LATER": {"code": "DENYSOFT", "message": "come back"},
+        "TAKE": {"code": "OK"},
+        "GO": {"code": "CONT", "rcpt_to": ["other@b.test"]},
+    }
+    relay, hook = hooked(
+        {"queue_outbound": lambda q: answers[q["transaction"]["mail_from"].split("@")[0].upper()]},
+        routes={"*": sink.route},
+        files={"admin.ini": "listen = 127.0.0.1:0\n"},
+    )
     api = Api(relay)
     submit = lambda name: api.ask("POST", "/v1/messages", {"from": f"{name}@a.test", "to": "b@b.test", "text": "x"})
     status, _, problem = submit("deny")

@@ -2,27 +2,74 @@
 
 Row "API fuzz" of the goal table: 100 000 with TEST_SOAK=1, a short form in CI. A failure names the seed and the request.
 """
+
 import json
 import random
 import re
 import socket
 
 import pytest
-from harness import SOAK, send_mail, wait_until
-from test_api import MAIL, Api, make_api, token  # noqa: F401
+from api import MAIL, Api, token
+from harness import SOAK
+from smtp_client import send_mail
 from test_api_manual import operations
+from waiting import wait_until
 
 COUNT = 100_000 if SOAK else 3_000
 PUBLIC = {b"/livez", b"/readyz", b"/openapi.yaml", b"/"}
 BODIES = [
-    {"disabled": False, "reason": "x"}, {"concurrency_max": 50}, {"mx": ["m.test:2525"], "tls": "may"},
+    {"disabled": False, "reason": "x"},
+    {"concurrency_max": 50},
+    {"mx": ["m.test:2525"], "tls": "may"},
     {"mx": [{"exchange": "192.0.2.1", "port": 24, "using_lmtp": True}], "auth_user": "u", "auth_pass": "p"},
-    {"ip": ["127.0.0.2"], "helo": "h.test"}, {"items": []}, {"from": "a@a.test", "to": ["b@b.test"], "subject": "s", "text": "t"},
-    {"action": "retry", "filter": {"domain": "b.test"}, "dry_run": True}, {"reason": "why"}, {"domain": "b.test"}, {},
+    {"ip": ["127.0.0.2"], "helo": "h.test"},
+    {"items": []},
+    {"from": "a@a.test", "to": ["b@b.test"], "subject": "s", "text": "t"},
+    {"action": "retry", "filter": {"domain": "b.test"}, "dry_run": True},
+    {"reason": "why"},
+    {"domain": "b.test"},
+    {},
 ]
-VALUES = [None, True, -1, 0, 1e308, 2**63, -(2**63) - 1, "", "\u0000", "\r\n[x]", "\ud800", "a" * 5000, [], {}, [[[[]]]], "*", "é"]
-PIECES = [b"\r\n", b"\n", b"\0", b"\xff\xfe", b": ", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"%00", b"%2f..",
-          b"../", b"?limit=1", b"&", b"Host: x\r\n", b"Expect: 100-continue\r\n", b" HTTP/1.0", b"{", b"\"", b"\\u0000", b"9" * 40]
+VALUES = [
+    None,
+    True,
+    -1,
+    0,
+    1e308,
+    2**63,
+    -(2**63) - 1,
+    "",
+    "\u0000",
+    "\r\n[x]",
+    "\ud800",
+    "a" * 5000,
+    [],
+    {},
+    [[[[]]]],
+    "*",
+    "é",
+]
+PIECES = [
+    b"\r\n",
+    b"\n",
+    b"\0",
+    b"\xff\xfe",
+    b": ",
+    b"Content-Length: 5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"%00",
+    b"%2f..",
+    b"../",
+    b"?limit=1",
+    b"&",
+    b"Host: x\r\n",
+    b"Expect: 100-continue\r\n",
+    b" HTTP/1.0",
+    b"{",
+    b'"',
+    b"\\u0000",
+    b"9" * 40,
+]
 
 
 def changed(value, rng):
@@ -49,9 +96,9 @@ def mutated(data, rng):
         if how == 0 and data:
             data[place % len(data)] ^= 1 << rng.randrange(8)
         elif how == 1:
-            del data[place:place + rng.randrange(1, 12)]
+            del data[place : place + rng.randrange(1, 12)]
         elif how == 2:
-            data[place:place] = data[place:place + rng.randrange(1, 60)]
+            data[place:place] = data[place : place + rng.randrange(1, 60)]
         else:
             data[place:place] = rng.choice(PIECES)
     return bytes(data)
@@ -65,7 +112,9 @@ def request(rng, paths, names, secret):
     if rng.random() < 0.6:
         value = rng.choice(BODIES)
         body = json.dumps(changed(value, rng) if rng.random() < 0.7 else value).encode()
-    kind = rng.choice([b"application/json", b"application/json", b"message/rfc822", b"text/plain", b"application/merge-patch+json"])
+    kind = rng.choice(
+        [b"application/json", b"application/json", b"message/rfc822", b"text/plain", b"application/merge-patch+json"]
+    )
     head = b"%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\n" % (method.encode(), path, kind)
     if body or rng.random() < 0.3:
         head += b"Content-Length: %d\r\n" % len(body)

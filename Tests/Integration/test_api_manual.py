@@ -5,7 +5,6 @@ import shutil
 import subprocess
 
 import pytest
-
 from harness import ROOT
 
 MANUAL = (ROOT / "Sources/martlet/martlet.docc/AdminAPI.md").read_text()
@@ -42,8 +41,12 @@ def test_the_manual_names_every_operation():
 def test_the_commands_of_the_manual_work(make_relay, make_server, make_dns, tmp_path):
     hop = make_server({"RCPT": "451 4.3.0 later"})
     # Until the manual switches delivery on, nothing is under way that could not be removed.
-    relay = make_relay(routes={"*": hop.address}, outbound={"disabled": True}, resolver=make_dns(),
-                       files={"admin.ini": "listen = 127.0.0.1:0\n"})
+    relay = make_relay(
+        routes={"*": hop.address},
+        outbound={"disabled": True},
+        resolver=make_dns(),
+        files={"admin.ini": "listen = 127.0.0.1:0\n"},
+    )
     address = [line for line in relay.log if line.message == "ready"][-1]["api"].split(",")[0]
     script = PREAMBLE + "\n".join(re.findall(r"```sh\n(.*?)```", MANUAL, re.S))
     script = script.replace("127.0.0.1:8025", address).replace("192.0.2.10", "127.0.0.1")

@@ -1,17 +1,17 @@
 """test_api_rows.py - the admin API under attack, row by row, and the table of source addresses.
 
-    W1  tokens                test_tokens_open_what_their_scopes_say (test_api), test_no_token_no_body
-    W2  injection             test_bodies_that_are_wrong_change_nothing, test_submitted_mail_arrives_as_it_was_meant,
-                              test_routes_keep_their_secrets (test_api), test_source_addresses_by_api
-    W3  hostile bodies        test_bodies_that_are_wrong_change_nothing, test_endless_chunks_are_cut (test_api),
-                              test_every_body_has_a_limit
-    W4  paths                 test_names_in_paths_never_are_files
-    W5  framing               test_ambiguous_framing_ends_the_connection (test_api)
-    W6  slow clients          test_slow_clients_are_ended_and_others_served (test_api), test_a_slow_body_is_ended,
-                              test_mail_flows_past_hostile_clients
-    W7  edits and crashes     test_concurrent_edits_lose_nothing (test_api), test_an_acknowledged_edit_survives_a_crash
-    W8  secrets               test_routes_keep_their_secrets (test_api), test_errors_tell_nothing_of_the_machine
-    W9  other sites           test_pages_of_other_sites_are_refused (test_api)
+W1  tokens                test_tokens_open_what_their_scopes_say (test_api), test_no_token_no_body
+W2  injection             test_bodies_that_are_wrong_change_nothing, test_submitted_mail_arrives_as_it_was_meant,
+                          test_routes_keep_their_secrets (test_api), test_source_addresses_by_api
+W3  hostile bodies        test_bodies_that_are_wrong_change_nothing, test_endless_chunks_are_cut (test_api),
+                          test_every_body_has_a_limit
+W4  paths                 test_names_in_paths_never_are_files
+W5  framing               test_ambiguous_framing_ends_the_connection (test_api)
+W6  slow clients          test_slow_clients_are_ended_and_others_served (test_api), test_a_slow_body_is_ended,
+                          test_mail_flows_past_hostile_clients
+W7  edits and crashes     test_concurrent_edits_lose_nothing (test_api), test_an_acknowledged_edit_survives_a_crash
+W8  secrets               test_routes_keep_their_secrets (test_api), test_errors_tell_nothing_of_the_machine
+W9  other sites           test_pages_of_other_sites_are_refused (test_api)
 """
 
 import json
@@ -24,14 +24,15 @@ import threading
 import time
 
 import pytest
-
-from harness import ROOT, send_mail, wait_until
-from test_api import JSON, MAIL, Api, make_api, token  # noqa: F401 (a fixture)
+from api import MAIL, Api, token
+from harness import ROOT
+from smtp_client import send_mail
 from test_api_manual import operations
 from tls_peers import Authority
+from waiting import wait_until
 
 sys.path.insert(0, str(ROOT / "Tests/Bench"))
-from api_load import hostile_clients  # noqa: E402
+from api_load import hostile_clients
 
 
 def test_no_token_no_body(make_api):
@@ -39,7 +40,9 @@ def test_no_token_no_body(make_api):
     token(relay)
     wait_until(lambda: api.ask("GET", "/v1/stats")[0] == 401, what="the new token to be noticed")
     for path in ["/v1/messages", "/v1/queue/actions", "/v1/nothing"]:
-        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n"
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n"
+        )
         for more in ["", "Authorization: Bearer \r\n", "Authorization: Basic QWxhZGRpbjpvcGVu\r\n"]:
             answer = api.raw(f"{head}{more}\r\n".encode())
             assert answer.startswith(b"HTTP/1.1 401"), "answered before the body came"
@@ -50,13 +53,17 @@ def test_every_body_has_a_limit(make_api):
     paths = [(method, pattern.pattern.replace("[^/]+", "x")) for method, pattern, _ in operations() if method != "GET"]
     assert len(paths) > 12
     for method, path in paths:
-        answer = api.raw(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                         f"Content-Length: 999999999999\r\n\r\n".encode())
+        answer = api.raw(
+            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Content-Length: 999999999999\r\n\r\n".encode()
+        )
         assert re.match(rb"HTTP/1.1 (413|404|400)", answer), (method, path, answer[:80])
         assert b"413" in answer[:20] or method == "DELETE", (method, path)
 
 
-@pytest.mark.parametrize("name", ["..%2f..%2fetc%2fpasswd", "..", "%2e%2e", "a%00b", "a%0ab", "%ff", "a%2fb", "%5c..", "x" * 5000])
+@pytest.mark.parametrize(
+    "name", ["..%2f..%2fetc%2fpasswd", "..", "%2e%2e", "a%00b", "a%0ab", "%ff", "a%2fb", "%5c..", "x" * 5000]
+)
 def test_names_in_paths_never_are_files(make_api, name):
     relay, api = make_api()
     before = sorted(path.name for path in relay.directory.rglob("*") if path.suffix != ".seg")
@@ -71,8 +78,10 @@ def test_names_in_paths_never_are_files(make_api, name):
 def test_a_slow_body_is_ended(make_api):
     _, api = make_api("timeout = 1\n")
     with socket.create_connection(api.address, timeout=20) as connection:
-        connection.sendall(b"PATCH /v1/outbound HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                           b"Content-Length: 60000\r\n\r\n")
+        connection.sendall(
+            b"PATCH /v1/outbound HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 60000\r\n\r\n"
+        )
         began = time.monotonic()
         with pytest.raises(OSError):
             while time.monotonic() - began < 60:
@@ -93,7 +102,7 @@ def test_mail_flows_past_hostile_clients(make_api, sink):
     threads = hostile_clients(api.address, stop)
     try:
         began = time.monotonic()
-        for number in range(50):
+        for _number in range(50):
             send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
         sink.wait_for(50, timeout=60)
         assert time.monotonic() - began < 30
@@ -145,12 +154,19 @@ def test_errors_tell_nothing_of_the_machine(make_api):
     secret = {"mx": ["m.test"], "auth_user": "u", "auth_pass": "s3 cret"}
     assert api.ask("PUT", "/v1/routes/a.test", secret)[0] == 201
     assert not stat.S_IMODE((relay.config / "routes.ini").stat().st_mode) & 0o007, "it holds a password now"
-    answers = [api.ask(*question) for question in [
-        ("GET", "/v1/nothing"), ("GET", "/v1/queue/x"), ("PATCH", "/v1/outbound", {"inet_prefer": "/etc/shadow"}),
-        ("PUT", "/v1/routes/b.test", {**secret, "auth_pass": "@file:secrets/none"}),
-        ("PUT", "/v1/routes/b.test", {**secret, "auth_pass": "@env:HOME"}),
-        ("PUT", "/v1/routes/b.test", {**secret, "bind": "203.0.113.9"}), ("POST", "/v1/messages", {"from": "a@a.test"}),
-        ("PUT", "/v1/outbound-ips/b.test", {"ip": "203.0.113.9"})]]
+    answers = [
+        api.ask(*question)
+        for question in [
+            ("GET", "/v1/nothing"),
+            ("GET", "/v1/queue/x"),
+            ("PATCH", "/v1/outbound", {"inet_prefer": "/etc/shadow"}),
+            ("PUT", "/v1/routes/b.test", {**secret, "auth_pass": "@file:secrets/none"}),
+            ("PUT", "/v1/routes/b.test", {**secret, "auth_pass": "@env:HOME"}),
+            ("PUT", "/v1/routes/b.test", {**secret, "bind": "203.0.113.9"}),
+            ("POST", "/v1/messages", {"from": "a@a.test"}),
+            ("PUT", "/v1/outbound-ips/b.test", {"ip": "203.0.113.9"}),
+        ]
+    ]
     for status, _, answer in answers:
         assert status < 500, answer
         text = json.dumps(answer)
@@ -160,14 +176,23 @@ def test_errors_tell_nothing_of_the_machine(make_api):
 def test_source_addresses_by_api(make_api):
     relay, api = make_api(files={"outbound_ip.ini": "; mine\n[sender news@a.test]\nip = 127.0.0.2\n"})
     listed = api.ask("GET", "/v1/outbound-ips")[2]
-    assert listed["total"] == 1 and listed["items"][0] == {"match": "sender news@a.test", "ip": ["127.0.0.2"], "helo": None}
+    assert listed["total"] == 1 and listed["items"][0] == {
+        "match": "sender news@a.test",
+        "ip": ["127.0.0.2"],
+        "helo": None,
+    }
     status, headers, made = api.ask("PUT", "/v1/outbound-ips/B.test", {"ip": "127.0.0.3", "helo": "Out.a.test"})
     assert status == 201 and made == {"match": "recipient b.test", "ip": ["127.0.0.3"], "helo": "out.a.test"}
     tag = headers["ETag"]
     for same in ["b.test", "recipient%20b.test", "recipient%20B.TEST"]:
         assert api.ask("GET", f"/v1/outbound-ips/{same}")[2] == made
-    for name, match in [("sender%20d.test", "sender d.test"), ("user%20app", "user app"), ("*", "*"),
-                        ("client%2010.0.0.0%2f8", "client 10.0.0.0/8"), ("c@b.test", "recipient c@b.test")]:
+    for name, match in [
+        ("sender%20d.test", "sender d.test"),
+        ("user%20app", "user app"),
+        ("*", "*"),
+        ("client%2010.0.0.0%2f8", "client 10.0.0.0/8"),
+        ("c@b.test", "recipient c@b.test"),
+    ]:
         status, _, value = api.ask("PUT", f"/v1/outbound-ips/{name}", {"ip": ["127.0.0.4"]})
         assert status == 201 and value["match"] == match and api.ask("GET", f"/v1/outbound-ips/{name}")[2] == value
     assert api.ask("PUT", "/v1/outbound-ips/b.test", {"ip": "127.0.0.5"}, If_Match=tag)[0] == 412
@@ -179,9 +204,18 @@ def test_source_addresses_by_api(make_api):
     assert api.ask("PATCH", "/v1/outbound-ips/b.test", {"helo": None})[2]["helo"] is None
     assert api.ask("PATCH", "/v1/outbound-ips/nobody.test", {"helo": "x.test"})[0] == 404
     assert api.ask("PUT", "/v1/outbound-ips/b.test", value)[0] == 200, "what comes out goes in"
-    for wrong in [{"ip": "203.0.113.9"}, {"ip": ["127.0.0.1", "127.0.0.2"]}, {"ip": []}, {"ip": None}, {"ip": "no"},
-                  {"ip": "127.0.0.1", "helo": "a b"}, {"ip": "127.0.0.1", "helo": "x\n[y]"}, {"ip": "127.0.0.1", "more": 1},
-                  {"ip": "127.0.0.1", "match": "recipient c.test"}, {}]:
+    for wrong in [
+        {"ip": "203.0.113.9"},
+        {"ip": ["127.0.0.1", "127.0.0.2"]},
+        {"ip": []},
+        {"ip": None},
+        {"ip": "no"},
+        {"ip": "127.0.0.1", "helo": "a b"},
+        {"ip": "127.0.0.1", "helo": "x\n[y]"},
+        {"ip": "127.0.0.1", "more": 1},
+        {"ip": "127.0.0.1", "match": "recipient c.test"},
+        {},
+    ]:
         status, _, problem = api.ask("PUT", "/v1/outbound-ips/d.test", wrong)
         assert status == 422 and problem["errors"], wrong
     text = (relay.config / "outbound_ip.ini").read_text()
@@ -220,19 +254,35 @@ def test_changes_say_what_they_change(make_api):
 def test_the_api_over_tls(make_relay, tmp_path):
     authority = Authority(tmp_path)
     certificate, key = authority.issue("localhost")
-    relay = make_relay(files={
-        "admin.ini": "listen = 127.0.0.1:0\ncertificate = api_cert.pem\nkey = api_key.pem\n",
-        "api_cert.pem": certificate.read_bytes(), "api_key.pem": key.read_bytes()})
+    relay = make_relay(
+        files={
+            "admin.ini": "listen = 127.0.0.1:0\ncertificate = api_cert.pem\nkey = api_key.pem\n",
+            "api_cert.pem": certificate.read_bytes(),
+            "api_key.pem": key.read_bytes(),
+        }
+    )
     port = [line for line in relay.log if line.message == "ready"][-1]["api"].split(",")[0].rpartition(":")[2]
 
     def curl(*arguments):
-        return subprocess.run(["curl", "-s", "--max-time", "20", "--resolve", f"localhost:{port}:127.0.0.1", *arguments],
-                              capture_output=True, timeout=40)
+        return subprocess.run(
+            ["curl", "-s", "--max-time", "20", "--resolve", f"localhost:{port}:127.0.0.1", *arguments],
+            capture_output=True,
+            timeout=40,
+        )
 
     answer = curl("--cacert", authority.certificate, f"https://localhost:{port}/v1/stats")
     assert answer.returncode == 0 and json.loads(answer.stdout)["messages"] == 0
-    answer = curl("--cacert", authority.certificate, "-X", "PATCH", "-H", "Content-Type: application/json", "-d",
-                  '{"disabled":true}', f"https://localhost:{port}/v1/outbound")
+    answer = curl(
+        "--cacert",
+        authority.certificate,
+        "-X",
+        "PATCH",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        '{"disabled":true}',
+        f"https://localhost:{port}/v1/outbound",
+    )
     assert json.loads(answer.stdout)["disabled"] is True
     assert curl(f"https://localhost:{port}/v1/stats").returncode == 60, "no certificate of this world"
     assert curl("--cacert", authority.certificate, "--tls-max", "1.1", f"https://localhost:{port}/livez").returncode

@@ -3,8 +3,7 @@
 import base64
 
 import pytest
-
-from harness import send_mail
+from smtp_client import send_mail
 from tls_peers import Authority, TLSPeer, WebServer, json_answer
 
 MAIL = b"From: a@a.test\r\nSubject: auth\r\n\r\nhello\r\n"
@@ -19,9 +18,16 @@ def pair(tmp_path_factory):
 
 def start(make_relay, peer, outbound=None, arguments=(), **properties):
     relay = make_relay(
-        routes={"*": {"mx": [f"{peer.address[0]}:{peer.address[1]}"], "auth_user": "relay@example.org",
-                      **({} if "oauth_client_id" in properties else {"auth_pass": SECRET}), **properties}},
-        outbound={"enable_tls": True, "tls_timeout": 2, **(outbound or {})}, arguments=arguments,
+        routes={
+            "*": {
+                "mx": [f"{peer.address[0]}:{peer.address[1]}"],
+                "auth_user": "relay@example.org",
+                **({} if "oauth_client_id" in properties else {"auth_pass": SECRET}),
+                **properties,
+            }
+        },
+        outbound={"enable_tls": True, "tls_timeout": 2, **(outbound or {})},
+        arguments=arguments,
     )
     send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
     return relay
@@ -35,10 +41,15 @@ def no_secret(relay, *others):
     assert base64.b64encode(f"\0relay@example.org\0{SECRET}".encode()).decode() not in text
 
 
-@pytest.mark.parametrize("offered, used", [
-    (["CRAM-MD5", "LOGIN", "PLAIN"], "PLAIN"), (["CRAM-MD5", "LOGIN"], "LOGIN"), (["CRAM-MD5"], "CRAM-MD5"),
-    (["GSSAPI", "PLAIN"], "PLAIN"),
-])
+@pytest.mark.parametrize(
+    "offered, used",
+    [
+        (["CRAM-MD5", "LOGIN", "PLAIN"], "PLAIN"),
+        (["CRAM-MD5", "LOGIN"], "LOGIN"),
+        (["CRAM-MD5"], "CRAM-MD5"),
+        (["GSSAPI", "PLAIN"], "PLAIN"),
+    ],
+)
 def test_mechanism_is_picked(make_relay, pair, offered, used):
     with TLSPeer(pair, users=USERS, mechanisms=offered) as peer:
         relay = start(make_relay, peer, arguments=["--log-level", "trace"])
@@ -65,7 +76,9 @@ def test_one_login_for_many_messages(make_relay, pair):
         assert len(peer.logins) == peer.connections
 
 
-@pytest.mark.parametrize("reply", ["535 5.7.8 no", "534 5.7.9 weak", "538 5.7.11 encrypt", "454 4.7.0 later", "421 4.7.0 bye"])
+@pytest.mark.parametrize(
+    "reply", ["535 5.7.8 no", "534 5.7.9 weak", "538 5.7.11 encrypt", "454 4.7.0 later", "421 4.7.0 bye"]
+)
 def test_refused_login_never_bounces(make_relay, pair, reply):
     with TLSPeer(pair, users=USERS, auth_reply=reply) as peer:
         relay = start(make_relay, peer, outbound={"lane_rest_max": 1})
@@ -148,9 +161,15 @@ def test_tls_is_used_for_a_password_even_where_it_is_off(make_relay, pair):
 
 # ------------------------------------------------------------------------------------------------ OAuth
 
+
 def oauth(server, **more):
-    return {"oauth_token_url": f"http://127.0.0.1:{server.address[1]}/token", "oauth_client_id": "client",
-            "oauth_client_secret": "client secret&=", "oauth_refresh_token": "refresh/me+", **more}
+    return {
+        "oauth_token_url": f"http://127.0.0.1:{server.address[1]}/token",
+        "oauth_client_id": "client",
+        "oauth_client_secret": "client secret&=",
+        "oauth_refresh_token": "refresh/me+",
+        **more,
+    }
 
 
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
@@ -159,13 +178,17 @@ def test_token_is_fetched_and_used(make_relay, pair, mechanism):
         return json_answer(200, {"access_token": "tok-1", "expires_in": 3600, "token_type": "Bearer"})
 
     with WebServer(answer) as server, TLSPeer(pair, users={}, mechanisms=[mechanism], tokens=["tok-1"]) as peer:
-        relay = start(make_relay, peer, auth_type=mechanism.lower(), **oauth(server, oauth_scope="https://mail.test/.default"))
+        relay = start(
+            make_relay, peer, auth_type=mechanism.lower(), **oauth(server, oauth_scope="https://mail.test/.default")
+        )
         assert peer.wait_for(1)[0]["user"] == "relay@example.org"
         assert peer.logins == [(mechanism, "relay@example.org")]
         method, path, body = server.requests[0]
         assert (method, path) == ("POST", "/token")
-        assert body == ("grant_type=refresh_token&client_id=client&refresh_token=refresh%2Fme%2B"
-                        "&client_secret=client%20secret%26%3D&scope=https%3A%2F%2Fmail.test%2F.default")
+        assert body == (
+            "grant_type=refresh_token&client_id=client&refresh_token=refresh%2Fme%2B"
+            "&client_secret=client%20secret%26%3D&scope=https%3A%2F%2Fmail.test%2F.default"
+        )
         for _ in range(3):
             send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
         peer.wait_for(4)

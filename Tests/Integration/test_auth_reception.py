@@ -10,9 +10,9 @@ import subprocess
 import time
 
 import pytest
-
-from harness import MARTLET, SOAK, wait_until
+from harness import MARTLET, SOAK
 from peers import need
+from waiting import wait_until
 
 MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: auth\r\n\r\nhello\r\n"
 PLAIN = "[core]\nmax_failures = 2\nmax_delay = 2s\n[users]\nalice@a.test = open sesame\n"
@@ -21,12 +21,14 @@ PLAIN = "[core]\nmax_failures = 2\nmax_delay = 2s\n[users]\nalice@a.test = open 
 @pytest.fixture
 def guarded(make_relay, sink):
     """A relay that only users may send through."""
+
     def make(users=PLAIN, **how):
         before = os.umask(0o077)
         try:
             return make_relay(routes={"*": sink.address}, allow=[], files={"auth_flat_file.ini": users}, **how)
         finally:
             os.umask(before)
+
     return make
 
 
@@ -57,8 +59,11 @@ def test_smtplib(guarded, sink, mechanism):
 def test_passwd_writes_what_lets_in(guarded, sink, method):
     relay = guarded(users="; the users\n[users]\n")
     os.chmod(relay.config / "auth_flat_file.ini", 0o644)
-    ran = subprocess.run([MARTLET, "passwd", "bob", "--config", relay.config, "--method", method], input=b"hunter 2\n",
-                         capture_output=True)
+    ran = subprocess.run(
+        [MARTLET, "passwd", "bob", "--config", relay.config, "--method", method],
+        input=b"hunter 2\n",
+        capture_output=True,
+    )
     assert ran.returncode == 0, ran.stderr
     text = (relay.config / "auth_flat_file.ini").read_text()
     assert text.startswith("; the users\n") and "hunter" not in text
@@ -117,9 +122,28 @@ def test_scram(guarded):
 def test_swaks(guarded, sink, mechanism):
     swaks = need("swaks")
     relay = guarded()
-    ran = subprocess.run([swaks, "--server", relay.address[0], "--port", str(relay.address[1]), "--from", "a@a.test", "--to",
-                          "b@b.test", "--auth", mechanism, "--auth-user", "alice@a.test", "--auth-password", "open sesame"],
-                         capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(
+        [
+            swaks,
+            "--server",
+            relay.address[0],
+            "--port",
+            str(relay.address[1]),
+            "--from",
+            "a@a.test",
+            "--to",
+            "b@b.test",
+            "--auth",
+            mechanism,
+            "--auth-user",
+            "alice@a.test",
+            "--auth-password",
+            "open sesame",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     if "Digest::HMAC" in ran.stdout + ran.stderr or "not available" in ran.stdout + ran.stderr:
         pytest.skip("swaks lacks a module for it")
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -131,24 +155,63 @@ def test_curl(guarded, sink, tmp_path, mechanism):
     curl = need("curl")
     relay = guarded()
     (tmp_path / "mail").write_bytes(MAIL)
-    ran = subprocess.run([curl, "-sS", f"smtp://{relay.address[0]}:{relay.address[1]}", "--mail-from", "a@a.test", "--mail-rcpt",
-                          "b@b.test", "-u", "alice@a.test:open sesame", "--login-options", f"AUTH={mechanism}", "-T",
-                          str(tmp_path / "mail")], capture_output=True, timeout=60)
+    ran = subprocess.run(
+        [
+            curl,
+            "-sS",
+            f"smtp://{relay.address[0]}:{relay.address[1]}",
+            "--mail-from",
+            "a@a.test",
+            "--mail-rcpt",
+            "b@b.test",
+            "-u",
+            "alice@a.test:open sesame",
+            "--login-options",
+            f"AUTH={mechanism}",
+            "-T",
+            str(tmp_path / "mail"),
+        ],
+        capture_output=True,
+        timeout=60,
+    )
     assert ran.returncode == 0, ran.stderr
     sink.wait_for(1)
 
 
-@pytest.mark.parametrize("password, log", [("open sesame", "client authenticated"), ("open sesam", "authentication refused")])
+@pytest.mark.parametrize(
+    "password, log", [("open sesame", "client authenticated"), ("open sesam", "authentication refused")]
+)
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"])
 def test_gsasl(guarded, mechanism, password, log):
     """A client of SCRAM that is not ours: it verifies the server, too. (Debian's swaks and curl know no SCRAM.)"""
     gsasl = need("gsasl")
     relay = guarded()
-    ran = subprocess.run([gsasl, "--client", "--smtp", "--no-starttls", "--connect", f"{relay.address[0]}:{relay.address[1]}",
-                          "--mechanism", mechanism, "--authentication-id", "alice@a.test", "--authorization-id", "alice@a.test",
-                          "--password", password], input="QUIT\n", capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(
+        [
+            gsasl,
+            "--client",
+            "--smtp",
+            "--no-starttls",
+            "--connect",
+            f"{relay.address[0]}:{relay.address[1]}",
+            "--mechanism",
+            mechanism,
+            "--authentication-id",
+            "alice@a.test",
+            "--authorization-id",
+            "alice@a.test",
+            "--password",
+            password,
+        ],
+        input="QUIT\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     # Not by its status: it trips over the end of its input once it is let in.
-    assert ("authentication finished (server trusted)" in ran.stdout + ran.stderr) == ("235 2.7.0" in ran.stdout + ran.stderr)
+    assert ("authentication finished (server trusted)" in ran.stdout + ran.stderr) == (
+        "235 2.7.0" in ran.stdout + ran.stderr
+    )
     assert ("235 2.7.0" in ran.stdout + ran.stderr) == (log == "client authenticated"), ran.stdout + ran.stderr
     wait_until(lambda: relay.log_lines(log))
 
@@ -184,17 +247,41 @@ def test_loose_modes_are_refused(guarded):
 
 def test_seeded_dialogues_let_nobody_in(guarded, sink):
     """Row R5 over a socket: spoilt, cancelled, over-long and pipelined AUTH; thousands of lines, nobody relays, the relay lives."""
-    relay = guarded(users=PLAIN.replace("max_failures = 2", "max_failures = 1").replace("max_delay = 2s", "max_delay = 1s"))
+    relay = guarded(
+        users=PLAIN.replace("max_failures = 2", "max_failures = 1").replace("max_delay = 2s", "max_delay = 1s")
+    )
     chance = random.Random(4954)
     encoded = lambda octets: base64.b64encode(octets)
     names = [b"PLAIN", b"LOGIN", b"CRAM-MD5", b"SCRAM-SHA-256", b"plain", b"GSSAPI", b""]
 
     def line():
-        word = chance.choice([b"", b"*", b"=", b"*\0", b" ", encoded(b"\0nobody\0x"), encoded(b"n,,n=nobody,r=x"), encoded(b"alice@a.test"),
-                              b"A" * chance.choice([11, 499, 600, 13000]), chance.randbytes(20).translate(None, b"\r\n"), b"\0\0",
-                              encoded(b"\0\0\0\0"), encoded(b"c=biws,r=x,p=" + encoded(b"p" * 32)), encoded(b"nobody " + b"0" * 32)])
-        return chance.choice([b"AUTH %b %b\r\n" % (chance.choice(names), word), b"AUTH %b\r\n" % chance.choice(names), word + b"\r\n",
-                              word + b"\r\n", b"MAIL FROM:<a@a.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n"])
+        word = chance.choice(
+            [
+                b"",
+                b"*",
+                b"=",
+                b"*\0",
+                b" ",
+                encoded(b"\0nobody\0x"),
+                encoded(b"n,,n=nobody,r=x"),
+                encoded(b"alice@a.test"),
+                b"A" * chance.choice([11, 499, 600, 13000]),
+                chance.randbytes(20).translate(None, b"\r\n"),
+                b"\0\0",
+                encoded(b"\0\0\0\0"),
+                encoded(b"c=biws,r=x,p=" + encoded(b"p" * 32)),
+                encoded(b"nobody " + b"0" * 32),
+            ]
+        )
+        return chance.choice(
+            [
+                b"AUTH %b %b\r\n" % (chance.choice(names), word),
+                b"AUTH %b\r\n" % chance.choice(names),
+                word + b"\r\n",
+                word + b"\r\n",
+                b"MAIL FROM:<a@a.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n",
+            ]
+        )
 
     # A challenge; malformed or cancelled; too long; an unknown mechanism; no relaying.
     replies = dict.fromkeys([b"334", b"501", b"500", b"504", b"550"], 0)
@@ -211,6 +298,7 @@ def test_seeded_dialogues_let_nobody_in(guarded, sink):
             for reply in replies:
                 replies[reply] += said.count(b"\r\n%b " % reply)
     assert all(count > 50 for count in replies.values()), replies
+
     def logged_in():
         """Whoever comes in the middle of the guessing, from an address that never logged in, may be told to come later."""
         client = connect(relay)

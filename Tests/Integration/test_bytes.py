@@ -9,8 +9,9 @@ import random
 import threading
 
 import pytest
-
-from harness import SOAK, SmtpClient, added_by_relay, dot_stuff, send_mail, wait_until
+from harness import SOAK
+from smtp_client import added_by_relay, dot_stuff, send_mail
+from waiting import wait_until
 
 SEED = int(os.environ.get("TEST_SEED", "20261122"))
 COUNT = 10_000 if SOAK else 300
@@ -41,7 +42,9 @@ def random_message(rng, number):
     lines = []
     if rng.random() < 0.85:
         for _ in range(rng.randrange(12)):
-            name = rng.choice([b"Subject", b"X-A", b"DATE", b"message-id", b"To", b"__proto__", b"X" * 60, b"constructor"])
+            name = rng.choice(
+                [b"Subject", b"X-A", b"DATE", b"message-id", b"To", b"__proto__", b"X" * 60, b"constructor"]
+            )
             lines.append(name + b": " + octets(rng, rng.randrange(60)).strip())
             for _ in range(rng.choice([0, 0, 0, 1, 3])):
                 lines.append(rng.choice([b" ", b"\t"]) + b"folded " + octets(rng, rng.randrange(40)))
@@ -80,7 +83,7 @@ def send_randomly(client, rng, recipient, content):
     at = 0
     for _ in range(rng.randrange(5)):
         step = rng.randrange(0, max(1, len(content) - at))
-        client.bdat(content[at:at + step], last=False)
+        client.bdat(content[at : at + step], last=False)
         at += step
     client.bdat(content[at:], last=True)
     return content if content.endswith(b"\r\n") or not content else content + b"\r\n"
@@ -110,7 +113,9 @@ def test_random_bodies_arrive_octet_for_octet(house, check, part):
     [t.join() for t in threads]
     assert not problems, problems
     mine = lambda: {r: m for m in house.sink.messages for r in m.accepted if r in wanted}
-    wait_until(lambda: len(mine()) == len(wanted), 60, lambda: f"{len(wanted)} messages, {len(mine())} came; seed {SEED}")
+    wait_until(
+        lambda: len(mine()) == len(wanted), 60, lambda: f"{len(wanted)} messages, {len(mine())} came; seed {SEED}"
+    )
     copies = house.sink.copies()
     for recipient, message in mine().items():
         try:
@@ -123,15 +128,33 @@ def test_random_bodies_arrive_octet_for_octet(house, check, part):
 
 
 CASES = {
-    "empty": b"", "one empty line": b"\r\n", "header only": b"Subject: x\r\n", "header and empty line": b"Subject: x\r\n\r\n",
-    "no header": b"just text\r\nmore text\r\n", "no header, 8 bit": b"\xe9\xe8\r\n", "starts empty": b"\r\nbody\r\n", "starts folded": b" folded first\r\nSubject: x\r\n\r\ny\r\n",
-    "mbox From": b"From someone Sun Nov 22 10:00:00 2026\r\nSubject: x\r\n\r\nFrom y\r\n", "colon only": b":\r\n\r\nx\r\n", "header with no blank line": b"A: b\r\nnot a header\r\n\r\nx\r\n",
-    "998 octets": b"a: b\r\n\r\n" + b"x" * 998 + b"\r\n", "trailing blanks": b"a: b  \t \r\n\r\nx \t \r\n \r\n", "many empty lines": b"a: b\r\n\r\n" + b"\r\n" * 5000,
-    "control octets": b"a: b\r\n\r\n" + bytes(c for c in range(1, 32) if c not in (10, 13)) + b"\x7f\r\n", "all 8-bit": b"a: b\r\n\r\n" + bytes(range(128, 256)) + b"\r\n",
-    "60 kB header": b"X-Long: " + b" ".join(b"w%d" % n for n in range(4)) + b"\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"v" * 70) for n in range(750)) + b"\r\nx\r\n",
-    "2000 headers": b"".join(b"H%d: v\r\n" % n for n in range(2000)) + b"\r\nx\r\n", "prototype": b"__proto__: x\r\nconstructor: y\r\ntoString: z\r\n\r\nx\r\n",
-    "two dates": b"Date: a\r\nDate: b\r\nMessage-ID: <1>\r\nMessage-ID: <2>\r\n\r\nx\r\n", "return path": b"Return-Path: <x@y.test>\r\nSubject: x\r\n\r\ny\r\n",
-    "bcc": b"Bcc: hidden@b.test\r\nSubject: x\r\n\r\ny\r\n", "received below": b"Received: from a by b; date\r\nSubject: x\r\n\r\ny\r\n",
+    "empty": b"",
+    "one empty line": b"\r\n",
+    "header only": b"Subject: x\r\n",
+    "header and empty line": b"Subject: x\r\n\r\n",
+    "no header": b"just text\r\nmore text\r\n",
+    "no header, 8 bit": b"\xe9\xe8\r\n",
+    "starts empty": b"\r\nbody\r\n",
+    "starts folded": b" folded first\r\nSubject: x\r\n\r\ny\r\n",
+    "mbox From": b"From someone Sun Nov 22 10:00:00 2026\r\nSubject: x\r\n\r\nFrom y\r\n",
+    "colon only": b":\r\n\r\nx\r\n",
+    "header with no blank line": b"A: b\r\nnot a header\r\n\r\nx\r\n",
+    "998 octets": b"a: b\r\n\r\n" + b"x" * 998 + b"\r\n",
+    "trailing blanks": b"a: b  \t \r\n\r\nx \t \r\n \r\n",
+    "many empty lines": b"a: b\r\n\r\n" + b"\r\n" * 5000,
+    "control octets": b"a: b\r\n\r\n" + bytes(c for c in range(1, 32) if c not in (10, 13)) + b"\x7f\r\n",
+    "all 8-bit": b"a: b\r\n\r\n" + bytes(range(128, 256)) + b"\r\n",
+    "60 kB header": b"X-Long: "
+    + b" ".join(b"w%d" % n for n in range(4))
+    + b"\r\n"
+    + b"".join(b"X-%d: %s\r\n" % (n, b"v" * 70) for n in range(750))
+    + b"\r\nx\r\n",
+    "2000 headers": b"".join(b"H%d: v\r\n" % n for n in range(2000)) + b"\r\nx\r\n",
+    "prototype": b"__proto__: x\r\nconstructor: y\r\ntoString: z\r\n\r\nx\r\n",
+    "two dates": b"Date: a\r\nDate: b\r\nMessage-ID: <1>\r\nMessage-ID: <2>\r\n\r\nx\r\n",
+    "return path": b"Return-Path: <x@y.test>\r\nSubject: x\r\n\r\ny\r\n",
+    "bcc": b"Bcc: hidden@b.test\r\nSubject: x\r\n\r\ny\r\n",
+    "received below": b"Received: from a by b; date\r\nSubject: x\r\n\r\ny\r\n",
 }
 
 
@@ -145,8 +168,15 @@ def test_odd_message(house, unique, name):
     assert not house.sink.violations
 
 
-@pytest.mark.parametrize("content,arrives", [(b"no end", b"no end\r\n"), (b"a: b\r\n\r\nx", b"a: b\r\n\r\nx\r\n"), (b"a: b\r\n\r\n.", b"a: b\r\n\r\n.\r\n"),
-                                             (b"x" * 998, b"x" * 998 + b"\r\n")])
+@pytest.mark.parametrize(
+    "content,arrives",
+    [
+        (b"no end", b"no end\r\n"),
+        (b"a: b\r\n\r\nx", b"a: b\r\n\r\nx\r\n"),
+        (b"a: b\r\n\r\n.", b"a: b\r\n\r\n.\r\n"),
+        (b"x" * 998, b"x" * 998 + b"\r\n"),
+    ],
+)
 def test_bdat_without_final_line_end(house, unique, content, arrives):
     recipient = unique("cut") + "@b.test"
     send_mail(house.relay, "a@a.test", recipient, content, bdat=True)
@@ -168,7 +198,9 @@ def test_lines_beyond_998_are_delivered_whole_or_refused(house, unique, length):
 
 def test_large_message_is_exact(house, unique):
     rng = random.Random(SEED)
-    content = b"Subject: large\r\n\r\n" + b"".join(rng.randbytes(700).translate(_CLEAN) + b"\r\n" for _ in range(34_000))
+    content = b"Subject: large\r\n\r\n" + b"".join(
+        rng.randbytes(700).translate(_CLEAN) + b"\r\n" for _ in range(34_000)
+    )
     assert 23_000_000 < len(content) < 26_214_400
     recipient = unique("large") + "@b.test"
     send_mail(house.relay, "a@a.test", recipient, content, bdat=False)

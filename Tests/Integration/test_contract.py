@@ -8,8 +8,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-
-from harness import ROOT, SOAK, free_port, send_mail
+from harness import ROOT, SOAK
+from smtp_client import send_mail
+from waiting import free_port
 
 TOOL = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "martlet-tests-venv/bin/schemathesis"
 MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: contract\r\n\r\nbody\r\n"
@@ -21,8 +22,11 @@ LEFT_OUT = "positive_data_acceptance"
 
 def ask(relay, method, path, token, body=None):
     request = urllib.request.Request(
-        f"http://{relay.api}{path}", json.dumps(body).encode() if body else None, method=method,
-        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+        f"http://{relay.api}{path}",
+        json.dumps(body).encode() if body else None,
+        method=method,
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
     with urllib.request.urlopen(request, timeout=20) as answer:
         return json.load(answer)
 
@@ -32,26 +36,55 @@ def test_the_contract_holds(make_relay, tmp_path):
     token = secrets.token_urlsafe(32)
     # Nothing is delivered whatever is asked for, and no name is looked up outside this machine.
     relay = make_relay(
-        resolver=f"127.0.0.1@{free_port()}", routes={"*": "127.0.0.1:1", "example.com": "127.0.0.1:1"},
+        resolver=f"127.0.0.1@{free_port()}",
+        routes={"*": "127.0.0.1:1", "example.com": "127.0.0.1:1"},
         files={"admin.ini": "listen = 127.0.0.1:0\n", "outbound_ip.ini": "[recipient example.com]\nip = 127.0.0.1\n"},
-        env={"MARTLET_ADMIN_TOKEN": token, "MARTLET_OUTBOUND_DISABLED": "true"})
+        env={"MARTLET_ADMIN_TOKEN": token, "MARTLET_OUTBOUND_DISABLED": "true"},
+    )
     relay.api = [line for line in relay.log if line.message == "ready"][-1]["api"].split(",")[0]
     for number in range(40):
         send_mail(relay, "a@a.test", [f"b{number}@example.com"], MAIL)
     known = ask(relay, "GET", "/v1/queue?limit=1", token)["items"][0]["id"]
-    job = ask(relay, "POST", "/v1/queue/actions", token, {"action": "hold", "filter": {"recipient": "b1@example.com"}})["id"]
+    job = ask(relay, "POST", "/v1/queue/actions", token, {"action": "hold", "filter": {"recipient": "b1@example.com"}})[
+        "id"
+    ]
     settings = tmp_path / "schemathesis.toml"
     settings.write_text(
         f'[[operations]]\ninclude-path-regex = "^/v1/queue/.id."\nparameters = {{ "path.id" = "{known}" }}\n'
         f'[[operations]]\ninclude-path-regex = "^/v1/jobs/"\nparameters = {{ "path.id" = "{job}" }}\n'
         f'[[operations]]\ninclude-path-regex = "^/v1/(routes|outbound-ips)/"\n'
-        f'parameters = {{ "path.match" = ["example.com", "made.example", "*", "a b"] }}\n')
+        f'parameters = {{ "path.match" = ["example.com", "made.example", "*", "a b"] }}\n'
+    )
     run = subprocess.run(
-        [TOOL, "--config-file", settings, "run", ROOT / "openapi.yaml", "--url", f"http://{relay.api}",
-         "-H", f"Authorization: Bearer {token}", "--checks", "all", "--exclude-checks", LEFT_OUT,
-         "--phases", "examples,coverage,fuzzing", "--no-shrink",
-         *(["--max-examples", "200"] if SOAK else ["--max-examples", "15", "--seed", "1"]),
-         "--request-timeout", "20", "--generation-database", "none", "--continue-on-failure", "--no-color"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=1200 if SOAK else 240)
+        [
+            TOOL,
+            "--config-file",
+            settings,
+            "run",
+            ROOT / "openapi.yaml",
+            "--url",
+            f"http://{relay.api}",
+            "-H",
+            f"Authorization: Bearer {token}",
+            "--checks",
+            "all",
+            "--exclude-checks",
+            LEFT_OUT,
+            "--phases",
+            "examples,coverage,fuzzing",
+            "--no-shrink",
+            *(["--max-examples", "200"] if SOAK else ["--max-examples", "15", "--seed", "1"]),
+            "--request-timeout",
+            "20",
+            "--generation-database",
+            "none",
+            "--continue-on-failure",
+            "--no-color",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=1200 if SOAK else 240,
+    )
     assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-4000:] + relay.log_tail(30)
     assert relay.is_running

@@ -6,9 +6,9 @@ Row A9: a TLSA lookup that fails, records that cannot be used, a policy that dis
 import subprocess
 
 import pytest
-
-from harness import DnsServer, send_mail
+from dns_server import DnsServer
 from peers import Nsd, loopback_address, need, need_root
+from smtp_client import send_mail
 from tls_peers import Authority, TLSPeer, WebServer, digest
 
 MAIL = b"From: a@a.test\r\nSubject: dane\r\n\r\nhello\r\n"
@@ -24,7 +24,9 @@ class SignedZone(Nsd):
         keygen, sign = need("ldns-keygen"), need("ldns-signzone")
 
         def run(*command):
-            return subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=True).stdout.strip()
+            return subprocess.run(
+                command, cwd=self.directory, capture_output=True, text=True, check=True
+            ).stdout.strip()
 
         def signed(_):
             key = run(keygen, "-a", "ECDSAP256SHA256", "-k", "signed.test")
@@ -49,15 +51,28 @@ def world(make_relay, closing, authority):
     """`world(records, ...)`: a peer on port 25 of its own loopback address, zones that lead there, a relay."""
     need_root()
 
-    def make(tlsa, *, pair=None, how="starttls", expired=False, domain="signed.test", mx="mx", more="", anchor=True, **peer_options):
+    def make(
+        tlsa,
+        *,
+        pair=None,
+        how="starttls",
+        expired=False,
+        domain="signed.test",
+        mx="mx",
+        more="",
+        anchor=True,
+        **peer_options,
+    ):
         address = loopback_address()
         pair = pair or authority.issue("mx.signed.test", "mx.plain.test")
         peer = closing(TLSPeer(pair, how=how, host=address, port=25, **peer_options))
         records = "".join(f"_25._tcp.{mx} TLSA {r}\n" for r in tlsa(pair[0]))
         zone = closing(SignedZone(f"@ MX 10 {mx}\nmx A {address}\n{records}{more}", expired))
         text = f"forward = 127.0.0.1@{zone.port}\n" + (f"trust_anchor_file = {zone.anchor}\n" if anchor else "")
-        relay = make_relay(outbound={"enable_tls": True, "local_mx_ok": True, "tls_timeout": 2,
-                                     "tls_ca_file": authority.certificate}, files={"resolver.ini": text})
+        relay = make_relay(
+            outbound={"enable_tls": True, "local_mx_ok": True, "tls_timeout": 2, "tls_ca_file": authority.certificate},
+            files={"resolver.ini": text},
+        )
         send_mail(relay, "a@a.test", [f"b@{domain}"], MAIL)
         return relay, peer
 
@@ -85,7 +100,7 @@ def test_match(world, records):
 
 
 def test_usage_3_needs_neither_name_nor_date(world, authority):
-    relay, peer = world(MATCHES["3 1 1"], pair=authority.issue("nobody.test", expired=True))
+    relay, _peer = world(MATCHES["3 1 1"], pair=authority.issue("nobody.test", expired=True))
     assert relay.wait_log("delivered")["tls"].endswith(" dane")
 
 
@@ -129,7 +144,7 @@ def test_an_insecure_zone_counts_for_nothing(world):
 
 
 def test_without_an_anchor_dane_is_off_and_said_to_be(world):
-    relay, peer = world(MISMATCH, anchor=False)
+    relay, _peer = world(MISMATCH, anchor=False)
     assert relay.wait_log("delivered")["tls"].endswith(" unverified")
     assert relay.log_lines("DNSSEC is off, so DANE protects nothing")
 
@@ -145,37 +160,66 @@ def test_unusable_records_demand_encryption_alone(world, how, arrives):
 
 
 def test_an_alias_leads_to_its_target(world):
-    relay, peer = world(MATCHES["3 1 1"], more="@ MX 5 alias\nalias CNAME mx\n")
+    relay, _peer = world(MATCHES["3 1 1"], more="@ MX 5 alias\nalias CNAME mx\n")
     assert relay.wait_log("delivered")["tls"].endswith(" dane")
 
 
 def test_a_zone_without_tlsa_is_opportunistic(world):
-    relay, peer = world(lambda pem: [])
+    relay, _peer = world(lambda pem: [])
     assert relay.wait_log("delivered")["tls"].endswith(" unverified")
 
 
 # ------------------------------------------------------------------------------------------------ MTA-STS
+
 
 @pytest.fixture
 def sts(make_relay, closing, authority):
     """`sts(policy, ...)`: a domain with an MTA-STS record, a policy server and one host."""
     need_root()
 
-    def make(policy, *, record="v=STSv1; id=1;", web_names=("mta-sts.b.test",), mx_names=("mx.b.test",), how="starttls", status=200,
-             content_type="text/plain", web=True, relay=None):
+    def make(
+        policy,
+        *,
+        record="v=STSv1; id=1;",
+        web_names=("mta-sts.b.test",),
+        mx_names=("mx.b.test",),
+        how="starttls",
+        status=200,
+        content_type="text/plain",
+        web=True,
+        relay=None,
+    ):
         address, web_address = loopback_address(), loopback_address()
         peer = closing(TLSPeer(authority.issue(*mx_names), how=how, host=address, port=25))
         state = {"policy": policy, "status": status}
         server = None
         if web:
-            server = closing(WebServer(
-                lambda path, body: (state["status"], {"Content-Type": content_type, "Location": "https://evil.test/"},
-                                    state["policy"].encode()),
-                authority.issue(*web_names), web_address, 443))
-        dns = closing(DnsServer({("b.test", "MX"): [(10, "mx.b.test")], ("mx.b.test", "A"): [address],
-                                 ("_mta-sts.b.test", "TXT"): [record], ("mta-sts.b.test", "A"): [web_address]}))
-        relay = make_relay(outbound={"enable_tls": True, "local_mx_ok": True, "tls_timeout": 2,
-                                     "tls_ca_file": authority.certificate}, resolver=dns)
+            server = closing(
+                WebServer(
+                    lambda path, body: (
+                        state["status"],
+                        {"Content-Type": content_type, "Location": "https://evil.test/"},
+                        state["policy"].encode(),
+                    ),
+                    authority.issue(*web_names),
+                    web_address,
+                    443,
+                )
+            )
+        dns = closing(
+            DnsServer(
+                {
+                    ("b.test", "MX"): [(10, "mx.b.test")],
+                    ("mx.b.test", "A"): [address],
+                    ("_mta-sts.b.test", "TXT"): [record],
+                    ("mta-sts.b.test", "A"): [web_address],
+                }
+            )
+        )
+        relay = make_relay(
+            outbound={"enable_tls": True, "local_mx_ok": True, "tls_timeout": 2, "tls_ca_file": authority.certificate},
+            resolver=dns,
+        )
         send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
         return relay, peer, server, dns, state
 
@@ -188,7 +232,7 @@ def policy(mode="enforce", mx="mx.b.test", age=86400):
 
 @pytest.mark.parametrize("pattern", ["mx.b.test", "*.b.test", "MX.B.Test"])
 def test_enforced_policy_is_kept(sts, pattern):
-    relay, peer, server, dns, _ = sts(policy(mx=pattern))
+    relay, _peer, server, _dns, _ = sts(policy(mx=pattern))
     assert relay.wait_log("delivered")["tls"].endswith(" verified")
     assert [request[:2] for request in server.requests] == [("GET", "/.well-known/mta-sts.txt")]
     assert (relay.data / "mta-sts" / "b.test").read_bytes().endswith(policy(mx=pattern).encode())
@@ -216,31 +260,47 @@ def test_host_with_a_wrong_certificate(sts):
 
 @pytest.mark.parametrize("mode", ["testing", "none"])
 def test_other_modes_demand_nothing(sts, mode):
-    relay, peer, *_ = sts(policy(mode, mx="*.other.test"), mx_names=("other.test",))
+    relay, _peer, *_ = sts(policy(mode, mx="*.other.test"), mx_names=("other.test",))
     assert relay.wait_log("delivered")["tls"].endswith(" unverified")
 
 
-@pytest.mark.parametrize("how, names, reason", [
-    ("starttls", ("mx.b.test",), None), ("starttls", ("other.test",), "certificate"), ("none", ("mx.b.test",), "STARTTLS"),
-    ("garbage", ("mx.b.test",), "4.7.5"),
-])
+@pytest.mark.parametrize(
+    "how, names, reason",
+    [
+        ("starttls", ("mx.b.test",), None),
+        ("starttls", ("other.test",), "certificate"),
+        ("none", ("mx.b.test",), "STARTTLS"),
+        ("garbage", ("mx.b.test",), "4.7.5"),
+    ],
+)
 def test_what_a_policy_under_test_would_have_stopped_is_said(sts, how, names, reason):
     relay, peer, *_ = sts(policy("testing"), how=how, mx_names=names)
     line = relay.wait_log("delivered")
     assert len(peer.wait_for(1)) == 1
-    notes = relay.log_lines("MTA-STS policy under test would have kept mail from this host", domain="b.test", mx="mx.b.test")
+    notes = relay.log_lines(
+        "MTA-STS policy under test would have kept mail from this host", domain="b.test", mx="mx.b.test"
+    )
     if reason is None:
         assert line["tls"].endswith(" verified") and not notes
     else:
         assert reason in notes[0]["reason"], notes[0].raw
 
 
-@pytest.mark.parametrize("how", [
-    dict(web_names=("other.test",)), dict(status=404), dict(status=302), dict(content_type="text/html"), dict(web=False),
-    dict(record="v=STSv1; id=;"), dict(record="v=STSv2; id=1;"),
-], ids=["certificate", "404", "redirect", "html", "no server", "no id", "version"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"web_names": ("other.test",)},
+        {"status": 404},
+        {"status": 302},
+        {"content_type": "text/html"},
+        {"web": False},
+        {"record": "v=STSv1; id=;"},
+        {"record": "v=STSv2; id=1;"},
+    ],
+    ids=["certificate", "404", "redirect", "html", "no server", "no id", "version"],
+)
 def test_policy_that_cannot_be_had(sts, how):
-    relay, peer, *_ = sts(policy(mx="*.other.test"), **how)
+    relay, _peer, *_ = sts(policy(mx="*.other.test"), **how)
     assert relay.wait_log("delivered")["tls"].endswith(" unverified")
 
 
@@ -257,7 +317,7 @@ def test_a_kept_policy_outlives_record_server_and_restart(sts):
 
 
 def test_a_new_id_brings_a_new_policy(sts):
-    relay, peer, server, dns, state = sts(policy(mx="*.other.test"))
+    relay, _peer, server, dns, state = sts(policy(mx="*.other.test"))
     relay.wait_log("delivery deferred")
     state["policy"] = policy()
     dns.records[("_mta-sts.b.test", "TXT")] = ["v=STSv1; id=2;"]

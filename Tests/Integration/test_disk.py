@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-
 from disk_image import Disk, read_events
-from harness import MARTLET, PATIENCE, wait_until
+from harness import MARTLET
 from ledger import Ledger, LedgerSink, Load, build_shim, crashed, set_aside, start_anew, submit, try_one
+from waiting import PATIENCE, wait_until
 
 # ---------------------------------------------------------------------------------------------------- full
 
@@ -87,7 +87,12 @@ def test_full_disk_refuses_delivers_and_recovers(make_relay, lab, closing, small
     began = time.monotonic()
     ballast.unlink()
     for size in [2000, 3_000_000]:  # a small one may go into what is preallocated, a large one asks the file system
-        wait_until(lambda: (try_one(lab, ledger, relay, ledger.make(size)) or b"")[:3] == b"250", 10, "accepting again", interval=0.2)
+        wait_until(
+            lambda: (try_one(lab, ledger, relay, ledger.make(size)) or b"")[:3] == b"250",
+            10,
+            "accepting again",
+            interval=0.2,
+        )
     back = time.monotonic() - began
     submit(lab, ledger, relay, [ledger.make(2000) for _ in range(20)] + [ledger.make(3_000_000)])
     ledger.wait_delivered(30)
@@ -132,14 +137,17 @@ def disk_shim(tmp_path_factory):
     return build_shim("disk", tmp_path_factory.mktemp("shim"))
 
 
-@pytest.mark.parametrize("call,error,code", [
-    ("sync", "EIO", b"451"),
-    ("write", "EIO", b"451"),
-    ("write", "ENOSPC", b"452 4.3.1"),
-    ("open", "EIO", b"451"),
-    ("open", "ENOSPC", b"452 4.3.1"),
-    ("open", "EMFILE", b"4"),
-])
+@pytest.mark.parametrize(
+    "call,error,code",
+    [
+        ("sync", "EIO", b"451"),
+        ("write", "EIO", b"451"),
+        ("write", "ENOSPC", b"452 4.3.1"),
+        ("open", "EIO", b"451"),
+        ("open", "ENOSPC", b"452 4.3.1"),
+        ("open", "EMFILE", b"4"),
+    ],
+)
 def test_failing_disk_never_gets_a_250(make_relay, lab, closing, tmp_path, disk_shim, call, error, code):
     """C3: 4xx while the disk fails, no second sync that pretends, mail flows again when it works, nothing refused is sent."""
     ledger = Ledger()
@@ -147,12 +155,7 @@ def test_failing_disk_never_gets_a_250(make_relay, lab, closing, tmp_path, disk_
     relay = make_relay(started=False, routes={"*": sink.address})
     flag, trace = tmp_path / "flag", tmp_path / "trace"
     trace.touch()
-    relay.env = {
-        "LD_PRELOAD": disk_shim,
-        "SHIM_DIR": str(relay.data),
-        "SHIM_FLAG": str(flag),
-        "SHIM_LOG": str(trace),
-    }
+    relay.env = {"LD_PRELOAD": disk_shim, "SHIM_DIR": str(relay.data), "SHIM_FLAG": str(flag), "SHIM_LOG": str(trace)}
     start_anew(relay)
     submit(lab, ledger, relay, [ledger.make(2000) for _ in range(20)] + [ledger.make(1_500_000)])
     relay.wait_log("message finished", count=21, timeout=30)
@@ -169,7 +172,12 @@ def test_failing_disk_never_gets_a_250(make_relay, lab, closing, tmp_path, disk_
     assert not odd, f"{odd[:3]} while no new segment can be opened"
     flag.unlink()
     pid = relay.pid
-    wait_until(lambda: (try_one(lab, ledger, relay, ledger.make(2000)) or b"")[:3] == b"250", 10, "accepting again", interval=0.2)
+    wait_until(
+        lambda: (try_one(lab, ledger, relay, ledger.make(2000)) or b"")[:3] == b"250",
+        10,
+        "accepting again",
+        interval=0.2,
+    )
     submit(lab, ledger, relay, [ledger.make(2000) for _ in range(20)] + [ledger.make(1_500_000)])
     ledger.wait_delivered(30)
     ledger.check(duplicates=0)
@@ -184,7 +192,12 @@ def test_failing_disk_never_gets_a_250(make_relay, lab, closing, tmp_path, disk_
     for _ in range(4):
         try_one(lab, ledger, relay, ledger.make(1_500_000 if call == "open" else 2000))
     flag.unlink()
-    wait_until(lambda: (try_one(lab, ledger, relay, ledger.make(2000)) or b"")[:3] == b"250", 10, "accepting again", interval=0.2)
+    wait_until(
+        lambda: (try_one(lab, ledger, relay, ledger.make(2000)) or b"")[:3] == b"250",
+        10,
+        "accepting again",
+        interval=0.2,
+    )
     submit(lab, ledger, relay, [ledger.make(2000) for _ in range(10)])
     relay.kill()
     fresh = make_relay(started=False, routes={"*": sink.address})
@@ -227,7 +240,9 @@ class Layout:
                 self.places[token] = (path, at, end)
                 at = whole.find(b"X-Token: ", end)
         assert self.places.keys() == ledger.acknowledged.keys()
-        assert len([path for path in self.segments if self.inside(path)]) == 2, "the spool is not what the tests are made for"
+        assert len([path for path in self.segments if self.inside(path)]) == 2, (
+            "the spool is not what the tests are made for"
+        )
 
     def inside(self, path):
         """Tokens in a file, in order."""
@@ -281,7 +296,9 @@ def zeroed_range(layout):
     path = layout.segments[0]
     at = layout.places[layout.inside(path)[50]][1] + 1000
     layout.change(path, at, bytes(1_000_000))
-    return {t for t in layout.inside(path) if layout.places[t][1] - 1000 < at + 1_000_000 and layout.places[t][2] > at}, True
+    return {
+        t for t in layout.inside(path) if layout.places[t][1] - 1000 < at + 1_000_000 and layout.places[t][2] > at
+    }, True
 
 
 def flipped_in_a_body(layout):
@@ -373,8 +390,18 @@ def swapped_segments(layout):
 
 
 DAMAGES = [
-    cut_in_the_middle, zeroed_range, flipped_in_a_body, flipped_in_each_header_byte, flipped_in_the_index, empty_segment,
-    missing_segment, garbage_tail, duplicated_segment, damaged_large_body, truncated_large_body, missing_large_body,
+    cut_in_the_middle,
+    zeroed_range,
+    flipped_in_a_body,
+    flipped_in_each_header_byte,
+    flipped_in_the_index,
+    empty_segment,
+    missing_segment,
+    garbage_tail,
+    duplicated_segment,
+    damaged_large_body,
+    truncated_large_body,
+    missing_large_body,
     swapped_segments,
 ]
 
@@ -388,12 +415,18 @@ def deliver_what_is_left(make_relay, lab, closing, spool, prepare):
     relay = make_relay(started=False, routes={"*": sink.address})
     layout = spool.copy(relay.data)
     hopeless, visible = prepare(layout)
-    must = {(token, to) for token, (_, recipients) in known.complete.items() if token in known.acknowledged for to in recipients}
+    must = {
+        (token, to)
+        for token, (_, recipients) in known.complete.items()
+        if token in known.acknowledged
+        for to in recipients
+    }
     ledger.waiting = {key for key in must if key[0] not in hopeless}
     start_anew(relay)
     relay.hup()
     wait_until(
-        lambda: not ledger.waiting, 60,
+        lambda: not ledger.waiting,
+        60,
         lambda: f"intact mail: {len(ledger.waiting)} of {len(must)} missing, {ledger.lost()[:5]}\n{relay.log_tail(20)}",
     )
     assert not ledger.damaged, f"damaged mail was delivered: {ledger.damaged[:5]}"
@@ -433,8 +466,10 @@ def foreign_things(layout):
     def segment(n):
         return str(number + n).zfill(len(stem)) + ".seg"
 
-    for folder, names in ((layout.queue, [segment(9_000_000 + n) for n in range(5)]),
-                          (layout.queue / "large", [f"0000000000{n}00.eml" for n in range(5)])):
+    for folder, names in (
+        (layout.queue, [segment(9_000_000 + n) for n in range(5)]),
+        (layout.queue / "large", [f"0000000000{n}00.eml" for n in range(5)]),
+    ):
         (folder / names[0]).write_bytes(b"not a segment, not a message\n" * 100)
         (folder / names[1]).mkdir()
         (folder / names[1] / "inside").write_text("x")
@@ -474,6 +509,7 @@ def test_foreign_things_in_the_queue_are_left_or_set_aside(make_relay, lab, clos
 
 def test_symlinked_large_body_is_not_followed(make_relay, lab, closing, spool, tmp_path):
     """The body of a message is replaced by a link to an intact copy elsewhere, and to a file that is nobody's business."""
+
     def prepare(layout):
         first, second, _ = sorted((layout.queue / "large").glob("*.eml"))
         hopeless = set(layout.inside(first)) | set(layout.inside(second))
@@ -484,7 +520,7 @@ def test_symlinked_large_body_is_not_followed(make_relay, lab, closing, spool, t
         second.symlink_to("/etc/passwd")
         return hopeless, False
 
-    relay, ledger, hopeless, _ = deliver_what_is_left(make_relay, lab, closing, spool, prepare)
+    _relay, ledger, hopeless, _ = deliver_what_is_left(make_relay, lab, closing, spool, prepare)
     assert not {token for token, _ in ledger.delivered} & hopeless, "a symlink was followed"
     assert (tmp_path / "elsewhere").exists()
 
@@ -531,7 +567,9 @@ def test_second_process_on_the_same_data_is_refused(make_relay, lab, closing):
     other = make_relay(started=False, routes={"*": sink.address})
     done = subprocess.run(
         [MARTLET, "serve", "--config", str(other.config), "--data", str(relay.data)],
-        capture_output=True, text=True, timeout=20 * PATIENCE,
+        capture_output=True,
+        text=True,
+        timeout=20 * PATIENCE,
     )
     said = done.stdout + done.stderr
     assert done.returncode not in (0, -6, -4, -11, 132, 133, 134), f"{done.returncode}: {said}"
@@ -549,7 +587,9 @@ def test_data_directory_that_cannot_be_used_is_named(make_relay):
     (relay.data / "queue").write_text("not a directory\n")
     done = subprocess.run(
         [MARTLET, "serve", "--config", str(relay.config), "--data", str(relay.data)],
-        capture_output=True, text=True, timeout=20 * PATIENCE,
+        capture_output=True,
+        text=True,
+        timeout=20 * PATIENCE,
     )
     said = done.stdout + done.stderr
     assert done.returncode > 0 and done.returncode not in (132, 133, 134), f"{done.returncode}: {said}"

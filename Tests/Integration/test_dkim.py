@@ -6,15 +6,18 @@ import smtplib
 import subprocess
 
 import pytest
-
-from harness import MARTLET, PATIENCE, find_program, send_mail, wait_until
+from harness import MARTLET
+from smtp_client import send_mail
+from waiting import PATIENCE, find_program, wait_until
 
 dkim = pytest.importorskip("dkim")
 
 
 def generate(config, *options):
     """Runs `martlet dkim generate`; the name of the record and its text."""
-    ran = subprocess.run([MARTLET, "dkim", "generate", *options, "--config", str(config)], capture_output=True, text=True)
+    ran = subprocess.run(
+        [MARTLET, "dkim", "generate", *options, "--config", str(config)], capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stderr
     record = ran.stdout.split("; the key", 1)[0]
     return record.split()[0], "".join(re.findall(r'"([^"]*)"', record))
@@ -31,7 +34,9 @@ def signing(make_relay, sink):
 
 def verify(data, records):
     """True for every signature of a message."""
-    lookup = lambda name, timeout=5: records.get((name.decode() if isinstance(name, bytes) else name).rstrip(".") + ".", "").encode()
+    lookup = lambda name, timeout=5: records.get(
+        (name.decode() if isinstance(name, bytes) else name).rstrip(".") + ".", ""
+    ).encode()
     count = len(re.findall(rb"(?mi)^dkim-signature:", data.split(b"\r\n\r\n", 1)[0]))
 
     def one(index):
@@ -47,8 +52,13 @@ def message(number):
     """A message of odd shape, the same for the same number."""
     chance = random.Random(number)
     folds = ["", " ", "\r\n ", "\r\n\t", "  \r\n \t", "\t"]
-    words = lambda count: "".join(chance.choice(["word", "Grüße", "x", "=", ";", "a.b", ":"]) + chance.choice([" ", "  ", "\t", "\r\n ", ""])
-                                  for _ in range(count)).strip() or "w"
+    words = lambda count: (
+        "".join(
+            chance.choice(["word", "Grüße", "x", "=", ";", "a.b", ":"]) + chance.choice([" ", "  ", "\t", "\r\n ", ""])
+            for _ in range(count)
+        ).strip()
+        or "w"
+    )
     author = chance.choice(["a@a.test", "A <a@a.test>", '"q, <z@z.test>" <a@a.test>', "(c) a@a.test", "a@sub.a.test"])
     header = [f"From:{chance.choice(folds)}{author}", f"Subject:{chance.choice(folds)}{words(chance.randrange(1, 30))}"]
     if chance.random() < 0.5:
@@ -58,8 +68,10 @@ def message(number):
     if chance.random() < 0.2:
         header += ["Content-Type: text/plain;\r\n\tcharset=utf-8 ", "X-Empty:", "Cc:"]
     chance.shuffle(header)
-    lines = [chance.choice(["", "", " ", "\t \t", ".", "..", "text", " lead", "trail  ", "a \t b", "Grüße\t", "x" * 900])
-             for _ in range(chance.choice([0, 0, 1, 2, 5, 40]))]
+    lines = [
+        chance.choice(["", "", " ", "\t \t", ".", "..", "text", " lead", "trail  ", "a \t b", "Grüße\t", "x" * 900])
+        for _ in range(chance.choice([0, 0, 1, 2, 5, 40]))
+    ]
     body = "\r\n".join(lines) + chance.choice(["", "\r\n", "\r\n\r\n\r\n"])
     text = "\r\n".join(header) + "\r\n" + chance.choice(["\r\n" + body, "\r\n" + body, ""])
     return text.encode()
@@ -88,7 +100,7 @@ def test_a_thousand_messages_verify(signing, sink, tmp_path):
             assert client.getreply()[0] == 250
     client.quit()
     received = sink.wait_for(count, timeout=240)
-    for index, one in enumerate(received):
+    for _index, one in enumerate(received):
         assert verify(one.data, records) == [True, True], one.data
     opendkim(received[:count], records, tmp_path)
 
@@ -107,11 +119,11 @@ def opendkim(messages, records, tmp_path):
     for path, one in zip(paths, messages):
         path.write_bytes(re.sub(rb"(?ms)^DKIM-Signature: v=1; a=ed25519.*?\r\n(?=\S)", b"", one.data, count=1))
     for at in range(0, len(paths), 100):
-        batch = ",".join(map(str, paths[at:at + 100]))
+        batch = ",".join(map(str, paths[at : at + 100]))
         ran = subprocess.run([tool, "-x", settings, "-t", batch], capture_output=True, text=True, timeout=60 * PATIENCE)
         said = ran.stdout + ran.stderr
         assert ran.returncode == 0, said
-        assert len(re.findall(r"verification \(s=rsa[^\n]*succeeded", said)) == len(paths[at:at + 100]), said
+        assert len(re.findall(r"verification \(s=rsa[^\n]*succeeded", said)) == len(paths[at : at + 100]), said
 
 
 def test_what_is_added_later_breaks_it(signing, sink):

@@ -10,13 +10,21 @@ import struct
 import time
 
 import pytest
-
 import reports
-from harness import DnsServer, Drop, ScriptedServer, encode_name, fresh_address, wait_until
+from dns_server import DnsServer, encode_name
+from scripted import Drop
 from story import events, first_event, submit, text, wait_event
+from waiting import fresh_address, wait_until
 
-LOCAL = {"local_mx_ok": True, "connect_timeout": 2, "greeting_timeout": 5, "temp_fail_intervals": "1s*100",
-         "lane_rest_max": 1, "pool_timeout": 1}
+LOCAL = {
+    "local_mx_ok": True,
+    "connect_timeout": 2,
+    "greeting_timeout": 5,
+    "temp_fail_intervals": "1s*100",
+    "lane_rest_max": 1,
+    "pool_timeout": 1,
+}
+
 
 @pytest.fixture
 def bench(make_relay, make_dns, sink):
@@ -24,8 +32,9 @@ def bench(make_relay, make_dns, sink):
 
     def make(records, dns_class=None, files=None, smtp=None, **outbound):
         dns = make_dns(records) if dns_class is None else dns_class(records)
-        relay = make_relay(routes={"report.test": sink.route}, resolver=dns, outbound={**LOCAL, **outbound}, files=files,
-                           smtp=smtp)
+        relay = make_relay(
+            routes={"report.test": sink.route}, resolver=dns, outbound={**LOCAL, **outbound}, files=files, smtp=smtp
+        )
         return relay, dns
 
     return make
@@ -62,9 +71,15 @@ def test_implicit_mx(bench, peer25):
 
 def test_lowest_priority_first(bench, peer25):
     first, second, third = peer25(), peer25(), peer25()
-    relay, _ = bench({("d.test", "MX"): [(30, "c.d.test"), (5, "a.d.test"), (10, "b.d.test")],
-                      ("a.d.test", "A"): [first.host], ("b.d.test", "A"): [second.host], ("c.d.test", "A"): [third.host]},
-                     messages_per_session=1)
+    relay, _ = bench(
+        {
+            ("d.test", "MX"): [(30, "c.d.test"), (5, "a.d.test"), (10, "b.d.test")],
+            ("a.d.test", "A"): [first.host],
+            ("b.d.test", "A"): [second.host],
+            ("c.d.test", "A"): [third.host],
+        },
+        messages_per_session=1,
+    )
     for _ in range(6):
         submit(relay, "u@d.test")
     first.wait_for(6)
@@ -84,10 +99,17 @@ def test_equal_priorities_are_shuffled(bench, peer25):
     assert first.messages and second.messages, (len(first.messages), len(second.messages))
 
 
-@pytest.mark.parametrize("fault", ["refused", "421 banner", "554 banner", "close", "MAIL 451", "DATA 451", "dot 451", "no address"])
+@pytest.mark.parametrize(
+    "fault", ["refused", "421 banner", "554 banner", "close", "MAIL 451", "DATA 451", "dot 451", "no address"]
+)
 def test_next_mx_after_trouble(bench, peer25, fault):
-    scripts = {"421 banner": {"BANNER": "421 4.3.2 busy"}, "554 banner": {"BANNER": "554 5.3.2 no"},
-               "MAIL 451": {"MAIL": "451 4.3.0 later"}, "DATA 451": {"DATA": "451 4.3.0 later"}, "dot 451": {"DOT": "451 4.3.0 later"}}
+    scripts = {
+        "421 banner": {"BANNER": "421 4.3.2 busy"},
+        "554 banner": {"BANNER": "554 5.3.2 no"},
+        "MAIL 451": {"MAIL": "451 4.3.0 later"},
+        "DATA 451": {"DATA": "451 4.3.0 later"},
+        "dot 451": {"DOT": "451 4.3.0 later"},
+    }
     good = peer25()
     records = {("d.test", "MX"): [(10, "bad.d.test"), (20, "good.d.test")], ("good.d.test", "A"): [good.host]}
     if fault == "refused":
@@ -105,7 +127,9 @@ def test_next_mx_after_trouble(bench, peer25, fault):
 
 def test_second_address_of_a_host(bench, peer25):
     peer = peer25()
-    relay, _ = bench({("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "A"): [fresh_address(), fresh_address(), peer.host]})
+    relay, _ = bench(
+        {("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "A"): [fresh_address(), fresh_address(), peer.host]}
+    )
     queue_id = submit(relay, "u@d.test")
     peer.wait_for(1)
     assert first_event(relay, queue_id)[0] == "delivered"
@@ -113,8 +137,13 @@ def test_second_address_of_a_host(bench, peer25):
 
 def test_all_hosts_dead_defers_and_heals(bench, peer25):
     peer = peer25(listening=False)
-    relay, _ = bench({("d.test", "MX"): [(10, "a.d.test"), (20, "b.d.test")], ("a.d.test", "A"): [fresh_address()],
-                      ("b.d.test", "A"): [peer.host]})
+    relay, _ = bench(
+        {
+            ("d.test", "MX"): [(10, "a.d.test"), (20, "b.d.test")],
+            ("a.d.test", "A"): [fresh_address()],
+            ("b.d.test", "A"): [peer.host],
+        }
+    )
     queue_id = submit(relay, "u@d.test")
     assert first_event(relay, queue_id)[0] == "deferred"
     peer.listen()
@@ -148,8 +177,10 @@ def test_implicit_mx_with_aaaa_only(bench, peer_v6):
 @pytest.mark.parametrize("prefer", ["v4", "v6"])
 def test_preferred_family_comes_first(bench, peer_v6, peer25, prefer):
     v4 = peer25()
-    relay, _ = bench({("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "AAAA"): ["::1"], ("mx.d.test", "A"): [v4.host]},
-                     inet_prefer=prefer)
+    relay, _ = bench(
+        {("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "AAAA"): ["::1"], ("mx.d.test", "A"): [v4.host]},
+        inet_prefer=prefer,
+    )
     for _ in range(4):
         submit(relay, "u@d.test")
     wanted, other = (v4, peer_v6) if prefer == "v4" else (peer_v6, v4)
@@ -160,8 +191,10 @@ def test_preferred_family_comes_first(bench, peer_v6, peer25, prefer):
 def test_dead_aaaa_falls_back_to_a(bench, peer25, peer_v6):
     v4 = peer25()
     peer_v6.close()
-    relay, _ = bench({("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "AAAA"): ["::1"], ("mx.d.test", "A"): [v4.host]},
-                     inet_prefer="v6")
+    relay, _ = bench(
+        {("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "AAAA"): ["::1"], ("mx.d.test", "A"): [v4.host]},
+        inet_prefer="v6",
+    )
     queue_id = submit(relay, "u@d.test")
     v4.wait_for(1)
     assert first_event(relay, queue_id)[0] == "delivered"
@@ -172,7 +205,9 @@ def test_dead_aaaa_falls_back_to_a(bench, peer25, peer_v6):
 
 def test_domain_is_an_alias_of_one_with_mx(bench, peer25):
     peer = peer25()
-    relay, _ = bench({("alias.test", "CNAME"): "d.test", ("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "A"): [peer.host]})
+    relay, _ = bench(
+        {("alias.test", "CNAME"): "d.test", ("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "A"): [peer.host]}
+    )
     submit(relay, "u@alias.test")
     assert peer.wait_for(1)[0].recipients == ["u@alias.test"], "the address is not rewritten (RFC 5321 §5.1)"
 
@@ -186,16 +221,30 @@ def test_domain_is_an_alias_of_one_with_address(bench, peer25):
 
 def test_mx_names_an_alias(bench, peer25):
     peer = peer25()
-    relay, _ = bench({("d.test", "MX"): [(10, "alias.d.test")], ("alias.d.test", "CNAME"): "mx.d.test", ("mx.d.test", "A"): [peer.host]})
+    relay, _ = bench(
+        {
+            ("d.test", "MX"): [(10, "alias.d.test")],
+            ("alias.d.test", "CNAME"): "mx.d.test",
+            ("mx.d.test", "A"): [peer.host],
+        }
+    )
     submit(relay, "u@d.test")
     assert peer.wait_for(1)
 
 
-@pytest.mark.parametrize("records", [
-    {("d.test", "CNAME"): "e.test", ("e.test", "CNAME"): "d.test"},
-    {("d.test", "CNAME"): "d.test"},
-    {("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "CNAME"): "mx.e.test", ("mx.e.test", "CNAME"): "mx.d.test"},
-], ids=["two names", "itself", "behind MX"])
+@pytest.mark.parametrize(
+    "records",
+    [
+        {("d.test", "CNAME"): "e.test", ("e.test", "CNAME"): "d.test"},
+        {("d.test", "CNAME"): "d.test"},
+        {
+            ("d.test", "MX"): [(10, "mx.d.test")],
+            ("mx.d.test", "CNAME"): "mx.e.test",
+            ("mx.e.test", "CNAME"): "mx.d.test",
+        },
+    ],
+    ids=["two names", "itself", "behind MX"],
+)
 def test_alias_loop_ends(bench, records):
     relay, dns = bench(records)
     queue_id = submit(relay, "u@d.test")
@@ -258,8 +307,11 @@ OURSELVES = {
     "unspecified": {("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "A"): ["0.0.0.0"]},
     "unspecified v6": {("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "AAAA"): ["::"]},
     "implicit MX": {("d.test", "A"): ["127.0.0.1"]},
-    "several": {("d.test", "MX"): [(10, "a.d.test"), (20, "b.d.test")], ("a.d.test", "A"): ["127.0.0.1"],
-                ("b.d.test", "A"): ["0.0.0.0"]},
+    "several": {
+        ("d.test", "MX"): [(10, "a.d.test"), (20, "b.d.test")],
+        ("a.d.test", "A"): ["127.0.0.1"],
+        ("b.d.test", "A"): ["0.0.0.0"],
+    },
     "our own name": {("d.test", "MX"): [(10, "relay.test")], ("relay.test", "A"): ["127.0.0.1"]},
 }
 
@@ -331,15 +383,19 @@ class Forger(DnsServer):
     def _answers(self, packet, is_udp):
         identity, _, questions = struct.unpack_from(">HHH", packet)
         if is_udp and questions == 1:
-            question = packet[12:packet.index(b"\0", 12) + 5]
+            question = packet[12 : packet.index(b"\0", 12) + 5]
             kind = struct.unpack_from(">H", question, len(question) - 4)[0]
-            for number in [(identity + delta) & 0xFFFF for delta in (1, -1, 256, -256, 0x8000)] + random.sample(range(65536), 20):
+            for number in [(identity + delta) & 0xFFFF for delta in (1, -1, 256, -256, 0x8000)] + random.sample(
+                range(65536), 20
+            ):
                 if number == identity:
                     continue
                 head = struct.pack(">HHHHHH", number, 0x8580, 1, 1 if kind in (1, 15) else 0, 0, 0)
                 record = b""
                 if kind == 1:
-                    record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 3600, 4) + bytes(int(x) for x in self.evil.split("."))
+                    record = (
+                        b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 3600, 4) + bytes(int(x) for x in self.evil.split("."))
+                    )
                 elif kind == 15:
                     data = struct.pack(">H", 1) + encode_name("evil.test")
                     record = b"\xc0\x0c" + struct.pack(">HHIH", 15, 1, 3600, len(data)) + data
@@ -354,8 +410,10 @@ def test_forged_answers_are_ignored(bench, peer25, closing):
         pass
 
     ThisForger.evil = evil.host
-    relay, _ = bench({("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "A"): [peer.host], ("evil.test", "A"): [evil.host]},
-                     dns_class=lambda records: closing(ThisForger(records)))
+    relay, _ = bench(
+        {("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "A"): [peer.host], ("evil.test", "A"): [evil.host]},
+        dns_class=lambda records: closing(ThisForger(records)),
+    )
     queue_id = submit(relay, "u@d.test")
     peer.wait_for(1, timeout=40)
     wait_event(relay, queue_id, "delivered")
@@ -364,7 +422,7 @@ def test_forged_answers_are_ignored(bench, peer25, closing):
 
 def test_only_forged_answers_deliver_nothing(bench, peer25):
     evil = peer25()
-    relay, dns = bench({("d.test", "*"): "WRONG_ID", ("evil.test", "A"): [evil.host]})
+    relay, _dns = bench({("d.test", "*"): "WRONG_ID", ("evil.test", "A"): [evil.host]})
     queue_id = submit(relay, "u@d.test")
     assert first_event(relay, queue_id, timeout=90)[0] == "deferred"
     assert evil.sessions == []
@@ -409,8 +467,10 @@ def test_200_busy_mx_are_not_all_tried(bench, peer25):
 def test_a_host_with_60_addresses_is_not_tried_60_times(bench, peer25):
     """Every address refuses by greeting; the attempt ends early enough for the next."""
     peer = peer25({"BANNER": "421 4.3.2 busy"})
-    relay, _ = bench({("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "A"): [peer.host] + [fresh_address() for _ in range(59)]},
-                     temp_fail_intervals="1h*5")
+    relay, _ = bench(
+        {("d.test", "MX"): [(10, "mx.d.test")], ("mx.d.test", "A"): [peer.host] + [fresh_address() for _ in range(59)]},
+        temp_fail_intervals="1h*5",
+    )
     queue_id = submit(relay, "u@d.test")
     assert first_event(relay, queue_id)[0] == "deferred"
     assert len(peer.sessions) <= 5
@@ -457,10 +517,18 @@ def test_odd_names_alone(bench, peer25, kind):
     assert first_event(relay, submit(relay, "u@d.test"), timeout=30)[0] in ("bounced", "deferred")
 
 
-@pytest.mark.parametrize("packet", [
-    b"", b"\x85\x80", b"\x85\x80\0\1\0\1\0\0\0\0", b"\xff" * 200, b"\x85\x80\0\1\xff\xff\xff\xff\xff\xff" + b"\xc0\x0c" * 100,
-    b"\x85\x80\0\1\0\1\0\0\0\0\1d\4test\0\0\x0f\0\1\xc0\x0c\0\x0f\0\1\0\0\0\1\xff\xff\0",
-], ids=["empty", "short", "header only", "all ones", "absurd counts", "rdata beyond the end"])
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"",
+        b"\x85\x80",
+        b"\x85\x80\0\1\0\1\0\0\0\0",
+        b"\xff" * 200,
+        b"\x85\x80\0\1\xff\xff\xff\xff\xff\xff" + b"\xc0\x0c" * 100,
+        b"\x85\x80\0\1\0\1\0\0\0\0\1d\4test\0\0\x0f\0\1\xc0\x0c\0\x0f\0\1\0\0\0\1\xff\xff\0",
+    ],
+    ids=["empty", "short", "header only", "all ones", "absurd counts", "rdata beyond the end"],
+)
 def test_broken_packets_defer(bench, packet):
     relay, _ = bench({("d.test", "*"): packet})
     assert first_event(relay, submit(relay, "u@d.test"), timeout=90)[0] == "deferred"

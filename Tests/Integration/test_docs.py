@@ -9,9 +9,10 @@ import shutil
 import subprocess
 
 import pytest
-
-from harness import MARTLET, ROOT, Sink, environment, host_port, wait_until
+from harness import MARTLET, ROOT, environment
 from peers import need
+from scripted import Sink
+from waiting import host_port, wait_until
 
 PAGES = [ROOT / "README.md", ROOT / "Sources/martlet/martlet.docc/Install.md"]
 # What others bring; the name alone is checked.
@@ -30,7 +31,7 @@ def commands(text):
             end = next((at for at, word in enumerate(words) if word in ("&&", "|", ";")), len(words))
             if words[:end]:
                 yield words[:end]
-            words = words[end + 1:]
+            words = words[end + 1 :]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def check_martlet(words, parser, check):
     while len(path) < len(words) and (*path, words[len(path)]) in parser:
         path += (words[len(path)],)
     check(path, f"martlet {' '.join(words)}: no such command")
-    for word in words[len(path):]:
+    for word in words[len(path) :]:
         if word.startswith("--"):
             check(word.split("=")[0] in parser[path], f"martlet {' '.join(path)} has no {word}")
 
@@ -75,7 +76,7 @@ def check_command(words, parser, check):
     if name == "docker" and "martlet" in rest:
         at = rest.index("martlet")
         if rest[0] == "exec":
-            check_martlet(rest[at + 1:], parser, check)
+            check_martlet(rest[at + 1 :], parser, check)
     for word in rest:
         if re.match(r"(deploy|config|Sources|Tests)/", word):
             check(list(ROOT.glob(word)), f"{name}: {word} is not in the tree")
@@ -106,28 +107,45 @@ def test_every_name_in_the_text_is_there(page, parser, check):
     for name in sorted(set(re.findall(r"\bMARTLET_[A-Z0-9_]+\b", text))):
         if re.search(rf"{name}<|{name}…", text) or name.endswith("_"):
             continue
-        result = subprocess.run([MARTLET, "config", "show", "--config", str(ROOT / "config")], capture_output=True, text=True,
-                                env={**environment(), name: ""})
+        result = subprocess.run(
+            [MARTLET, "config", "show", "--config", str(ROOT / "config")],
+            capture_output=True,
+            text=True,
+            env={**environment(), name: ""},
+        )
         check("no variable of Martlet" not in result.stdout + result.stderr, f"{name} is no variable")
 
 
 def test_the_names_of_the_table_mean_what_it_says(check):
     """Each variable, also by the names of other images, sets what its row says."""
-    values = {"MARTLET_HOSTNAME": "out1.example.net", "MARTLET_LISTEN": "127.0.0.1:2626", "MARTLET_ALLOW_NETWORKS": "10.0.0.0/8",
-              "MARTLET_ALLOWED_SENDER_DOMAINS": "example.net", "MARTLET_SMARTHOST_HOST": "smtp.example.net",
-              "MARTLET_SMARTHOST_PORT": "587", "MARTLET_SMARTHOST_USERNAME": "apikey", "MARTLET_SMARTHOST_PASSWORD": "s3cr3t-s3cr3t",
-              "MARTLET_SMARTHOST_TLS": "verify", "MARTLET_DNS": "127.0.0.53", "MARTLET_ADMIN_LISTEN": "127.0.0.1:8026",
-              "MARTLET_LOG_FORMAT": "json", "MARTLET_LOG_LEVEL": "info", "MARTLET_LOG_ADDRESSES": "hash"}
+    values = {
+        "MARTLET_HOSTNAME": "out1.example.net",
+        "MARTLET_LISTEN": "127.0.0.1:2626",
+        "MARTLET_ALLOW_NETWORKS": "10.0.0.0/8",
+        "MARTLET_ALLOWED_SENDER_DOMAINS": "example.net",
+        "MARTLET_SMARTHOST_HOST": "smtp.example.net",
+        "MARTLET_SMARTHOST_PORT": "587",
+        "MARTLET_SMARTHOST_USERNAME": "apikey",
+        "MARTLET_SMARTHOST_PASSWORD": "s3cr3t-s3cr3t",
+        "MARTLET_SMARTHOST_TLS": "verify",
+        "MARTLET_DNS": "127.0.0.53",
+        "MARTLET_ADMIN_LISTEN": "127.0.0.1:8026",
+        "MARTLET_LOG_FORMAT": "json",
+        "MARTLET_LOG_LEVEL": "info",
+        "MARTLET_LOG_ADDRESSES": "hash",
+    }
     needs_login = {"MARTLET_SMARTHOST_USERNAME", "MARTLET_SMARTHOST_PASSWORD"}
     table = re.findall(r"^\| (`MARTLET_[^|]*)\|[^|]*\|([^|]*)\|$", PAGES[1].read_text(), re.M)
     assert len(table) > 8
     shown = 0
     for cell, others in table:
         first, *more = re.findall(r"`(\w+)`", cell)
-        natives = [first, *(one if one.startswith("MARTLET") else first[:first.rindex("_")] + one for one in more)]
+        natives = [first, *(one if one.startswith("MARTLET") else first[: first.rindex("_")] + one for one in more)]
         for other in [*natives, *re.findall(r"`(\w+)`", others)]:
             end = {"USER": "USERNAME"}.get(other.rsplit("_", 1)[-1], other.rsplit("_", 1)[-1])
-            native = other if other in natives else next((one for one in natives if one.endswith(f"_{end}")), natives[0])
+            native = (
+                other if other in natives else next((one for one in natives if one.endswith(f"_{end}")), natives[0])
+            )
             if native not in values:
                 continue  # a directory, a token: nothing to be shown
             variables = {other: values[native]}
@@ -136,10 +154,14 @@ def test_the_names_of_the_table_mean_what_it_says(check):
                 if native == "MARTLET_SMARTHOST_HOST" and other != native:
                     del variables["MARTLET_SMARTHOST_HOST"]
                 if native in needs_login:
-                    twin, = needs_login - {native}
+                    (twin,) = needs_login - {native}
                     variables[twin] = values[twin]
-            result = subprocess.run([MARTLET, "config", "show", "--origin", "--json", "--config", str(ROOT / "config")],
-                                    capture_output=True, text=True, env={**environment(), **variables})
+            result = subprocess.run(
+                [MARTLET, "config", "show", "--origin", "--json", "--config", str(ROOT / "config")],
+                capture_output=True,
+                text=True,
+                env={**environment(), **variables},
+            )
             if not check(result.returncode == 0, f"{other}: {result.stderr}{result.stdout}"):
                 continue
             check("s3cr3t" not in result.stdout, f"{other} is shown")
@@ -155,17 +177,23 @@ def test_looking_after_it(make_relay, closing, tmp_path):
     need("swaks", "curl")
     sink = closing(Sink())
     relay = make_relay(routes={"*": sink.route})
-    block, = [block for block in blocks(PAGES[1]) if "martlet explain" in block]
+    (block,) = [block for block in blocks(PAGES[1]) if "martlet explain" in block]
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/martlet").symlink_to(MARTLET)
-    variables = {**environment(), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "MARTLET_DATA_DIR": str(relay.data)}
+    variables = {
+        **environment(),
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "MARTLET_DATA_DIR": str(relay.data),
+    }
 
     def bash(text, variables):
-        result = subprocess.run(["bash", "-euc", text], cwd=ROOT, capture_output=True, text=True, env=variables, timeout=60)
+        result = subprocess.run(
+            ["bash", "-euc", text], cwd=ROOT, capture_output=True, text=True, env=variables, timeout=60
+        )
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
-    hints, = re.findall(r"<<HELP\n(.*?)^HELP", (ROOT / "deploy/quickstart.sh").read_text(), re.M | re.S)
+    (hints,) = re.findall(r"<<HELP\n(.*?)^HELP", (ROOT / "deploy/quickstart.sh").read_text(), re.M | re.S)
     tried = "\n".join(line for line in hints.splitlines() if line.startswith("    "))
     assert len(tried.splitlines()) == 4
     place = {"listen": host_port(relay.address), "data": str(relay.data), "martlet": MARTLET}
@@ -181,6 +209,12 @@ def test_looking_after_it(make_relay, closing, tmp_path):
 def test_the_demo_shows_a_mail_arrive(tmp_path):
     """What quickstart.sh --demo runs when it has built."""
     shutil.copytree(ROOT / "config", tmp_path / "config")
-    result = subprocess.run(["/usr/bin/python3", "deploy/demo.py", MARTLET, str(tmp_path / "config")], cwd=ROOT, timeout=60,
-                            capture_output=True, text=True, env=environment())
+    result = subprocess.run(
+        ["/usr/bin/python3", "deploy/demo.py", MARTLET, str(tmp_path / "config")],
+        cwd=ROOT,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
     assert result.returncode == 0 and "This mail went through Martlet." in result.stdout, result.stdout + result.stderr

@@ -4,10 +4,10 @@ import json
 import subprocess
 
 import pytest
-
-from harness import MARTLET, Relay, environment, free_port, wait_until
+from harness import MARTLET, Relay, environment
 from peers import Postfix, need
 from tls_peers import Authority, TLSPeer
+from waiting import free_port, wait_until
 
 USER, SECRET = "relay@example.org", "correct horse, battery: st\u00e4ple"
 
@@ -29,8 +29,22 @@ def doctor(tmp_path):
     def run(route, outbound=None, arguments=("--json",)):
         patient = Relay(tmp_path, routes={"*": route} if route else None, outbound=outbound)
         result = subprocess.run(
-            [MARTLET, "doctor", "--probe", "none", "--config", str(patient.config), "--data", str(patient.data), *arguments],
-            capture_output=True, text=True, timeout=60, env=environment())
+            [
+                MARTLET,
+                "doctor",
+                "--probe",
+                "none",
+                "--config",
+                str(patient.config),
+                "--data",
+                str(patient.data),
+                *arguments,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment(),
+        )
         assert not result.stderr and SECRET not in result.stdout, result
         return result.stdout
 
@@ -49,7 +63,7 @@ def with_login(peer, **properties):
 def test_it_logs_in_and_leaves_before_the_first_mail(doctor, authority, pair, how, properties):
     with TLSPeer(pair, how, users={USER: SECRET}, mechanisms=["PLAIN"]) as peer:
         text = doctor(with_login(peer, tls="verify", **properties), {"tls_ca_file": authority.certificate})
-        found, = of(text, "smart host")
+        (found,) = of(text, "smart host")
         assert (found["state"], found["fix"]) == ("good", None), found
         assert f"127.0.0.1:{peer.address[1]} answers, TLSv1.3" in found["detail"].replace("[127.0.0.1]", ""), found
         assert "verified" in found["detail"] and f"{USER} may log in" in found["detail"], found
@@ -59,21 +73,21 @@ def test_it_logs_in_and_leaves_before_the_first_mail(doctor, authority, pair, ho
 
 def test_a_wrong_password_is_a_finding_with_its_remedy(doctor, pair):
     with TLSPeer(pair, users={USER: "another"}) as peer:
-        found, = of(doctor(with_login(peer)), "smart host")
+        (found,) = of(doctor(with_login(peer)), "smart host")
         assert found["state"] == "bad" and "535 5.7.8" in found["detail"] and "auth_pass" in found["fix"], found
         assert "MARTLET_SMARTHOST_PASSWORD" in found["fix"]
 
 
 def test_a_certificate_that_nobody_vouches_for(doctor, authority, pair):
     with TLSPeer(authority.issue("mx.elsewhere.test"), users={USER: SECRET}) as peer:
-        found, = of(doctor(with_login(peer, tls="verify"), {"tls_ca_file": authority.certificate}), "smart host")
+        (found,) = of(doctor(with_login(peer, tls="verify"), {"tls_ca_file": authority.certificate}), "smart host")
         assert found["state"] == "bad" and "tls_ca_file" in found["fix"], found
         assert not [line for line in peer.lines if line.startswith("AUTH")]
 
 
 def test_a_login_that_would_not_be_used(doctor, pair):
     with TLSPeer(pair) as peer:
-        found, = of(doctor(with_login(peer)), "smart host")
+        (found,) = of(doctor(with_login(peer)), "smart host")
         assert found["state"] == "odd" and "without the login" in found["detail"], found
 
 
@@ -86,7 +100,7 @@ def test_nobody_listens(doctor):
 def test_postfix_lets_it_in(doctor, closing):
     need("postfix")
     peer = closing(Postfix())
-    found, = of(doctor(f"{peer.address[0]}:{peer.address[1]}"), "smart host")
+    (found,) = of(doctor(f"{peer.address[0]}:{peer.address[1]}"), "smart host")
     assert found["state"] == "good" and "answers" in found["detail"], found
     wait_until(lambda: "ehlo=1 quit=1" in peer.log.read_text(), 15, "Postfix's word on the visit")
     assert not peer.mails()
@@ -94,6 +108,6 @@ def test_postfix_lets_it_in(doctor, closing):
 
 def test_the_clock_is_looked_at(doctor):
     text = doctor(None)
-    found, = of(text, "clock")
+    (found,) = of(text, "clock")
     assert found["state"] in ("good", "odd", "skipped") and "in time" in found["detail"], found
     assert not of(text, "smart host")

@@ -4,9 +4,10 @@ import subprocess
 import threading
 
 import pytest
-
-from harness import (ByRecipient, DnsServer, Drop, LogLine, ProtocolViolation, Relay, Reset, ScriptedServer, Sequence,
-                     Sink, SmtpClient, Stall, dot_stuff, find_program, send_mail, split_trace, un_dot_stuff, wait_until)
+from harness import LogLine, Relay
+from scripted import ByRecipient, Drop, Reset, Sequence, Stall
+from smtp_client import ProtocolViolation, SmtpClient, dot_stuff, send_mail, split_trace, un_dot_stuff
+from waiting import find_program, wait_until
 
 
 def test_sink_keeps_every_octet(sink):
@@ -93,8 +94,15 @@ def test_client_refuses_bad_replies(make_server):
 
 
 def test_log_lines_are_read():
-    line = LogLine.parse(r'2026-11-22T18:00:00.123Z notice delivered id=0ABC to=b@b.test reply="250 2.0.0 \"Ok\" a=b\x0a"')
-    assert (line.level, line.message, line["id"], line["reply"]) == ("notice", "delivered", "0ABC", '250 2.0.0 "Ok" a=b\n')
+    line = LogLine.parse(
+        r'2026-11-22T18:00:00.123Z notice delivered id=0ABC to=b@b.test reply="250 2.0.0 \"Ok\" a=b\x0a"'
+    )
+    assert (line.level, line.message, line["id"], line["reply"]) == (
+        "notice",
+        "delivered",
+        "0ABC",
+        '250 2.0.0 "Ok" a=b\n',
+    )
     line = LogLine.parse('{"time":"t","level":"info","message":"ready","listen":"127.0.0.1:25"}')
     assert (line.message, line["listen"]) == ("ready", "127.0.0.1:25")
 
@@ -105,23 +113,39 @@ def test_trace_is_split():
 
 
 def test_configuration_is_written(tmp_path):
-    relay = Relay(tmp_path, routes={"a.test": ["127.0.0.1:25", "127.0.0.2:26 using_lmtp=true"], "*": ("::1", 2525)},
-                  smtp={"threads": 1, "limits.errors": 5}, outbound={"disabled": True}, resolver="127.0.0.1@53")
+    relay = Relay(
+        tmp_path,
+        routes={"a.test": ["127.0.0.1:25", "127.0.0.2:26 using_lmtp=true"], "*": ("::1", 2525)},
+        smtp={"threads": 1, "limits.errors": 5},
+        outbound={"disabled": True},
+        resolver="127.0.0.1@53",
+    )
     assert (relay.config / "routes.ini").read_text() == (
-        "[a.test]\nmx = 127.0.0.1:25\nmx = 127.0.0.2:26 using_lmtp=true\n\n[*]\nmx = [::1]:2525\n")
+        "[a.test]\nmx = 127.0.0.1:25\nmx = 127.0.0.2:26 using_lmtp=true\n\n[*]\nmx = [::1]:2525\n"
+    )
     assert "[limits]\nerrors = 5\n" in (relay.config / "smtp.ini").read_text()
     assert "disabled = true\n" in (relay.config / "outbound.ini").read_text()
 
 
 @pytest.mark.skipif(not find_program("dig"), reason="dig is not installed")
 def test_dns_answers(make_dns):
-    dns = make_dns({("b.test", "MX"): [(10, "mx.b.test"), (20, "c.b.test")], ("mx.b.test", "A"): ["127.0.0.1"],
-                    ("c.b.test", "CNAME"): "mx.b.test", ("l.test", "CNAME"): "l.test", ("s.test", "*"): "SERVFAIL",
-                    ("big.test", "MX"): [(1, f"mx{n}.big.test") for n in range(200)]})
+    dns = make_dns(
+        {
+            ("b.test", "MX"): [(10, "mx.b.test"), (20, "c.b.test")],
+            ("mx.b.test", "A"): ["127.0.0.1"],
+            ("c.b.test", "CNAME"): "mx.b.test",
+            ("l.test", "CNAME"): "l.test",
+            ("s.test", "*"): "SERVFAIL",
+            ("big.test", "MX"): [(1, f"mx{n}.big.test") for n in range(200)],
+        }
+    )
 
     def dig(*arguments):
-        return subprocess.run(["dig", "+time=1", "+tries=1", f"@{dns.host}", "-p", str(dns.port), *arguments],
-                              capture_output=True, text=True).stdout
+        return subprocess.run(
+            ["dig", "+time=1", "+tries=1", f"@{dns.host}", "-p", str(dns.port), *arguments],
+            capture_output=True,
+            text=True,
+        ).stdout
 
     assert "10 mx.b.test." in dig("b.test", "MX", "+short")
     assert "127.0.0.1" in dig("c.b.test", "A", "+short")
@@ -133,7 +157,9 @@ def test_dns_answers(make_dns):
 def test_sink_serves_many_at_once(sink):
     def one(number):
         for turn in range(10):
-            send_mail(sink.address, "a@a.test", f"r{number}.{turn}@b.test", b"Subject: %d.%d\r\n\r\nx\r\n" % (number, turn))
+            send_mail(
+                sink.address, "a@a.test", f"r{number}.{turn}@b.test", b"Subject: %d.%d\r\n\r\nx\r\n" % (number, turn)
+            )
 
     threads = [threading.Thread(target=one, args=(n,)) for n in range(20)]
     [t.start() for t in threads]

@@ -10,12 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-
 import reports
-from harness import ROOT, SmtpClient, free_port, host_port, wait_until, wait_listening
+from harness import ROOT
 from hook_program import QUICK
+from smtp_client import SmtpClient
 from story import events, submit, text, wait_event
 from tls_peers import TLSPeer
+from waiting import free_port, host_port, wait_listening, wait_until
 
 
 def final_reply(relay, recipient="b@b.test"):
@@ -33,14 +34,18 @@ def final_reply(relay, recipient="b@b.test"):
 
 # ------------------------------------------------------------------------------------------------ queue_outbound
 
-@pytest.mark.parametrize("answer, code, word", [
-    ({"code": "DENY", "message": "not today"}, 550, "not today"),
-    ({"code": "DENYSOFT", "message": "come back"}, 450, "come back"),
-    ({"code": "DENY"}, 550, "refused"),
-    ({"code": "DENYDISCONNECT", "message": "never"}, 550, "never"),
-    ({"code": "DENYSOFTDISCONNECT", "message": "busy"}, 450, "busy"),
-    ({"code": "DENY", "message": "two\r\n250 lines"}, 550, "two??250 lines"),
-])
+
+@pytest.mark.parametrize(
+    "answer, code, word",
+    [
+        ({"code": "DENY", "message": "not today"}, 550, "not today"),
+        ({"code": "DENYSOFT", "message": "come back"}, 450, "come back"),
+        ({"code": "DENY"}, 550, "refused"),
+        ({"code": "DENYDISCONNECT", "message": "never"}, 550, "never"),
+        ({"code": "DENYSOFTDISCONNECT", "message": "busy"}, 450, "busy"),
+        ({"code": "DENY", "message": "two\r\n250 lines"}, 550, "two??250 lines"),
+    ],
+)
 def test_queue_outbound_rejects(hooked, sink, answer, code, word):
     relay, hook = hooked({"queue_outbound": answer}, routes={"*": sink.route})
     reply = final_reply(relay)
@@ -91,14 +96,22 @@ def test_notes_choose_the_source_address(hooked, sink):
 
 def test_the_address_is_of_the_mx_then_the_note_then_the_table_then_the_system(hooked, sink):
     note = {"code": "CONT", "notes": {"outbound_ip": "127.0.0.7"}}
-    relay, _ = hooked({"queue_outbound": lambda q: note if q["transaction"]["mail_from"].startswith("note") else None},
-                      routes={"bind.test": f"{sink.route} bind=127.0.0.4", "*": sink.route},
-                      files={"outbound_ip.ini": "[sender table.test]\nip = 127.0.0.3\n"})
+    relay, _ = hooked(
+        {"queue_outbound": lambda q: note if q["transaction"]["mail_from"].startswith("note") else None},
+        routes={"bind.test": f"{sink.route} bind=127.0.0.4", "*": sink.route},
+        files={"outbound_ip.ini": "[sender table.test]\nip = 127.0.0.3\n"},
+    )
     wanted = {}
-    for number, (sender, domain, address) in enumerate([
-            ("note@table.test", "bind.test", "127.0.0.4"), ("x@table.test", "bind.test", "127.0.0.4"),
-            ("note@table.test", "b.test", "127.0.0.7"), ("note@c.test", "b.test", "127.0.0.7"),
-            ("x@table.test", "b.test", "127.0.0.3"), ("x@c.test", "b.test", "127.0.0.1")]):
+    for number, (sender, domain, address) in enumerate(
+        [
+            ("note@table.test", "bind.test", "127.0.0.4"),
+            ("x@table.test", "bind.test", "127.0.0.4"),
+            ("note@table.test", "b.test", "127.0.0.7"),
+            ("note@c.test", "b.test", "127.0.0.7"),
+            ("x@table.test", "b.test", "127.0.0.3"),
+            ("x@c.test", "b.test", "127.0.0.1"),
+        ]
+    ):
         wanted[f"u{number}@{domain}"] = address
         submit(relay, f"u{number}@{domain}", sender=sender)
     messages = sink.wait_for(len(wanted))
@@ -107,8 +120,10 @@ def test_the_address_is_of_the_mx_then_the_note_then_the_table_then_the_system(h
 
 @pytest.mark.parametrize("hook_name", ["queue_outbound", "get_mx"])
 def test_an_address_that_is_not_local_defers_with_that_reason(hooked, sink, hook_name):
-    answer = {"queue_outbound": {"code": "CONT", "notes": {"outbound_ip": "192.0.2.7"}},
-              "get_mx": {"code": "OK", "mx": {"exchange": sink.host, "port": sink.port, "bind": "192.0.2.7"}}}[hook_name]
+    answer = {
+        "queue_outbound": {"code": "CONT", "notes": {"outbound_ip": "192.0.2.7"}},
+        "get_mx": {"code": "OK", "mx": {"exchange": sink.host, "port": sink.port, "bind": "192.0.2.7"}},
+    }[hook_name]
     relay, _ = hooked({hook_name: answer}, routes={"*": sink.route})
     line = wait_event(relay, submit(relay, "b@b.test"), "deferred")
     assert "192.0.2.7 is not an address of this machine" in line["reply"], line.raw
@@ -119,8 +134,11 @@ def test_an_address_that_is_not_local_defers_with_that_reason(hooked, sink, hook
 def test_the_note_force_tls_is_kept(hooked, authority, how):
     """Encrypted or not at all, though enable_tls is off."""
     with TLSPeer(authority.issue("127.0.0.1"), how=how) as peer:
-        relay, hook = hooked({"queue_outbound": {"code": "CONT", "notes": {"force_tls": True}}, "send_email": None},
-                             routes={"*": host_port(peer.address)}, outbound={"enable_tls": False, "tls_timeout": 2})
+        relay, hook = hooked(
+            {"queue_outbound": {"code": "CONT", "notes": {"force_tls": True}}, "send_email": None},
+            routes={"*": host_port(peer.address)},
+            outbound={"enable_tls": False, "tls_timeout": 2},
+        )
         queue_id = submit(relay, "b@b.test")
         if how == "starttls":
             assert peer.wait_for(1)[0]["tls"]
@@ -131,7 +149,7 @@ def test_the_note_force_tls_is_kept(hooked, authority, how):
 
 
 def test_pipelined_messages_wait_for_their_answers(hooked, sink):
-    relay, hook = hooked({"queue_outbound": lambda _: time.sleep(0.05)}, routes={"*": sink.route})
+    relay, _hook = hooked({"queue_outbound": lambda _: time.sleep(0.05)}, routes={"*": sink.route})
     message = b"MAIL FROM:<a@report.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n"
     with socket.create_connection(relay.address) as raw:
         file = raw.makefile("rb")
@@ -149,10 +167,14 @@ def test_pipelined_messages_wait_for_their_answers(hooked, sink):
 
 # ------------------------------------------------------------------------------------------------ send_email
 
+
 def test_send_email_delays_without_counting_a_failure_and_across_a_restart(hooked, sink):
     answers = iter([{"code": "DELAY", "delay": 4}])
-    relay, hook = hooked({"send_email": lambda _: next(answers, None)}, routes={"*": sink.route},
-                         outbound={"maxTempFailures": 1, "temp_fail_intervals": "none"})
+    relay, hook = hooked(
+        {"send_email": lambda _: next(answers, None)},
+        routes={"*": sink.route},
+        outbound={"maxTempFailures": 1, "temp_fail_intervals": "none"},
+    )
     queue_id = submit(relay, "b@b.test")
     begin = time.monotonic()
     line = wait_until(lambda: relay.log_lines("delivery delayed by a plugin"))[0]
@@ -166,8 +188,10 @@ def test_send_email_delays_without_counting_a_failure_and_across_a_restart(hooke
 
 def test_a_slow_hook_for_one_domain_does_not_hold_up_another(hooked, sink):
     gate = threading.Event()
-    relay, _ = hooked({"send_email": lambda q: gate.wait(10) and None if q["hmail"]["todo"]["domain"] == "slow.test" else None},
-                      routes={"*": sink.route})
+    relay, _ = hooked(
+        {"send_email": lambda q: gate.wait(10) and None if q["hmail"]["todo"]["domain"] == "slow.test" else None},
+        routes={"*": sink.route},
+    )
     for _ in range(10):
         submit(relay, "b@slow.test")
     submit(relay, "b@fast.test")
@@ -179,11 +203,15 @@ def test_a_slow_hook_for_one_domain_does_not_hold_up_another(hooked, sink):
 
 # ------------------------------------------------------------------------------------------------ get_mx
 
+
 @pytest.mark.parametrize("form", ["string", "object", "list"])
 def test_get_mx_answers_in_every_form(hooked, sink, make_server, form):
     ip, port = sink.address
-    mx = {"string": f"{ip}:{port}", "object": {"priority": 0, "exchange": ip, "port": port, "bind": "127.0.0.6"},
-          "list": [{"exchange": ip, "port": port, "priority": 20}, f"{ip}:{free_port()}"]}[form]
+    mx = {
+        "string": f"{ip}:{port}",
+        "object": {"priority": 0, "exchange": ip, "port": port, "bind": "127.0.0.6"},
+        "list": [{"exchange": ip, "port": port, "priority": 20}, f"{ip}:{free_port()}"],
+    }[form]
     relay, hook = hooked({"get_mx": {"code": "OK", "mx": mx}}, routes={"*": "127.0.0.1:1"})
     submit(relay, ["b@b.test", "c@c.test"])
     sink.wait_for(2)
@@ -196,23 +224,23 @@ def test_get_mx_answers_in_every_form(hooked, sink, make_server, form):
 @pytest.mark.parametrize("form", ["hostname", "hostname:port", "ip", "ip:port", "[v6]:port"])
 def test_get_mx_strings(hooked, peer25, make_server, make_dns, form):
     """Each form of the document; a port that is not named is 25."""
-    if "v6" in form:
-        server = make_server(host="::1")
-    else:
-        server = make_server() if "port" in form else peer25()
+    server = make_server(host="::1") if "v6" in form else make_server() if "port" in form else peer25()
     dns = make_dns({("mx.get.test", "A"): [server.host]})
     answer = form.replace("hostname", "mx.get.test").replace("ip", server.host).replace("v6", server.host)
-    relay, _ = hooked({"get_mx": {"code": "OK", "mx": answer.replace("port", str(server.port))}, "delivered": None},
-                      resolver=dns)
+    relay, _ = hooked(
+        {"get_mx": {"code": "OK", "mx": answer.replace("port", str(server.port))}, "delivered": None}, resolver=dns
+    )
     submit(relay, "b@b.test")
     assert server.wait_for(1)
 
 
 def test_get_mx_list_is_tried_by_priority(hooked, make_server):
     first, second, last = (make_server(script) for script in ({"BANNER": "421 4.3.2 busy"}, {}, {}))
-    mx = [{"exchange": last.host, "port": last.port, "priority": 30},
-          {"exchange": first.host, "port": first.port, "priority": 10},
-          {"exchange": second.host, "port": second.port, "priority": 20}]
+    mx = [
+        {"exchange": last.host, "port": last.port, "priority": 30},
+        {"exchange": first.host, "port": first.port, "priority": 10},
+        {"exchange": second.host, "port": second.port, "priority": 20},
+    ]
     relay, _ = hooked({"get_mx": {"code": "OK", "mx": mx}})
     submit(relay, "b@b.test")
     second.wait_for(1)
@@ -223,8 +251,13 @@ def test_get_mx_list_is_tried_by_priority(hooked, make_server):
 def test_get_mx_gives_the_login(hooked, auth_type):
     with TLSPeer(how="none", users={"shop": "s3cret-word"}, clear=True) as peer:
         mx = {"exchange": peer.address[0], "port": peer.address[1], "auth_user": "shop", "auth_pass": "s3cret-word"}
-        relay, hook = hooked({"get_mx": {"code": "OK", "mx": {**mx, **({"auth_type": auth_type} if auth_type else {})}},
-                              "delivered": None, "deferred": None})
+        relay, hook = hooked(
+            {
+                "get_mx": {"code": "OK", "mx": {**mx, **({"auth_type": auth_type} if auth_type else {})}},
+                "delivered": None,
+                "deferred": None,
+            }
+        )
         submit(relay, "b@b.test")
         assert peer.wait_for(1)[0]["user"] == "shop"
         assert peer.logins == [(auth_type or "PLAIN", "shop")]
@@ -235,8 +268,9 @@ def test_get_mx_gives_the_login(hooked, auth_type):
 def test_get_mx_speaks_lmtp(hooked, make_server):
     server = make_server(lmtp=True)
     ip, port = server.address
-    relay, hook = hooked({"get_mx": {"code": "OK", "mx": {"exchange": ip, "port": port, "using_lmtp": True}},
-                          "delivered": None})
+    relay, hook = hooked(
+        {"get_mx": {"code": "OK", "mx": {"exchange": ip, "port": port, "using_lmtp": True}}, "delivered": None}
+    )
     submit(relay, "b@b.test")
     server.wait_for(1)
     assert wait_until(lambda: hook.asked("delivered"))[0]["params"]["mode"] == "LMTP"
@@ -250,8 +284,10 @@ def test_get_mx_next_leaves_it_to_the_routes(hooked, sink):
 
 
 def test_mails_of_one_answer_share_sessions(hooked, sink):
-    relay, _ = hooked({"get_mx": {"code": "OK", "mx": host_port(sink.address)}},
-                      outbound={"concurrency_per_lane": 1, "pool_timeout": 10})
+    relay, _ = hooked(
+        {"get_mx": {"code": "OK", "mx": host_port(sink.address)}},
+        outbound={"concurrency_per_lane": 1, "pool_timeout": 10},
+    )
     for number in range(20):
         submit(relay, f"b@d{number}.test")
     sink.wait_for(20)
@@ -259,8 +295,13 @@ def test_mails_of_one_answer_share_sessions(hooked, sink):
 
 
 def test_get_mx_deny_bounces_with_its_reason(hooked, sink):
-    relay, hook = hooked({"get_mx": lambda q: {"code": "DENY", "message": "no way there"} if q["domain"] == "no.test" else None,
-                          "bounce": None}, routes={"report.test": sink.route})
+    relay, hook = hooked(
+        {
+            "get_mx": lambda q: {"code": "DENY", "message": "no way there"} if q["domain"] == "no.test" else None,
+            "bounce": None,
+        },
+        routes={"report.test": sink.route},
+    )
     queue_id = submit(relay, "b@no.test")
     assert "no way there" in wait_event(relay, queue_id, "bounced")["reply"]
     report = sink.wait_for(1)[0]
@@ -277,20 +318,24 @@ def test_get_mx_denysoft_defers(hooked, sink):
     assert [q["hmail"]["num_failures"] for q in hook.asked("get_mx")] == [0, 1]
 
 
-@pytest.mark.parametrize("answer, why", [
-    ({"code": "OK"}, "no mx"),
-    ({"code": "OK", "mx": "not a host!"}, "not a host"),
-    ({"code": "OK", "mx": {"port": 25}}, "exchange"),
-    ({"code": "OK", "mx": {"exchange": "h.test", "colour": "red"}}, "unknown property colour"),
-    ({"code": "OK", "mx": {"exchange": "h.test", "auth_user": "u", "auth_pass": "@env:HOME"}}, "auth_pass"),
-    ({"code": "DELAY", "delay": 5}, "no answer DELAY"),
-    ({"code": "MAYBE"}, "code"),
-    (b"{", "JSON"),
-    (b"[" * 100000, "JSON"),
-    (b"x" * 400000, "larger"),
-    (500, "500"),
-    (302, "302"),
-], ids=range(12))
+@pytest.mark.parametrize(
+    "answer, why",
+    [
+        ({"code": "OK"}, "no mx"),
+        ({"code": "OK", "mx": "not a host!"}, "not a host"),
+        ({"code": "OK", "mx": {"port": 25}}, "exchange"),
+        ({"code": "OK", "mx": {"exchange": "h.test", "colour": "red"}}, "unknown property colour"),
+        ({"code": "OK", "mx": {"exchange": "h.test", "auth_user": "u", "auth_pass": "@env:HOME"}}, "auth_pass"),
+        ({"code": "DELAY", "delay": 5}, "no answer DELAY"),
+        ({"code": "MAYBE"}, "code"),
+        (b"{", "JSON"),
+        (b"[" * 100000, "JSON"),
+        (b"x" * 400000, "larger"),
+        (500, "500"),
+        (302, "302"),
+    ],
+    ids=range(12),
+)
 def test_answers_that_make_no_sense_are_logged_and_follow_the_rule(hooked, sink, answer, why):
     relay, _ = hooked({"get_mx": answer}, routes={"*": sink.route})
     submit(relay, "b@b.test")
@@ -302,11 +347,11 @@ def test_answers_that_make_no_sense_are_logged_and_follow_the_rule(hooked, sink,
 
 # ------------------------------------------------------------------------------------------------ deferred
 
+
 def test_deferred_gets_the_real_errors_and_drops(hooked, make_server):
     """Never "tried all MXs": what each host said."""
     dead, angry = free_port(), make_server({"BANNER": "421 4.3.2 too busy"})
-    relay, hook = hooked({"deferred": {"code": "OK"}},
-                         routes={"*": f"127.0.0.1:{dead} {host_port(angry.address)}"})
+    relay, hook = hooked({"deferred": {"code": "OK"}}, routes={"*": f"127.0.0.1:{dead} {host_port(angry.address)}"})
     queue_id = submit(relay, "b@b.test")
     line = wait_until(lambda: relay.log_lines("dropped by a plugin"))[0]
     assert line["id"] == queue_id
@@ -324,8 +369,11 @@ def test_deferred_gets_the_real_errors_and_drops(hooked, make_server):
 
 def test_deferred_changes_the_delay_by_number_of_failures(hooked, make_server):
     server = make_server({"RCPT": lambda session, _: "450 4.2.1 busy"})
-    relay, hook = hooked({"deferred": lambda q: {"code": "DENYSOFT", "delay": q["hmail"]["num_failures"]}},
-                         routes={"*": server.route}, outbound={"temp_fail_intervals": "1h*9"})
+    relay, hook = hooked(
+        {"deferred": lambda q: {"code": "DENYSOFT", "delay": q["hmail"]["num_failures"]}},
+        routes={"*": server.route},
+        outbound={"temp_fail_intervals": "1h*9"},
+    )
     queue_id = submit(relay, "b@b.test")
     wait_until(lambda: len(hook.asked("deferred")) >= 3)
     wait_until(lambda: len(events(relay, queue_id)) >= 2)
@@ -335,10 +383,17 @@ def test_deferred_changes_the_delay_by_number_of_failures(hooked, make_server):
     assert first["mx"]["port"] == server.address[1]
 
 
-@pytest.mark.parametrize("answer", [
-    {"code": "DENYSOFT"}, {"code": "DENYSOFT", "delay": "plugin timeout"}, {"code": "DENYSOFT", "delay": None},
-    {"code": "DENYSOFT", "delay": -5}, {"code": "DENYSOFT", "delay": 1e300}, b'{"code": "DENYSOFT", "delay": NaN}',
-])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"code": "DENYSOFT"},
+        {"code": "DENYSOFT", "delay": "plugin timeout"},
+        {"code": "DENYSOFT", "delay": None},
+        {"code": "DENYSOFT", "delay": -5},
+        {"code": "DENYSOFT", "delay": 1e300},
+        b'{"code": "DENYSOFT", "delay": NaN}',
+    ],
+)
 def test_trap_5_a_delay_that_is_no_number_keeps_the_usual_one(hooked, make_server, answer):
     """Appendix A, trap 5: a text read as a number became a timer that never fired."""
     server = make_server({"RCPT": lambda session, _: "450 4.2.1 busy" if len(server.sessions) < 2 else None})
@@ -364,6 +419,7 @@ def test_trap_5_a_deferred_hook_that_hangs_stops_no_timer(hooked, make_server):
 
 # ------------------------------------------------------------------------------------------------ bounce
 
+
 def test_bounce_is_told_who_and_where_and_suppresses_the_report(hooked, make_server, sink):
     server = make_server({"RCPT": lambda _, to: "550 5.1.1 unknown" if to.startswith("no") else None})
     relay, hook = hooked({"bounce": {"code": "OK"}}, routes={"report.test": sink.route, "*": server.route})
@@ -380,8 +436,11 @@ def test_bounce_is_told_who_and_where_and_suppresses_the_report(hooked, make_ser
 
 def test_bounce_after_the_last_attempt_names_the_deferred(hooked, make_server, sink):
     server = make_server({"RCPT": "450 4.2.1 busy"})
-    relay, hook = hooked({"bounce": {"code": "CONT"}}, routes={"report.test": sink.route, "*": server.route},
-                         outbound={"temp_fail_intervals": "1s"})
+    relay, hook = hooked(
+        {"bounce": {"code": "CONT"}},
+        routes={"report.test": sink.route, "*": server.route},
+        outbound={"temp_fail_intervals": "1s"},
+    )
     submit(relay, "b@b.test")
     report = sink.wait_for(1)[0]
     reports.check(reports.parse(report.data))
@@ -400,6 +459,7 @@ def test_bounce_is_not_asked_about_temporary_failures(hooked, make_server):
 
 
 # ------------------------------------------------------------------------------------------------ delivered
+
 
 def test_delivered_is_told_everything(hooked, sink):
     relay, hook = hooked({"delivered": {"code": "DENY"}}, routes={"*": sink.route})
@@ -434,10 +494,12 @@ def test_a_delivered_hook_that_hangs_holds_up_nothing(hooked, sink):
 
 # ------------------------------------------------------------------------------------------------ rules of failure
 
+
 @pytest.mark.parametrize("how", ["refuses", "hangs", "breaks"])
 def test_a_program_that_is_gone_and_fail_open(hooked, sink, how):
-    relay, hook = hooked({"queue_outbound": None, "get_mx": None, "send_email": None}, {"timeout": 1},
-                         routes={"*": sink.route})
+    relay, hook = hooked(
+        {"queue_outbound": None, "get_mx": None, "send_email": None}, {"timeout": 1}, routes={"*": sink.route}
+    )
     if how == "refuses":
         hook.close()
     else:
@@ -445,7 +507,11 @@ def test_a_program_that_is_gone_and_fail_open(hooked, sink, how):
             hook.answers[name] = hook.hang if how == "hangs" else 500
     submit(relay, "b@b.test")
     sink.wait_for(1)
-    assert {line["hook"] for line in relay.log_lines("hook program failed")} == {"queue_outbound", "get_mx", "send_email"}
+    assert {line["hook"] for line in relay.log_lines("hook program failed")} == {
+        "queue_outbound",
+        "get_mx",
+        "send_email",
+    }
 
 
 def test_a_program_that_is_gone_and_fail_closed_for_reception(hooked, sink):
@@ -487,8 +553,9 @@ def test_the_breaker_leaves_a_broken_program_alone_and_tries_again(hooked, sink)
 
 def test_plugin_timeout_is_the_deadline_of_every_program(make_relay, make_hook, sink):
     hook = make_hook({"queue_outbound": None})
-    relay = make_relay(started=False, routes={"*": sink.route},
-                       files={"hooks.ini": hook.ini(timeout=40), "plugin_timeout": "10\n"})
+    relay = make_relay(
+        started=False, routes={"*": sink.route}, files={"hooks.ini": hook.ini(timeout=40), "plugin_timeout": "10\n"}
+    )
     result = relay.run("check")
     assert result.returncode == 1 and "hooks.ini" in result.stdout and "plugin_timeout" in result.stdout
 
@@ -513,6 +580,7 @@ def test_a_unix_socket(hooked, sink, tmp_path):
 
 # ------------------------------------------------------------------------------------------------ settings
 
+
 def test_hooks_ini_is_read_again_and_reaches_mail_that_waits(make_relay, make_hook, sink):
     hook = make_hook({"get_mx": {"code": "OK", "mx": host_port(sink.address)}})
     relay = make_relay(routes={"*": f"127.0.0.1:{free_port()}"}, outbound=QUICK)
@@ -527,14 +595,18 @@ def test_hooks_ini_is_read_again_and_reaches_mail_that_waits(make_relay, make_ho
     assert all(q["hmail"]["uuid"] != other for q in hook.asked("get_mx"))
 
 
-@pytest.mark.parametrize("ini, word", [
-    ("[a]\nurl = http://127.0.0.1:1/\nhooks = get_xm\n", "did you mean get_mx"),
-    ("[a]\nurl = ftp://x/\nhooks = get_mx\n", "url"),
-    ("[a]\nhooks = get_mx\n", "has no url"),
-    ("[a]\nurl = http://127.0.0.1:1/\n", "has no hooks"),
-    ("[a]\nurl = http://127.0.0.1:1/\nhooks = bounce\nfail_bounce = closed\n", "bounce"),
-    ("[a]\nurl = http://127.0.0.1:1/\nhooks = get_mx\ntimeuot = 3\n", "did you mean timeout"),
-], ids=range(6))
+@pytest.mark.parametrize(
+    "ini, word",
+    [
+        ("[a]\nurl = http://127.0.0.1:1/\nhooks = get_xm\n", "did you mean get_mx"),
+        ("[a]\nurl = ftp://x/\nhooks = get_mx\n", "url"),
+        ("[a]\nhooks = get_mx\n", "has no url"),
+        ("[a]\nurl = http://127.0.0.1:1/\n", "has no hooks"),
+        ("[a]\nurl = http://127.0.0.1:1/\nhooks = bounce\nfail_bounce = closed\n", "bounce"),
+        ("[a]\nurl = http://127.0.0.1:1/\nhooks = get_mx\ntimeuot = 3\n", "did you mean timeout"),
+    ],
+    ids=range(6),
+)
 def test_check_says_what_is_wrong(make_relay, ini, word):
     relay = make_relay(started=False, files={"hooks.ini": ini})
     result = relay.run("check")
@@ -556,8 +628,10 @@ def test_the_example_program(make_relay, sink, closing, tmp_path):
     program = subprocess.Popen([sys.executable, str(ROOT / "deploy" / "hooks" / "get_mx.py"), str(port), str(table)])
     try:
         wait_listening(("127.0.0.1", port))
-        relay = make_relay(files={"hooks.ini": f"[table]\nurl = http://127.0.0.1:{port}/\nhooks = get_mx\n"},
-                           routes={"*": f"127.0.0.1:{free_port()}"})
+        relay = make_relay(
+            files={"hooks.ini": f"[table]\nurl = http://127.0.0.1:{port}/\nhooks = get_mx\n"},
+            routes={"*": f"127.0.0.1:{free_port()}"},
+        )
         submit(relay, "x@b.test")
         sink.wait_for(1)
         wait_event(relay, submit(relay, "x@c.test"), "deferred")

@@ -10,19 +10,37 @@ import threading
 import time
 
 import pytest
-
 import reports
-from harness import Relay, SmtpClient, wait_until
-from hostile_table import BOUNCE, DEFER, FAILED, FALLBACK, FAMILIES, OK, UNSURE
+from harness import Relay
 from hostile_peers import Hub, Peer
+from hostile_table import BOUNCE, DEFER, FAILED, FALLBACK, FAMILIES, OK, UNSURE
+from smtp_client import SmtpClient
+from waiting import wait_until
 
-FIRST = {OK: {"delivered"}, DEFER: {"deferred"}, BOUNCE: {"bounced"}, FAILED: {"deferred", "bounced"},
-         UNSURE: {"delivered", "deferred"}, FALLBACK: {"delivered", "deferred"}}
+FIRST = {
+    OK: {"delivered"},
+    DEFER: {"deferred"},
+    BOUNCE: {"bounced"},
+    FAILED: {"deferred", "bounced"},
+    UNSURE: {"delivered", "deferred"},
+    FALLBACK: {"delivered", "deferred"},
+}
 EVENTS = {"delivered": "delivered", "delivery deferred": "deferred", "bounced": "bounced"}
 OUTBOUND = {
-    "temp_fail_intervals": "3s, 1s*60", "lane_rest_max": 1, "concurrency_max": 2000, "concurrency_per_lane": 1,
-    "connect_timeout": 3, "greeting_timeout": 3, "helo_timeout": 3, "mail_timeout": 3, "rcpt_timeout": 3,
-    "data_init_timeout": 3, "data_block_timeout": 3, "data_done_timeout": 3, "quit_timeout": 1, "transaction_deadline": 8,
+    "temp_fail_intervals": "3s, 1s*60",
+    "lane_rest_max": 1,
+    "concurrency_max": 2000,
+    "concurrency_per_lane": 1,
+    "connect_timeout": 3,
+    "greeting_timeout": 3,
+    "helo_timeout": 3,
+    "mail_timeout": 3,
+    "rcpt_timeout": 3,
+    "data_init_timeout": 3,
+    "data_block_timeout": 3,
+    "data_done_timeout": 3,
+    "quit_timeout": 1,
+    "transaction_deadline": 8,
     "pool_timeout": 1,
 }
 MEMORY = 400 << 20  # bytes resident at most, whatever the peers pour in
@@ -44,8 +62,14 @@ class Case:
 
     def content(self, mark):
         padding = b"".join(b"%070d\r\n" % n for n in range(self.row.body // 72))
-        return (b"From: <%s>\r\nTo: <%s>\r\nSubject: %s\r\nX-Mark: %s\r\n\r\n.dots\r\n..\r\n%sthe end of %s\r\n" % (
-            self.sender.encode(), self.recipients[0].encode(), mark.encode(), mark.encode(), padding, mark.encode()))
+        return b"From: <%s>\r\nTo: <%s>\r\nSubject: %s\r\nX-Mark: %s\r\n\r\n.dots\r\n..\r\n%sthe end of %s\r\n" % (
+            self.sender.encode(),
+            self.recipients[0].encode(),
+            mark.encode(),
+            mark.encode(),
+            padding,
+            mark.encode(),
+        )
 
     @property
     def keys(self):
@@ -81,7 +105,7 @@ class Watcher(threading.Thread):
 
     def look(self):
         lines = self.relay.log
-        for line in lines[self.seen:]:
+        for line in lines[self.seen :]:
             event = EVENTS.get(line.message)
             case = self.by_id.get(line["id"])
             if event and case:
@@ -115,8 +139,10 @@ def test_every_behaviour_is_classified(family, tmp_path):
     problems = []
     with Hub() as hub:
         sink = hub.add(Peer(name=b"sink.test"))
-        cases = [Case(row, family, number, hub.add(Peer(row.script, lmtp=row.lmtp, keywords=row.keywords)))
-                 for number, row in enumerate(rows)]
+        cases = [
+            Case(row, family, number, hub.add(Peer(row.script, lmtp=row.lmtp, keywords=row.keywords)))
+            for number, row in enumerate(rows)
+        ]
         routes = {case.domain: case.peer.address + (" using_lmtp=true" if case.row.lmtp else "") for case in cases}
         routes["report.test"] = sink.address
         # Sessions with several messages need them all at once, or nothing would follow a dot.
@@ -132,12 +158,16 @@ def test_every_behaviour_is_classified(family, tmp_path):
                 wait_until(lambda: all(case.is_classified for case in cases), 40, "classification", 0.05)
                 wait_until(lambda: all(case.is_settled for case in cases), 40, "settlement", 0.05)
                 ids = [i for case in cases for i in case.ids]
-                wait_until(lambda: {line["id"] for line in relay.log_lines("message finished")} >= set(ids), 5, "ends", 0.05)
+                wait_until(
+                    lambda: {line["id"] for line in relay.log_lines("message finished")} >= set(ids), 5, "ends", 0.05
+                )
             except AssertionError as error:
                 problems.append(str(error))
             failed = {case.sender for case in cases for events in case.events.values() if "bounced" in events}
             try:
-                wait_until(lambda: {m.recipients[0] for m in sink.messages if m.recipients} >= failed, 10, "reports", 0.05)
+                wait_until(
+                    lambda: {m.recipients[0] for m in sink.messages if m.recipients} >= failed, 10, "reports", 0.05
+                )
             except AssertionError as error:
                 problems.append(str(error))
             memory = relay.rss_peak

@@ -4,9 +4,24 @@ import socket
 import time
 
 import pytest
-
-from harness import SmtpClient, wait_until
-from hostile_peers import Hub, Peer, after_body, close, drip, flood, honest_then, hush, mute, no_body, reset, say, steps, takes
+from hostile_peers import (
+    Hub,
+    Peer,
+    after_body,
+    close,
+    drip,
+    flood,
+    honest_then,
+    hush,
+    mute,
+    no_body,
+    reset,
+    say,
+    steps,
+    takes,
+)
+from smtp_client import SmtpClient
+from waiting import wait_until
 
 BODY = b"X-Mark: m1\r\n\r\n.a\r\n..\r\nend\r\n"
 

@@ -7,9 +7,11 @@ import smtplib
 import subprocess
 
 import pytest
-
-from harness import MARTLET, ROOT, Sink, environment, free_port, send_mail, wait_until
+from harness import MARTLET, ROOT, environment
 from peers import need
+from scripted import Sink
+from smtp_client import send_mail
+from waiting import free_port, wait_until
 
 yaml = pytest.importorskip("yaml")
 MAIL = b"Subject: x\r\n\r\nhello\r\n"
@@ -18,8 +20,12 @@ ADDED = {"instance", "job"}
 
 
 def metrics(relay):
-    return subprocess.run(["curl", "-sS", "--fail", "--unix-socket", str(relay.data / "admin.sock"), "http://localhost/metrics"],
-                          capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["curl", "-sS", "--fail", "--unix-socket", str(relay.data / "admin.sock"), "http://localhost/metrics"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 @pytest.fixture
@@ -27,9 +33,15 @@ def page(make_relay, make_server, closing):
     """The metrics of a relay that has seen a delivery, a deferral, a bounce and a refusal: `{name: {label: {values}}}`."""
     sink = closing(Sink())
     refuses, defers = make_server({"RCPT": "550 5.1.1 nobody"}), make_server({"RCPT": "450 4.2.1 later"})
-    relay = make_relay(routes={"good.test": sink.route, "bad.test": f"127.0.0.1:{refuses.port}",
-                               "later.test": f"127.0.0.1:{defers.port}", "*": sink.route},
-                       outbound={"temp_fail_intervals": "1h*5"})
+    relay = make_relay(
+        routes={
+            "good.test": sink.route,
+            "bad.test": f"127.0.0.1:{refuses.port}",
+            "later.test": f"127.0.0.1:{defers.port}",
+            "*": sink.route,
+        },
+        outbound={"temp_fail_intervals": "1h*5"},
+    )
     for domain in ("good", "bad", "later"):
         send_mail(relay, "a@a.test", [f"b@{domain}.test"], MAIL)
     with smtplib.SMTP(*relay.address, timeout=20) as client:
@@ -72,7 +84,7 @@ def test_dashboard_and_alerts_name_what_a_relay_has(page, check):
             if not check(name in page, f"{name} is not on the page"):
                 continue
             labels |= page[name].keys()
-            for label, how, value in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
+            for label, _how, value in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
                 if label in ADDED:
                     continue
                 check(label in page[name], f"{name} has no label {label}")
@@ -93,10 +105,15 @@ def test_dashboard_and_alerts_name_what_a_relay_has(page, check):
 
 def test_prometheus_understands_all_of_it(tmp_path):
     need("promtool")
-    rules = [{"record": f"one:{index}", "expr": text.replace("$instance", ".*")} for index, text in enumerate(dashboard()[1])]
+    rules = [
+        {"record": f"one:{index}", "expr": text.replace("$instance", ".*")} for index, text in enumerate(dashboard()[1])
+    ]
     (tmp_path / "board.yml").write_text(yaml.safe_dump({"groups": [{"name": "board", "rules": rules}]}))
-    for command in (["rules", ROOT / "deploy/prometheus/alerts.yml"], ["rules", tmp_path / "board.yml"],
-                    ["config", ROOT / "deploy/prometheus/prometheus.demo.yml"]):
+    for command in (
+        ["rules", ROOT / "deploy/prometheus/alerts.yml"],
+        ["rules", tmp_path / "board.yml"],
+        ["config", ROOT / "deploy/prometheus/prometheus.demo.yml"],
+    ):
         if command[0] == "config":
             # In the container both files are in one directory too.
             command = ["config", "--syntax-only", command[1]]
@@ -105,8 +122,22 @@ def test_prometheus_understands_all_of_it(tmp_path):
 
 
 # Of the Compose specification, what is used here.
-SERVICE = {"build", "image", "user", "read_only", "cap_drop", "security_opt", "environment", "ports", "volumes", "networks",
-           "secrets", "restart", "stop_grace_period", "depends_on"}
+SERVICE = {
+    "build",
+    "image",
+    "user",
+    "read_only",
+    "cap_drop",
+    "security_opt",
+    "environment",
+    "ports",
+    "volumes",
+    "networks",
+    "secrets",
+    "restart",
+    "stop_grace_period",
+    "depends_on",
+}
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "compose.demo.yaml"])
@@ -117,8 +148,11 @@ def test_compose_files_hold_together(name, tmp_path, check):
     addresses = {}
     for service, what in whole["services"].items():
         check(set(what) <= SERVICE, f"{service}: {set(what) - SERVICE}")
-        check(":latest" not in what["image"] and (what["image"] == "martlet" or ":v" in what["image"] or ":1" in what["image"]),
-              f"{service}: {what['image']} has no version")
+        check(
+            ":latest" not in what["image"]
+            and (what["image"] == "martlet" or ":v" in what["image"] or ":1" in what["image"]),
+            f"{service}: {what['image']} has no version",
+        )
         for port in what.get("ports", []):
             check(port.startswith("127.0.0.1:"), f"{service}: {port} is open to everybody")
         for volume in what.get("volumes", []):
@@ -150,8 +184,12 @@ def test_compose_files_hold_together(name, tmp_path, check):
             check(value.rsplit("/", 1)[1] in relay["secrets"], f"{value} is no secret of the service")
             (tmp_path / "secret").write_text("the password")
             variables[key] = str(tmp_path / "secret")
-    result = subprocess.run([MARTLET, "check", "--config", str(ROOT / "config")], capture_output=True, text=True,
-                            env={**environment(), **variables})
+    result = subprocess.run(
+        [MARTLET, "check", "--config", str(ROOT / "config")],
+        capture_output=True,
+        text=True,
+        env={**environment(), **variables},
+    )
     check(result.returncode == 0, result.stdout + result.stderr)
     # Who may relay is in the network, and its gateway, behind which strangers may hide, is not.
     allowed = ipaddress.ip_network(variables["MARTLET_ALLOW_NETWORKS"])
@@ -178,5 +216,5 @@ def test_systemd_starts_it_at_the_first_connection(make_relay, sink):
     with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
         client.sendmail("a@a.test", ["b@b.test"], MAIL)
     sink.wait_for(1)
-    ready, = [line for line in relay.log if line.message == "ready"]
+    (ready,) = [line for line in relay.log if line.message == "ready"]
     assert ready["listen"] == f"127.0.0.1:{port}"

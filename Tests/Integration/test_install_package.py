@@ -7,7 +7,6 @@ import shutil
 import subprocess
 
 import pytest
-
 from harness import MARTLET, ROOT
 from install import make_roots, swift_libraries
 
@@ -28,8 +27,14 @@ def packages(tmp_path_factory):
 
 
 def build(place):
-    result = subprocess.run(["deploy/debian/build.sh", MARTLET, str(place)], cwd=ROOT, capture_output=True, text=True,
-                            timeout=400, env={**os.environ, "MARTLET_PACKAGE_VERSION": "1.0.0"})
+    result = subprocess.run(
+        ["deploy/debian/build.sh", MARTLET, str(place)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        env={**os.environ, "MARTLET_PACKAGE_VERSION": "1.0.0"},
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     # The next version, packed by hand: another number and another default configuration.
     tree = place / "next"
@@ -47,18 +52,28 @@ def system(tmp_path):
     subprocess.run(["cp", "-a", "--reflink=auto", str(make_roots()[1]), str(root)], check=True)
     swift = swift_libraries()
     if swift:
-        shutil.copytree(swift, root / "opt/swift/usr/lib/swift/linux", dirs_exist_ok=True,
-                        ignore=shutil.ignore_patterns("*.swiftmodule", "*.a", "x86_64", "aarch64"))
+        shutil.copytree(
+            swift,
+            root / "opt/swift/usr/lib/swift/linux",
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("*.swiftmodule", "*.a", "x86_64", "aarch64"),
+        )
     yield root
     shutil.rmtree(root, ignore_errors=True)
 
 
 def run(root, *command, check=True, text=None, variables=None):
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive",
-                   "LD_LIBRARY_PATH": "/opt/swift/usr/lib/swift/linux", **(variables or {})}
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "DEBIAN_FRONTEND": "noninteractive",
+        "LD_LIBRARY_PATH": "/opt/swift/usr/lib/swift/linux",
+        **(variables or {}),
+    }
     # Not a mere chroot: a Swift program finds its arguments in /proc.
     place = ["bwrap", "--bind", str(root), "/", "--dev", "/dev", "--proc", "/proc"]
-    result = subprocess.run([*place, *command], capture_output=True, text=True, timeout=200, input=text, env=environment)
+    result = subprocess.run(
+        [*place, *command], capture_output=True, text=True, timeout=200, input=text, env=environment
+    )
     assert not check or result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
     return result
 
@@ -66,10 +81,14 @@ def run(root, *command, check=True, text=None, variables=None):
 def test_lintian_has_nothing_to_say(packages):
     files = [str(file) for file in packages.glob("*_1.0.0_*.deb")]
     assert len(files) == 2
-    text = subprocess.run(["lintian", "--allow-root", "--tag-display-limit", "0", *files], capture_output=True, text=True).stdout
+    text = subprocess.run(
+        ["lintian", "--allow-root", "--tag-display-limit", "0", *files], capture_output=True, text=True
+    ).stdout
     # The toolchain's path is in an executable that was linked with its shared library; the package's own is not.
     dynamic = ("custom-library-search-path",) if swift_libraries() else ()
-    problems = [line for line in text.splitlines() if line[:2] in ("E:", "W:") and not any(tag in line for tag in dynamic)]
+    problems = [
+        line for line in text.splitlines() if line[:2] in ("E:", "W:") and not any(tag in line for tag in dynamic)
+    ]
     assert not problems, "\n".join(problems)
 
 
@@ -110,7 +129,7 @@ def test_the_life_of_a_package(packages, system):
 def test_an_executable_and_a_unit(system):
     """That block of Install.md, in a clone at /src; what needs a running systemd is only looked at."""
     page = (ROOT / "Sources/martlet/martlet.docc/Install.md").read_text()
-    block, = [text for text in re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S) if "sysusers.d" in text]
+    (block,) = [text for text in re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S) if "sysusers.d" in text]
     clone = system / "src"
     for name in ("config", "deploy"):
         shutil.copytree(ROOT / name, clone / name)
@@ -122,7 +141,17 @@ def test_an_executable_and_a_unit(system):
     run(system, "bash", "-euc", "cd /src\n" + "\n".join(tried))
     assert run(system, "martlet", "check", "--config", "/etc/martlet").stdout.endswith("configuration is valid\n")
     assert run(system, "stat", "-c", "%G %a", "/etc/martlet").stdout == "martlet 2775\n"
-    run(system, "setpriv", "--reuid=martlet", "--regid=martlet", "--clear-groups", "martlet", "check", "--config", "/etc/martlet")
+    run(
+        system,
+        "setpriv",
+        "--reuid=martlet",
+        "--regid=martlet",
+        "--clear-groups",
+        "martlet",
+        "check",
+        "--config",
+        "/etc/martlet",
+    )
     for unit in ("martlet.service", "martlet.socket"):
         assert (system / "etc/systemd/system" / unit).is_file()
 
@@ -131,8 +160,12 @@ def test_man_pages_and_completions_come_from_the_parser(packages, tmp_path):
     subprocess.run(["dpkg", "-x", str(next(packages.glob("martlet_1.0.0_*.deb"))), str(tmp_path)], check=True)
     pages = sorted(file.name for file in (tmp_path / "usr/share/man/man1").iterdir())
     assert {"martlet.1.gz", "martlet-serve.1.gz", "martlet-queue-list.1.gz", "martlet-doctor.1.gz"} <= set(pages)
-    shown = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", str(tmp_path / "usr/share/man/man1/martlet-serve.1.gz")],
-                           capture_output=True, text=True, env={**os.environ, "MANPAGER": "cat"})
+    shown = subprocess.run(
+        ["man", "--warnings", "-E", "UTF-8", "-l", str(tmp_path / "usr/share/man/man1/martlet-serve.1.gz")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MANPAGER": "cat"},
+    )
     assert shown.returncode == 0 and "log-format" in shown.stdout, shown
     bash = tmp_path / "usr/share/bash-completion/completions/martlet"
     subprocess.run(["bash", "-n", str(bash)], check=True)

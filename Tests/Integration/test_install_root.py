@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 
 import pytest
-
-from harness import ROOT, Sink, free_port, wait_until
+from harness import ROOT
 from install import in_root, make_roots
+from scripted import Sink
+from waiting import free_port, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,11 @@ class Container:
         # bwrap maps the uid inside to ours outside, so ours has to own what is writable.
         binds = [(config_place, "/etc/martlet", "ro"), (data, "/var/lib/martlet", "rw")]
         environment = {
-            "MARTLET_LISTEN": f"127.0.0.1:{self.port}", "MARTLET_HOSTNAME": "relay.example.test",
+            "MARTLET_LISTEN": f"127.0.0.1:{self.port}",
+            "MARTLET_HOSTNAME": "relay.example.test",
             "MARTLET_ADMIN_LISTEN": f"127.0.0.1:{free_port()}",
-            "MARTLET_CONFIG_DIR": "/etc/martlet", "MARTLET_DATA_DIR": "/var/lib/martlet",
+            "MARTLET_CONFIG_DIR": "/etc/martlet",
+            "MARTLET_DATA_DIR": "/var/lib/martlet",
         }
         if sink:
             environment |= {"RELAYHOST": f"[127.0.0.1]:{sink.address[1]}"}
@@ -62,7 +65,9 @@ class Container:
         return self.log_path.read_text(errors="replace")
 
     def run(self, *arguments):
-        return subprocess.run([*self.command, "/usr/bin/martlet", *arguments], capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [*self.command, "/usr/bin/martlet", *arguments], capture_output=True, text=True, timeout=60
+        )
 
     @property
     def pid(self):

@@ -7,9 +7,10 @@ import smtplib
 import subprocess
 
 import pytest
-
-from harness import MARTLET, ROOT, Sink, environment, free_port, wait_until
+from harness import MARTLET, ROOT, environment
 from peers import need
+from scripted import Sink
+from waiting import free_port, wait_until
 
 
 @pytest.fixture
@@ -21,8 +22,14 @@ def drop_in(tmp_path):
         if not link.exists():
             link.symlink_to(MARTLET)
         place = {"MARTLET_CONFIG_DIR": str(relay.config), "MARTLET_DATA_DIR": str(relay.data)}
-        return subprocess.run([str(link), *arguments], input=text, capture_output=True, text=True, timeout=60,
-                              env={**environment(), **place, **(variables or {})})
+        return subprocess.run(
+            [str(link), *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**environment(), **place, **(variables or {})},
+        )
 
     return run
 
@@ -35,8 +42,10 @@ def test_sendmail_takes_recipients_from_the_header(make_relay, closing, drop_in)
     """PHP's default: sendmail -t -i."""
     sink = closing(Sink())
     relay = make_relay(routes={"*": sink.route})
-    text = ("To: One <one@example.com>, \"Last, First\" <two@example.com> (a comment)\nCc: friends: three@example.com;\n"
-            "Bcc: four@example.com\nSubject: =?utf-8?q?x?=\n\nLine\n.\n..two\nend")
+    text = (
+        'To: One <one@example.com>, "Last, First" <two@example.com> (a comment)\nCc: friends: three@example.com;\n'
+        "Bcc: four@example.com\nSubject: =?utf-8?q?x?=\n\nLine\n.\n..two\nend"
+    )
     result = drop_in(relay, "sendmail", "-t", "-i", "-fapp@example.org", text=text)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", ""), result
     mail = one_mail(sink)
@@ -47,11 +56,15 @@ def test_sendmail_takes_recipients_from_the_header(make_relay, closing, drop_in)
     assert mail.data.endswith(b"Line\r\n.\r\n..two\r\nend\r\n"), mail.data
 
 
-@pytest.mark.parametrize("flags", [
-    ("-oi", "-f", "cron@example.org", "-FCronDaemon", "-B8BITMIME", "-oem", "-odi"),  # cron and its variants
-    ("-i", "-r", "cron@example.org", "-F", "Cron Daemon"), ("-ti", "-fcron@example.org"),
-    ("-i", "-f", "cron@example.org", "-N", "failure", "-R", "hdrs", "--"),
-])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("-oi", "-f", "cron@example.org", "-FCronDaemon", "-B8BITMIME", "-oem", "-odi"),  # cron and its variants
+        ("-i", "-r", "cron@example.org", "-F", "Cron Daemon"),
+        ("-ti", "-fcron@example.org"),
+        ("-i", "-f", "cron@example.org", "-N", "failure", "-R", "hdrs", "--"),
+    ],
+)
 def test_flags_of_cron_and_others_are_understood(make_relay, closing, drop_in, flags):
     sink = closing(Sink())
     relay = make_relay(routes={"*": sink.route})
@@ -82,7 +95,9 @@ def test_failures_have_the_exit_status_of_sysexits(make_relay, drop_in):
 def test_smtp_on_standard_input(make_relay, closing, drop_in):
     sink = closing(Sink())
     relay = make_relay(routes={"*": sink.route})
-    dialogue = ("EHLO x\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: bs\r\n\r\n.\r\nQUIT\r\n")
+    dialogue = (
+        "EHLO x\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: bs\r\n\r\n.\r\nQUIT\r\n"
+    )
     result = drop_in(relay, "sendmail", "-bs", text=dialogue)
     assert result.stdout.startswith("220 ") and "\n221 " in result.stdout, result
     one_mail(sink)
@@ -107,9 +122,14 @@ def test_pflogsumm_reads_the_log(make_relay, closing):
     assert "app@example.org" in report and "b1@example.com" in report, report
 
 
-@pytest.mark.parametrize("how, wanted, hidden", [
-    ("domain", "…@example.com", "secret.person"), ("hash", "#", "secret.person"), ("full", "secret.person@example.com", "#"),
-])
+@pytest.mark.parametrize(
+    "how, wanted, hidden",
+    [
+        ("domain", "…@example.com", "secret.person"),
+        ("hash", "#", "secret.person"),
+        ("full", "secret.person@example.com", "#"),
+    ],
+)
 def test_addresses_can_be_kept_out_of_the_log(make_relay, closing, how, wanted, hidden):
     sink = closing(Sink())
     relay = make_relay(started=False, routes={"*": sink.route})
@@ -126,8 +146,12 @@ def test_addresses_can_be_kept_out_of_the_log(make_relay, closing, how, wanted, 
 def test_every_value_says_where_it_comes_from(make_relay):
     relay = make_relay(started=False)
     (relay.config / "outbound.ini").write_text("; a comment\nconcurrency_max = 9\n")
-    result = subprocess.run([MARTLET, "config", "show", "--origin", "--json", "--config", str(relay.config)], text=True,
-                            capture_output=True, env={**environment(), "MARTLET_OUTBOUND_ALWAYS_SPLIT": "yes"})
+    result = subprocess.run(
+        [MARTLET, "config", "show", "--origin", "--json", "--config", str(relay.config)],
+        text=True,
+        capture_output=True,
+        env={**environment(), "MARTLET_OUTBOUND_ALWAYS_SPLIT": "yes"},
+    )
     found = {(one["file"], one["key"]): one for one in json.loads(result.stdout)}
     assert found["outbound.ini", "concurrency_max"]["line"] == 2
     assert found["outbound.ini", "always_split"]["variable"] == "MARTLET_OUTBOUND_ALWAYS_SPLIT"
@@ -137,8 +161,13 @@ def test_every_value_says_where_it_comes_from(make_relay):
 def test_the_doctor_says_what_to_do(make_relay):
     relay = make_relay(started=False, allow=("0.0.0.0/0",))
     (relay.config / "me").write_text("nodomain\n")
-    result = subprocess.run([MARTLET, "doctor", "--json", "--probe", "none", "--config", str(relay.config), "--data",
-                             str(relay.data)], capture_output=True, text=True, timeout=60, env=environment())
+    result = subprocess.run(
+        [MARTLET, "doctor", "--json", "--probe", "none", "--config", str(relay.config), "--data", str(relay.data)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+    )
     found = {}
     for one in json.loads(result.stdout):
         found.setdefault(one["check"], []).append(one)
@@ -151,12 +180,18 @@ def test_the_unit_is_sound_and_hardened(tmp_path):
     unit = (ROOT / "deploy/systemd/martlet.service").read_text().replace("/usr/bin/martlet", MARTLET)
     (tmp_path / "martlet.service").write_text(unit)
     shutil.copy(ROOT / "deploy/systemd/martlet.socket", tmp_path)
-    checked = subprocess.run(["systemd-analyze", "verify", "--man=no", str(tmp_path / "martlet.service"),
-                              str(tmp_path / "martlet.socket")], capture_output=True, text=True)
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "martlet.service"), str(tmp_path / "martlet.socket")],
+        capture_output=True,
+        text=True,
+    )
     ours = [line for line in checked.stderr.splitlines() if "martlet." in line]
     assert checked.returncode == 0 and not ours, checked.stderr
-    judged = subprocess.run(["systemd-analyze", "security", "--offline=yes", str(tmp_path / "martlet.service")],
-                            capture_output=True, text=True)
+    judged = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", str(tmp_path / "martlet.service")],
+        capture_output=True,
+        text=True,
+    )
     exposure = float(re.search(r"Overall exposure level.*: ([\d.]+)", judged.stdout)[1])
     assert exposure <= 1.5, judged.stdout
 
@@ -176,10 +211,23 @@ def test_the_dockerfile_keeps_its_promises():
     joined = re.sub(r"\\\n\s*", " ", text)
     lines = [line.split(None, 1) for line in joined.splitlines() if line and not line.startswith("#")]
     words = [line[0] for line in lines]
-    known = {"FROM", "SHELL", "WORKDIR", "COPY", "RUN", "USER", "ENV", "VOLUME", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK",
-             "ENTRYPOINT", "CMD"}
+    known = {
+        "FROM",
+        "SHELL",
+        "WORKDIR",
+        "COPY",
+        "RUN",
+        "USER",
+        "ENV",
+        "VOLUME",
+        "EXPOSE",
+        "STOPSIGNAL",
+        "HEALTHCHECK",
+        "ENTRYPOINT",
+        "CMD",
+    }
     assert set(words) <= known and words.count("FROM") == 2 and words.index("FROM") == 0
-    last = {word: rest for word, rest in lines[len(words) - 1 - words[::-1].index("FROM"):]}
+    last = dict(lines[len(words) - 1 - words[::-1].index("FROM") :])
     assert last["USER"] == "10001" and last["VOLUME"] == "/var/lib/martlet" and last["STOPSIGNAL"] == "SIGTERM"
     assert json.loads(last["ENTRYPOINT"]) == ["martlet"] and json.loads(last["CMD"]) == ["serve"]
     assert '["martlet", "healthcheck"]' in last["HEALTHCHECK"]
@@ -194,7 +242,9 @@ def test_the_dockerfile_keeps_its_promises():
         assert word != "ADD" and "sudo" not in rest and "curl" not in rest
     assert "install_packages run" in joined
     libraries = subprocess.run(["ldd", MARTLET], capture_output=True, text=True, check=True).stdout
-    assert "libssl" in libraries and "libswift" not in libraries, "the image has no toolchain: Package.swift links it in"
+    assert "libssl" in libraries and "libswift" not in libraries, (
+        "the image has no toolchain: Package.swift links it in"
+    )
     for name in ("compose.yaml", "compose.demo.yaml"):
         compose = (ROOT / "deploy" / name).read_text()
         assert "read_only: true" in compose and "cap_drop: [ALL]" in compose and "no-new-privileges" in compose

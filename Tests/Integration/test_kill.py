@@ -4,8 +4,9 @@ import random
 import re
 import time
 
-from harness import PATIENCE, SOAK
+from harness import SOAK
 from ledger import Ledger, LedgerSink, Load, crashed, set_aside, start_anew, submit, wait_banner
+from waiting import PATIENCE
 
 
 def report(title, ledger, **figures):

@@ -6,14 +6,13 @@ off, and ordinary mail flows meanwhile and afterwards.
 
 import hashlib
 import random
-import re
-import socket
 import threading
 import time
 
 import pytest
-
-from harness import (PATIENCE, SOAK, Sink, SmtpClient, Timeout, added_by_relay, dot_stuff, headers_of, send_mail, wait_until)
+from harness import SOAK
+from smtp_client import added_by_relay, dot_stuff, send_mail
+from waiting import PATIENCE, wait_until
 
 MEGABYTE = 1 << 20
 MAIL = b"Subject: ordinary\r\n\r\nordinary\r\n"
@@ -36,6 +35,7 @@ def house(make_house):
 
 # ------------------------------------------------------------------------------------------------ S4 BDAT
 
+
 @pytest.mark.parametrize("cut", ["close", "reset"])
 @pytest.mark.parametrize("sent", [0, 1, 500, 999])
 def test_s4_close_inside_a_chunk_delivers_nothing(house, unique, sent, cut):
@@ -50,7 +50,9 @@ def test_s4_close_inside_a_chunk_delivers_nothing(house, unique, sent, cut):
     assert gone not in house.sink.copies()
 
 
-@pytest.mark.parametrize("size", [b"4294967295", b"4294967296", b"2147483648", b"9223372036854775807", b"18446744073709551615"])
+@pytest.mark.parametrize(
+    "size", [b"4294967295", b"4294967296", b"2147483648", b"9223372036854775807", b"18446744073709551615"]
+)
 def test_s4_s9_announced_chunk_beyond_any_memory(house, unique, size):
     before = house.relay.rss
     with house.relay.session() as client:
@@ -79,8 +81,9 @@ def test_s4_data_after_bdat(house, unique, check):
 
 # ------------------------------------------------------------------------------------------------ S5 envelope octets
 
+
 def test_s5_control_octets_in_the_envelope_are_refused(house, check, unique):
-    for octet in [*range(0, 32), 127]:
+    for octet in [*range(32), 127]:
         if octet in (10, 13):
             continue
         for verb in (b"MAIL FROM", b"RCPT TO"):
@@ -90,25 +93,35 @@ def test_s5_control_octets_in_the_envelope_are_refused(house, check, unique):
                         client.mail()
                     client.send(verb + b":" + form % bytes([octet]) + b"\r\n")
                     reply = client.reply_or_end()
-                    check(reply is None or reply.code // 100 in (4, 5) and reply.code != 250,
-                          f"{verb} octet {octet} in {form}: {reply and reply.raw!r}")
+                    check(
+                        reply is None or (reply.code // 100 in (4, 5) and reply.code != 250),
+                        f"{verb} octet {octet} in {form}: {reply and reply.raw!r}",
+                    )
     for octets in (b"\x80", b"\xff", b"\xc3", b"\xe2\x28\xa1", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xc0\xaf"):
         with house.relay.session() as client:
             check(client.command(b"MAIL FROM:<a" + octets + b"@a.test>").code // 100 == 5, f"{octets!r}")
-            check(client.command(b"MAIL FROM:<a" + octets + b"@a.test> SMTPUTF8").code // 100 == 5, f"{octets!r} with SMTPUTF8")
+            check(
+                client.command(b"MAIL FROM:<a" + octets + b"@a.test> SMTPUTF8").code // 100 == 5,
+                f"{octets!r} with SMTPUTF8",
+            )
     ordinary(house.relay, house.sink, unique)
 
 
 # ------------------------------------------------------------------------------------------------ S6 shapes of content
 
-@pytest.mark.parametrize("name,content", [
-    ("4 MB line", b"Subject: x\r\n\r\n" + b"x" * 4_000_000 + b"\r\n"),
-    ("4 MB header line", b"X-Long: " + b"y" * 4_000_000 + b"\r\n\r\nx\r\n"),
-    ("4 MB of header lines", b"X-Long: 123456789012345678901234567890\r\n" * 100_000 + b"\r\nx\r\n"),
-    ("a million empty lines", b"\r\n" * 1_000_000),
-    ("4 MB folded field", b"Subject: x\r\n" + b" folded\r\n" * 400_000 + b"\r\nx\r\n"),
-    ("100 000 header fields", b"a: b\r\n" * 100_000 + b"\r\nx\r\n"),
-], ids=lambda value: value if isinstance(value, str) else "")
+
+@pytest.mark.parametrize(
+    "name,content",
+    [
+        ("4 MB line", b"Subject: x\r\n\r\n" + b"x" * 4_000_000 + b"\r\n"),
+        ("4 MB header line", b"X-Long: " + b"y" * 4_000_000 + b"\r\n\r\nx\r\n"),
+        ("4 MB of header lines", b"X-Long: 123456789012345678901234567890\r\n" * 100_000 + b"\r\nx\r\n"),
+        ("a million empty lines", b"\r\n" * 1_000_000),
+        ("4 MB folded field", b"Subject: x\r\n" + b" folded\r\n" * 400_000 + b"\r\nx\r\n"),
+        ("100 000 header fields", b"a: b\r\n" * 100_000 + b"\r\nx\r\n"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_s6_monstrous_content_is_whole_or_refused(house, unique, name, content):
     recipient = unique("s6") + "@b.test"
     house.relay.reset_rss_peak()
@@ -139,6 +152,7 @@ def test_s6_endless_command_line_is_bounded(house, unique):
 
 # ------------------------------------------------------------------------------------------------ S7, S8 injection
 
+
 def test_s7_line_ends_through_xtext_reach_nothing(house, unique, check):
     recipient = unique("s7") + "@b.test"
     with house.relay.session() as client:
@@ -146,7 +160,13 @@ def test_s7_line_ends_through_xtext_reach_nothing(house, unique, check):
             check.equal(client.command(f"MAIL FROM:<a@a.test> {parameters}").code, 501, parameters)
             client.command("RSET", 250)
         client.mail()
-        for parameters in ("ORCPT=rfc822;x+0D+0ADATA", "ORCPT=rfc822;+0Ax", "ORCPT=rfc822;x+0D", "ORCPT=rf+0Ac822;x", "ORCPT=rfc822;x+00"):
+        for parameters in (
+            "ORCPT=rfc822;x+0D+0ADATA",
+            "ORCPT=rfc822;+0Ax",
+            "ORCPT=rfc822;x+0D",
+            "ORCPT=rf+0Ac822;x",
+            "ORCPT=rfc822;x+00",
+        ):
             check.equal(client.command(f"RCPT TO:<{recipient}> {parameters}").code, 501, parameters)
         client.command("RSET", 250)
         reply = client.command("MAIL FROM:<a@a.test> AUTH=a+0D+0Ab")
@@ -166,8 +186,19 @@ def test_s7_percent_and_template_words_stay_text(make_relay, make_server, sink, 
 def test_s8_local_parts_never_become_commands_or_paths(house, unique, check, tmp_path):
     word = unique("s8")
     victim = tmp_path / "victim"
-    parts = [f'"{word};touch {victim}"', f'"{word}|touch {victim}"', f'"{word}`touch {victim}`"', f'"{word}$(touch {victim})"', f'"/../../{word}"',
-             f"-{word}", f"-oQ/tmp/{word}", f'"{word}&& touch {victim}"', f"|{word}", f"${{run{{{word}}}}}", f"../{word}/../x"]
+    parts = [
+        f'"{word};touch {victim}"',
+        f'"{word}|touch {victim}"',
+        f'"{word}`touch {victim}`"',
+        f'"{word}$(touch {victim})"',
+        f'"/../../{word}"',
+        f"-{word}",
+        f"-oQ/tmp/{word}",
+        f'"{word}&& touch {victim}"',
+        f"|{word}",
+        f"${{run{{{word}}}}}",
+        f"../{word}/../x",
+    ]
     for part in parts:
         address = f"{part}@b.test"
         with house.relay.session() as client:
@@ -180,13 +211,28 @@ def test_s8_local_parts_never_become_commands_or_paths(house, unique, check, tmp
             else:
                 check(reply.code in (501, 550, 553), f"{address}: {reply.raw!r}")
     check(not victim.exists(), "nothing was run")
-    check(not [p for p in house.relay.directory.rglob(f"*{word}*")], "no file was named after an address")
+    check(not list(house.relay.directory.rglob(f"*{word}*")), "no file was named after an address")
 
 
 # ------------------------------------------------------------------------------------------------ S9 numbers
 
-@pytest.mark.parametrize("number", ["2147483648", "4294967296", "4294967297", "9223372036854775807", "9223372036854775808",
-                                    "18446744073709551615", "18446744073709551616", "1" + "0" * 60, "0" * 40 + "1", "-1", "-9223372036854775808"])
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "2147483648",
+        "4294967296",
+        "4294967297",
+        "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551615",
+        "18446744073709551616",
+        "1" + "0" * 60,
+        "0" * 40 + "1",
+        "-1",
+        "-9223372036854775808",
+    ],
+)
 def test_s9_numbers_never_wrap(house, number, check):
     with house.relay.session() as client:
         reply = client.command(f"MAIL FROM:<a@a.test> SIZE={number}")
@@ -199,14 +245,23 @@ def test_s9_numbers_never_wrap(house, number, check):
             client.send(b"x")
         if not client.is_quiet(0.1):
             reply = client.reply_or_end()
-            check(reply is None or reply.code in (501, 552, 554, 421) or number.strip("0") == "1", f"BDAT {number}: {reply and reply.raw!r}")
+            check(
+                reply is None or reply.code in (501, 552, 554, 421) or number.strip("0") == "1",
+                f"BDAT {number}: {reply and reply.raw!r}",
+            )
 
 
 # ------------------------------------------------------------------------------------------------ R7 early talkers
 
+
 def test_r7_early_talker_is_refused(make_relay, sink, unique):
     relay = make_relay(routes={"*": sink.address}, smtp={"timeouts.banner_delay": 500})
-    for early in (b"EHLO early.test\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"POST / HTTP/1.1\r\n\r\nMAIL FROM:<a@a.test>\r\n", b"x"):
+    for early in (
+        b"EHLO early.test\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\n\r\nMAIL FROM:<a@a.test>\r\n",
+        b"x",
+    ):
         with relay.connect() as client:
             client.send(early)
             reply = client.reply_or_end()
@@ -226,8 +281,10 @@ def test_r7_http_post_is_no_session(house):
     """Cross-protocol: a browser that posts mail commands to the port."""
     with house.relay.connect() as client:
         client.expect(220)
-        client.send(b"POST / HTTP/1.1\r\nHost: 127.0.0.1:2525\r\nContent-Length: 100\r\n\r\n"
-                    b"EHLO x\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<http@b.test>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\nQUIT\r\n")
+        client.send(
+            b"POST / HTTP/1.1\r\nHost: 127.0.0.1:2525\r\nContent-Length: 100\r\n\r\n"
+            b"EHLO x\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<http@b.test>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\nQUIT\r\n"
+        )
         data = client.rest(10)
     assert b"354" not in data, data
     assert "http@b.test" not in house.sink.copies()
@@ -235,10 +292,19 @@ def test_r7_http_post_is_no_session(house):
 
 # ------------------------------------------------------------------------------------------------ R8 slow clients
 
-SLOW = {"timeouts.command": 3, "timeouts.command_deadline": 4, "timeouts.data": 3, "timeouts.data_deadline": 4, "timeouts.session": 60}
+SLOW = {
+    "timeouts.command": 3,
+    "timeouts.command_deadline": 4,
+    "timeouts.data": 3,
+    "timeouts.data_deadline": 4,
+    "timeouts.session": 60,
+}
 
 
-@pytest.mark.parametrize("stage", ["connected", "after EHLO", "in a command", "after MAIL", "after RCPT", "in DATA", "in DATA line", "in BDAT"])
+@pytest.mark.parametrize(
+    "stage",
+    ["connected", "after EHLO", "in a command", "after MAIL", "after RCPT", "in DATA", "in DATA line", "in BDAT"],
+)
 def test_r8_silence_is_cut(make_relay, sink, stage):
     relay = make_relay(routes={"*": sink.address}, smtp=SLOW)
     with relay.connect() as client:
@@ -273,7 +339,11 @@ def test_r8_drip_meets_the_total_deadline(make_relay, sink, unique, stage):
             client.mail()
             client.rcpt("b@b.test")
             client.command("DATA", 354) if stage == "DATA" else client.send(b"BDAT 1000 LAST\r\n")
-        text = {"command": b"MAIL FROM:<a" + b"a" * 60, "DATA": b"Subject: drip\r\n\r\n" + b"x" * 60, "BDAT": b"y" * 60}[stage]
+        text = {
+            "command": b"MAIL FROM:<a" + b"a" * 60,
+            "DATA": b"Subject: drip\r\n\r\n" + b"x" * 60,
+            "BDAT": b"y" * 60,
+        }[stage]
         started = time.monotonic()
         for octet in text:
             if not client.try_send(bytes([octet])) or not client.is_quiet(1.0):
@@ -281,14 +351,16 @@ def test_r8_drip_meets_the_total_deadline(make_relay, sink, unique, stage):
         took = time.monotonic() - started
         assert took <= 12, f"still served after {took:.1f} s"
         end = client.rest(5)
-    assert end == b"" or end.startswith(b"421") or end.startswith(b"451"), end
+    assert end == b"" or end.startswith((b"421", b"451")), end
     ordinary(relay, sink, unique)
     assert "b@b.test" not in sink.copies()
 
 
 def test_r8_slow_reader_is_cut_and_holds_no_memory(make_relay, sink, unique):
     """A client that sends commands and never reads the replies."""
-    relay = make_relay(routes={"*": sink.address}, smtp={**SLOW, "limits.idle_commands": 1_000_000, "timeouts.session": 8})
+    relay = make_relay(
+        routes={"*": sink.address}, smtp={**SLOW, "limits.idle_commands": 1_000_000, "timeouts.session": 8}
+    )
     before = relay.rss
     client = relay.session(receive_buffer=2048)
     client.socket.settimeout(0.5)
@@ -304,14 +376,16 @@ def test_r8_slow_reader_is_cut_and_holds_no_memory(make_relay, sink, unique):
 
 
 def test_r8_idle_crowd_and_slow_crowd_do_not_stop_mail(make_relay, sink, unique):
-    relay = make_relay(routes={"*": sink.address},
-                       smtp={"timeouts.command": 4, "timeouts.command_deadline": 4, "timeouts.data": 4, "timeouts.data_deadline": 8})
+    relay = make_relay(
+        routes={"*": sink.address},
+        smtp={"timeouts.command": 4, "timeouts.command_deadline": 4, "timeouts.data": 4, "timeouts.data_deadline": 8},
+    )
     before = relay.descriptors
     idle, slow = [], []
     for _ in range(500):
         client = relay.connect()
         idle.append(client)
-    for number in range(50):
+    for _number in range(50):
         client = relay.session()
         client.mail()
         client.rcpt("slow@b.test")
@@ -330,9 +404,17 @@ def test_r8_idle_crowd_and_slow_crowd_do_not_stop_mail(make_relay, sink, unique)
     try:
         for _ in range(8):
             ordinary(relay, sink, unique, 1.0)
-        wait_until(lambda: relay.descriptors <= before + 60, 15, lambda: f"idle ones cut: {relay.descriptors} descriptors, {before} before")
+        wait_until(
+            lambda: relay.descriptors <= before + 60,
+            15,
+            lambda: f"idle ones cut: {relay.descriptors} descriptors, {before} before",
+        )
         ordinary(relay, sink, unique, 1.0)
-        wait_until(lambda: relay.descriptors <= before + 8, 20, lambda: f"slow ones cut: {relay.descriptors} descriptors, {before} before")
+        wait_until(
+            lambda: relay.descriptors <= before + 8,
+            20,
+            lambda: f"slow ones cut: {relay.descriptors} descriptors, {before} before",
+        )
     finally:
         stop.set()
         dripping.join()
@@ -356,6 +438,7 @@ def test_r8_session_deadline_ends_even_a_busy_client(make_relay, sink):
 
 
 # ------------------------------------------------------------------------------------------------ connection limits
+
 
 def test_total_connection_limit(make_relay, sink, unique):
     relay = make_relay(routes={"*": sink.address}, smtp={"limits.connections": 10})
@@ -415,6 +498,7 @@ def test_connection_churn_leaves_nothing(make_relay, sink, unique):
 
 # ------------------------------------------------------------------------------------------------ R9 floods, large mail
 
+
 def test_r9_ten_thousand_recipients_each_one_copy(make_relay, sink):
     relay = make_relay(routes={"*": sink.address})
     started = time.monotonic()
@@ -430,7 +514,12 @@ def test_r9_ten_thousand_recipients_each_one_copy(make_relay, sink):
             assert all(r.code == 250 for r in codes[:accepted]) and all(r.code == 452 for r in codes[accepted:])
             client.data(b"Subject: flood\r\n\r\n%d\r\n" % taken)
             taken += accepted
-    wait_until(lambda: sum(sink.copies().values()) >= total, 60, lambda: f"{sum(sink.copies().values())} of {total}", interval=0.2)
+    wait_until(
+        lambda: sum(sink.copies().values()) >= total,
+        60,
+        lambda: f"{sum(sink.copies().values())} of {total}",
+        interval=0.2,
+    )
     assert time.monotonic() - started < 60
     assert relay.stop() == 0
     copies = sink.copies()
@@ -474,7 +563,7 @@ def test_r9_slow_senders_of_large_mail_hold_little_memory(make_relay, sink, uniq
     relay.reset_rss_peak()
     clients = []
     block = b"y" * 98 + b"\r\n"
-    for number in range(40):
+    for _number in range(40):
         client = relay.session(timeout=60)
         client.mail()
         client.rcpt("never@b.test")
@@ -488,7 +577,7 @@ def test_r9_slow_senders_of_large_mail_hold_little_memory(make_relay, sink, uniq
     print(f"40 x 8 MB half sent: peak {peak >> 20} MiB")
     assert peak <= 256 * MEGABYTE, f"peak {peak >> 20} MiB"
     ordinary(relay, sink, unique, 3)
-    wait_until(lambda: not [p for p in (relay.data / "queue" / "large").glob("*")], 10, "abandoned bodies are removed")
+    wait_until(lambda: not list((relay.data / "queue" / "large").glob("*")), 10, "abandoned bodies are removed")
     assert "never@b.test" not in sink.copies()
 
 
@@ -547,6 +636,7 @@ def test_r9_memory_stays_flat_under_gigabytes(make_relay, make_server):
 
 # ------------------------------------------------------------------------------------------------ R10 error floods
 
+
 def test_r10_errors_end_the_session(make_relay, sink, unique):
     relay = make_relay(routes={"*": sink.address}, smtp={"limits.errors": 10})
     for line in (b"FOO\r\n", b"MAIL FROM:<\r\n", b"RCPT TO:<a@b.test>\r\n", b"\xff\r\n"):
@@ -584,7 +674,7 @@ def test_r10_idle_command_flood(make_relay, sink, unique):
             data = client.rest(10)
             assert b"421 " in data and data.count(b"\r\n") < 1500, data[-200:]
     with relay.session() as client:  # messages in between start the count anew
-        for number in range(4):
+        for _number in range(4):
             for _ in range(30):
                 client.command("NOOP", 250)
             client.message("a@a.test", f"{unique()}@b.test", MAIL)
@@ -593,7 +683,16 @@ def test_r10_idle_command_flood(make_relay, sink, unique):
 
 # ------------------------------------------------------------------------------------------------ R11 disconnects
 
-STEPS = [b"EHLO c.test\r\n", b"MAIL FROM:<a@a.test>\r\n", b"RCPT TO:<gone@b.test>\r\n", b"DATA\r\n", b"Subject: x\r\n\r\n", b"half a message\r\n", b".", b"\r"]
+STEPS = [
+    b"EHLO c.test\r\n",
+    b"MAIL FROM:<a@a.test>\r\n",
+    b"RCPT TO:<gone@b.test>\r\n",
+    b"DATA\r\n",
+    b"Subject: x\r\n\r\n",
+    b"half a message\r\n",
+    b".",
+    b"\r",
+]
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "half"])

@@ -4,17 +4,20 @@ import re
 import time
 
 import pytest
-
 import reports
-from harness import ByRecipient, free_port, headers_of, wait_until
+from scripted import ByRecipient
+from smtp_client import headers_of
 from story import events, first_event, submit, text, wait_event
+from waiting import free_port, wait_until
 
 QUICK = {"temp_fail_intervals": "1s*100", "lane_rest_max": 1, "pool_timeout": 1}
 NO_DSN = ("PIPELINING", "SIZE 104857600", "8BITMIME", "ENHANCEDSTATUSCODES")
 
 
 def received(count, name=b"Received"):
-    return b"".join(name + b": from a%d.test by b%d.test; Sun, 22 Nov 2026 18:00:00 +0000\r\n" % (n, n) for n in range(count))
+    return b"".join(
+        name + b": from a%d.test by b%d.test; Sun, 22 Nov 2026 18:00:00 +0000\r\n" % (n, n) for n in range(count)
+    )
 
 
 @pytest.fixture
@@ -42,8 +45,11 @@ def bench(make_relay, refuser, sink):
 
 def quiet(relay, sink, count, seconds=1.0):
     """Nothing more than `count` messages comes to the sink for a while, and the queue is empty."""
-    wait_until(lambda: len(relay.log_lines("message finished")) >= len(relay.log_lines("message accepted")), 10,
-               lambda: f"an empty queue; log:\n{relay.log_tail()}")
+    wait_until(
+        lambda: len(relay.log_lines("message finished")) >= len(relay.log_lines("message accepted")),
+        10,
+        lambda: f"an empty queue; log:\n{relay.log_tail()}",
+    )
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         assert len(sink.messages) <= count, f"{len(sink.messages)} messages instead of {count}"
@@ -78,12 +84,16 @@ def test_too_many_received_headers_are_a_loop(bench, refuser, how, name):
     assert refuser.copies() == {"after@d.test": 1}
 
 
-@pytest.mark.parametrize("content", [
-    received(99) + b"Subject: x\r\n\r\nx\r\n",
-    b"Subject: x\r\n\r\n" + received(300),
-    b"Received-SPF: pass\r\n" * 150 + b"Subject: x\r\n\r\nx\r\n",
-    b"X-Note: a\r\n" + b"\treceived: b\r\n" * 150 + b"\r\nx\r\n",
-], ids=["99", "in the body", "another name", "folded"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        received(99) + b"Subject: x\r\n\r\nx\r\n",
+        b"Subject: x\r\n\r\n" + received(300),
+        b"Received-SPF: pass\r\n" * 150 + b"Subject: x\r\n\r\nx\r\n",
+        b"X-Note: a\r\n" + b"\treceived: b\r\n" * 150 + b"\r\nx\r\n",
+    ],
+    ids=["99", "in the body", "another name", "folded"],
+)
 def test_what_is_no_loop_passes(bench, refuser, content):
     relay = bench()
     submit(relay, "u@d.test", content=content)
@@ -93,7 +103,9 @@ def test_what_is_no_loop_passes(bench, refuser, content):
 @pytest.mark.parametrize("match", ["own.test", "*"])
 def test_route_to_our_own_listener_bounces(make_relay, sink, match):
     port = free_port()
-    relay = make_relay(listen=[("127.0.0.1", port)], outbound=QUICK, routes={"report.test": sink.route, match: f"127.0.0.1:{port}"})
+    relay = make_relay(
+        listen=[("127.0.0.1", port)], outbound=QUICK, routes={"report.test": sink.route, match: f"127.0.0.1:{port}"}
+    )
     queue_id = submit(relay, "u@own.test")
     event, line = first_event(relay, queue_id)
     assert event == "bounced" and "5.4.6" in line.raw, line.raw
@@ -106,8 +118,11 @@ def test_route_to_our_own_listener_bounces(make_relay, sink, match):
 def test_own_listener_is_skipped_where_another_host_stands(make_relay, make_server, sink):
     """A list with ourselves in it: the loop is never taken."""
     port, server = free_port(), make_server()
-    relay = make_relay(listen=[("127.0.0.1", port)], outbound=QUICK,
-                       routes={"report.test": sink.route, "d.test": [server.route, f"127.0.0.1:{port}"]})
+    relay = make_relay(
+        listen=[("127.0.0.1", port)],
+        outbound=QUICK,
+        routes={"report.test": sink.route, "d.test": [server.route, f"127.0.0.1:{port}"]},
+    )
     submit(relay, "u@d.test")
     server.wait_for(1)
     assert len(relay.log_lines("message accepted")) == 1
@@ -117,8 +132,15 @@ def test_two_relays_in_a_circle_end_with_one_report(tmp_path, make_relay, sink):
     ports = free_port(), free_port()
     smtp = {"limits.received_headers": 12}
     first, second = [
-        make_relay(listen=[("127.0.0.1", ports[n])], smtp=smtp, outbound=QUICK, me=f"relay{n}.test",
-                   routes={"report.test": sink.route, "*": f"127.0.0.1:{ports[1 - n]}"}) for n in (0, 1)]
+        make_relay(
+            listen=[("127.0.0.1", ports[n])],
+            smtp=smtp,
+            outbound=QUICK,
+            me=f"relay{n}.test",
+            routes={"report.test": sink.route, "*": f"127.0.0.1:{ports[1 - n]}"},
+        )
+        for n in (0, 1)
+    ]
     submit(first, "u@circle.test")
     report = one_report(sink)
     assert report.failed == ["u@circle.test"]
@@ -183,7 +205,9 @@ def test_one_report_for_a_set_of_failed_recipients(bench, sink, refuser):
 def test_later_failures_get_a_report_of_their_own(make_relay, make_server, sink):
     other = make_server({"RCPT": "550 5.1.1 no"})
     server = make_server({"RCPT": ByRecipient({"no@d.test": "550 5.1.1 no"})})
-    relay = make_relay(routes={"report.test": sink.route, "d.test": server.route, "e.test": other.route}, outbound=QUICK)
+    relay = make_relay(
+        routes={"report.test": sink.route, "d.test": server.route, "e.test": other.route}, outbound=QUICK
+    )
     submit(relay, ["no@d.test", "u@d.test", "x@e.test"])
     sink.wait_for(2)
     assert sorted(r for m in sink.messages for r in reports.parse(m.data).failed) == ["no@d.test", "x@e.test"]
@@ -207,9 +231,19 @@ def one_report_large(sink):
 # ------------------------------------------------------------------------------------------------ NOTIFY
 
 
-@pytest.mark.parametrize("notify, wanted", [
-    ("", 1), ("NOTIFY=FAILURE", 1), ("NOTIFY=FAILURE,DELAY", 1), ("NOTIFY=SUCCESS,FAILURE", 1),
-    ("NOTIFY=NEVER", 0), ("NOTIFY=SUCCESS", 0), ("NOTIFY=DELAY", 0), ("notify=never", 0)])
+@pytest.mark.parametrize(
+    "notify, wanted",
+    [
+        ("", 1),
+        ("NOTIFY=FAILURE", 1),
+        ("NOTIFY=FAILURE,DELAY", 1),
+        ("NOTIFY=SUCCESS,FAILURE", 1),
+        ("NOTIFY=NEVER", 0),
+        ("NOTIFY=SUCCESS", 0),
+        ("NOTIFY=DELAY", 0),
+        ("notify=never", 0),
+    ],
+)
 def test_notify_decides_about_failure_reports(bench, sink, notify, wanted):
     relay = bench()
     queue_id = submit(relay, "no@d.test", rcpt_parameters=notify)
@@ -232,8 +266,10 @@ def test_notify_is_per_recipient(bench, sink):
     quiet(relay, sink, 1)
 
 
-@pytest.mark.parametrize("notify, wanted", [("NOTIFY=SUCCESS", 1), ("NOTIFY=SUCCESS,FAILURE", 1), ("NOTIFY=FAILURE", 0),
-                                            ("NOTIFY=NEVER", 0), ("", 0)])
+@pytest.mark.parametrize(
+    "notify, wanted",
+    [("NOTIFY=SUCCESS", 1), ("NOTIFY=SUCCESS,FAILURE", 1), ("NOTIFY=FAILURE", 0), ("NOTIFY=NEVER", 0), ("", 0)],
+)
 def test_success_report_where_the_peer_knows_no_dsn(make_relay, make_server, sink, notify, wanted):
     server = make_server(capabilities=NO_DSN)
     relay = make_relay(routes={"report.test": sink.route, "*": server.route}, outbound=QUICK)
@@ -275,7 +311,11 @@ def test_delay_report_once_then_delivery(bench, sink, refuser):
     attempts = len(relay.log_lines("delivery deferred"))
     wait_until(lambda: len(relay.log_lines("delivery deferred")) >= attempts + 4, 10, "two more attempts")
     refuser.heal()
-    wait_until(lambda: len(refuser.messages) >= 1 and set(refuser.copies()) == {"later1@d.test", "later2@d.test"}, 10, "delivery")
+    wait_until(
+        lambda: len(refuser.messages) >= 1 and set(refuser.copies()) == {"later1@d.test", "later2@d.test"},
+        10,
+        "delivery",
+    )
     quiet(relay, sink, 1)
 
 
@@ -301,8 +341,10 @@ def test_no_delay_report_to_the_null_sender(bench, sink, refuser):
 
 # ------------------------------------------------------------------------------------------------ what a report says
 
-ORIGINAL = (b"From: <a@report.test>\r\nTo: <no@d.test>\r\nSubject: the original\r\nX-Kept: yes\r\n\r\n"
-            b".dot\r\n--boundary\r\n--boundary--\r\nthe body\r\n")
+ORIGINAL = (
+    b"From: <a@report.test>\r\nTo: <no@d.test>\r\nSubject: the original\r\nX-Kept: yes\r\n\r\n"
+    b".dot\r\n--boundary\r\n--boundary--\r\nthe body\r\n"
+)
 
 
 def test_ret_hdrs_returns_only_the_header(bench, sink):
@@ -320,7 +362,9 @@ def test_the_entire_original_is_returned(bench, sink, parameters):
     report = one_report(sink)
     assert report.original_type == "message/rfc822"
     assert report.original_bytes.endswith(ORIGINAL), report.original_bytes
-    assert [n for n, _ in headers_of(report.original_bytes)].count(b"received") >= 1, "our own Received line is part of it"
+    assert [n for n, _ in headers_of(report.original_bytes)].count(b"received") >= 1, (
+        "our own Received line is part of it"
+    )
 
 
 def test_the_copy_of_the_original_is_bounded(bench, sink):
@@ -333,11 +377,18 @@ def test_the_copy_of_the_original_is_bounded(bench, sink):
 
 def test_envid_and_orcpt_are_in_the_report(bench, sink):
     relay = bench()
-    submit(relay, "no@d.test", parameters="RET=HDRS ENVID=QQ314159+2Bx", rcpt_parameters="NOTIFY=FAILURE ORCPT=rfc822;first+2Bname@old.test")
+    submit(
+        relay,
+        "no@d.test",
+        parameters="RET=HDRS ENVID=QQ314159+2Bx",
+        rcpt_parameters="NOTIFY=FAILURE ORCPT=rfc822;first+2Bname@old.test",
+    )
     report = one_report(sink)
     assert str(report.per_message["Original-Envelope-Id"]) == "QQ314159+x"
     assert re.sub(r"\s", "", str(report.field("no@d.test", "Original-Recipient"))) == "rfc822;first+name@old.test"
-    assert "refuser.test" in str(report.field("no@d.test", "Remote-MTA")) or "127.0.0.1" in str(report.field("no@d.test", "Remote-MTA"))
+    assert "refuser.test" in str(report.field("no@d.test", "Remote-MTA")) or "127.0.0.1" in str(
+        report.field("no@d.test", "Remote-MTA")
+    )
     diagnostic = str(report.field("no@d.test", "Diagnostic-Code"))
     assert diagnostic.lower().startswith("smtp;") and "550" in diagnostic and "unknown here" in diagnostic
     assert str(report.field("no@d.test", "Status")).split()[0] == "5.1.1"
@@ -346,7 +397,12 @@ def test_envid_and_orcpt_are_in_the_report(bench, sink):
 def test_dsn_parameters_are_passed_on(make_relay, make_server):
     server = make_server()
     relay = make_relay(routes={"*": server.route}, outbound=QUICK)
-    submit(relay, "u@d.test", parameters="RET=HDRS ENVID=QQ314159+2Bx", rcpt_parameters="NOTIFY=SUCCESS,DELAY ORCPT=rfc822;first+2Bname@old.test")
+    submit(
+        relay,
+        "u@d.test",
+        parameters="RET=HDRS ENVID=QQ314159+2Bx",
+        rcpt_parameters="NOTIFY=SUCCESS,DELAY ORCPT=rfc822;first+2Bname@old.test",
+    )
     message = server.wait_for(1)[0]
     assert {"RET=HDRS", "ENVID=QQ314159+2Bx"} <= set(message.mail_parameters.split()), message.mail_parameters
     parameters = dict(p.split("=", 1) for p in message.offered[0][1].split())
@@ -362,9 +418,17 @@ def test_dsn_parameters_stay_here_where_not_offered(make_relay, make_server):
     assert not re.search("RET|ENVID", message.mail_parameters) and message.offered[0][1] == ""
 
 
-@pytest.mark.parametrize("parameters, rcpt_parameters", [
-    ("ENVID=a+0D+0AX-Evil:+20yes", ""), ("ENVID=a+00b", ""), ("", "ORCPT=rfc822;a+0D+0AX-Evil:+20yes@d.test"),
-    ("", "ORCPT=rfc822;a+0Ab@d.test"), ("ENVID=" + "x" * 100, ""), ("ENVID=a+0D+0A+0D+0A--boundary", "ORCPT=rfc822;b+00@d.test")])
+@pytest.mark.parametrize(
+    "parameters, rcpt_parameters",
+    [
+        ("ENVID=a+0D+0AX-Evil:+20yes", ""),
+        ("ENVID=a+00b", ""),
+        ("", "ORCPT=rfc822;a+0D+0AX-Evil:+20yes@d.test"),
+        ("", "ORCPT=rfc822;a+0Ab@d.test"),
+        ("ENVID=" + "x" * 100, ""),
+        ("ENVID=a+0D+0A+0D+0A--boundary", "ORCPT=rfc822;b+00@d.test"),
+    ],
+)
 def test_encoded_line_ends_go_nowhere(bench, sink, refuser, parameters, rcpt_parameters):
     """Refused at the door, or harmless in the report (S7)."""
     relay = bench()
@@ -397,8 +461,11 @@ def test_template_is_filled(bench, sink):
 
 def test_template_does_not_expand_the_peers_text(make_relay, make_server, sink):
     server = make_server({"RCPT": "550 5.1.1 {from} {reason} {me}"})
-    relay = make_relay(routes={"report.test": sink.route, "*": server.route}, outbound=QUICK,
-                       files={"outbound.bounce_message": "Because: {reason}\nThe end of {to}.\n"})
+    relay = make_relay(
+        routes={"report.test": sink.route, "*": server.route},
+        outbound=QUICK,
+        files={"outbound.bounce_message": "Because: {reason}\nThe end of {to}.\n"},
+    )
     submit(relay, "u@d.test")
     human = one_report(sink).human
     assert "{from} {reason} {me}" in human and re.search("The end of <?u@d.test>?", human)
@@ -412,8 +479,17 @@ def test_shipped_template_is_used(bench, sink):
     assert not re.search(r"\{[a-z]+\}", report.human), report.human
 
 
-@pytest.mark.parametrize("recipient", ['"no;x y"@d.test', '"no\\"q"@d.test', "no=?x?=@d.test", "no" + "x" * 60 + "@d.test",
-                                       "no{to}%s@d.test", "no!b%c@d.test"])
+@pytest.mark.parametrize(
+    "recipient",
+    [
+        '"no;x y"@d.test',
+        '"no\\"q"@d.test',
+        "no=?x?=@d.test",
+        "no" + "x" * 60 + "@d.test",
+        "no{to}%s@d.test",
+        "no!b%c@d.test",
+    ],
+)
 def test_odd_addresses_in_a_report(make_relay, make_server, sink, recipient):
     server = make_server({"RCPT": "550 5.1.1 no"})
     relay = make_relay(routes={"report.test": sink.route, "*": server.route}, outbound=QUICK)
@@ -424,12 +500,35 @@ def test_odd_addresses_in_a_report(make_relay, make_server, sink, recipient):
     assert report.failed == [recipient]
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"\r\n", b"no header at all\r\n", b"Subject: x\r\n", b"\r\n\r\n\r\n", b": empty name\r\n\r\nx\r\n",
-    b"Subject: \xff\xfe\r\n\r\n\xff\xfe\x80 eight bits\r\n", b"Subject: x\r\n\r\n" + b"y" * 990 + b"\r\n",
-    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n--b--\r\n--b\r\n", b"Subject: x\r\n\r\n.\r\n..\r\n...\r\n",
-    b"Subject: x\r\n" + b"X-Fold: y\r\n" + b" z\r\n" * 200 + b"\r\nx\r\n",
-], ids=["empty", "blank", "no header", "no body", "blank lines", "odd header", "eight bits", "long line", "multipart", "dots", "folds"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\r\n",
+        b"no header at all\r\n",
+        b"Subject: x\r\n",
+        b"\r\n\r\n\r\n",
+        b": empty name\r\n\r\nx\r\n",
+        b"Subject: \xff\xfe\r\n\r\n\xff\xfe\x80 eight bits\r\n",
+        b"Subject: x\r\n\r\n" + b"y" * 990 + b"\r\n",
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n--b--\r\n--b\r\n",
+        b"Subject: x\r\n\r\n.\r\n..\r\n...\r\n",
+        b"Subject: x\r\n" + b"X-Fold: y\r\n" + b" z\r\n" * 200 + b"\r\nx\r\n",
+    ],
+    ids=[
+        "empty",
+        "blank",
+        "no header",
+        "no body",
+        "blank lines",
+        "odd header",
+        "eight bits",
+        "long line",
+        "multipart",
+        "dots",
+        "folds",
+    ],
+)
 @pytest.mark.parametrize("ret", ["FULL", "HDRS"])
 def test_odd_originals_in_a_report(bench, sink, content, ret):
     relay = bench()

@@ -1,8 +1,7 @@
 """test_migration.py - a configuration directory that was written for Haraka loads; what is not understood is named."""
 
 import pytest
-
-from harness import send_mail
+from smtp_client import send_mail
 
 # Written by hand from Haraka's documentation: old and later names side by side.
 HARAKA = {
@@ -81,12 +80,19 @@ def test_a_haraka_directory_loads_and_delivers(make_relay, sink):
     said = relay.run("check")
     assert said.returncode == 0 and "configuration is valid" in said.stdout, said.stdout
     # Nothing is ignored in silence: keys without an effect are named with their line, or with the key that is meant.
-    for words in ("smtp.ini:5: warning: unknown key nodes", "smtp.ini:6: warning: unknown key daemonize",
-                  "outbound.ini:14: warning: pool_concurrency_max", "outbound.ini:15: warning: pool_waiting_queue_max",
-                  "tls.ini:7: warning: unknown key [outbound] key", "tls.ini:11: warning: unknown key [outbound] force_tls",
-                  "plugins: warning: is not read", "loglevel: warning: is not read", "queue_dir: warning: is not read",
-                  "outbound.concurrency_max: warning: is not read; write concurrency_max in outbound.ini",
-                  "rcpt_to.routes.ini: warning: is not read; write sections in routes.ini"):
+    for words in (
+        "smtp.ini:5: warning: unknown key nodes",
+        "smtp.ini:6: warning: unknown key daemonize",
+        "outbound.ini:14: warning: pool_concurrency_max",
+        "outbound.ini:15: warning: pool_waiting_queue_max",
+        "tls.ini:7: warning: unknown key [outbound] key",
+        "tls.ini:11: warning: unknown key [outbound] force_tls",
+        "plugins: warning: is not read",
+        "loglevel: warning: is not read",
+        "queue_dir: warning: is not read",
+        "outbound.concurrency_max: warning: is not read; write concurrency_max in outbound.ini",
+        "rcpt_to.routes.ini: warning: is not read; write sections in routes.ini",
+    ):
         assert words in said.stdout, said.stdout
     relay.start()
     send_mail(relay, "a@a.test", ["one@b.test", "two@b.test"], b"Subject: x\r\n\r\nx\r\n")
@@ -102,25 +108,28 @@ def test_later_names_mean_what_they_say(make_relay, sink):
     assert "has no effect" in next(line for line in shown.splitlines() if "pool_waiting_queue_max" in line)
 
 
-@pytest.mark.parametrize("file, text, line, hint", [
-    ("smtp.ini", "listen = 127.0.0.1:0\nsmtps_listn = [::1]:0\n", 2, "did you mean smtps_listen"),
-    ("smtp.ini", "[limits]\nrecipents = 5\n", 2, "did you mean"),
-    ("outbound.ini", "concurency_max = 5\n", 1, "did you mean concurrency_max"),
-    ("outbound.ini", "maxTempFailure = 5\n", 1, "did you mean maxTempFailures"),
-    ("routes.ini", "[*]\nmx = h.test\nauth_usr = u\n", 3, "did you mean auth_user"),
-    ("routes.ini", "[*]\nmx = h.test prioritty=3\n", 2, "did you mean priority"),
-    ("outbound_ip.ini", "[*]\nip = 127.0.0.2\nhelu = x.test\n", 3, "did you mean helo"),
-    ("resolver.ini", "forwards = 127.0.0.1\n", 1, "did you mean forward"),
-    ("admin.ini", "requir_token = true\n", 1, "did you mean require_token"),
-    ("admin.ini", "[token t]\nhash = sha256:" + "0" * 64 + "\nscope = all\n", 1, "did you mean scopes"),
-    ("auth_flat_file.ini", "[core]\nmethod = PLAIN\n", 2, "did you mean"),
-    ("tls.ini", "minVersio = TLSv1.3\n", 1, "did you mean minVersion"),
-    ("tls.ini", "[mail.test]\nkeys = a\n", 2, "did you mean"),
-    ("dkim.ini", "header = From\n", 1, "did you mean headers"),
-    ("dkim.ini", "[a.test]\nselectrs = s\n", 2, "a domain has selectors"),
-    ("hooks.ini", "plugin = greylist_patience\n", 1, "there is only plugins"),
-    ("hooks.ini", "[p]\nurl = http://127.0.0.1:1/\nhooks = get_mx\ntimout = 3\n", 4, "did you mean timeout"),
-])
+@pytest.mark.parametrize(
+    "file, text, line, hint",
+    [
+        ("smtp.ini", "listen = 127.0.0.1:0\nsmtps_listn = [::1]:0\n", 2, "did you mean smtps_listen"),
+        ("smtp.ini", "[limits]\nrecipents = 5\n", 2, "did you mean"),
+        ("outbound.ini", "concurency_max = 5\n", 1, "did you mean concurrency_max"),
+        ("outbound.ini", "maxTempFailure = 5\n", 1, "did you mean maxTempFailures"),
+        ("routes.ini", "[*]\nmx = h.test\nauth_usr = u\n", 3, "did you mean auth_user"),
+        ("routes.ini", "[*]\nmx = h.test prioritty=3\n", 2, "did you mean priority"),
+        ("outbound_ip.ini", "[*]\nip = 127.0.0.2\nhelu = x.test\n", 3, "did you mean helo"),
+        ("resolver.ini", "forwards = 127.0.0.1\n", 1, "did you mean forward"),
+        ("admin.ini", "requir_token = true\n", 1, "did you mean require_token"),
+        ("admin.ini", "[token t]\nhash = sha256:" + "0" * 64 + "\nscope = all\n", 1, "did you mean scopes"),
+        ("auth_flat_file.ini", "[core]\nmethod = PLAIN\n", 2, "did you mean"),
+        ("tls.ini", "minVersio = TLSv1.3\n", 1, "did you mean minVersion"),
+        ("tls.ini", "[mail.test]\nkeys = a\n", 2, "did you mean"),
+        ("dkim.ini", "header = From\n", 1, "did you mean headers"),
+        ("dkim.ini", "[a.test]\nselectrs = s\n", 2, "a domain has selectors"),
+        ("hooks.ini", "plugin = greylist_patience\n", 1, "there is only plugins"),
+        ("hooks.ini", "[p]\nurl = http://127.0.0.1:1/\nhooks = get_mx\ntimout = 3\n", 4, "did you mean timeout"),
+    ],
+)
 def test_unknown_keys_get_a_hint(make_relay, file, text, line, hint):
     relay = make_relay(started=False)
     relay.write(file, text)

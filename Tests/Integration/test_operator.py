@@ -4,8 +4,10 @@ import json
 import subprocess
 
 import pytest
-
-from harness import MARTLET, Sink, environment, free_port, send_mail, wait_until
+from harness import MARTLET, environment
+from scripted import Sink
+from smtp_client import send_mail
+from waiting import free_port, wait_until
 
 
 @pytest.fixture
@@ -13,8 +15,14 @@ def tool():
     """`tool(relay, "queue", "list")`: a sub-command against a relay."""
 
     def run(relay, *arguments, text="", check=True):
-        result = subprocess.run([MARTLET, *arguments, "--data", str(relay.data)], input=text, capture_output=True, text=True,
-                                timeout=60, env=environment())
+        result = subprocess.run(
+            [MARTLET, *arguments, "--data", str(relay.data)],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment(),
+        )
         assert not check or result.returncode == 0, result
         return result
 
@@ -81,7 +89,17 @@ def test_a_test_mail_is_followed_to_its_end(make_relay, tool, closing):
 
 
 def test_a_test_mail_that_waits_says_why(waiting, tool):
-    result = tool(waiting, "send-test", "somebody@example.com", "--from", "me@example.org", "--wait", "--timeout", "3", check=False)
+    result = tool(
+        waiting,
+        "send-test",
+        "somebody@example.com",
+        "--from",
+        "me@example.org",
+        "--wait",
+        "--timeout",
+        "3",
+        check=False,
+    )
     assert result.returncode == 75 and "still waits" in result.stderr, result
 
 
@@ -93,6 +111,7 @@ def test_without_a_relay_it_says_so(make_relay, tool):
 
 def test_every_command_speaks_json(waiting, tool, closing, sink):
     """One run of each, as a program would read it."""
+
     def ask(*arguments):
         return json.loads(tool(waiting, *arguments, "--json").stdout)
 
@@ -124,10 +143,13 @@ def test_the_address_that_mail_leaves_from(waiting, tool, sink):
     assert "127.0.0.2" in tool(waiting, "ip", "list").stdout
     row = json.loads(tool(waiting, "ip", "show", "example.net", "--json").stdout)
     assert (row["ip"], row["helo"]) == (["127.0.0.2"], "out2.example.org"), row
-    hop, = json.loads(tool(waiting, "explain", "x@example.net", "--json").stdout)["mx"]
+    (hop,) = json.loads(tool(waiting, "explain", "x@example.net", "--json").stdout)["mx"]
     assert (hop["bind"], hop["bind_because"], hop["helo"]) == ("127.0.0.2", "outbound_ip", "out2.example.org")
     tool(waiting, "send-test", "x@example.net", "--wait", "--timeout", "20")
-    assert b"out2.example.org" in sink.messages[-1].session.commands[0] and sink.messages[-1].session.peer[0] == "127.0.0.2"
+    assert (
+        b"out2.example.org" in sink.messages[-1].session.commands[0]
+        and sink.messages[-1].session.peer[0] == "127.0.0.2"
+    )
     tool(waiting, "ip", "remove", "example.net")
     assert tool(waiting, "ip", "show", "example.net", check=False).returncode == 67
     assert "127.0.0.2" not in tool(waiting, "explain", "x@example.net").stdout
@@ -141,12 +163,23 @@ def test_tokens_open_the_api_as_far_as_they_say(make_relay, tmp_path):
     relay = make_relay(files={"admin.ini": f"listen = 127.0.0.1:{port}\nrequire_token = true\n"})
 
     def token(*arguments):
-        return subprocess.run([MARTLET, "token", *arguments, "--config", str(relay.config)], capture_output=True, text=True,
-                              timeout=30, env=environment(), check=True).stdout
+        return subprocess.run(
+            [MARTLET, "token", *arguments, "--config", str(relay.config)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=environment(),
+            check=True,
+        ).stdout
 
     def ask(file, *arguments):
-        return subprocess.run([MARTLET, *arguments, "--url", f"http://127.0.0.1:{port}", "--token-file", str(file)],
-                              capture_output=True, text=True, timeout=30, env=environment())
+        return subprocess.run(
+            [MARTLET, *arguments, "--url", f"http://127.0.0.1:{port}", "--token-file", str(file)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=environment(),
+        )
 
     files = {}
     for name, scope in (("reader", "status:read,queue:read"), ("owner", "all")):

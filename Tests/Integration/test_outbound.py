@@ -4,17 +4,18 @@ import smtplib
 import ssl
 
 import pytest
-
-from harness import PATIENCE, accepts, free_port, host_port, send_mail, wait_until
+from api import Api
+from smtp_client import send_mail
 from story import events, submit, wait_event
-from test_api import Api
 from tls_peers import TLSPeer
+from waiting import PATIENCE, accepts, free_port, host_port, wait_until
 
 MAIL = b"From: a@a.test\r\nSubject: x\r\n\r\nhello\r\n"
 PASSWORD = {"shop": "s3cret-word"}
 
 
 # ------------------------------------------------------------------------------------------------ ipv6_enabled
+
 
 @pytest.fixture
 def both(closing):
@@ -27,14 +28,24 @@ def both(closing):
 
 def two_families(make_relay, make_dns, both, **properties):
     dns = make_dns({("mx.b.test", "A"): ["127.0.0.5"], ("mx.b.test", "AAAA"): ["::1"]})
-    relay = make_relay(resolver=dns, outbound={"ipv6_enabled": True}, routes={
-        "*": {"mx": f"mx.b.test:{both[0].address[1]}", "auth_user": "shop", "auth_pass": PASSWORD["shop"], **properties}})
+    relay = make_relay(
+        resolver=dns,
+        outbound={"ipv6_enabled": True},
+        routes={
+            "*": {
+                "mx": f"mx.b.test:{both[0].address[1]}",
+                "auth_user": "shop",
+                "auth_pass": PASSWORD["shop"],
+                **properties,
+            }
+        },
+    )
     return relay, lambda: relay.wait_log("delivered", id=send_mail(relay, "a@a.test", "u@b.test", MAIL))
 
 
 def test_aaaa_comes_first_and_keeps_the_login(make_relay, make_dns, both):
     six, four = both
-    relay, deliver = two_families(make_relay, make_dns, both)
+    _relay, deliver = two_families(make_relay, make_dns, both)
     assert "[::1]" in deliver()["mx"]
     assert six.logins == [("PLAIN", "shop")] and six.mails[0]["user"] == "shop" and not four.mails
 
@@ -42,7 +53,7 @@ def test_aaaa_comes_first_and_keeps_the_login(make_relay, make_dns, both):
 @pytest.mark.parametrize("bind, family", [("::1", 0), ("127.0.0.7", 1)])
 def test_aaaa_first_keeps_the_bind_of_the_mx(make_relay, make_dns, both, bind, family):
     """Of a bound MX only the hosts are used that the address can reach, and from that address."""
-    relay, deliver = two_families(make_relay, make_dns, both, bind=bind)
+    _relay, deliver = two_families(make_relay, make_dns, both, bind=bind)
     deliver()
     assert both[family].mails[0]["user"] == "shop" and not both[1 - family].mails
     assert both[family].peers[-1] == bind
@@ -71,8 +82,10 @@ def choosy(make_server):
 def test_recipients_of_different_domains_share_what_their_route_is(hooked, choosy, sink):
     """The section that is chosen makes the group: not the domain, and not the host it happens to lead to. What becomes of
     each recipient stays its own."""
-    relay, hook = hooked({"delivered": None, "bounce": None},
-                         routes={"report.test": sink.route, "*": choosy.route, "d.test": choosy.route})
+    relay, hook = hooked(
+        {"delivered": None, "bounce": None},
+        routes={"report.test": sink.route, "*": choosy.route, "d.test": choosy.route},
+    )
     queue_id = submit(relay, RECIPIENTS)
     relay.wait_log("message finished", id=queue_id)
     assert sorted(sorted(m.recipients) for m in choosy.messages) == [["yes@b.test", "yes@c.test"], ["yes@d.test"]]
@@ -96,7 +109,10 @@ def test_hooks_that_say_when_and_where_see_one_domain_at_a_time(hooked, choosy, 
 
 # ------------------------------------------------------------------------------------------------ Received
 
-@pytest.mark.parametrize("text, wanted", [(None, b"(Martlet outbound)"), ("Our house", b"(Our house)"), ("disabled", None)])
+
+@pytest.mark.parametrize(
+    "text, wanted", [(None, b"(Martlet outbound)"), ("Our house", b"(Our house)"), ("disabled", None)]
+)
 def test_received_header_says_what_was_asked_for(make_relay, sink, text, wanted):
     relay = make_relay(routes={"*": sink.route}, outbound={"received_header": text} if text else {})
     submit(relay, "b@b.test")
@@ -105,6 +121,7 @@ def test_received_header_says_what_was_asked_for(make_relay, sink, text, wanted)
 
 
 # ------------------------------------------------------------------------------------------------ traps (Appendix A)
+
 
 def test_trap_1_a_251_for_the_only_recipient_is_an_acceptance(make_relay, make_server):
     """There only 250 counted: no DATA, no hook, no report, and the queue file was gone."""
@@ -125,9 +142,11 @@ def metric(relay, name):
 def test_trap_2_a_refused_login_defers_and_rests_the_route(make_relay):
     """There a 535 bounced the message at once, and with it the queue. Here: one attempt for all, an alarm, no bounce."""
     with TLSPeer(how="none", users=PASSWORD, clear=True, auth_reply="535 5.7.8 expired") as peer:
-        relay = make_relay(routes={"*": {"mx": host_port(peer.address), "auth_user": "shop", "auth_pass": PASSWORD["shop"]}},
-                           outbound={"lane_rest_max": 3600, "temp_fail_intervals": "1h*9"},
-                           files={"admin.ini": "listen = 127.0.0.1:0\n"})
+        relay = make_relay(
+            routes={"*": {"mx": host_port(peer.address), "auth_user": "shop", "auth_pass": PASSWORD["shop"]}},
+            outbound={"lane_rest_max": 3600, "temp_fail_intervals": "1h*9"},
+            files={"admin.ini": "listen = 127.0.0.1:0\n"},
+        )
         first = submit(relay, "b@b.test")
         assert "535 5.7.8" in wait_event(relay, first, "deferred")["reply"]
         assert relay.wait_log("login refused by next hop, its mail waits").level == "error"
@@ -170,7 +189,9 @@ def test_trap_4_what_is_sent_without_auth_is_the_routes_choice(make_relay, rule,
     """The document's rule is the default: without AUTH, and a warning. A route can say that it is not good enough."""
     with TLSPeer(how="none") as peer:
         route = {"mx": host_port(peer.address), "auth_user": "shop", "auth_pass": PASSWORD["shop"]}
-        relay = make_relay(routes={"*": {**route, **({"on_auth_unavailable": rule} if rule else {})}, "a.test": "127.0.0.1:1"})
+        relay = make_relay(
+            routes={"*": {**route, **({"on_auth_unavailable": rule} if rule else {})}, "a.test": "127.0.0.1:1"}
+        )
         queue_id = send_mail(relay, "a@a.test", "b@b.test", MAIL)
         wait_event(relay, queue_id, event)
         assert bool(peer.mails) == (rule is None)
@@ -180,15 +201,18 @@ def test_trap_4_what_is_sent_without_auth_is_the_routes_choice(make_relay, rule,
 
 # ------------------------------------------------------------------------------------------------ REQUIRETLS (RFC 8689)
 
+
 @pytest.fixture
 def strict(make_relay, authority, sink):
     """`strict(peer)`: a relay that takes REQUIRETLS and sends on to the peer; `send()` gives a message that demands it."""
     chain, key = authority.issue("relay.test")
 
     def make(peer, **outbound):
-        relay = make_relay(routes={"a.test": sink.route, "*": host_port(peer.address)},
-                           files={"tls_key.pem": key.read_bytes(), "tls_cert.pem": chain.read_bytes()},
-                           outbound={"tls_ca_file": authority.certificate, "tls_timeout": 2, **outbound})
+        relay = make_relay(
+            routes={"a.test": sink.route, "*": host_port(peer.address)},
+            files={"tls_key.pem": key.read_bytes(), "tls_cert.pem": chain.read_bytes()},
+            outbound={"tls_ca_file": authority.certificate, "tls_timeout": 2, **outbound},
+        )
 
         def send(options=("REQUIRETLS",)):
             with smtplib.SMTP(*relay.address, timeout=15 * PATIENCE) as client:
@@ -221,12 +245,15 @@ def test_requiretls_is_passed_on_over_verified_tls(strict, authority):
         assert "REQUIRETLS" not in mail["mail"]
 
 
-@pytest.mark.parametrize("how, trusted, keywords, status", [
-    ("starttls", True, [], "5.7.30"),               # it does not offer REQUIRETLS
-    ("starttls", False, ["REQUIRETLS"], "5.7.10"),  # nobody knows who it is
-    ("none", True, ["REQUIRETLS"], "5.7.10"),       # it has no TLS
-    ("refuse", True, ["REQUIRETLS"], "5.7.10"),
-])
+@pytest.mark.parametrize(
+    "how, trusted, keywords, status",
+    [
+        ("starttls", True, [], "5.7.30"),  # it does not offer REQUIRETLS
+        ("starttls", False, ["REQUIRETLS"], "5.7.10"),  # nobody knows who it is
+        ("none", True, ["REQUIRETLS"], "5.7.10"),  # it has no TLS
+        ("refuse", True, ["REQUIRETLS"], "5.7.10"),
+    ],
+)
 def test_requiretls_bounces_where_it_cannot_be_kept(strict, authority, tmp_path, sink, how, trusted, keywords, status):
     """RFC 8689 §4.2.1: at once, and §5: with the header of the message alone."""
     pair = authority.issue("127.0.0.1", self_signed=not trusted)

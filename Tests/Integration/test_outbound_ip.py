@@ -6,8 +6,9 @@ Loopback has many addresses, so 127.0.0.2-127.0.0.9 serve as the addresses of th
 import smtplib
 
 import pytest
-
-from harness import Sink, accepts, free_port, send_mail, wait_until
+from scripted import Sink
+from smtp_client import send_mail
+from waiting import accepts, free_port, wait_until
 
 MAIL = b"From: a@a.test\r\nSubject: x\r\n\r\nx\r\n"
 TABLE = """
@@ -61,9 +62,13 @@ def test_the_table_decides(make_relay, sink):
 
 
 def test_bind_of_the_mx_wins(make_relay, sink):
-    relay = make_relay(routes={"*": f"127.0.0.1:{sink.port} bind=127.0.0.4 bind_helo=mx.bind.test",
-                               "bound.test": f"127.0.0.1:{sink.port} bind=127.0.0.2"},
-                       files={"outbound_ip.ini": TABLE})
+    relay = make_relay(
+        routes={
+            "*": f"127.0.0.1:{sink.port} bind=127.0.0.4 bind_helo=mx.bind.test",
+            "bound.test": f"127.0.0.1:{sink.port} bind=127.0.0.2",
+        },
+        files={"outbound_ip.ini": TABLE},
+    )
     assert one(relay, sink, "other@a.test", "r1@b.test") == ("127.0.0.4", "mx.bind.test")
     # The name of the table goes with its address, whoever chose that.
     assert one(relay, sink, "x@c.test", "r2@bound.test") == ("127.0.0.2", "news.a.test")
@@ -95,8 +100,9 @@ def test_an_address_that_is_not_local_is_refused_at_load(make_relay, sink):
 
 def test_a_change_reaches_mail_that_waits(make_relay, sink):
     port = free_port()
-    relay = make_relay(routes={"*": ("127.0.0.1", port)}, outbound={"temp_fail_intervals": "1s*100"},
-                       files={"outbound_ip.ini": TABLE})
+    relay = make_relay(
+        routes={"*": ("127.0.0.1", port)}, outbound={"temp_fail_intervals": "1s*100"}, files={"outbound_ip.ini": TABLE}
+    )
     queue_id = send_mail(relay, "other@a.test", "w@b.test", MAIL)
     relay.wait_log("delivery deferred", id=queue_id)
     relay.write("outbound_ip.ini", "[sender a.test]\nip = 127.0.0.9\nhelo = nine.test\n")
@@ -119,7 +125,9 @@ def test_a_family_that_the_address_cannot_reach_is_not_tried(make_relay, closing
     if not accepts(six.address):
         pytest.skip("no IPv6 on loopback")
     four, before = closing(Sink()), len(six.sessions)
-    relay = make_relay(routes={"*": [f"[::1]:{six.port}", four.address]}, files={"outbound_ip.ini": "[*]\nip = 127.0.0.2\n"})
+    relay = make_relay(
+        routes={"*": [f"[::1]:{six.port}", four.address]}, files={"outbound_ip.ini": "[*]\nip = 127.0.0.2\n"}
+    )
     send_mail(relay, "a@a.test", "f@b.test", MAIL)
     four.wait_for(1)
     assert len(six.sessions) == before and four.sessions[0].peer[0] == "127.0.0.2"
@@ -130,7 +138,9 @@ def test_both_families_of_a_binding(make_relay, closing):
     if not accepts(six.address):
         pytest.skip("no IPv6 on loopback")
     count = len(six.sessions)
-    relay = make_relay(routes={"*": f"[::1]:{six.port}"}, files={"outbound_ip.ini": "[*]\nip = 127.0.0.2, ::1\nhelo = both.test\n"})
+    relay = make_relay(
+        routes={"*": f"[::1]:{six.port}"}, files={"outbound_ip.ini": "[*]\nip = 127.0.0.2, ::1\nhelo = both.test\n"}
+    )
     send_mail(relay, "a@a.test", "g@b.test", MAIL)
     six.wait_for(1)
     wait_until(lambda: len(six.sessions) > count, 10, "a session")

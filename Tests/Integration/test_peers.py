@@ -4,52 +4,52 @@ Clients: swaks, smtp-source, Postfix, Python's smtplib, curl. Next hops: smtp-si
 a real authoritative name server (nsd) asked directly and through a real resolver (unbound). A missing one is a skip.
 """
 
-import email
-import email.policy
 import re
 import smtplib
-import subprocess
 import time
 
 import pytest
-
-from harness import (ByRecipient, Relay, ScriptedServer, Sequence, Sink, accepts, added_by_relay, free_port, host_port, send_mail,
-                     split_trace, wait_until)
-from peers import Dovecot, Nsd, Postfix, SmtpSink, Unbound, loopback_address, need, need_root
+from peers import Dovecot, Nsd, Postfix, SmtpSink, Unbound, loopback_address, need, need_root, report_of, run
+from scripted import Sequence, Sink
+from smtp_client import added_by_relay, send_mail
+from waiting import accepts, host_port, wait_until
 
 MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: peers\r\n\r\n.dot\r\n8 bit \xc3\xbc\r\n"
 
 
-def run(*command, timeout=60, **how):
-    return subprocess.run([str(c) for c in command], capture_output=True, timeout=timeout, text=True, **how)
-
-
-def report_of(data):
-    """A bounce, parsed; `(message, human text, {per-message}, [{per-recipient}], original part)`."""
-    message = email.message_from_bytes(data, policy=email.policy.default)
-    assert message.get_content_type() == "multipart/report", message.get_content_type()
-    assert message.get_param("report-type") == "delivery-status"
-    parts = list(message.iter_parts())
-    assert len(parts) in (2, 3), [p.get_content_type() for p in parts]
-    assert parts[0].get_content_type() == "text/plain"
-    assert parts[1].get_content_type() == "message/delivery-status"
-    groups = [dict((k.lower(), v) for k, v in group.items()) for group in parts[1].get_payload() if group.items()]
-    return message, parts[0].get_content(), groups[0], groups[1:], parts[2] if len(parts) == 3 else None
-
-
 # ------------------------------------------------------------------------------------------------ clients
 
-@pytest.mark.parametrize("options", [[], ["--pipeline"], ["--protocol", "SMTP"], ["--add-header", "X-Test: 1"], ["--h-Subject", "grüße"]],
-                         ids=["esmtp", "pipeline", "smtp", "header", "utf8"])
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--pipeline"], ["--protocol", "SMTP"], ["--add-header", "X-Test: 1"], ["--h-Subject", "grüße"]],
+    ids=["esmtp", "pipeline", "smtp", "header", "utf8"],
+)
 def test_swaks_sends(make_relay, sink, options):
     swaks = need("swaks")
     relay = make_relay(routes={"*": sink.address})
-    ran = run(swaks, "--server", relay.address[0], "--port", relay.address[1], "--from", "a@a.test", "--to", "b@b.test,c@b.test",
-              "--body", "one\n.\n.two\nQUIT\n", "--helo", "swaks.test", *options)
+    ran = run(
+        swaks,
+        "--server",
+        relay.address[0],
+        "--port",
+        relay.address[1],
+        "--from",
+        "a@a.test",
+        "--to",
+        "b@b.test,c@b.test",
+        "--body",
+        "one\n.\n.two\nQUIT\n",
+        "--helo",
+        "swaks.test",
+        *options,
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert re.search(r"<[-~*]\s+250 2\.0\.0 Queued as [0-9a-z]{13}", ran.stdout), ran.stdout
     message = sink.wait_for(1)[0]
-    assert sorted(message.recipients) == ["b@b.test", "c@b.test"] and b"\r\none\r\n.\r\n.two\r\nQUIT\r\n" in message.data
+    assert (
+        sorted(message.recipients) == ["b@b.test", "c@b.test"] and b"\r\none\r\n.\r\n.two\r\nQUIT\r\n" in message.data
+    )
     assert not sink.violations
 
 
@@ -58,8 +58,19 @@ def test_swaks_is_refused_as_a_stranger(make_relay, sink):
     relay = make_relay(routes={"*": sink.address}, allow=["127.0.0.2"])
     ran = run(swaks, "--server", relay.address[0], "--port", relay.address[1], "--from", "a@a.test", "--to", "b@b.test")
     assert ran.returncode == 24 and "550 5.7.1" in ran.stdout, ran.stdout  # 24: no recipient accepted
-    ran = run(swaks, "--server", relay.address[0], "--port", relay.address[1], "--from", "a@a.test", "--to", "b@b.test",
-              "--local-interface", "127.0.0.2")
+    ran = run(
+        swaks,
+        "--server",
+        relay.address[0],
+        "--port",
+        relay.address[1],
+        "--from",
+        "a@a.test",
+        "--to",
+        "b@b.test",
+        "--local-interface",
+        "127.0.0.2",
+    )
     assert ran.returncode == 0, ran.stdout
     sink.wait_for(1)
 
@@ -70,7 +81,22 @@ def test_smtp_source_each_message_once(make_relay, sink, sessions, reuse):
     relay = make_relay(routes={"*": sink.address})
     count = 400
     options = ["-d"] if reuse else []
-    ran = run(source, *options, "-s", sessions, "-m", count, "-l", 2048, "-N", "-f", "a@a.test", "-t", "b@b.test", host_port(relay.address))
+    ran = run(
+        source,
+        *options,
+        "-s",
+        sessions,
+        "-m",
+        count,
+        "-l",
+        2048,
+        "-N",
+        "-f",
+        "a@a.test",
+        "-t",
+        "b@b.test",
+        host_port(relay.address),
+    )
     assert ran.returncode == 0, ran.stderr
     wait_until(lambda: sum(sink.copies().values()) >= count, 60, lambda: f"{sum(sink.copies().values())} of {count}")
     assert relay.stop() == 0
@@ -84,17 +110,39 @@ def test_smtp_source_to_smtp_sink(make_relay, closing):
     source = need("smtp-source")
     peer = closing(SmtpSink())
     relay = make_relay(routes={"*": peer.address})
-    ran = run(source, "-d", "-s", 10, "-m", 300, "-l", 10240, "-N", "-f", "a@a.test", "-t", "b@b.test", host_port(relay.address))
+    ran = run(
+        source,
+        "-d",
+        "-s",
+        10,
+        "-m",
+        300,
+        "-l",
+        10240,
+        "-N",
+        "-f",
+        "a@a.test",
+        "-t",
+        "b@b.test",
+        host_port(relay.address),
+    )
     assert ran.returncode == 0, ran.stderr
-    wait_until(lambda: len(relay.log_lines("message finished")) >= 300, 60, lambda: f"{len(relay.log_lines('message finished'))} finished")
+    wait_until(
+        lambda: len(relay.log_lines("message finished")) >= 300,
+        60,
+        lambda: f"{len(relay.log_lines('message finished'))} finished",
+    )
     mails = peer.mails()
     assert len(mails) == 300
     recipients = {re.search(rb"X-Rcpt-Args: <([^>]*)>", mail)[1] for mail in mails}
     assert len(recipients) == 300
 
 
-@pytest.mark.parametrize("options", [["-8"], ["-e"], ["-h", "lost"], ["-P"], ["-p"], ["-w", "1"], ["-f", "."], ["-q", "."], ["-r", "rcpt"], ["-c"]],
-                         ids=lambda o: " ".join(o))
+@pytest.mark.parametrize(
+    "options",
+    [["-8"], ["-e"], ["-h", "lost"], ["-P"], ["-p"], ["-w", "1"], ["-f", "."], ["-q", "."], ["-r", "rcpt"], ["-c"]],
+    ids=lambda o: " ".join(o),
+)
 def test_smtp_sink_in_its_odd_moods(make_relay, closing, options):
     """smtp-sink without ESMTP, without pipelining, slow, disconnecting, failing: mail either arrives or stays queued."""
     peer = closing(SmtpSink(*options))
@@ -116,7 +164,9 @@ def test_postfix_as_client(make_relay, sink, closing):
     postfix = closing(Postfix(next_hop=relay.address))
     for number in range(20):
         send_mail(postfix.address, "a@a.test", [f"p{number}@far.test", f"q{number}@far.test"], MAIL)
-    wait_until(lambda: len(sink.copies()) == 40, 40, lambda: f"{len(sink.copies())} of 40; {postfix.log.read_text()[-2000:]}")
+    wait_until(
+        lambda: len(sink.copies()) == 40, 40, lambda: f"{len(sink.copies())} of 40; {postfix.log.read_text()[-2000:]}"
+    )
     assert set(sink.copies().values()) == {1} and not sink.violations
     for message in sink.messages:
         assert message.data.endswith(b"\r\n\r\n.dot\r\n8 bit \xc3\xbc\r\n")
@@ -125,7 +175,16 @@ def test_postfix_as_client(make_relay, sink, closing):
 def test_python_smtplib_as_client(make_relay, sink):
     relay = make_relay(routes={"*": sink.address})
     with smtplib.SMTP(*relay.address, local_hostname="python.test", timeout=20) as client:
-        assert client.sendmail("a@a.test", ["b@b.test", "c@c.test"], MAIL, mail_options=["BODY=8BITMIME"], rcpt_options=["NOTIFY=FAILURE"]) == {}
+        assert (
+            client.sendmail(
+                "a@a.test",
+                ["b@b.test", "c@c.test"],
+                MAIL,
+                mail_options=["BODY=8BITMIME"],
+                rcpt_options=["NOTIFY=FAILURE"],
+            )
+            == {}
+        )
         with pytest.raises(smtplib.SMTPRecipientsRefused):
             client.sendmail("a@a.test", ["bad@@b.test"], MAIL)
         assert client.verify("a@a.test")[0] == 252
@@ -138,12 +197,23 @@ def test_curl_as_client(make_relay, sink, tmp_path):
     curl = need("curl")
     relay = make_relay(routes={"*": sink.address})
     (tmp_path / "mail").write_bytes(MAIL)
-    ran = run(curl, "-sS", f"smtp://{host_port(relay.address)}/curl.test", "--mail-from", "a@a.test", "--mail-rcpt", "b@b.test", "-T", tmp_path / "mail")
+    ran = run(
+        curl,
+        "-sS",
+        f"smtp://{host_port(relay.address)}/curl.test",
+        "--mail-from",
+        "a@a.test",
+        "--mail-rcpt",
+        "b@b.test",
+        "-T",
+        tmp_path / "mail",
+    )
     assert ran.returncode == 0, ran.stderr
     added_by_relay(sink.wait_for(1)[0].data, MAIL)
 
 
 # ------------------------------------------------------------------------------------------------ next hops
+
 
 def test_postfix_as_next_hop(make_relay, closing, sink):
     postfix = closing(Postfix(next_hop=sink.address))
@@ -151,14 +221,20 @@ def test_postfix_as_next_hop(make_relay, closing, sink):
     ids = [send_mail(relay, "a@a.test", [f"box{n}@local.test", f"r{n}@far.test"], MAIL) for n in range(30)]
     for queue_id in ids:
         relay.wait_log("message finished", id=queue_id, timeout=30)
-    wait_until(lambda: len(postfix.mails()) == 30 and len(sink.copies()) == 30, 40, lambda: f"{len(postfix.mails())} boxed, {len(sink.copies())} passed on")
+    wait_until(
+        lambda: len(postfix.mails()) == 30 and len(sink.copies()) == 30,
+        40,
+        lambda: f"{len(postfix.mails())} boxed, {len(sink.copies())} passed on",
+    )
     for mail in postfix.mails():
         assert mail.endswith(b"\n\n.dot\n8 bit \xc3\xbc\n")
     assert set(sink.copies().values()) == {1}
     log = postfix.log.read_text()
     connections = len(re.findall(r"smtpd\[\d+\]: connect from", log)) - 1  # one is the test's own probe
     assert connections <= 20, f"{connections} connections for 30 messages"
-    assert "improper command pipelining" not in log and "warning" not in log.lower().replace("warning: symlink", ""), log[-3000:]
+    assert "improper command pipelining" not in log and "warning" not in log.lower().replace("warning: symlink", ""), (
+        log[-3000:]
+    )
 
 
 def test_postfix_refuses_and_the_bounce_comes_back(make_relay, closing, sink):
@@ -168,7 +244,11 @@ def test_postfix_refuses_and_the_bounce_comes_back(make_relay, closing, sink):
     message = sink.wait_for(1, 30)[0]
     _, text, _, [recipient], original = report_of(message.data)
     assert message.sender == "" and message.recipients == ["sender@a.test"]
-    assert "nobody@local.test" in recipient["final-recipient"] and recipient["action"] == "failed" and recipient["status"].startswith("5.1.1")
+    assert (
+        "nobody@local.test" in recipient["final-recipient"]
+        and recipient["action"] == "failed"
+        and recipient["status"].startswith("5.1.1")
+    )
     assert "550" in recipient["diagnostic-code"] and "nobody@local.test" in text
     wait_until(lambda: len(postfix.mails()) == 1, 20, "the other recipient's copy")
     assert original.get_content_type() == "message/rfc822"
@@ -177,7 +257,12 @@ def test_postfix_refuses_and_the_bounce_comes_back(make_relay, closing, sink):
 def test_postfix_size_limit_is_honoured_before_data(make_relay, closing, sink):
     postfix = closing(Postfix(next_hop=sink.address, extra="message_size_limit = 20000\nvirtual_mailbox_limit = 0"))
     relay = make_relay(routes={"a.test": sink.address, "*": postfix.address})
-    send_mail(relay, "sender@a.test", "box@local.test", b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n" + b"y" * 900 + b"\r\n" + (b"z" * 70 + b"\r\n") * 400)
+    send_mail(
+        relay,
+        "sender@a.test",
+        "box@local.test",
+        b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n" + b"y" * 900 + b"\r\n" + (b"z" * 70 + b"\r\n") * 400,
+    )
     _, _, _, [recipient], _ = report_of(sink.wait_for(1, 30)[0].data)
     assert recipient["status"] in ("5.3.4", "5.2.3"), recipient
     assert not postfix.mails()
@@ -194,7 +279,9 @@ def test_dovecot_lmtp(make_relay, closing):
     for mail in dovecot.mails("bob"):
         assert mail.endswith(b"\n\n.dot\n8 bit \xc3\xbc\n")
     lines = relay.log_lines("delivered", id=ids[0])
-    assert {line["to"] for line in lines} == {"anna0@d.test", "bob@d.test", "carl@d.test"}, "an outcome for each recipient"
+    assert {line["to"] for line in lines} == {"anna0@d.test", "bob@d.test", "carl@d.test"}, (
+        "an outcome for each recipient"
+    )
 
 
 def test_dovecot_lmtp_over_a_unix_socket(make_relay, closing):
@@ -205,6 +292,7 @@ def test_dovecot_lmtp_over_a_unix_socket(make_relay, closing):
 
 
 # ------------------------------------------------------------------------------------------------ a real DNS
+
 
 def at_port_25():
     """A sink on port 25 of a loopback address of its own: where the MX of the DNS are sought."""
@@ -251,7 +339,11 @@ void TXT nothing
     goes("alias.dns.test", second)
     goes("mxalias.dns.test", first)
     goes("dead.dns.test", second)
-    for domain, statuses in (("null.dns.test", ("5.1.10",)), ("nowhere.dns.test", ("5.1.2",)), ("void.dns.test", ("5.1.2", "5.4.4", "5.1.10"))):
+    for domain, statuses in (
+        ("null.dns.test", ("5.1.10",)),
+        ("nowhere.dns.test", ("5.1.2",)),
+        ("void.dns.test", ("5.1.2", "5.4.4", "5.1.10")),
+    ):
         before = len(sink.messages)
         send_mail(relay, "back@a.test", f"u@{domain}", MAIL)
         sink.wait_for(before + 1, 20)
@@ -274,6 +366,7 @@ def test_name_server_down_defers_and_recovers(make_relay, closing, sink):
 
 
 # ------------------------------------------------------------------------------------------------ grouping, reuse
+
 
 def test_recipients_of_a_domain_share_a_transaction(make_relay, sink):
     relay = make_relay(routes={"*": sink.address})
@@ -298,6 +391,7 @@ def test_more_recipients_than_a_transaction_takes(make_relay, sink):
 
 def test_the_peer_takes_fewer_recipients_than_offered(make_relay, make_server):
     """452 after the tenth: those taken are delivered, the rest follow, nobody twice."""
+
     def limit(session, _):
         return "452 4.5.3 too many" if len(session.transactions[-1].recipients) >= 10 else None
 
@@ -315,11 +409,15 @@ def test_sessions_are_reused(make_relay, sink):
             client.message("a@a.test", f"r{number}@b.test", MAIL)
     sink.wait_for(100)
     assert len(sink.sessions) <= 5, f"{len(sink.sessions)} connections for 100 messages in a row"
-    assert not [c for s in sink.sessions for c in s.commands if c.upper().startswith(b"EHLO")][len(sink.sessions):], "one EHLO a session"
+    assert not [c for s in sink.sessions for c in s.commands if c.upper().startswith(b"EHLO")][len(sink.sessions) :], (
+        "one EHLO a session"
+    )
 
 
 def test_messages_per_session_and_idle_limit(make_relay, sink):
-    relay = make_relay(routes={"*": sink.address}, outbound={"messages_per_session": 5, "pool_timeout": 2, "concurrency_per_lane": 1})
+    relay = make_relay(
+        routes={"*": sink.address}, outbound={"messages_per_session": 5, "pool_timeout": 2, "concurrency_per_lane": 1}
+    )
     with relay.session() as client:
         for number in range(22):
             client.message("a@a.test", f"r{number}@b.test", MAIL)
@@ -347,7 +445,13 @@ def test_helo_peer(make_relay, make_server):
     for refusal in ("500 what", "502 5.5.1 no", "501 syntax", "550 no"):
         peer = make_server({"EHLO": refusal})
         relay = make_relay(routes={"*": peer.address})
-        send_mail(relay, "a@a.test", ["r1@b.test", "r2@b.test"], b"Subject: x\r\n\r\nplain\r\n", rcpt_parameters="NOTIFY=FAILURE")
+        send_mail(
+            relay,
+            "a@a.test",
+            ["r1@b.test", "r2@b.test"],
+            b"Subject: x\r\n\r\nplain\r\n",
+            rcpt_parameters="NOTIFY=FAILURE",
+        )
         message = peer.wait_for(1)[0]
         assert message.session.helo.startswith("HELO relay.test") and message.mail_parameters == ""
         assert all(parameters == "" for _, parameters in message.offered) and not peer.violations
@@ -355,15 +459,28 @@ def test_helo_peer(make_relay, make_server):
 
 def test_peer_that_closes_at_ehlo_gets_helo_or_a_retry(make_relay, make_server):
     from harness import Drop
+
     peer = make_server({"EHLO": Sequence(Drop(), None)})
     relay = make_relay(routes={"*": peer.address})
     send_mail(relay, "a@a.test", "r1@b.test", MAIL)
     peer.wait_for(1, 20)
 
 
-@pytest.mark.parametrize("capabilities", [[], ["SIZE 1000000"], ["8BITMIME"], ["PIPELINING"], ["DSN", "ENHANCEDSTATUSCODES"], ["pipelining", "size 5000"],
-                                          ["AUTH PLAIN LOGIN", "AUTH=PLAIN", "STARTTLS", "CHUNKING", "X-FOO bar", ""], ["SIZE"], ["SIZE 0"]],
-                         ids=lambda c: "+".join(c) or "none")
+@pytest.mark.parametrize(
+    "capabilities",
+    [
+        [],
+        ["SIZE 1000000"],
+        ["8BITMIME"],
+        ["PIPELINING"],
+        ["DSN", "ENHANCEDSTATUSCODES"],
+        ["pipelining", "size 5000"],
+        ["AUTH PLAIN LOGIN", "AUTH=PLAIN", "STARTTLS", "CHUNKING", "X-FOO bar", ""],
+        ["SIZE"],
+        ["SIZE 0"],
+    ],
+    ids=lambda c: "+".join(c) or "none",
+)
 def test_only_what_is_offered_is_used(make_relay, make_server, capabilities):
     peer = make_server(capabilities=capabilities)
     relay = make_relay(routes={"*": peer.address})
@@ -386,7 +503,6 @@ def test_only_what_is_offered_is_used(make_relay, make_server, capabilities):
 
 def test_without_pipelining_each_command_waits(make_relay, make_server):
     """A peer that does not offer PIPELINING must never find a second command waiting."""
-    early = []
 
     def look(session, _):
         time.sleep(0.05)
@@ -398,242 +514,3 @@ def test_without_pipelining_each_command_waits(make_relay, make_server):
     send_mail(relay, "a@a.test", ["r1@b.test", "r2@b.test"], MAIL.replace(b"\xc3\xbc", b"ue"))
     peer.wait_for(1)
     assert not peer.violations, peer.violations
-
-
-# ------------------------------------------------------------------------------------------------ outcomes
-
-def test_mixed_outcomes_in_one_transaction(make_relay, make_server, sink):
-    """One recipient taken, one refused, one put off: each gets its own fate, once."""
-    peer = make_server({"RCPT": ByRecipient({"no@b.test": "550 5.1.1 nobody", "later@b.test": Sequence("450 4.2.1 busy", "450 4.2.1 busy", None),
-                                             "moved@b.test": "251 2.1.5 forwards"})})
-    relay = make_relay(routes={"a.test": sink.address, "*": peer.address})
-    queue_id = send_mail(relay, "back@a.test", ["yes@b.test", "no@b.test", "later@b.test", "moved@b.test"], MAIL)
-    wait_until(lambda: set(peer.copies()) == {"yes@b.test", "later@b.test", "moved@b.test"}, 30, lambda: f"{peer.copies()}\n{relay.log_tail(20)}")
-    assert set(peer.copies().values()) == {1}
-    [bounce] = sink.wait_for(1)
-    _, _, _, [recipient], _ = report_of(bounce.data)
-    assert recipient["final-recipient"].endswith("no@b.test") and recipient["status"] == "5.1.1"
-    relay.wait_log("message finished", id=queue_id)
-    assert {line["to"] for line in relay.log_lines("delivered", id=queue_id)} == set(peer.copies())
-    assert relay.log_lines("bounced", id=queue_id, to="no@b.test") and relay.log_lines("delivery deferred", id=queue_id, to="later@b.test")
-    assert len(sink.messages) == 1
-
-
-def test_lmtp_mixed_outcomes(make_relay, make_server, sink):
-    peer = make_server({"DOT": ByRecipient({"no@b.test": "552 5.2.2 full", "later@b.test": Sequence("452 4.2.2 full", None)})}, lmtp=True)
-    relay = make_relay(routes={"a.test": sink.address, "*": peer.route})
-    send_mail(relay, "back@a.test", ["yes@b.test", "no@b.test", "later@b.test"], MAIL)
-    wait_until(lambda: peer.copies() == {"yes@b.test": 1, "later@b.test": 1}, 20, lambda: f"{peer.copies()}\n{relay.log_tail(20)}")
-    _, _, _, [recipient], _ = report_of(sink.wait_for(1)[0].data)
-    assert recipient["final-recipient"].endswith("no@b.test") and recipient["status"] == "5.2.2"
-    assert all(s.helo.startswith("LHLO") for s in peer.sessions)
-
-
-def test_next_host_after_failures(make_relay, make_server, sink):
-    """Connection refused, 421 and 554 greetings, 4xx to MAIL: the next host of the route gets the mail at once."""
-    for script in ({"BANNER": "421 4.3.2 busy"}, {"BANNER": "554 5.3.2 no"}, {"MAIL": "451 4.3.0 later"}, {"EHLO": "421 4.3.2 bye"}, {"DATA": "451 4.3.0 later"}, None):
-        bad = make_server(script or {})
-        if script is None:
-            bad.refuse()
-        good = make_server()
-        relay = make_relay(routes={"*": [bad.address, good.address]}, outbound={"temp_fail_intervals": "1h*5"})
-        send_mail(relay, "a@a.test", "b@b.test", MAIL)
-        good.wait_for(1, 10)
-        assert good.copies() == {"b@b.test": 1} and not bad.messages, script
-
-
-# ------------------------------------------------------------------------------------------------ delivery reports
-
-@pytest.fixture
-def bouncing(make_relay, make_server, sink):
-    """A relay whose `bad.test` refuses every recipient; reports go to the sink."""
-    peer = make_server({"RCPT": "550 5.1.1 <no> such user & co"}, capabilities=["PIPELINING", "8BITMIME", "SIZE 1000000"])
-
-    def make(**how):
-        how.setdefault("routes", {"bad.test": peer.address, "*": sink.address})
-        return make_relay(**how)
-
-    make.peer = peer
-    return make
-
-
-def test_report_is_complete_and_parses(bouncing, sink, check):
-    relay = bouncing(files={"outbound.bounce_message": "Subject: no luck\n\npid={pid} date={date} me={me} from={from} msgid={msgid} to={to}\nreason={reason}\n"})
-    queue_id = send_mail(relay, "back@a.test", ["one@bad.test", "two@bad.test"], b"Message-ID: <orig@a.test>\r\n" + MAIL, parameters="ENVID=E1+2B RET=FULL")
-    [bounce] = sink.wait_for(1)
-    message, text, envelope, recipients, original = report_of(bounce.data)
-    check.equal((bounce.sender, bounce.recipients), ("", ["back@a.test"]), "envelope")
-    check("back@a.test" in message["To"], f"To: {message['To']}")
-    check(message["From"] and message["Date"] and message["Message-ID"] and message["Subject"] and message["MIME-Version"], "header fields")
-    check((message["Auto-Submitted"] or "").startswith("auto-"), "Auto-Submitted (RFC 3834)")
-    check(str(relay.pid) in text or "pid=" in text and "{pid}" not in text, f"pid: {text}")
-    check("from=back@a.test" in text.replace("<", "").replace(">", ""), f"{{from}} is the original sender: {text}")
-    check("to=one@bad.test" in text.replace("<", "").replace(">", ""), f"{{to}} is the first failed recipient: {text}")
-    check("me=relay.test" in text, f"me: {text}")
-    check("such user & co" in text, f"reason: {text}")
-    check(not re.search(r"\{(pid|date|me|from|msgid|to|reason)\}", text), f"every word is filled: {text}")
-    check("relay.test" in envelope["reporting-mta"] and envelope["reporting-mta"].startswith("dns;"), f"{envelope}")
-    check.equal(envelope.get("original-envelope-id"), "E1+", "ENVID is given back decoded")
-    check("arrival-date" in envelope, f"arrival date: {envelope}")
-    check.equal(sorted(r["final-recipient"].split(";")[1].strip() for r in recipients), ["one@bad.test", "two@bad.test"], "recipients")
-    for recipient in recipients:
-        check.equal((recipient["action"], recipient["status"]), ("failed", "5.1.1"), "action, status")
-        check(recipient["diagnostic-code"].startswith("smtp;") and "550" in recipient["diagnostic-code"], f"{recipient}")
-        check("remote-mta" in recipient, f"remote MTA: {recipient}")
-    check.equal(original.get_content_type(), "message/rfc822", "third part")
-    check(b".dot\r\n8 bit \xc3\xbc\r\n" in bounce.data, "copy of the entire original, octet for octet")
-    check(not sink.violations, f"{sink.violations}")
-    relay.wait_log("bounced", id=queue_id, to="one@bad.test")
-    relay.wait_log("message finished", id=queue_id)
-
-
-def test_original_recipient_is_reported(bouncing, sink):
-    relay = bouncing()
-    send_mail(relay, "back@a.test", "one@bad.test", MAIL, rcpt_parameters="ORCPT=rfc822;first+2Bname@old.test")
-    _, _, _, [recipient], _ = report_of(sink.wait_for(1)[0].data)
-    assert recipient["original-recipient"].replace(" ", "") == "rfc822;first+name@old.test", recipient
-
-
-def test_ret_hdrs_returns_headers_only(bouncing, sink):
-    relay = bouncing()
-    send_mail(relay, "back@a.test", "one@bad.test", MAIL, parameters="RET=HDRS")
-    bounce = sink.wait_for(1)[0]
-    *_, original = report_of(bounce.data)
-    assert original.get_content_type() in ("text/rfc822-headers", "message/rfc822-headers")
-    assert b"Subject: peers" in bounce.data and b"8 bit \xc3\xbc" not in bounce.data
-
-
-def test_large_original_is_cut(bouncing, sink):
-    relay = bouncing(outbound={"bounce_message_bytes": 10_000})
-    send_mail(relay, "back@a.test", "one@bad.test", MAIL + (b"x" * 70 + b"\r\n") * 5000)
-    bounce = sink.wait_for(1)[0]
-    report_of(bounce.data)
-    assert len(bounce.data) < 20_000
-
-
-@pytest.mark.parametrize("notify,reports", [("NEVER", 0), ("SUCCESS", 0), ("DELAY", 0), ("FAILURE", 1), ("FAILURE,SUCCESS,DELAY", 1), ("", 1)])
-def test_notify_on_failure(bouncing, sink, notify, reports):
-    relay = bouncing()
-    queue_id = send_mail(relay, "back@a.test", "one@bad.test", MAIL, rcpt_parameters=f"NOTIFY={notify}" if notify else "")
-    relay.wait_log("message finished", id=queue_id)
-    send_mail(relay, "a@a.test", "marker@ok.test", MAIL)
-    wait_until(lambda: "marker@ok.test" in sink.copies())
-    if reports:
-        wait_until(lambda: "back@a.test" in sink.copies(), 10, "the report")
-    assert sink.copies().get("back@a.test", 0) == reports
-
-
-def test_null_sender_is_never_bounced(bouncing, sink):
-    relay = bouncing()
-    queue_id = send_mail(relay, "", "one@bad.test", MAIL)
-    relay.wait_log("message finished", id=queue_id)
-    send_mail(relay, "a@a.test", "marker@ok.test", MAIL)
-    wait_until(lambda: "marker@ok.test" in sink.copies())
-    assert list(sink.copies()) == ["marker@ok.test"] and relay.log_lines("bounced", id=queue_id)
-
-
-def test_a_report_that_fails_ends_there(bouncing, make_relay, sink):
-    relay = bouncing()
-    queue_id = send_mail(relay, "also@bad.test", "one@bad.test", MAIL)
-    relay.wait_log("message finished", count=2, timeout=20)
-    assert len(relay.log_lines("message accepted")) <= 2 and not sink.messages and queue_id
-
-
-def test_success_report_when_the_peer_has_no_dsn(make_relay, make_server, sink):
-    """RFC 3461 section 5.2.3: a relayed report, for NOTIFY=SUCCESS, from the last one who knows DSN."""
-    plain = make_server(capabilities=["PIPELINING", "8BITMIME"])
-    relay = make_relay(routes={"plain.test": plain.address, "*": sink.address})
-    send_mail(relay, "back@a.test", ["s@plain.test"], MAIL, rcpt_parameters="NOTIFY=SUCCESS")
-    plain.wait_for(1)
-    _, _, _, [recipient], _ = report_of(sink.wait_for(1)[0].data)
-    assert recipient["action"] in ("relayed", "delivered") and recipient["status"].startswith("2.")
-
-
-def test_the_last_retry_bounces(make_relay, make_server, sink):
-    peer = make_server({"MAIL": "451 4.3.0 never today"})
-    relay = make_relay(routes={"bad.test": peer.address, "*": sink.address}, outbound={"temp_fail_intervals": "1s, 1s*2"})
-    queue_id = send_mail(relay, "back@a.test", "one@bad.test", MAIL)
-    _, text, _, [recipient], _ = report_of(sink.wait_for(1, 30)[0].data)
-    assert recipient["action"] == "failed" and recipient["status"] in ("4.3.0", "4.4.7", "5.4.7"), recipient
-    assert "never today" in recipient["diagnostic-code"] + text
-    assert len(relay.log_lines("delivery deferred", id=queue_id)) == 3
-    assert len([c for c in peer.commands if c.startswith(b"MAIL")]) == 4
-
-
-@pytest.mark.parametrize("parameters,content,statuses", [
-    ("BODY=8BITMIME", MAIL, ("5.6.3", "5.6.1", "5.6.0")), ("SMTPUTF8", b"Subject: x\r\n\r\nx\r\n", ("5.6.7", "5.6.9", "5.6.0"))],
-    ids=["8BITMIME", "SMTPUTF8"])
-def test_what_the_peer_cannot_take_is_bounced(make_relay, make_server, sink, parameters, content, statuses):
-    plain = make_server(capabilities=["PIPELINING"])
-    relay = make_relay(routes={"plain.test": plain.address, "*": sink.address})
-    address = "ü@plain.test" if parameters == "SMTPUTF8" else "s@plain.test"
-    send_mail(relay, "back@a.test", [address], content, parameters=parameters)
-    _, _, _, [recipient], _ = report_of(sink.wait_for(1)[0].data)
-    assert recipient["status"] in statuses, recipient
-    assert not plain.messages
-
-
-def test_size_offered_by_the_peer_is_honoured(make_relay, make_server, sink):
-    small = make_server(capabilities=["SIZE 1000"])
-    relay = make_relay(routes={"small.test": small.address, "*": sink.address})
-    send_mail(relay, "back@a.test", "s@small.test", MAIL + b"x" * 900 + b"\r\n" + b"y" * 900 + b"\r\n")
-    _, _, _, [recipient], _ = report_of(sink.wait_for(1)[0].data)
-    assert recipient["status"] in ("5.3.4", "5.2.3") and not small.messages and not [c for c in small.commands if c.startswith(b"DATA")]
-
-
-# ------------------------------------------------------------------------------------------------ operating
-
-def test_disabled_accepts_and_keeps_then_delivers(make_relay, sink):
-    relay = make_relay(routes={"*": sink.address}, outbound={"disabled": True})
-    for number in range(20):
-        send_mail(relay, "a@a.test", f"r{number}@b.test", MAIL)
-    assert not sink.sessions
-    relay.restart()
-    assert not sink.sessions, "still disabled after a restart"
-    relay.outbound["disabled"] = False
-    relay.write_config()
-    relay.hup()
-    wait_until(lambda: len(sink.copies()) == 20, 15)
-    assert set(sink.copies().values()) == {1}
-
-
-def test_hup_flushes_what_waits(make_relay, make_server):
-    peer = make_server({"MAIL": "451 4.3.0 not now"})
-    relay = make_relay(routes={"*": peer.address}, outbound={"temp_fail_intervals": "1h*10"})
-    ids = [send_mail(relay, "a@a.test", f"r{number}@b.test", MAIL) for number in range(5)]
-    for queue_id in ids:
-        relay.wait_log("delivery deferred", id=queue_id)
-    peer.heal()
-    relay.hup()
-    wait_until(lambda: len(peer.copies()) == 5, 10, lambda: f"{peer.copies()} {relay.log_tail(10)}")
-    assert set(peer.copies().values()) == {1}
-
-
-def test_title_counts(make_relay, make_server):
-    peer = make_server({"MAIL": "451 4.3.0 not now"})
-    relay = make_relay(routes={"*": peer.address}, outbound={"temp_fail_intervals": "1h*10"})
-    for number in range(3):
-        send_mail(relay, "a@a.test", f"r{number}@b.test", MAIL)
-    wait_until(lambda: re.search(r"\b0/0/3\b", relay.title), 10, lambda: f"0/0/3 in {relay.title!r}")
-
-
-def test_json_log(make_relay, sink):
-    relay = make_relay(routes={"*": sink.address}, log_format="json")
-    queue_id = send_mail(relay, 'q"uote@a.test'.replace('"', ""), '"a\\"b"@b.test', MAIL)
-    line = relay.wait_log("delivered", id=queue_id)
-    assert line["to"] == '"a\\"b"@b.test' and line.level == "notice" and line.time
-    assert all(entry.raw.startswith("{") and entry.message for entry in relay.log), [e.raw for e in relay.log if not e.raw.startswith("{")]
-
-
-def test_sub_commands(make_relay, sink, check):
-    relay = make_relay(routes={"*": sink.address})
-    check.equal(relay.run("check").returncode, 0, "check of a good configuration")
-    relay.write("outbound.ini", "concurrency_max = many\n")
-    ran = relay.run("check")
-    check.equal(ran.returncode, 1, "check of a bad one")
-    check("outbound.ini:1" in ran.stdout + ran.stderr, f"names file and line: {ran.stdout + ran.stderr}")
-    send_mail(relay, "a@a.test", "b@b.test", MAIL)
-    sink.wait_for(1)
-    check.equal(relay.stop(), 0, "stop")
-    ran = relay.run("spool", "check")
-    check.equal(ran.returncode, 0, f"spool check: {ran.stdout}{ran.stderr}")

@@ -10,8 +10,9 @@ import shutil
 import time
 
 from disk_image import Disk, read_events
-from harness import SOAK, wait_until
+from harness import SOAK
 from ledger import Ledger, LedgerSink, Load, build_shim, start_anew, submit
+from waiting import wait_until
 
 
 class CutLedger(Ledger):
@@ -118,7 +119,9 @@ def test_power_cuts_forget_nothing_acknowledged(make_relay, lab, closing, tmp_pa
         after, relay = revive(make_relay, lab, closing, ledger, events, root, cut, keep, pick, patience=45)
         owed += after.owed
         what = f"seed {ledger.seed}, cut {number} at {cut} of {last}, unsynced kept: {keep}, owed {after.owed}"
-        assert not after.waiting, f"{len(after.waiting)} acknowledged lost: {after.lost()[:5]}; {what}\n{relay.log_text}"
+        assert not after.waiting, (
+            f"{len(after.waiting)} acknowledged lost: {after.lost()[:5]}; {what}\n{relay.log_text}"
+        )
         assert not after.damaged, f"damaged {after.damaged[:5]}; {what}\n{relay.log_text}"
         assert not after.unknown, f"unknown {after.unknown[:5]}; {what}\n{relay.log_text}"
     print(f"{cuts} cuts: {owed} messages owed by the disks, 0 lost, 0 damaged")
@@ -168,8 +171,8 @@ def test_each_acknowledgement_follows_a_sync(make_relay, lab, closing, tmp_path)
         assert body, f"{token} was not written before its 250"
         for inode in {e.inode for e in body}:
             last = max(e.at for e in body if e.inode == inode)
-            assert any(e.kind == "S" and not e.flag and not e.error and e.inode == inode and e.offset > last for e in between), (
-                f"no sync of the file between the bytes of {token} ({size} bytes) and its 250"
-            )
+            assert any(
+                e.kind == "S" and not e.flag and not e.error and e.inode == inode and e.offset > last for e in between
+            ), f"no sync of the file between the bytes of {token} ({size} bytes) and its 250"
             names = [name for name, known in Disk(events, relay.data, mark).names.items() if known == inode]
             assert names, f"the name of the file with {token} ({size} bytes) was not durable before its 250"

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-
-from harness import MARTLET, free_port, send_mail
+from harness import MARTLET
 from peers import need_root
+from smtp_client import send_mail
 
 
 def status(pid):
@@ -51,8 +51,9 @@ def test_cores_are_off(make_relay, sink):
 def test_a_wrong_user_stops_the_start(make_relay, user):
     need_root()
     relay = make_relay(started=False, smtp={"user": user})
-    ran = subprocess.run([MARTLET, "serve", "--config", relay.config, "--data", relay.data], capture_output=True, text=True,
-                         timeout=60)
+    ran = subprocess.run(
+        [MARTLET, "serve", "--config", relay.config, "--data", relay.data], capture_output=True, text=True, timeout=60
+    )
     assert ran.returncode == 1 and "[main] user" in ran.stderr
 
 
@@ -60,16 +61,21 @@ def test_what_only_root_can_read_stops_the_start(make_relay, open_path):
     need_root()
     relay = make_relay(started=False, smtp={"user": "nobody"}, files={"auth_flat_file.ini": "[users]\na = b\n"})
     os.chmod(relay.config / "auth_flat_file.ini", 0o600)
-    ran = subprocess.run([MARTLET, "serve", "--config", relay.config, "--data", relay.data], capture_output=True, text=True,
-                         timeout=60)
+    ran = subprocess.run(
+        [MARTLET, "serve", "--config", relay.config, "--data", relay.data], capture_output=True, text=True, timeout=60
+    )
     assert ran.returncode == 1 and "auth_flat_file.ini" in ran.stderr
 
 
-@pytest.mark.parametrize("mode, password, is_refused", [
-    (0o644, "secret", True), (0o640, "secret", False), (0o644, "@file:password", False)])
+@pytest.mark.parametrize(
+    "mode, password, is_refused", [(0o644, "secret", True), (0o640, "secret", False), (0o644, "@file:password", False)]
+)
 def test_a_password_that_all_may_read_is_refused(make_relay, mode, password, is_refused):
-    relay = make_relay(started=False, routes={"*": {"mx": ["127.0.0.1:25"], "auth_user": "u", "auth_pass": password}},
-                       files={"password": "secret\n"})
+    relay = make_relay(
+        started=False,
+        routes={"*": {"mx": ["127.0.0.1:25"], "auth_user": "u", "auth_pass": password}},
+        files={"password": "secret\n"},
+    )
     (relay.config / "routes.ini").chmod(mode)
     ran = relay.run("check")
     assert ran.returncode == (1 if is_refused else 0), ran.stdout
@@ -93,13 +99,30 @@ def test_sockets_of_systemd(make_relay, sink, tmp_path):
         port = listening.getsockname()[1]
         relay = make_relay(started=False, routes={"*": sink.address})
         log = open(tmp_path / "log", "w+b")
-        script = ("import os,sys; os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True); "
-                  "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='smtp'); "
-                  "os.execv(sys.argv[2], sys.argv[2:])")
-        process = subprocess.Popen([sys.executable, "-c", script, str(listening.fileno()), MARTLET, "serve", "--config",
-                                    str(relay.config), "--data", str(relay.data)], stderr=log, pass_fds=[listening.fileno()])
+        script = (
+            "import os,sys; os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True); "
+            "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='smtp'); "
+            "os.execv(sys.argv[2], sys.argv[2:])"
+        )
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                script,
+                str(listening.fileno()),
+                MARTLET,
+                "serve",
+                "--config",
+                str(relay.config),
+                "--data",
+                str(relay.data),
+            ],
+            stderr=log,
+            pass_fds=[listening.fileno()],
+        )
     try:
         from harness import wait_until
+
         wait_until(lambda: b" ready " in (tmp_path / "log").read_bytes(), timeout=60)
         with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
             assert client.recv(100).startswith(b"220 ")

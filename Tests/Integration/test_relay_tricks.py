@@ -4,8 +4,7 @@ The list names 127.0.0.2 only. Loopback has many addresses, so a client that bin
 """
 
 import pytest
-
-from harness import SmtpClient, send_mail
+from smtp_client import send_mail
 
 MAIL = b"Subject: relay\r\n\r\nx\r\n"
 FRIEND, STRANGERS = "127.0.0.2", ("127.0.0.1", "127.0.0.3")
@@ -18,31 +17,116 @@ def house(make_house):
 
 TARGETS = [
     # RFC 2505, RFC 5321 section 3.6 and appendix C, and what open-relay testers try
-    "<victim@other.test>", "<victim@[192.0.2.1]>", "<victim@[127.0.0.1]>", "<victim@[IPv6:::1]>", "<victim@relay.test>", "<victim@localhost>",
-    "<victim%other.test@relay.test>", "<victim%other.test>", "<victim%other.test@[127.0.0.1]>", "<victim%other.test%relay.test@relay.test>",
-    "<victim@other.test%relay.test>", "<victim%other.test@>", "<victim%[192.0.2.1]@relay.test>", "<%other.test@relay.test>",
-    "<other.test!victim>", "<other.test!victim@relay.test>", "<relay.test!other.test!victim>", "<relay.test!other.test!victim@relay.test>",
-    "<other.test!victim@[127.0.0.1]>", "<a!b!c!victim@other.test>", "<other.test!victim%relay.test@relay.test>",
-    "<@relay.test:victim@other.test>", "<@[127.0.0.1]:victim@other.test>", "<@localhost:victim@other.test>", "<@other.test:victim@relay.test>",
-    "<@relay.test,@other.test:victim@third.test>", "<@relay.test:victim%other.test@relay.test>", "<@relay.test:other.test!victim>",
-    "<@relay.test:@other.test:victim@third.test>", "<@:victim@other.test>", "<@relay.test:>", "<@relay.test,@relay.test:victim@other.test>",
-    '<"victim@other.test">', '<"victim@other.test"@relay.test>', '<"victim@other.test"@[127.0.0.1]>', '<"victim%other.test"@relay.test>',
-    '<"other.test!victim"@relay.test>', '<"victim"@other.test>', '<""@other.test>', '<"@relay.test:victim@other.test">',
-    '<"victim\\@other.test"@relay.test>', '<"victim@other.test\\"@relay.test>', '<"vic tim"@other.test>', '<\\"victim@other.test\\"@relay.test>',
-    "<victim@other.test@relay.test>", "<victim@relay.test@other.test>", "<victim@@other.test>", "<victim@relay.test@>", "<victim@[127.0.0.1]@other.test>",
-    "<victim@other.test.>", "<victim@relay.test.>", "<victim@other.test..>", "<victim@.other.test>", "<victim@OTHER.TEST>", "<VICTIM@Relay.Test>",
-    "victim@other.test", "<victim@other.test", "victim@other.test>", "< victim@other.test>", "<victim @other.test>", "<victim@ other.test>",
-    "<victim@other.test >", "<victim@other.test,victim2@other.test>", "<victim@other.test>,<victim2@other.test>", "<victim@other.test> <x@relay.test>",
-    "<postmaster>", "<postmaster@other.test>", "<Postmaster@relay.test>", "<postmaster%other.test>", "<abuse@relay.test>", "<root>", "<root@localhost>",
-    "<victim+other.test@relay.test>", "<victim=other.test@relay.test>", "<victim#other.test@relay.test>", "<victim/other.test@relay.test>",
-    "<victim:other.test@relay.test>", "<victim;other.test@relay.test>", "<|victim@other.test>", "</etc/passwd@relay.test>", "<>",
-    "<victim@0x7f000001>", "<victim@2130706433>", "<victim@[2130706433]>", "<victim@[0x7f.1]>", "<victim@[127.1]>", "<victim@127.0.0.1>", "<victim@[127.0.0.2]>",
-    "<victim@[::1]>", "<victim@[IPv6:::ffff:127.0.0.2]>", "<victim@xn--80ak6aa92e.test>", "<victim@other\u3002test>", "<v\u00efctim@other.test>", "<victim@other.test\x00relay.test>",
-    "<victim@other.test> NOTIFY=NEVER", "<victim@other.test> ORCPT=rfc822;x@relay.test", "<victim(comment)@other.test>", "<victim@other.test(comment)>", "<(c)victim@other.test>",
+    "<victim@other.test>",
+    "<victim@[192.0.2.1]>",
+    "<victim@[127.0.0.1]>",
+    "<victim@[IPv6:::1]>",
+    "<victim@relay.test>",
+    "<victim@localhost>",
+    "<victim%other.test@relay.test>",
+    "<victim%other.test>",
+    "<victim%other.test@[127.0.0.1]>",
+    "<victim%other.test%relay.test@relay.test>",
+    "<victim@other.test%relay.test>",
+    "<victim%other.test@>",
+    "<victim%[192.0.2.1]@relay.test>",
+    "<%other.test@relay.test>",
+    "<other.test!victim>",
+    "<other.test!victim@relay.test>",
+    "<relay.test!other.test!victim>",
+    "<relay.test!other.test!victim@relay.test>",
+    "<other.test!victim@[127.0.0.1]>",
+    "<a!b!c!victim@other.test>",
+    "<other.test!victim%relay.test@relay.test>",
+    "<@relay.test:victim@other.test>",
+    "<@[127.0.0.1]:victim@other.test>",
+    "<@localhost:victim@other.test>",
+    "<@other.test:victim@relay.test>",
+    "<@relay.test,@other.test:victim@third.test>",
+    "<@relay.test:victim%other.test@relay.test>",
+    "<@relay.test:other.test!victim>",
+    "<@relay.test:@other.test:victim@third.test>",
+    "<@:victim@other.test>",
+    "<@relay.test:>",
+    "<@relay.test,@relay.test:victim@other.test>",
+    '<"victim@other.test">',
+    '<"victim@other.test"@relay.test>',
+    '<"victim@other.test"@[127.0.0.1]>',
+    '<"victim%other.test"@relay.test>',
+    '<"other.test!victim"@relay.test>',
+    '<"victim"@other.test>',
+    '<""@other.test>',
+    '<"@relay.test:victim@other.test">',
+    '<"victim\\@other.test"@relay.test>',
+    '<"victim@other.test\\"@relay.test>',
+    '<"vic tim"@other.test>',
+    '<\\"victim@other.test\\"@relay.test>',
+    "<victim@other.test@relay.test>",
+    "<victim@relay.test@other.test>",
+    "<victim@@other.test>",
+    "<victim@relay.test@>",
+    "<victim@[127.0.0.1]@other.test>",
+    "<victim@other.test.>",
+    "<victim@relay.test.>",
+    "<victim@other.test..>",
+    "<victim@.other.test>",
+    "<victim@OTHER.TEST>",
+    "<VICTIM@Relay.Test>",
+    "victim@other.test",
+    "<victim@other.test",
+    "victim@other.test>",
+    "< victim@other.test>",
+    "<victim @other.test>",
+    "<victim@ other.test>",
+    "<victim@other.test >",
+    "<victim@other.test,victim2@other.test>",
+    "<victim@other.test>,<victim2@other.test>",
+    "<victim@other.test> <x@relay.test>",
+    "<postmaster>",
+    "<postmaster@other.test>",
+    "<Postmaster@relay.test>",
+    "<postmaster%other.test>",
+    "<abuse@relay.test>",
+    "<root>",
+    "<root@localhost>",
+    "<victim+other.test@relay.test>",
+    "<victim=other.test@relay.test>",
+    "<victim#other.test@relay.test>",
+    "<victim/other.test@relay.test>",
+    "<victim:other.test@relay.test>",
+    "<victim;other.test@relay.test>",
+    "<|victim@other.test>",
+    "</etc/passwd@relay.test>",
+    "<>",
+    "<victim@0x7f000001>",
+    "<victim@2130706433>",
+    "<victim@[2130706433]>",
+    "<victim@[0x7f.1]>",
+    "<victim@[127.1]>",
+    "<victim@127.0.0.1>",
+    "<victim@[127.0.0.2]>",
+    "<victim@[::1]>",
+    "<victim@[IPv6:::ffff:127.0.0.2]>",
+    "<victim@xn--80ak6aa92e.test>",
+    "<victim@other\u3002test>",
+    "<v\u00efctim@other.test>",
+    "<victim@other.test\x00relay.test>",
+    "<victim@other.test> NOTIFY=NEVER",
+    "<victim@other.test> ORCPT=rfc822;x@relay.test",
+    "<victim(comment)@other.test>",
+    "<victim@other.test(comment)>",
+    "<(c)victim@other.test>",
 ]
 assert len(TARGETS) >= 70
 
-SENDERS = ["<stranger@a.test>", "<>", "<postmaster@relay.test>", "<victim@relay.test>", "<root@localhost>", "<x@[127.0.0.2]>"]
+SENDERS = [
+    "<stranger@a.test>",
+    "<>",
+    "<postmaster@relay.test>",
+    "<victim@relay.test>",
+    "<root@localhost>",
+    "<x@[127.0.0.2]>",
+]
 
 
 @pytest.mark.parametrize("source", STRANGERS)
@@ -111,10 +195,15 @@ def test_r1_a_friend_may_relay(house, unique, check):
     house.sink.wait_for(before + 1)
 
 
-@pytest.mark.parametrize("network,inside,outside", [
-    ("127.0.0.0/30", ["127.0.0.1", "127.0.0.3"], ["127.0.0.4", "127.0.1.1"]), ("127.1.2.3", ["127.1.2.3"], ["127.1.2.4", "127.0.0.1"]),
-    ("127.0.1.0/24", ["127.0.1.1", "127.0.1.255"], ["127.0.0.1", "127.0.2.1"]), ("127.128.0.0/9", ["127.200.1.1"], ["127.127.255.255", "127.0.0.1"]),
-])
+@pytest.mark.parametrize(
+    "network,inside,outside",
+    [
+        ("127.0.0.0/30", ["127.0.0.1", "127.0.0.3"], ["127.0.0.4", "127.0.1.1"]),
+        ("127.1.2.3", ["127.1.2.3"], ["127.1.2.4", "127.0.0.1"]),
+        ("127.0.1.0/24", ["127.0.1.1", "127.0.1.255"], ["127.0.0.1", "127.0.2.1"]),
+        ("127.128.0.0/9", ["127.200.1.1"], ["127.127.255.255", "127.0.0.1"]),
+    ],
+)
 def test_r1_networks_are_cut_at_the_right_bit(make_relay, sink, check, network, inside, outside):
     relay = make_relay(routes={"*": sink.address}, allow=["# comment", network, ""])
     for source, wanted in [(s, 250) for s in inside] + [(s, 550) for s in outside]:
@@ -140,6 +229,7 @@ def test_r1_the_list_is_read_again_on_hup(make_relay, sink):
             return client.command("RCPT TO:<x@other.test>").code
 
     from harness import wait_until
+
     assert (answer("127.0.0.2"), answer("127.0.0.3")) == (250, 550)
     relay.allow = ["127.0.0.3"]
     relay.write_config()
@@ -149,10 +239,20 @@ def test_r1_the_list_is_read_again_on_hup(make_relay, sink):
 
 
 SPOOFS = [
-    b"XCLIENT ADDR=127.0.0.2 NAME=friend.test\r\n", b"XCLIENT LOGIN=friend\r\n", b"XCLIENT ADDR=127.0.0.2 PROTO=ESMTP HELO=x\r\n",
-    b"XFORWARD ADDR=127.0.0.2 NAME=friend.test\r\n", b"XFORWARD SOURCE=LOCAL\r\n", b"PROXY TCP4 127.0.0.2 127.0.0.1 4000 25\r\n",
-    b"PROXY UNKNOWN\r\n", b"XADR 127.0.0.2\r\n", b"XAUTH friend\r\n", b"AUTH EXTERNAL =\r\n", b"AUTH ANONYMOUS Zm9v\r\n", b"AUTH PLAIN AGZyaWVuZABmcmllbmQ=\r\n",
-    b"AUTH LOGIN\r\n", b"AUTH CRAM-MD5\r\n",
+    b"XCLIENT ADDR=127.0.0.2 NAME=friend.test\r\n",
+    b"XCLIENT LOGIN=friend\r\n",
+    b"XCLIENT ADDR=127.0.0.2 PROTO=ESMTP HELO=x\r\n",
+    b"XFORWARD ADDR=127.0.0.2 NAME=friend.test\r\n",
+    b"XFORWARD SOURCE=LOCAL\r\n",
+    b"PROXY TCP4 127.0.0.2 127.0.0.1 4000 25\r\n",
+    b"PROXY UNKNOWN\r\n",
+    b"XADR 127.0.0.2\r\n",
+    b"XAUTH friend\r\n",
+    b"AUTH EXTERNAL =\r\n",
+    b"AUTH ANONYMOUS Zm9v\r\n",
+    b"AUTH PLAIN AGZyaWVuZABmcmllbmQ=\r\n",
+    b"AUTH LOGIN\r\n",
+    b"AUTH CRAM-MD5\r\n",
 ]
 
 
@@ -167,11 +267,19 @@ def test_r2_nobody_becomes_somebody_else(house, check, spoof):
             check.equal(client.command("RCPT TO:<victim@other.test>").code, 550, "still a stranger")
 
 
-@pytest.mark.parametrize("header", [b"PROXY TCP4 127.0.0.2 127.0.0.1 4000 25\r\n",
-                                    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x02\x7f\0\0\x01\x0f\xa0\0\x19"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"PROXY TCP4 127.0.0.2 127.0.0.1 4000 25\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x02\x7f\0\0\x01\x0f\xa0\0\x19",
+    ],
+)
 def test_r2_proxy_header_before_the_banner(house, check, header):
     with house.relay.connect(source="127.0.0.3") as client:
         client.send(header + b"EHLO x\r\nMAIL FROM:<a@a.test>\r\nRCPT TO:<victim@other.test>\r\nDATA\r\nQUIT\r\n")
         answer = client.rest(10)
         check(b"354 " not in answer, f"{answer!r}")
-    check(not house.sink.copies() or all("other.test" in r and "victim" not in r for r in house.sink.copies()), "nothing relayed for the stranger")
+    check(
+        not house.sink.copies() or all("other.test" in r and "victim" not in r for r in house.sink.copies()),
+        "nothing relayed for the stranger",
+    )

@@ -7,10 +7,11 @@ import time
 import typing
 
 import pytest
-
-from harness import PATIENCE, ROOT, DnsServer, accepts, free_port, host_port, wait_until
-from story import submit, text, wait_event
-from test_api import Api
+from api import Api
+from dns_server import DnsServer
+from harness import ROOT
+from story import submit, wait_event
+from waiting import PATIENCE, accepts, free_port, host_port, wait_until
 
 ROUTES = "[refused.test]\nmx = {refuser}\n[direct.test]\ndirect = true\n[*]\nmx = {sink}\n"
 
@@ -24,9 +25,14 @@ class World:
         self.dns = closing(DnsServer({("direct.test", "MX"): [(0, ".")]}))
         self.hook = make_hook({"queue_outbound": {"code": "DENY", "message": "hooked"}})
         self.authority = authority
-        self.relay = make_relay(allow=["127.0.0.1/32", "::1/128"], resolver="127.0.0.1@9", files={
-            "routes.ini": ROUTES.format(sink=self.sink.route, refuser=self.refuser.route),
-            "admin.ini": "listen = 127.0.0.1:0\n"})
+        self.relay = make_relay(
+            allow=["127.0.0.1/32", "::1/128"],
+            resolver="127.0.0.1@9",
+            files={
+                "routes.ini": ROUTES.format(sink=self.sink.route, refuser=self.refuser.route),
+                "admin.ini": "listen = 127.0.0.1:0\n",
+            },
+        )
 
     def file(self, name):
         return (self.relay.config / name).read_text()
@@ -121,8 +127,23 @@ class World:
 
     def dkim(self):
         self.relay.write("dkim.ini", "")
-        made = subprocess.run([self.relay.binary, "dkim", "generate", "report.test", "--selector", "s1", "--type", "ed25519",
-                               "--config", str(self.relay.config)], capture_output=True, text=True, timeout=30)
+        made = subprocess.run(
+            [
+                self.relay.binary,
+                "dkim",
+                "generate",
+                "report.test",
+                "--selector",
+                "s1",
+                "--type",
+                "ed25519",
+                "--config",
+                str(self.relay.config),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
         assert made.returncode == 0, made.stderr
 
     def dkim_holds(self):
@@ -161,8 +182,8 @@ class World:
 
 @dataclasses.dataclass
 class Case:
-    broken: typing.Union[str, bytes]
-    line: typing.Optional[int]
+    broken: str | bytes
+    line: int | None
     change: typing.Callable
     holds: typing.Callable
 
@@ -223,6 +244,7 @@ def test_each_file_is_read_again(make_relay, make_server, closing, make_hook, au
 
 
 # ------------------------------------------------------------------------------------------------ listen
+
 
 def listen(relay, *places):
     relay.write("smtp.ini", "listen = " + ", ".join(places) + "\n")

@@ -4,8 +4,9 @@ import socket
 import threading
 
 import pytest
-
-from harness import ScriptedServer, Sink, free_port, send_mail, wait_until
+from scripted import Sink
+from smtp_client import send_mail
+from waiting import free_port, wait_until
 
 MAIL = b"From: a@a.test\r\nSubject: x\r\n\r\nx\r\n"
 
@@ -16,15 +17,27 @@ def recipients(sink):
 
 def test_the_most_specific_section_counts(make_relay, closing):
     sinks = {name: closing(Sink()) for name in ["address", "domain", "suffix", "rest", "sender", "null"]}
-    relay = make_relay(routes={
-        "*": sinks["rest"].address, "*.b.test": sinks["suffix"].address, "b.test": sinks["domain"].address,
-        "Boss@b.test": sinks["address"].address, "sender news@a.test": sinks["sender"].address,
-        "sender <>": sinks["null"].address})
+    relay = make_relay(
+        routes={
+            "*": sinks["rest"].address,
+            "*.b.test": sinks["suffix"].address,
+            "b.test": sinks["domain"].address,
+            "Boss@b.test": sinks["address"].address,
+            "sender news@a.test": sinks["sender"].address,
+            "sender <>": sinks["null"].address,
+        }
+    )
     send_mail(relay, "x@a.test", ["boss@b.test", "other@b.test", "u@sub.b.test", "u@c.test"], MAIL)
     send_mail(relay, "news@a.test", ["boss@b.test", "u@d.test"], MAIL)
     send_mail(relay, "", ["boss@b.test"], MAIL)
-    for name, expected in {"address": ["boss@b.test"], "domain": ["other@b.test"], "suffix": ["u@sub.b.test"],
-                           "rest": ["u@c.test"], "sender": ["boss@b.test", "u@d.test"], "null": ["boss@b.test"]}.items():
+    for name, expected in {
+        "address": ["boss@b.test"],
+        "domain": ["other@b.test"],
+        "suffix": ["u@sub.b.test"],
+        "rest": ["u@c.test"],
+        "sender": ["boss@b.test", "u@d.test"],
+        "null": ["boss@b.test"],
+    }.items():
         wait_until(lambda: recipients(sinks[name]) == expected, 15, lambda: f"{name}: {recipients(sinks[name])}")
 
 
@@ -60,8 +73,10 @@ def test_a_hundred_thousand_routes(make_relay, sink, closing):
     other, dead = closing(Sink()), f"127.0.0.1:{free_port()}"
 
     def table(last):
-        return "".join(f"[d{n}.test]\nmx = {dead}\n" for n in range(99_998)) + \
-            f"[*.s.test]\nmx = {sink.route}\n[last.test]\nmx = {last}\n"
+        return (
+            "".join(f"[d{n}.test]\nmx = {dead}\n" for n in range(99_998))
+            + f"[*.s.test]\nmx = {sink.route}\n[last.test]\nmx = {last}\n"
+        )
 
     relay = make_relay(started=False, outbound={"temp_fail_intervals": "1h*9", "lane_rest_max": 3600})
     relay.write("routes.ini", table(dead))
@@ -76,13 +91,16 @@ def test_a_hundred_thousand_routes(make_relay, sink, closing):
     wait_until(lambda: recipients(other) == ["u@last.test"], 15, "the message at its new place")
 
 
-@pytest.mark.parametrize("line,reason", [
-    ("mx = b.test prioity=1", "unknown key prioity; did you mean priority?"),
-    ("mx = b.test\ntls = always", "is none of off, may, require, verify, dane"),
-    ("mx = b.test\nauth_user = u", "auth_user stands without auth_pass"),
-    ("mx = b.test\nauth_user = u\nauth_pass = @file:missing", "there is no file missing"),
-    ("mx = bad host!", "is not host, host:port"),
-])
+@pytest.mark.parametrize(
+    "line,reason",
+    [
+        ("mx = b.test prioity=1", "unknown key prioity; did you mean priority?"),
+        ("mx = b.test\ntls = always", "is none of off, may, require, verify, dane"),
+        ("mx = b.test\nauth_user = u", "auth_user stands without auth_pass"),
+        ("mx = b.test\nauth_user = u\nauth_pass = @file:missing", "there is no file missing"),
+        ("mx = bad host!", "is not host, host:port"),
+    ],
+)
 def test_mistakes_are_named(make_relay, sink, line, reason):
     relay = make_relay(routes={"*": sink.address})
     relay.write("routes.ini", f"[*]\n{line}\n")
@@ -125,6 +143,7 @@ class UnixPeer:
 
     def _serve(self, connection):
         with connection, connection.makefile("rb") as file:
+
             def say(text):
                 connection.sendall(text.encode() + b"\r\n")
 
@@ -146,7 +165,13 @@ class UnixPeer:
                         data += file.readline()
                     self.messages.append((users, data))
                     for user in users:
-                        say("550 5.1.1 no" if user.startswith("bad") else "452 4.2.2 full" if user.startswith("full") else "250 2.0.0 ok")
+                        say(
+                            "550 5.1.1 no"
+                            if user.startswith("bad")
+                            else "452 4.2.2 full"
+                            if user.startswith("full")
+                            else "250 2.0.0 ok"
+                        )
                     users = []
                 elif verb == "QUIT":
                     say("221 bye")
@@ -180,6 +205,7 @@ def test_a_socket_that_is_not_there_defers(make_relay, tmp_path):
 
 def test_direct_is_an_exception_from_the_smart_host(make_relay, sink, closing):
     from harness import DnsServer
+
     dns = closing(DnsServer({("direct.test", "MX"): [(0, ".")]}))
     relay = make_relay(routes={"*": sink.address}, resolver=dns)
     relay.write("routes.ini", f"[*]\nmx = 127.0.0.1:{sink.port}\n[direct.test]\ndirect = true\n")
@@ -193,6 +219,7 @@ def test_direct_is_an_exception_from_the_smart_host(make_relay, sink, closing):
 def test_internationalised_domains_are_routed(make_relay, closing):
     """RFC 6531 §3.2: the DNS gets A-labels, and so does a server without SMTPUTF8 where the local part is ASCII."""
     from harness import DnsServer
+
     dns = closing(DnsServer({("xn--bcher-kva.test", "MX"): [(0, ".")]}))
     relay = make_relay(resolver=dns)
     with socket.create_connection(relay.address) as client:

@@ -6,11 +6,12 @@ import threading
 import time
 
 import pytest
-
 import reports
-from harness import PATIENCE, ByRecipient, SmtpClient, Stall, host_port, wait_until
 from hostile_peers import Hub, Peer, close, say, wait
+from scripted import ByRecipient, Stall
+from smtp_client import SmtpClient
 from story import events, first_event, submit, text, wait_event
+from waiting import PATIENCE, host_port, wait_until
 
 MARKED = b"From: <a@report.test>\r\nSubject: x\r\nX-Mark: %s\r\n\r\nhello\r\n"
 
@@ -59,8 +60,15 @@ def pour(relay, recipient, count, sender="a@report.test", mark="m", sessions=4):
 
 # ------------------------------------------------------------------------------------------------ fairness (A16)
 
-DEAD = {"refused": None, "silent banner": {"banner": wait(60)}, "silent dot": {"dot": wait(60)}, "421": {"banner": say(b"421 4.3.2 no\r\n")},
-        "close": {"banner": close()}, "451 at RCPT": {"rcpt": say(b"451 4.2.1 later\r\n")}, "slow dot": {"dot": wait(2)}}
+DEAD = {
+    "refused": None,
+    "silent banner": {"banner": wait(60)},
+    "silent dot": {"dot": wait(60)},
+    "421": {"banner": say(b"421 4.3.2 no\r\n")},
+    "close": {"banner": close()},
+    "451 at RCPT": {"rcpt": say(b"451 4.2.1 later\r\n")},
+    "slow dot": {"dot": wait(2)},
+}
 
 
 @pytest.mark.parametrize("kind", DEAD)
@@ -69,8 +77,11 @@ def test_a_dead_destination_delays_nobody(make_relay, hub, kind):
     dead, live = hub.add(Peer(DEAD[kind])), hub.add(Peer())
     if kind == "refused":
         hub.stop(dead)
-    relay = make_relay(routes={"dead.test": route(dead), "live.test": route(live)}, log_format="json",
-                       outbound={"temp_fail_intervals": "60s*10", "lane_rest_max": 60})
+    relay = make_relay(
+        routes={"dead.test": route(dead), "live.test": route(live)},
+        log_format="json",
+        outbound={"temp_fail_intervals": "60s*10", "lane_rest_max": 60},
+    )
     pour(relay, "u@dead.test", 1000, mark="dead")
     late = []
     for number in range(10):
@@ -86,7 +97,9 @@ def test_a_dead_destination_delays_nobody(make_relay, hub, kind):
 def test_a_dead_destination_is_not_hammered(make_relay, hub):
     """2000 messages for a place that hangs up: the lane rests, it is not called 2000 times."""
     dead = hub.add(Peer({"banner": close()}))
-    relay = make_relay(routes={"dead.test": route(dead)}, outbound={"temp_fail_intervals": "3s*50", "lane_rest_max": 60})
+    relay = make_relay(
+        routes={"dead.test": route(dead)}, outbound={"temp_fail_intervals": "3s*50", "lane_rest_max": 60}
+    )
     pour(relay, "u@dead.test", 2000)
     wait_until(lambda: len(relay.log_lines("delivery deferred")) >= 2000, 30, "2000 deferrals")
     assert dead.connections <= 100, f"{dead.connections} connections"
@@ -110,8 +123,10 @@ def test_many_dead_destinations_leave_room(make_relay, hub):
 def test_lanes_take_turns(make_relay, hub):
     """A lane with a thousand messages waits its turn like one with ten when there are few sessions."""
     big, small = hub.add(Peer(delay=0.002)), hub.add(Peer(delay=0.002))
-    relay = make_relay(routes={"big.test": route(big), "small.test": route(small)},
-                       outbound={"concurrency_max": 2, "concurrency_per_lane": 2, "disabled": True})
+    relay = make_relay(
+        routes={"big.test": route(big), "small.test": route(small)},
+        outbound={"concurrency_max": 2, "concurrency_per_lane": 2, "disabled": True},
+    )
     pour(relay, "u@big.test", 1000)
     pour(relay, "u@small.test", 10)
     relay.outbound["disabled"] = False
@@ -163,8 +178,11 @@ def test_flush_does_not_overrule_disabled(make_relay, sink):
 def test_a_broken_file_keeps_the_last_good_one(make_relay, sink):
     relay = make_relay(routes={"*": sink.route})
     relay.write("outbound.ini", "concurrency_max = banana\ndisabled = true\n")
-    line = wait_until(lambda: next((l for l in relay.log if "outbound.ini" in l.raw and l.level in ("warning", "error")), None), 5,
-                      lambda: f"a complaint about outbound.ini:\n{relay.log_tail()}")
+    line = wait_until(
+        lambda: next((l for l in relay.log if "outbound.ini" in l.raw and l.level in ("warning", "error")), None),
+        5,
+        lambda: f"a complaint about outbound.ini:\n{relay.log_tail()}",
+    )
     assert ":1" in line.raw or '"line"' in line.raw or "line=1" in line.raw, line.raw
     submit(relay, "u@d.test")
     sink.wait_for(1)
@@ -225,8 +243,10 @@ def test_retry_intervals_are_obeyed(make_relay, hub, sink):
         await original(session)
 
     peer.script["mail"].action = note
-    relay = make_relay(routes={"d.test": route(peer), "report.test": sink.route},
-                       outbound={"temp_fail_intervals": "1s, 3s, 1s*2", "pool_timeout": 1})
+    relay = make_relay(
+        routes={"d.test": route(peer), "report.test": sink.route},
+        outbound={"temp_fail_intervals": "1s, 3s, 1s*2", "pool_timeout": 1},
+    )
     queue_id = submit(relay, "u@d.test")
     line = wait_event(relay, queue_id, "bounced", timeout=20)
     gaps = [b - a for a, b in zip(at, at[1:])]
@@ -250,7 +270,9 @@ def test_default_schedule_doubles_from_64_seconds(make_relay, make_server, sink)
     relay.start()
     queue_id = submit(relay, "u@d.test")
     for attempt, delay in enumerate((64, 128, 256), 1):
-        wait_until(lambda: len([e for e, _ in events(relay, queue_id) if e == "deferred"]) >= attempt, 5, f"attempt {attempt}")
+        wait_until(
+            lambda: len([e for e, _ in events(relay, queue_id) if e == "deferred"]) >= attempt, 5, f"attempt {attempt}"
+        )
         line = [l for e, l in events(relay, queue_id) if e == "deferred"][-1]
         assert int(float(line["delay_s"])) == delay, line.raw
         relay.hup()
@@ -288,8 +310,10 @@ def test_deferral_of_one_recipient_keeps_the_others_done(make_relay, make_server
 
 def test_concurrency_max(make_relay, hub):
     peer = hub.add(Peer(delay=0.05))
-    relay = make_relay(routes={f"d{n}.test": peer.address for n in range(30)},
-                       outbound={"concurrency_max": 5, "concurrency_per_lane": 3, "pool_timeout": 1})
+    relay = make_relay(
+        routes={f"d{n}.test": peer.address for n in range(30)},
+        outbound={"concurrency_max": 5, "concurrency_per_lane": 3, "pool_timeout": 1},
+    )
     pour(relay, lambda n: f"u@d{n % 30}.test", 120)
     wait_until(lambda: len(peer.taken) == 120, 60, lambda: f"120 messages: {len(peer.taken)}")
     assert peer.most_open <= 5, peer.most_open
@@ -299,7 +323,9 @@ def test_concurrency_max(make_relay, hub):
 def test_idle_sessions_make_room(make_relay, hub):
     """Sessions that are kept for later do not keep other destinations waiting when there are no more to be had."""
     peer = hub.add(Peer())
-    relay = make_relay(routes={f"d{n}.test": peer.address for n in range(30)}, outbound={"concurrency_max": 3, "pool_timeout": 50})
+    relay = make_relay(
+        routes={f"d{n}.test": peer.address for n in range(30)}, outbound={"concurrency_max": 3, "pool_timeout": 50}
+    )
     pour(relay, lambda n: f"u@d{n}.test", 30)
     wait_until(lambda: len(peer.taken) == 30, 5, lambda: f"30 messages: {len(peer.taken)}")
     assert peer.most_open <= 3, peer.most_open
@@ -358,7 +384,9 @@ def test_messages_per_session(make_relay, sink):
     counts = [len([t for t in s.transactions if t.is_complete]) for s in sink.sessions]
     assert max(counts) <= 5 and sum(counts) == 22, counts
     assert len(counts) <= 7, counts
-    wait_until(lambda: sum(s.ended == "quit" for s in sink.sessions) >= len(counts) - 1, 5, "QUIT at the end of each session")
+    wait_until(
+        lambda: sum(s.ended == "quit" for s in sink.sessions) >= len(counts) - 1, 5, "QUIT at the end of each session"
+    )
 
 
 def test_idle_session_is_closed_in_time(make_relay, sink):
@@ -412,7 +440,10 @@ def test_one_transaction_per_domain(make_relay, sink):
     relay = make_relay(routes={"d.test": sink.route, "e.test": sink.route})
     submit(relay, ["u1@d.test", "u2@d.test", "u1@e.test", "u3@d.test", "u2@e.test"])
     wait_until(lambda: len(sink.copies()) == 5, 10, "five recipients")
-    assert sorted(sorted(m.recipients) for m in sink.messages) == [["u1@d.test", "u2@d.test", "u3@d.test"], ["u1@e.test", "u2@e.test"]]
+    assert sorted(sorted(m.recipients) for m in sink.messages) == [
+        ["u1@d.test", "u2@d.test", "u3@d.test"],
+        ["u1@e.test", "u2@e.test"],
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ title and log
@@ -443,7 +474,10 @@ LIFE = ("message accepted", "delivered", "delivery deferred", "bounced", "messag
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_each_event_of_a_life_is_told_once(make_relay, make_server, sink, log_format):
-    server = make_server({"RCPT": ByRecipient({"no@d.test": "550 5.1.1 no", "later@d.test": '450 4.2.1 "so" busy=yes'})}, name="peer.test")
+    server = make_server(
+        {"RCPT": ByRecipient({"no@d.test": "550 5.1.1 no", "later@d.test": '450 4.2.1 "so" busy=yes'})},
+        name="peer.test",
+    )
     relay = make_relay(routes={"report.test": sink.route, "*": server.route}, log_format=log_format)
     queue_id = submit(relay, ["u@d.test", "no@d.test", "later@d.test"])
     wait_event(relay, queue_id, "deferred", "later@d.test")

@@ -9,21 +9,53 @@ not CRLF.
 import re
 
 import pytest
-
-from harness import added_by_relay, dot_stuff, send_mail, un_dot_stuff
+from smtp_client import added_by_relay, dot_stuff, send_mail, un_dot_stuff
 
 VARIANTS = {
-    "LF . LF": b"\n.\n", "LF . CRLF": b"\n.\r\n", "CRLF . LF": b"\r\n.\n", "CR . CR": b"\r.\r", "CR . CRLF": b"\r.\r\n",
-    "CRLF . CR": b"\r\n.\r", "LF . CR": b"\n.\r", "CR . LF": b"\r.\n", "LFCR . LFCR": b"\n\r.\n\r", "CRCRLF . CRLF": b"\r\r\n.\r\n",
-    "CRLF . CRCRLF": b"\r\n.\r\r\n", "CRLF . LFLF": b"\r\n.\n\n", "LFLF . LFLF": b"\n\n.\n\n", "LF . LFCRLF": b"\n.\n\r\n",
-    "CRLF . NUL CRLF": b"\r\n.\0\r\n", "CRLF NUL . CRLF": b"\r\n\0.\r\n", "NUL CRLF . CRLF (bare)": b"\0\n.\r\n",
-    "LF NUL . LF": b"\n\0.\n", "CR NUL LF . CRLF": b"\r\0\n.\r\n", "CRLF . CR NUL LF": b"\r\n.\r\0\n", "CRLF . SP CRLF": b"\r\n. \r\n",
-    "CRLF SP . CRLF": b"\r\n .\r\n", "CRLF . TAB CRLF": b"\r\n.\t\r\n", "CRLF .. CRLF": b"\r\n..\r\n", "LF .. LF": b"\n..\n",
-    "LF .. CRLF": b"\n..\r\n", "CRLF .. LF": b"\r\n..\n", "VT . VT": b"\x0b.\x0b", "FF . FF": b"\x0c.\x0c", "NEL . NEL": b"\x85.\x85",
-    "U+2028 . U+2028": "\u2028.\u2028".encode(), "U+0085 . U+0085": "\u0085.\u0085".encode(), "CRLF . FF CRLF": b"\r\n.\x0c\r\n",
-    "CRLF BS . CRLF": b"\r\n\x08.\r\n", "CRLF . DEL CRLF": b"\r\n.\x7f\r\n", "CR alone . CRLF": b"x\r.\r\nx", "LF alone at start": b"\n.\nx",
-    "CRLF . ^Z CRLF": b"\r\n.\x1a\r\n", "fullwidth dot": "\r\n\uff0e\r\n".encode(), "LF . LF . CRLF": b"\n.\n.\r\n",
-    "RS . RS": b"\x1e.\x1e", "CRLF . CRSPLF": b"\r\n.\r \n", "NUL . NUL": b"\0.\0", "CRLF CR . CR LF": b"\r\n\r.\r\n",
+    "LF . LF": b"\n.\n",
+    "LF . CRLF": b"\n.\r\n",
+    "CRLF . LF": b"\r\n.\n",
+    "CR . CR": b"\r.\r",
+    "CR . CRLF": b"\r.\r\n",
+    "CRLF . CR": b"\r\n.\r",
+    "LF . CR": b"\n.\r",
+    "CR . LF": b"\r.\n",
+    "LFCR . LFCR": b"\n\r.\n\r",
+    "CRCRLF . CRLF": b"\r\r\n.\r\n",
+    "CRLF . CRCRLF": b"\r\n.\r\r\n",
+    "CRLF . LFLF": b"\r\n.\n\n",
+    "LFLF . LFLF": b"\n\n.\n\n",
+    "LF . LFCRLF": b"\n.\n\r\n",
+    "CRLF . NUL CRLF": b"\r\n.\0\r\n",
+    "CRLF NUL . CRLF": b"\r\n\0.\r\n",
+    "NUL CRLF . CRLF (bare)": b"\0\n.\r\n",
+    "LF NUL . LF": b"\n\0.\n",
+    "CR NUL LF . CRLF": b"\r\0\n.\r\n",
+    "CRLF . CR NUL LF": b"\r\n.\r\0\n",
+    "CRLF . SP CRLF": b"\r\n. \r\n",
+    "CRLF SP . CRLF": b"\r\n .\r\n",
+    "CRLF . TAB CRLF": b"\r\n.\t\r\n",
+    "CRLF .. CRLF": b"\r\n..\r\n",
+    "LF .. LF": b"\n..\n",
+    "LF .. CRLF": b"\n..\r\n",
+    "CRLF .. LF": b"\r\n..\n",
+    "VT . VT": b"\x0b.\x0b",
+    "FF . FF": b"\x0c.\x0c",
+    "NEL . NEL": b"\x85.\x85",
+    "U+2028 . U+2028": "\u2028.\u2028".encode(),
+    "U+0085 . U+0085": "\u0085.\u0085".encode(),
+    "CRLF . FF CRLF": b"\r\n.\x0c\r\n",
+    "CRLF BS . CRLF": b"\r\n\x08.\r\n",
+    "CRLF . DEL CRLF": b"\r\n.\x7f\r\n",
+    "CR alone . CRLF": b"x\r.\r\nx",
+    "LF alone at start": b"\n.\nx",
+    "CRLF . ^Z CRLF": b"\r\n.\x1a\r\n",
+    "fullwidth dot": "\r\n\uff0e\r\n".encode(),
+    "LF . LF . CRLF": b"\n.\n.\r\n",
+    "RS . RS": b"\x1e.\x1e",
+    "CRLF . CRSPLF": b"\r\n.\r \n",
+    "NUL . NUL": b"\0.\0",
+    "CRLF CR . CR LF": b"\r\n\r.\r\n",
 }
 assert len(VARIANTS) >= 40
 
@@ -36,7 +68,10 @@ def house(make_house):
 
 
 def second(recipient):
-    return (b"MAIL FROM:<smuggled@evil.test>\r\nRCPT TO:<%s>\r\nDATA\r\nSubject: smuggled\r\n\r\nsmuggled\r\n" % recipient.encode())
+    return (
+        b"MAIL FROM:<smuggled@evil.test>\r\nRCPT TO:<%s>\r\nDATA\r\nSubject: smuggled\r\n\r\nsmuggled\r\n"
+        % recipient.encode()
+    )
 
 
 def no_stray_line_end(data):
@@ -58,7 +93,9 @@ def test_forged_end_of_data(house, unique, variant, way):
                 replies = 1
             else:
                 cut = content.index(trap) + max(1, len(trap) // 2)
-                client.try_send(b"BDAT %d\r\n" % cut + content[:cut] + b"BDAT %d LAST\r\n" % (len(content) - cut) + content[cut:])
+                client.try_send(
+                    b"BDAT %d\r\n" % cut + content[:cut] + b"BDAT %d LAST\r\n" % (len(content) - cut) + content[cut:]
+                )
                 replies = 2
         else:
             client.command("DATA", 354)
@@ -91,7 +128,8 @@ def test_forged_end_of_data(house, unique, variant, way):
     accepted = verdicts[-1 if way == "bdat in two" else 0] == 250
     outer = house.arrived(first) if accepted else None
     assert smuggled not in house.sink.copies() and not [
-        t for t in house.sink.transactions if t.sender.startswith("smuggled") or smuggled in t.recipients], "smuggled"
+        t for t in house.sink.transactions if t.sender.startswith("smuggled") or smuggled in t.recipients
+    ], "smuggled"
     assert not [v for v in house.sink.violations if "bare" in v or "line end" in v], house.sink.violations
     if outer is not None:
         assert no_stray_line_end(outer.data)
@@ -100,9 +138,23 @@ def test_forged_end_of_data(house, unique, variant, way):
             added_by_relay(outer.data, sent)
 
 
-@pytest.mark.parametrize("command", [
-    b"NOOP\n", b"NOOP\r", b"MAIL FROM:<a@a.test>\n", b"MAIL FROM:<a@a.test>\nRCPT TO:<x@b.test>\r\n", b"RCPT TO:<x@b.test>\rNOOP\r\n",
-    b"NOOP\n\r\n", b"EHLO a\nMAIL FROM:<a@a.test>\r\n", b"MAIL FROM:<a@a.test\r>\r\n", b"RSET\r\r\n", b"\n", b"\r", b"QUIT\n"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        b"NOOP\n",
+        b"NOOP\r",
+        b"MAIL FROM:<a@a.test>\n",
+        b"MAIL FROM:<a@a.test>\nRCPT TO:<x@b.test>\r\n",
+        b"RCPT TO:<x@b.test>\rNOOP\r\n",
+        b"NOOP\n\r\n",
+        b"EHLO a\nMAIL FROM:<a@a.test>\r\n",
+        b"MAIL FROM:<a@a.test\r>\r\n",
+        b"RSET\r\r\n",
+        b"\n",
+        b"\r",
+        b"QUIT\n",
+    ],
+)
 def test_commands_end_in_crlf_only(house, command):
     """A bare LF or CR in a command is refused and never ends it."""
     with house.relay.session() as client:
@@ -115,8 +167,18 @@ def test_commands_end_in_crlf_only(house, command):
             assert following is None or following.code in (421, 500, 501, 503, 554), following.raw
 
 
-@pytest.mark.parametrize("body", [
-    b"a: b\n\nx\r\n", b"a: b\r\n\r\nx\ry\r\n", b"a: b\r\n\r\nx\n", b"a: b\r\n\r\nx\r", b"a: b\r\n\r\n\x00\r\n", b"a\n\n\r\n", b"a: b\r\n\r\r\n"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"a: b\n\nx\r\n",
+        b"a: b\r\n\r\nx\ry\r\n",
+        b"a: b\r\n\r\nx\n",
+        b"a: b\r\n\r\nx\r",
+        b"a: b\r\n\r\n\x00\r\n",
+        b"a\n\n\r\n",
+        b"a: b\r\n\r\r\n",
+    ],
+)
 def test_stray_line_ends_through_bdat_never_leave(house, unique, body):
     recipient, after = unique("s2") + "@b.test", unique("after") + "@b.test"
     with house.relay.session() as client:
@@ -146,11 +208,22 @@ def test_bare_line_ends_are_refused(house, unique):
 # ------------------------------------------------------------------------------------------------ dots, both ways
 
 DOTS = {
-    "empty": b"", "one dot": b".\r\n", "two dots": b"..\r\n", "three": b"...\r\n", "dot first": b".x: y\r\n\r\n.\r\n", "dot then text": b"a: b\r\n\r\n.text\r\n",
-    "dots around": b"a: b\r\n\r\n.\r\n..\r\n...\r\n....\r\n.\r\n", "dot CRLF dot": b"\r\n.\r\n.\r\n", "dot in the middle": b"a: b\r\n\r\nx.\r\ny.y\r\n",
-    "only dots": b".\r\n" * 100, "end looks like end": b"a: b\r\n\r\n.\r\nQUIT\r\n.\r\n", "empty lines and dots": b"a: b\r\n\r\n\r\n.\r\n\r\n.\r\n\r\n",
-    "long dotted line": b"a: b\r\n\r\n" + b"." * 900 + b"\r\n", "dot after each kilobyte": b"a: b\r\n\r\n" + (b"x" * 1021 + b"\r\n.") * 64 + b"\r\n",
-    "header line that is a dot": b"Subject: x\r\n.\r\nTo: y\r\n\r\nz\r\n", "dot before header": b".\r\nSubject: x\r\n\r\nz\r\n",
+    "empty": b"",
+    "one dot": b".\r\n",
+    "two dots": b"..\r\n",
+    "three": b"...\r\n",
+    "dot first": b".x: y\r\n\r\n.\r\n",
+    "dot then text": b"a: b\r\n\r\n.text\r\n",
+    "dots around": b"a: b\r\n\r\n.\r\n..\r\n...\r\n....\r\n.\r\n",
+    "dot CRLF dot": b"\r\n.\r\n.\r\n",
+    "dot in the middle": b"a: b\r\n\r\nx.\r\ny.y\r\n",
+    "only dots": b".\r\n" * 100,
+    "end looks like end": b"a: b\r\n\r\n.\r\nQUIT\r\n.\r\n",
+    "empty lines and dots": b"a: b\r\n\r\n\r\n.\r\n\r\n.\r\n\r\n",
+    "long dotted line": b"a: b\r\n\r\n" + b"." * 900 + b"\r\n",
+    "dot after each kilobyte": b"a: b\r\n\r\n" + (b"x" * 1021 + b"\r\n.") * 64 + b"\r\n",
+    "header line that is a dot": b"Subject: x\r\n.\r\nTo: y\r\n\r\nz\r\n",
+    "dot before header": b".\r\nSubject: x\r\n\r\nz\r\n",
 }
 
 
@@ -167,7 +240,7 @@ def test_dots_survive(house, unique, name, way):
             client.command("DATA", 354)
             raw = dot_stuff(content)
             step = len(raw) if way == "data" or len(raw) > 2000 else 1
-            client.send_pieces([raw[at:at + step] for at in range(0, len(raw), step)], pause=0.0003)
+            client.send_pieces([raw[at : at + step] for at in range(0, len(raw), step)], pause=0.0003)
             client.expect(250)
         client.quit()
     added_by_relay(house.arrived(recipient).data, content)

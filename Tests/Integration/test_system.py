@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-
-from harness import MARTLET, PATIENCE, SOAK, wait_until
+from harness import MARTLET, SOAK
 from ledger import Client, Ledger, LedgerSink, Load, build_shim, crashed, start_anew, submit, try_one
+from waiting import PATIENCE, wait_until
 
 DAY = 86_400
 
@@ -32,17 +32,25 @@ def test_exhausted_descriptors_pause_accept_and_nothing_else(make_relay, lab, cl
     ledger = Ledger()
     sink = closing(LedgerSink(lab, ledger))
     relay = make_relay(
-        started=False, routes={"*": sink.address}, prefix=["prlimit", f"--nofile={limit}:{limit}"],
+        started=False,
+        routes={"*": sink.address},
+        prefix=["prlimit", f"--nofile={limit}:{limit}"],
         outbound={"temp_fail_intervals": "1h*10"},
     )
     start_anew(relay)
-    submit(lab, ledger, relay, [ledger.make(2000) for _ in range(30)] + [ledger.make(1_300_000) for _ in range(2)], clients=4)
+    submit(
+        lab,
+        ledger,
+        relay,
+        [ledger.make(2000) for _ in range(30)] + [ledger.make(1_300_000) for _ in range(2)],
+        clients=4,
+    )
     wait_until(lambda: len(relay.log_lines("delivery deferred")) >= 32, 20, "deferrals")
     early = closing(relay.session())
     crowd = []
 
     async def connect():
-        reader, writer = await asyncio.open_connection("127.0.0.1", relay.listen[0][1])
+        _reader, writer = await asyncio.open_connection("127.0.0.1", relay.listen[0][1])
         crowd.append(writer)
 
     async def connect_all():
@@ -56,7 +64,9 @@ def test_exhausted_descriptors_pause_accept_and_nothing_else(make_relay, lab, cl
     assert used < 0.25, f"{used * 100:.0f} % of a processor while nobody says anything: accept spins"
     sink.start()
     relay.hup()
-    wait_until(lambda: not ledger.waiting, 30, lambda: f"deliveries without free descriptors: {len(ledger.waiting)} missing")
+    wait_until(
+        lambda: not ledger.waiting, 30, lambda: f"deliveries without free descriptors: {len(ledger.waiting)} missing"
+    )
     early.send(b"NOOP\r\n")
     early.expect(250)
     lab.call(lambda: [writer.transport.abort() for writer in crowd])
@@ -188,7 +198,9 @@ def test_clock_jump_across_a_restart(make_relay, lab, closing, clock, jump):
     before = sink.attempts
     relay.start()
     began = time.monotonic()
-    wait_until(lambda: sink.attempts >= before + 50, 30, "the retry that was due 6 s after the first attempt", interval=0.05)
+    wait_until(
+        lambda: sink.attempts >= before + 50, 30, "the retry that was due 6 s after the first attempt", interval=0.05
+    )
     took = time.monotonic() - began
     relay.wait_log("delivery deferred", count=100, timeout=20)
     assert not relay.log_lines("bounced"), "expired early"
@@ -240,7 +252,8 @@ def test_half_written_file_keeps_the_last_good_one(make_relay, lab, closing, nam
     relay.hup()
     line = wait_until(
         lambda: next((one for one in relay.log if one.level in ("warning", "error") and file in one.raw), None),
-        15, lambda: f"a line about {file}\n{relay.log_tail()}",
+        15,
+        lambda: f"a line about {file}\n{relay.log_tail()}",
     )
     assert names_line(line.raw, file), f"no line number: {line.raw}"
     submit(lab, ledger, relay, [ledger.make(2000) for _ in range(3)])
@@ -268,7 +281,10 @@ def test_half_written_file_refuses_the_start(make_relay, name):
     relay.write(file, text)
     done = subprocess.run(
         [MARTLET, "serve", "--config", str(relay.config), "--data", str(relay.data)],
-        capture_output=True, text=True, timeout=20 * PATIENCE, errors="replace",
+        capture_output=True,
+        text=True,
+        timeout=20 * PATIENCE,
+        errors="replace",
     )
     said = done.stdout + done.stderr
     assert 0 < done.returncode < 128, f"{done.returncode}: {said}"
@@ -295,7 +311,9 @@ def test_file_that_cannot_be_read_refuses_the_start(make_relay):
         (relay.config / file).mkdir()
         done = subprocess.run(
             [MARTLET, "serve", "--config", str(relay.config), "--data", str(relay.data)],
-            capture_output=True, text=True, timeout=20 * PATIENCE,
+            capture_output=True,
+            text=True,
+            timeout=20 * PATIENCE,
         )
         assert 0 < done.returncode < 128 and file in done.stdout + done.stderr, done
         (relay.config / file).rmdir()

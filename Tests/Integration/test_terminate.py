@@ -5,9 +5,10 @@ import signal
 import time
 
 import pytest
-
-from harness import PATIENCE, SOAK, SmtpClient, wait_until
+from harness import SOAK
 from ledger import Ledger, LedgerSink, Load, crashed, set_aside, start_anew, submit
+from smtp_client import SmtpClient
+from waiting import PATIENCE, wait_until
 
 LIMIT = 15  # seconds from SIGTERM to the end
 

@@ -4,10 +4,11 @@ Rows R4 and A8: what was demanded is never sent in the clear; what was only wish
 """
 
 import pytest
-
-from harness import DnsServer, send_mail, wait_until
+from dns_server import DnsServer
 from peers import Postfix
+from smtp_client import send_mail
 from tls_peers import Authority, TLSPeer
+from waiting import wait_until
 
 MAIL = b"From: a@a.test\r\nSubject: tls\r\n\r\nhello\r\n"
 
@@ -119,7 +120,8 @@ def test_sni_and_the_name_of_the_host(make_relay, authority):
     try:
         with TLSPeer(pair) as peer:
             relay = make_relay(
-                routes={"*": {"mx": [f"mx.good.test:{peer.address[1]}"], "tls": "verify"}}, resolver=dns,
+                routes={"*": {"mx": [f"mx.good.test:{peer.address[1]}"], "tls": "verify"}},
+                resolver=dns,
                 outbound={"enable_tls": True, "tls_ca_file": authority.certificate},
             )
             send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
@@ -144,7 +146,7 @@ def test_broken_tls_is_remembered(make_relay, authority, pairs):
     with TLSPeer(pairs["valid"], how="garbage") as peer:
         relay = start(make_relay, authority, peer, outbound={"messages_per_session": 1})
         peer.wait_for(1)
-        for number in range(3):
+        for _number in range(3):
             send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
         peer.wait_for(4)
         assert peer.lines.count("STARTTLS") == 1
@@ -154,10 +156,16 @@ def test_broken_tls_is_remembered(make_relay, authority, pairs):
 def test_postfix_and_its_certificates(make_relay, closing, authority, pairs, certificate):
     """One Postfix by two routes: what `require` takes, `verify` takes only with a certificate that holds."""
     chain, key = pairs[certificate]
-    postfix = closing(Postfix(local="require.test, verify.test", extra="smtpd_tls_security_level = encrypt\n"
-                                                                       f"smtpd_tls_chain_files = {key}, {chain}\n"))
+    postfix = closing(
+        Postfix(
+            local="require.test, verify.test",
+            extra=f"smtpd_tls_security_level = encrypt\nsmtpd_tls_chain_files = {key}, {chain}\n",
+        )
+    )
     relay = make_relay(
-        routes={f"{level}.test": {"mx": [f"127.0.0.1:{postfix.port}"], "tls": level} for level in ("require", "verify")},
+        routes={
+            f"{level}.test": {"mx": [f"127.0.0.1:{postfix.port}"], "tls": level} for level in ("require", "verify")
+        },
         outbound={"enable_tls": True, "tls_ca_file": authority.certificate},
     )
     send_mail(relay, "a@a.test", ["box@require.test", "box@verify.test"], MAIL)

@@ -14,14 +14,16 @@ import ssl
 import subprocess
 
 import pytest
-
-from harness import MARTLET, PATIENCE, Sink, environment, free_port, host_port, wait_until
+from harness import MARTLET, environment
 from peers import need
+from scripted import Sink
+from waiting import PATIENCE, free_port, host_port, wait_until
 
 MESSAGE = "From: a@a.test\r\nTo: b@b.test\r\nSubject: over TLS\r\n\r\nA line.\r\n"
 
 
 # ------------------------------------------------------------------------------------------------ certificates
+
 
 def openssl(*arguments, **how):
     return subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=60, **how)
@@ -34,18 +36,60 @@ class Authority:
         self.directory = directory
         directory.mkdir()
         self.cert, self.key = directory / "ca.pem", directory / "ca.key"
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", self.key,
-                "-out", self.cert, "-subj", "/CN=Test CA", "-days", "30")
+        openssl(
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            self.key,
+            "-out",
+            self.cert,
+            "-subj",
+            "/CN=Test CA",
+            "-days",
+            "30",
+        )
 
     def issue(self, *names):
         """`(key, chain)` as bytes, for these host names."""
         stem = self.directory / f"{random.randrange(1 << 40):x}"
         key, request, cert, ext = (stem.with_suffix(s) for s in (".key", ".csr", ".pem", ".ext"))
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", request,
-                "-subj", f"/CN={names[0]}")
+        openssl(
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            request,
+            "-subj",
+            f"/CN={names[0]}",
+        )
         ext.write_text("subjectAltName=" + ",".join(f"DNS:{name}" for name in names))
-        openssl("x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.key, "-CAcreateserial", "-days", "20",
-                "-extfile", ext, "-out", cert)
+        openssl(
+            "x509",
+            "-req",
+            "-in",
+            request,
+            "-CA",
+            self.cert,
+            "-CAkey",
+            self.key,
+            "-CAcreateserial",
+            "-days",
+            "20",
+            "-extfile",
+            ext,
+            "-out",
+            cert,
+        )
         return key.read_bytes(), cert.read_bytes()
 
     def context(self, **how):
@@ -79,8 +123,11 @@ class House:
         self.key, self.cert = authority.issue("relay.test")
         files = {"tls_key.pem": self.key, "tls_cert.pem": self.cert, "tls.ini": tls, **(files or {})}
         self.relay = make_relay(
-            routes={"*": self.sink.address}, files=files,
-            smtp={"smtps_listen": f"127.0.0.1:{free_port()}", **(smtp or {})}, **how)
+            routes={"*": self.sink.address},
+            files=files,
+            smtp={"smtps_listen": f"127.0.0.1:{free_port()}", **(smtp or {})},
+            **how,
+        )
         self.plain, self.implicit = self.relay.addresses[:2]
 
     def starttls(self, context=None):
@@ -125,6 +172,7 @@ def hello(plain):
 
 
 # ------------------------------------------------------------------------------------------------ mail gets through
+
 
 def test_starttls_carries_mail(house, authority):
     with house.starttls(authority.context()) as client:
@@ -185,7 +233,11 @@ def test_swaks_sends_both_ways(house):
     for address, options in ((house.plain, ["--tls"]), (house.implicit, ["--tls-on-connect"])):
         done = subprocess.run(
             ["swaks", "--server", f"{address[0]}:{address[1]}", "--from", "a@a.test", "--to", "b@b.test", *options],
-            capture_output=True, text=True, timeout=60, env=environment())
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment(),
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "TLS started with cipher" in done.stdout
     house.sink.wait_for(2)
@@ -215,6 +267,7 @@ def test_a_handshake_in_single_octets(house):
 
 
 # ------------------------------------------------------------------------------------------------ the moment of STARTTLS
+
 
 @pytest.mark.parametrize("injected", [b"RSET\r\n", b"MAIL FROM:<evil@a.test>\r\nRCPT TO:<b@b.test>\r\n", b"X", b"\r\n"])
 def test_octets_behind_starttls_are_refused(house, injected):
@@ -308,6 +361,7 @@ def test_garbage_never_ends_the_relay(house):
 
 # ------------------------------------------------------------------------------------------------ versions, sessions
 
+
 def test_versions_and_ciphers(make_house):
     house = make_house()
     for version, name in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
@@ -349,8 +403,12 @@ def test_sessions_are_resumed(house, version):
 def test_renegotiation_is_refused(house):
     need("openssl")
     address = host_port(house.implicit)
-    client = subprocess.Popen(["openssl", "s_client", "-connect", address, "-tls1_2", "-noservername"],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    client = subprocess.Popen(
+        ["openssl", "s_client", "-connect", address, "-tls1_2", "-noservername"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     try:
         text = b""
         while b"220 relay.test" not in text:
@@ -368,12 +426,14 @@ def test_renegotiation_is_refused(house):
 
 # ------------------------------------------------------------------------------------------------ certificates
 
+
 def test_names_choose_the_certificate(make_house, authority):
     key, cert = authority.issue("mail.other.test")
     wild_key, wild_cert = authority.issue("*.wild.test")
     house = make_house(
         tls="[mail.other.test]\nkey=other.key\ncert=other.pem\n[*.wild.test]\nkey=wild.key\ncert=wild.pem\n",
-        files={"other.key": key, "other.pem": cert, "wild.key": wild_key, "wild.pem": wild_cert})
+        files={"other.key": key, "other.pem": cert, "wild.key": wild_key, "wild.pem": wild_cert},
+    )
     for name in ("relay.test", "mail.other.test", "a.wild.test"):
         raw = socket.create_connection(house.implicit, timeout=15 * PATIENCE)
         with authority.context().wrap_socket(raw, server_hostname=name) as channel:  # verifies the name
@@ -455,17 +515,24 @@ def test_self_signed_makes_a_first_start(make_relay, closing):
     sink.wait_for(1)
     again = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
     assert again.returncode == 1 and "--force" in again.stdout
-    assert subprocess.run([*command, "--force", "--rsa", "--name", "192.0.2.1"], capture_output=True, timeout=60,
-                          env=environment()).returncode == 0
+    assert (
+        subprocess.run(
+            [*command, "--force", "--rsa", "--name", "192.0.2.1"], capture_output=True, timeout=60, env=environment()
+        ).returncode
+        == 0
+    )
     assert relay.run("check").returncode == 0
 
 
-@pytest.mark.parametrize("files, reason", [
-    ({"tls_key.pem": "x", "tls_cert.pem": "x"}, "no PEM certificate"),
-    ({"tls_key.pem": "x"}, "there is no file tls_cert.pem"),
-    ({"tls.ini": "ciphers=NONSENSE\n"}, None),
-    ({"smtp.ini": "listen=127.0.0.1:1\nsmtps_listen=127.0.0.1:2\n"}, "smtps_listen needs a certificate"),
-])
+@pytest.mark.parametrize(
+    "files, reason",
+    [
+        ({"tls_key.pem": "x", "tls_cert.pem": "x"}, "no PEM certificate"),
+        ({"tls_key.pem": "x"}, "there is no file tls_cert.pem"),
+        ({"tls.ini": "ciphers=NONSENSE\n"}, None),
+        ({"smtp.ini": "listen=127.0.0.1:1\nsmtps_listen=127.0.0.1:2\n"}, "smtps_listen needs a certificate"),
+    ],
+)
 def test_check_says_what_is_wrong(make_relay, files, reason):
     relay = make_relay(started=False)
     for name, text in files.items():
@@ -477,6 +544,7 @@ def test_check_says_what_is_wrong(make_relay, files, reason):
 
 # ------------------------------------------------------------------------------------------------ clients' certificates
 
+
 def test_a_clients_certificate_lets_it_relay(make_house, authority, tmp_path):
     def client_files(name):
         key, cert = authority.issue(name)
@@ -486,8 +554,9 @@ def test_a_clients_certificate_lets_it_relay(make_house, authority, tmp_path):
         return path, digest
 
     (known, fingerprint), (other, _) = client_files("app.test"), client_files("stranger.test")
-    house = make_house(tls="requestCert=true\n", allow=["192.0.2.0/24"],
-                       files={"relay_acl_certs": f"; applications\n{fingerprint}\n"})
+    house = make_house(
+        tls="requestCert=true\n", allow=["192.0.2.0/24"], files={"relay_acl_certs": f"; applications\n{fingerprint}\n"}
+    )
 
     def send(certificate):
         context = anybody()
@@ -507,6 +576,7 @@ def test_a_clients_certificate_lets_it_relay(make_house, authority, tmp_path):
 
 # ------------------------------------------------------------------------------------------------ counters
 
+
 def counters(relay):
     """`/metrics`, at the socket in the data directory."""
     with socket.socket(socket.AF_UNIX) as asking:
@@ -517,16 +587,17 @@ def counters(relay):
 
 
 def test_tls_and_logins_are_counted(make_house):
-    house = make_house(files={"auth_flat_file.ini": "[core]\nmax_delay = 1s\n[users]\nalice = sesame\n"}, smtp={"timeouts.tls": 5})
+    house = make_house(
+        files={"auth_flat_file.ini": "[core]\nmax_delay = 1s\n[users]\nalice = sesame\n"}, smtp={"timeouts.tls": 5}
+    )
     assert counters(house.relay)['martlet_auth_attempts_total{result="refused"}'] == 0
     context = anybody(maximum_version=ssl.TLSVersion.TLSv1_2)
     with house.smtps(context) as channel:
         session = channel.session
     raw = socket.create_connection(house.implicit, timeout=15 * PATIENCE)
     context.wrap_socket(raw, server_hostname="relay.test", session=session).close()
-    with house.starttls() as client:
-        with pytest.raises(smtplib.SMTPAuthenticationError):
-            client.login("alice", "wrong")
+    with house.starttls() as client, pytest.raises(smtplib.SMTPAuthenticationError):
+        client.login("alice", "wrong")
     with house.starttls() as client:
         client.login("alice", "sesame")
     raw, reader, _ = hello(house.plain)
@@ -550,6 +621,7 @@ def test_tls_and_logins_are_counted(make_house):
 
 
 # ------------------------------------------------------------------------------------------------ REQUIRETLS
+
 
 def test_requiretls_is_kept_with_the_message(make_relay, closing, authority, tmp_path):
     key, cert = authority.issue("relay.test")

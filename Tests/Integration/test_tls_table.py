@@ -9,12 +9,12 @@ import smtplib
 import ssl
 from pathlib import Path
 
-import pytest
-
-from harness import PATIENCE, ROOT, send_mail, wait_until
+from harness import ROOT
 from peers import loopback_address, need_root
+from smtp_client import send_mail
 from test_dane import SignedZone
 from tls_peers import Authority, TLSPeer, WebServer, digest, json_answer
+from waiting import PATIENCE, wait_until
 
 MAIL = b"From: a@a.test\r\nSubject: row\r\n\r\nhello\r\n"
 HOSTS = {"good": "starttls", "bad": "starttls", "none": "none", "garbage": "garbage"}
@@ -23,7 +23,9 @@ BOGUS = "ca" * 32
 
 
 def table():
-    lines = (line.split("#")[0].split() for line in Path(ROOT, "Tests/Tables/tls_policy.table").read_text().splitlines())
+    lines = (
+        line.split("#")[0].split() for line in Path(ROOT, "Tests/Tables/tls_policy.table").read_text().splitlines()
+    )
     rows = [dict(zip(COLUMNS, line)) for line in lines if line]
     assert rows[0] == dict(zip(COLUMNS, COLUMNS))
     return [Row(number, cells) for number, cells in enumerate(rows[1:], 1)]
@@ -79,8 +81,11 @@ class World:
         other = Authority(authority.directory / "other", "an authority that nobody knows")
         good = authority.issue("*.signed.test")
         self.pairs = {"good": good, "bad": other.issue("*.signed.test"), "none": good, "garbage": good}
-        shared = {(host, implicit): self.peer(host, "implicit" if implicit and how == "starttls" else how)
-                  for host, how in HOSTS.items() for implicit in (False, True)}
+        shared = {
+            (host, implicit): self.peer(host, "implicit" if implicit and how == "starttls" else how)
+            for host, how in HOSTS.items()
+            for implicit in (False, True)
+        }
         self.peers = {}
         for row in rows:
             for host in row.hosts:
@@ -93,16 +98,32 @@ class World:
             text = f"version: STSv1\r\nmode: enforce\r\nmx: {pattern}\r\nmax_age: 86400\r\n".encode()
             answer = lambda path, body, text=text: (200, {"Content-Type": "text/plain"}, text)
             self.webs[verdict] = closing(WebServer(answer, pair, loopback_address(), 443))
-        self.hook = closing(WebServer(lambda path, body: json_answer(
-            200, {"code": "CONT", "notes": {"force_tls": "force@a.test" in body}})))
+        self.hook = closing(
+            WebServer(
+                lambda path, body: json_answer(200, {"code": "CONT", "notes": {"force_tls": "force@a.test" in body}})
+            )
+        )
         self.zone = closing(SignedZone("".join(self.records()), edit=lambda text: text.replace(BOGUS, "fe" * 32)))
 
     def peer(self, host, how):
-        return self.closing(TLSPeer(self.pairs[host], how=how, host=loopback_address(), port=25, users={"u": "p"}, clear=True,
-                                    keywords=("REQUIRETLS",)))
+        return self.closing(
+            TLSPeer(
+                self.pairs[host],
+                how=how,
+                host=loopback_address(),
+                port=25,
+                users={"u": "p"},
+                clear=True,
+                keywords=("REQUIRETLS",),
+            )
+        )
 
     def records(self):
-        tlsa = {"usable": f"3 1 1 {digest(self.pairs['good'][0])}", "unusable": f"1 1 1 {'ab' * 32}", "failed": f"3 1 1 {BOGUS}"}
+        tlsa = {
+            "usable": f"3 1 1 {digest(self.pairs['good'][0])}",
+            "unusable": f"1 1 1 {'ab' * 32}",
+            "failed": f"3 1 1 {BOGUS}",
+        }
         for row in self.rows:
             for host in row.hosts:
                 name, domain = (text.removesuffix(".signed.test") for text in (row.name(host), row.domain(host)))
@@ -133,11 +154,21 @@ class World:
 
     def relay(self, make_relay, is_enabled):
         chain, key = self.authority.issue("relay.test")
-        return make_relay(routes=self.routes(), outbound={
-            "enable_tls": is_enabled, "local_mx_ok": True, "tls_timeout": 5, "tls_ca_file": self.authority.certificate}, files={
-            "resolver.ini": f"forward = 127.0.0.1@{self.zone.port}\ntrust_anchor_file = {self.zone.anchor}\n",
-            "hooks.ini": f"[force]\nurl = http://127.0.0.1:{self.hook.address[1]}/\nhooks = queue_outbound\n",
-            "tls_key.pem": key.read_bytes(), "tls_cert.pem": chain.read_bytes()})
+        return make_relay(
+            routes=self.routes(),
+            outbound={
+                "enable_tls": is_enabled,
+                "local_mx_ok": True,
+                "tls_timeout": 5,
+                "tls_ca_file": self.authority.certificate,
+            },
+            files={
+                "resolver.ini": f"forward = 127.0.0.1@{self.zone.port}\ntrust_anchor_file = {self.zone.anchor}\n",
+                "hooks.ini": f"[force]\nurl = http://127.0.0.1:{self.hook.address[1]}/\nhooks = queue_outbound\n",
+                "tls_key.pem": key.read_bytes(),
+                "tls_cert.pem": chain.read_bytes(),
+            },
+        )
 
 
 def submit(relay, row):

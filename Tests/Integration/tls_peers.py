@@ -13,7 +13,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from harness import free_port, wait_until
+from waiting import free_port, wait_until
 
 
 def openssl(*arguments, **how):
@@ -29,23 +29,65 @@ class Authority:
         self.directory = Path(directory)
         self.directory.mkdir(exist_ok=True)
         self.key, self.certificate = self.directory / "ca.key", self.directory / "ca.pem"
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
-                "-subj", f"/CN={name}", "-keyout", self.key, "-out", self.certificate,
-                "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        openssl(
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            f"/CN={name}",
+            "-keyout",
+            self.key,
+            "-out",
+            self.certificate,
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+        )
 
     def issue(self, *names, expired=False, self_signed=False):
         """Paths of a certificate chain and its key for these host names or addresses."""
         stem = self.directory / secrets.token_hex(6)
         key, request, certificate, chain = (stem.with_suffix(s) for s in (".key", ".csr", ".crt", ".pem"))
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=peer",
-                "-keyout", key, "-out", request)
+        openssl(
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-subj",
+            "/CN=peer",
+            "-keyout",
+            key,
+            "-out",
+            request,
+        )
         extensions = stem.with_suffix(".ext")
         words = ",".join(f"{'IP' if name[0].isdigit() else 'DNS'}:{name}" for name in names)
         extensions.write_text(f"subjectAltName={words}\nbasicConstraints=CA:FALSE\n")
         signer = ["-signkey", key] if self_signed else ["-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial"]
         # openssl 3.0 takes no dates here, but a negative number of days.
-        openssl("x509", "-req", "-in", request, "-out", certificate, "-extfile", extensions, "-sha256",
-                "-days", "-1" if expired else "30", *signer)
+        openssl(
+            "x509",
+            "-req",
+            "-in",
+            request,
+            "-out",
+            certificate,
+            "-extfile",
+            extensions,
+            "-sha256",
+            "-days",
+            "-1" if expired else "30",
+            *signer,
+        )
         chain.write_bytes(certificate.read_bytes() + (b"" if self_signed else self.certificate.read_bytes()))
         return chain, key
 
@@ -67,11 +109,27 @@ class TLSPeer:
     clear: offered without TLS too. auth_reply: said instead of judging the password.
     """
 
-    def __init__(self, pair=None, how="starttls", host="127.0.0.1", port=None, users=None,
-                 mechanisms=("PLAIN", "LOGIN", "CRAM-MD5"), clear=False, auth_reply=None, needs_auth=False, keywords=(),
-                 tokens=()):
+    def __init__(
+        self,
+        pair=None,
+        how="starttls",
+        host="127.0.0.1",
+        port=None,
+        users=None,
+        mechanisms=("PLAIN", "LOGIN", "CRAM-MD5"),
+        clear=False,
+        auth_reply=None,
+        needs_auth=False,
+        keywords=(),
+        tokens=(),
+    ):
         self.how, self.users, self.mechanisms, self.clear = how, users, list(mechanisms), clear
-        self.auth_reply, self.needs_auth, self.keywords, self.tokens = auth_reply, needs_auth, list(keywords), set(tokens)
+        self.auth_reply, self.needs_auth, self.keywords, self.tokens = (
+            auth_reply,
+            needs_auth,
+            list(keywords),
+            set(tokens),
+        )
         self.mails, self.logins, self.names, self.lines = [], [], [], []
         self.connections, self.peers = 0, []
         self.context = None
@@ -106,7 +164,11 @@ class TLSPeer:
                 pass
 
     def wait_for(self, count, timeout=20):
-        wait_until(lambda: len(self.mails) >= count, timeout, lambda: f"{count} mails, got {len(self.mails)}: {self.lines[-20:]}")
+        wait_until(
+            lambda: len(self.mails) >= count,
+            timeout,
+            lambda: f"{count} mails, got {len(self.mails)}: {self.lines[-20:]}",
+        )
         return self.mails
 
     def _accept(self):
@@ -234,7 +296,9 @@ class TLSPeer:
         if mechanism == "CRAM-MD5":
             challenge = b"<1.2@peer.test>"
             name, _, proof = ask(challenge).decode().rpartition(" ")
-            good = name in self.users and hmac.new(self.users[name].encode(), challenge, hashlib.md5).hexdigest() == proof
+            good = (
+                name in self.users and hmac.new(self.users[name].encode(), challenge, hashlib.md5).hexdigest() == proof
+            )
         elif mechanism == "LOGIN":
             name, password = ask(b"Username:").decode(), ask(b"Password:").decode()
             good = self.users.get(name) == password
@@ -286,7 +350,9 @@ class WebServer:
         if pair:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*pair)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+            self.server.socket = context.wrap_socket(
+                self.server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self):
