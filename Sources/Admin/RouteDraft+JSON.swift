@@ -135,7 +135,7 @@ extension RouteDraft {
                 try body(property, "\(number)")
             case (.string(let text), .text), (.string(let text), .secret):
                 try JSONObject.check(text, pointer, atMost: 4096)
-                try checkReference(text, pointer)
+                if property.kind == .secret { try checkReference(text, pointer) }
                 try body(property, text)
             case (let other, let kind):
                 let wanted = kind == .boolean ? "true or false" : kind == .number ? "a whole number" : "a string"
@@ -144,25 +144,10 @@ extension RouteDraft {
         }
     }
 
-    /// Through the API nobody reads a file or a variable by having it sent to a host of his own as a password: whoever
-    /// may edit routes may use what was put into `secrets/` for that, and nothing else.
+    /// What a client may not have read and sent to a host of its own.
     private static func checkReference(_ text: String, _ pointer: String) throws(Problem) {
-        if text.hasPrefix("@file:") {
-            let path = text.dropFirst(6)
-            guard path.hasPrefix("secrets/"), !path.split(separator: "/").contains("..") else {
-                throw Problem.invalid(
-                    pointer,
-                    "forbidden",
-                    "@file: names a file below secrets/ in the configuration directory"
-                )
-            }
-        }
-        if text.hasPrefix("@env:") {
-            throw Problem.invalid(
-                pointer,
-                "forbidden",
-                "@env: stands in routes.ini only; put the secret into a file below secrets/ and give @file:secrets/NAME"
-            )
+        do throws(ValueError) { try SecretReference(text).check(from: .client) } catch {
+            throw Problem.invalid(pointer, "forbidden", error.reason)
         }
     }
 }

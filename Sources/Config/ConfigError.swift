@@ -33,7 +33,8 @@ package struct ConfigErrors: Error, Hashable, Sendable, CustomStringConvertible 
 
 /// Why a value was refused, before it is known in which file and line it stood.
 package struct ValueError: Error, Hashable, Sendable {
-    let reason: String
+    /// A sentence, without any secret.
+    package let reason: String
 
     init(_ reason: String) { self.reason = reason }
 }

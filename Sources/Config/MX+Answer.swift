@@ -18,7 +18,8 @@ extension MX {
     ///
     /// - Throws: what is wrong with the first bad one, without any secret.
     package static func answer(_ written: [Written]) throws(ConfigError) -> [MX] {
-        var surroundings = Surroundings()
+        // Files and environment are the administrator's, not the program's.
+        var surroundings = Surroundings(author: .program)
         var next: UInt16 = 0
         var found: [MX] = []
         for host in written {
@@ -30,10 +31,6 @@ extension MX {
                 for (name, value) in host.properties {
                     guard let property = RouteProperty(rawValue: name) else {
                         throw ValueError("unknown property \(ValueParsing.shown(name))")
-                    }
-                    // Files and environment are the administrator's, not the program's.
-                    if property.kind == .secret, value.hasPrefix("@file:") || value.hasPrefix("@env:") {
-                        throw ValueError("\(name): @file: and @env: stand in routes.ini only")
                     }
                     try properties.set(property, to: value, in: &surroundings)
                 }

@@ -4,27 +4,43 @@
 import Glibc
 import Mail
 
-/// Reads secrets (`plain`, `@file:PATH`, `@env:NAME`) and knows which addresses are ours.
+/// Reads secrets (``SecretReference``) and knows which addresses are ours.
 struct Surroundings {
     /// Larger secrets are a mistake.
     private static let largest = 64 << 10
 
     private let source: (any ConfigSource)?
+    private let author: SecretReference.Author
     private let isLocal: @Sendable (IPAddress) -> Bool
     private var local: [IPAddress: Bool] = [:]
-    private var known: [String: Secret] = [:]
+    /// Secrets by the octets of their file's name.
+    private var known: [[UInt8]: Secret] = [:]
     /// Files that were read, or looked for.
     private(set) var files: Set<String> = []
     /// A secret stood in the file itself.
     private(set) var hasSecrets = false
+    /// False leaves secrets as they are written, for those who edit them.
+    private let resolvesSecrets: Bool
 
     /// - Parameters:
     ///   - source: where files are; nil: a file is an error.
+    ///   - author: who wrote the text that refers to all this.
+    ///   - resolvesSecrets: false leaves secrets as they are written.
     ///   - isLocal: whether an address is one of this machine.
-    init(_ source: (any ConfigSource)? = nil, isLocal: @escaping @Sendable (IPAddress) -> Bool = { _ in true }) {
+    init(
+        _ source: (any ConfigSource)? = nil,
+        author: SecretReference.Author = .administrator,
+        resolvesSecrets: Bool = true,
+        isLocal: @escaping @Sendable (IPAddress) -> Bool = { _ in true }
+    ) {
         self.source = source
+        self.author = author
+        self.resolvesSecrets = resolvesSecrets
         self.isLocal = isLocal
     }
+
+    /// For those who only want to know whether a text is right, and not what it refers to.
+    static var ignored: Surroundings { Surroundings(resolvesSecrets: false) }
 
     /// An address to send from.
     ///
@@ -43,31 +59,45 @@ struct Surroundings {
     ///
     /// - Throws: ``ValueError``, which never holds the secret.
     mutating func secret(_ value: String, _ property: RouteProperty) throws(ValueError) -> Secret {
-        if let secret = known[value] { return secret }
         do throws(ValueError) {
-            let text: String
-            if let file = Self.reference("@file:", value) {
-                text = try contents(file)
-                known[value] = Secret(text)
-            } else if let name = Self.reference("@env:", value) {
-                guard let found = getenv(name) else { throw ValueError("the environment has no \(name)") }
-                text = String(cString: found)
-            } else {
-                text = value
-                hasSecrets = true
+            let reference = SecretReference(value)
+            try reference.check(from: author)
+            guard resolvesSecrets else {
+                return Secret(value)
             }
-            guard !text.isEmpty, text.utf8.count <= Self.largest,
-                !text.utf8.contains(where: { $0 == 0 || $0 == 0x0A || $0 == 0x0D })
-            else { throw ValueError("a secret is one line of text") }
-            return Secret(text)
+            return try resolved(reference)
         } catch {
             throw ValueError("\(property.rawValue): \(error.reason)")
         }
     }
 
-    private static func reference(_ prefix: String, _ value: String) -> String? {
-        guard value.utf8.starts(with: prefix.utf8) else { return nil }
-        return String(value.dropFirst(prefix.count))
+    /// A secret stood in a place that is not one of the known properties, such as a URL.
+    mutating func sawSecret() { hasSecrets = true }
+
+    private mutating func resolved(_ reference: SecretReference) throws(ValueError) -> Secret {
+        switch reference {
+        case .plain(let text):
+            hasSecrets = true
+            return try Self.line(text)
+        case .variable(let name):
+            guard !name.utf8.contains(0), let found = getenv(name) else {
+                throw ValueError("the environment has no \(ValueParsing.shown(name))")
+            }
+            return try Self.line(String(cString: found))
+        case .file(let path):
+            let key = Array(path.utf8)
+            if let secret = known[key] { return secret }
+            let secret = try Self.line(try contents(path))
+            known[key] = secret
+            return secret
+        }
+    }
+
+    private static func line(_ text: String) throws(ValueError) -> Secret {
+        guard !text.isEmpty, text.utf8.count <= largest,
+            !text.utf8.contains(where: { $0 == 0 || $0 == 0x0A || $0 == 0x0D })
+        else { throw ValueError("a secret is one line of text") }
+        return Secret(text)
     }
 
     private mutating func contents(_ file: String) throws(ValueError) -> String {
