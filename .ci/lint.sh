@@ -77,6 +77,10 @@ ban "tests do not sleep" 'Task\.sleep|\b(usleep|sleep)\(' "${tests[@]}"
 report "unproven @unchecked Sendable" "$(awk '
     /@unchecked Sendable/ && $0 !~ /^ *\/\// && $0 !~ /\/\// && previous !~ /^ *\/\// { print FILENAME ":" FNR }
     { previous = $0 }' "${sources[@]}")"
+# In a type that cannot be copied, `optional?.part = value` leaks what was there (Swift 6.3.1; SMTPTests show it): let a
+# method of the part's type do it.
+mapfile -t noncopyable < <(grep -lE "\b(struct|enum|extension) ($(grep -ohE '(struct|enum) [A-Za-z]+: ~Copyable' "${sources[@]}" | sed -E 's/.* ([A-Za-z]+):.*/\1/' | paste -sd '|'))\b" "${sources[@]}")
+ban "leaks in a noncopyable type" '\b[a-z][A-Za-z0-9]*([?!](\.[A-Za-z0-9]+)+|[?!]) = ' "${noncopyable[@]}"
 report "unfinished" "$(grep -nE '\b(TODO|FIXME|XXX|HACK)\b' "${sources[@]}" "${tests[@]}")"
 report "place of a machine" "$(grep -nE '/(home|Users)/[a-z]+/|/tmp/[a-z]/' $tracked 2>/dev/null | grep -v '^\.ci/lint\.sh:')"
 # Every file and test that the documentation names is there.

@@ -254,8 +254,7 @@ extension ClientMachine {
             return [.sendBody]
         case .abandon:
             if moreFollows { return breakOff(Self.surplus) }
-            current?.isAbandoned = true
-            current?.dotSent = true
+            current?.sendDot(isAbandoned: true)
             state = .end
             return [send(".", "")]
         case .reset, .over:
@@ -306,7 +305,7 @@ extension ClientMachine {
     mutating func bodySent() -> [Action] {
         guard state == .body else { return impossible() }
         state = .end
-        current?.dotSent = true
+        current?.sendDot()
         let mayFollow =
             options.pipelinesAcrossDot && !options.isLMTP && capabilities.pipelining && completed > 0 && !isEnding
         return mayFollow ? [.ready] : []

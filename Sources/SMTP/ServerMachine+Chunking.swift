@@ -7,7 +7,7 @@ import NIOCore
 
 extension ServerMachine {
     mutating func startChunk(_ size: Int, isLast: Bool, _ output: inout ByteBuffer) -> Need? {
-        guard var open = transaction else {
+        guard let open = transaction else {
             return swallowChunk(size, hello == .none ? .helloFirst : .mailFirst, &output)
         }
         guard !open.recipients.isEmpty else { return swallowChunk(size, .noRecipients, &output) }
@@ -19,9 +19,7 @@ extension ServerMachine {
         // An empty chunk brings the message no nearer.
         guard size > 0 || isLast || countIdle(&output) else { return nil }
         let isFirst = !open.usesChunks
-        open.usesChunks = true
-        open.lastChunk = isLast
-        transaction = open
+        transaction?.beginChunk(isLast: isLast)
         if isFirst { chunks = ChunkDecoder() }
         chunks.begin(size)
         guard isFirst else {
@@ -34,7 +32,7 @@ extension ServerMachine {
 
     mutating func chunkBegun(_ hasRoom: Bool, _ output: inout ByteBuffer) {
         if hasRoom {
-            transaction?.isBegun = true
+            transaction?.begin()
             phase = .chunk
         } else {
             transaction = nil
@@ -45,7 +43,7 @@ extension ServerMachine {
     mutating func chunk(_ input: inout ByteBuffer, _ output: inout ByteBuffer, _ body: inout ByteBuffer) -> Need? {
         let hadInput = input.readableBytes > 0
         guard chunks.decode(&input, into: &body) else { return hadInput ? .content : .input }
-        guard transaction?.lastChunk == true else {
+        guard transaction?.isLastChunk == true else {
             phase = .command
             output.writeStaticString("250 2.0.0 Chunk received\r\n")
             return .content

@@ -77,7 +77,7 @@ extension ServerMachine {
             refuseForNow(.tooManyRecipients, &output)
             return
         }
-        transaction?.recipients.append(recipient)
+        transaction?.add(recipient)
         CannedReply.recipientOK.write(to: &output)
     }
 
@@ -106,7 +106,7 @@ extension ServerMachine {
         if open.usesChunks {
             chunkBegun(hasRoom, &output)
         } else if hasRoom {
-            transaction?.isBegun = true
+            transaction?.begin()
             decoder = DotDecoder(limit: limits.messageBytes)
             CannedReply.startMail.write(to: &output)
             phase = .data
@@ -131,8 +131,7 @@ extension ServerMachine {
 
     /// Refuses the message that is being received: what follows is consumed and not kept, the reply comes at its end.
     package mutating func object(_ objection: Objection) {
-        guard transaction?.objection == nil else { return }
-        transaction?.objection = objection
+        guard transaction?.object(objection) == true else { return }
         decoder.discards = true
         chunks.discards = true
     }
@@ -199,18 +198,8 @@ extension ServerMachine {
 
     /// The envelope of the complete message; the transaction keeps no recipients.
     package mutating func takeEnvelope() -> Envelope? {
-        guard case .committing = phase, let open = transaction else { return nil }
-        transaction?.recipients = []
-        return Envelope(
-            sender: open.sender,
-            recipients: open.recipients,
-            isEightBit: open.parameters.isEightBit,
-            needsUTF8: open.parameters.needsUTF8,
-            returns: open.parameters.returns,
-            envelopeID: open.parameters.envelopeID,
-            user: user,
-            requiresTLS: open.parameters.requiresTLS
-        )
+        guard case .committing = phase else { return nil }
+        return transaction?.takeEnvelope(of: user)
     }
 
     /// Of the message that is complete: some line of it begins with a dot.

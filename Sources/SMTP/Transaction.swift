@@ -63,9 +63,9 @@ struct Progress: Sendable {
     /// MAIL was answered with 2yz.
     var senderAccepted = false
     /// The peer got the dot, or may have.
-    var dotSent = false
+    private(set) var dotSent = false
     /// The dot ends an empty message for nobody (RFC 2920 §3.1).
-    var isAbandoned = false
+    private(set) var isAbandoned = false
     /// The reply to the dot, while the outcome waits for the replies of the next transaction.
     var end: Reply?
 
@@ -95,6 +95,12 @@ struct Progress: Sendable {
         if silent.isEmpty { silent = Array(repeating: false, count: count) }
         silent[position] = true
         settle(position, .settled(outcome))
+    }
+
+    /// The dot goes to the peer.
+    mutating func sendDot(isAbandoned: Bool = false) {
+        self.isAbandoned = isAbandoned
+        dotSent = true
     }
 
     /// Moves on to the next reply that will come.
