@@ -76,6 +76,22 @@ let package = Package(
         // floor 3
         room("Queue", ["Mail", "Files", "Log", core, posix, deque, heap, metrics]),
         // floor 4
+        room(
+            "Departure",
+            [
+                "Mail",
+                "Log",
+                "OpenSSL",
+                "HTTPClient",
+                "IDNA",
+                "SMTP",
+                "Config",
+                "DNS",
+                posix,
+                metrics,
+                metricsCore,
+            ]
+        ),
         // floor 5
         room(
             "Ingest",
@@ -104,7 +120,6 @@ let package = Package(
                 "Log",
                 "Loop",
                 "OpenSSL",
-                "HTTPClient",
                 "IDNA",
                 "SMTP",
                 "MessageFormat",
@@ -112,6 +127,7 @@ let package = Package(
                 "Config",
                 "DNS",
                 "Hooks",
+                "Departure",
                 core,
                 posix,
                 metrics,
@@ -152,6 +168,7 @@ let package = Package(
                 "DNS",
                 "Hooks",
                 "MessageFormat",
+                "Departure",
                 "Ingest",
                 "Delivery",
                 "RemoteHooks",
@@ -199,6 +216,7 @@ let package = Package(
         tests("Admin", ["Mail", "Files", "Queue", "Config", yams, core, posix]),
         tests("Operator", ["Mail"]),
         tests("Ingest", ["SMTP", "Queue", "Config", "Log", "MessageFormat", core, posix, embedded]),
-        tests("Delivery", ["HTTPClient", "SMTP", "Queue", "Config", "DNS", "Log", core, posix, embedded]),
+        tests("Departure", ["Mail", "HTTPClient", "Config", "DNS"]),
+        tests("Delivery", ["SMTP", "Queue", "Config", "DNS", "Departure", "Log", core, posix, embedded]),
     ]
 )

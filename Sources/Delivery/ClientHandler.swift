@@ -5,6 +5,7 @@
 // phase: RFC 5321 §4.5.3.2. The body is sent in `ClientHandler+Body.swift`.
 
 import Config
+import Departure
 import Glibc
 import Loop
 import Mail

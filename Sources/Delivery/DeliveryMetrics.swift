@@ -2,6 +2,7 @@
 // nowhere else; what became of recipients is counted in `RouteMetrics.swift`.
 
 import CoreMetrics
+import Departure
 import Mail
 import Metrics
 import NIOCore

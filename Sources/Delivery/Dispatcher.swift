@@ -4,6 +4,7 @@
 // scheduler wants it, and sees that every claimed session slot and every attempt is given back.
 
 package import Config
+package import Departure
 package import Log
 import Loop
 import Mail

@@ -8,6 +8,7 @@
 
 import Config
 import DNS
+import Departure
 import Mail
 import NIOCore
 import NIOPosix

@@ -4,6 +4,7 @@
 // is asked about by one task at a time and given back exactly once; at most so many at once (the scheduler counts), each
 // domain in its turn; every call has an end (`plugin_timeout`).
 
+import Departure
 import Hooks
 import Log
 import Mail

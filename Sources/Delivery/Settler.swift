@@ -5,6 +5,7 @@
 // `Settler+Hooks.swift`.
 
 package import Config
+import Departure
 package import Hooks
 package import Log
 import Mail

@@ -1,5 +1,6 @@
 // Trail.swift — whom a parcel met on its way: for log lines, and for plugins that want the real errors.
 
+import Departure
 import Mail
 
 /// The hosts of one attempt and their troubles.

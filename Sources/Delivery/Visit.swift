@@ -4,6 +4,7 @@
 // where MAIL would stand.
 
 package import Config
+package import Departure
 package import Mail
 package import NIOCore
 package import NIOPosix

@@ -3,6 +3,7 @@
 import Config
 import DNS
 import Delivery
+import Departure
 import Files
 import Log
 import Mail
@@ -19,29 +20,6 @@ extension MailQueue.Options {
         isDisabled = outbound.isDisabled
         laneRestMax = outbound.laneRestMax
         retries = RetrySchedule(maxFailures: outbound.maxTempFailures, intervals: outbound.tempFailIntervals)
-    }
-}
-
-extension Settings {
-    /// Where mail for a recipient leaves from unless the MX has a `bind`: the note, else the table, else as the system likes.
-    func source(for recipient: EmailAddress, of envelope: Envelope) -> Source? {
-        if let address = envelope.notes.outboundIP {
-            return Source([address], helo: envelope.notes.outboundHelo ?? outboundIPs.name(of: address))
-        }
-        guard let source = outboundIPs.binding(for: recipient, of: envelope)?.source else {
-            return envelope.notes.source
-        }
-        return envelope.notes.outboundHelo.flatMap { Source(source.addresses, helo: $0) } ?? source
-    }
-
-    /// The next hop a recipient would take now.
-    func lane(for recipient: EmailAddress, of envelope: Envelope) -> Lane {
-        let route = routes.route(for: recipient, from: envelope.sender)
-        return Lane(
-            route.flatMap { $0.isDirect ? nil : .route($0.match) } ?? .domain(recipient.domain),
-            from: source(for: recipient, of: envelope),
-            tls: envelope.leastTLS
-        )
     }
 }
 

@@ -4,6 +4,7 @@ import Admin
 import Config
 import CoreMetrics
 import Delivery
+import Departure
 import Files
 import Glibc
 import Hooks

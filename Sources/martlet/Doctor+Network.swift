@@ -3,6 +3,7 @@
 import Config
 import DNS
 import Delivery
+import Departure
 import Glibc
 import HTTPClient
 import Mail

@@ -4,6 +4,7 @@ import Admin
 import Config
 import DNS
 import Delivery
+import Departure
 import Files
 import HTTPClient
 import Hooks

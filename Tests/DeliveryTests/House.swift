@@ -2,6 +2,7 @@
 
 import Config
 import DNS
+import Departure
 import Glibc
 import Hooks
 import Log

@@ -22,5 +22,6 @@ package struct WebFetch: Sendable {
         }
     }
 
-    func callAsFunction(_ request: HTTPRequest) async -> Result<HTTPResponse, HTTPError> { await call(request) }
+    /// Sends a request and waits for the answer.
+    package func callAsFunction(_ request: HTTPRequest) async -> Result<HTTPResponse, HTTPError> { await call(request) }
 }

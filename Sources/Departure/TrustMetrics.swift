@@ -1,13 +1,13 @@
 // TrustMetrics.swift — counters of how sessions to next hops were protected, and of logins.
 
 import CoreMetrics
-import Mail
+package import Mail
 import Metrics
 
 /// Counted once per session.
 ///
 /// Made at first use, when whoever counts them is in place.
-enum TrustMetrics {
+package enum TrustMetrics {
     private static let plain = session("none", "")
     private static let opportunistic = [session("opportunistic", "TLSv1.2"), session("opportunistic", "TLSv1.3")]
     private static let verified = [session("verified", "TLSv1.2"), session("verified", "TLSv1.3")]
@@ -19,27 +19,27 @@ enum TrustMetrics {
     private static let testFailures = Counter(label: "martlet_outbound_sts_test_failures_total")
 
     /// Makes every series, so that each is there from the start, at zero.
-    static func declare() {
+    package static func declare() {
         let single = [plain, refusals, unauthenticated, failures, testFailures]
         for counter in single + opportunistic + verified + policy + dane { counter.increment(by: 0) }
     }
 
     /// A host did not come up to an MTA-STS policy of mode `testing`.
-    static func failedTest() { testFailures.increment() }
+    package static func failedTest() { testFailures.increment() }
 
     /// The alarm: a next hop does not let us in.
-    static func loginRefused() { refusals.increment() }
+    package static func loginRefused() { refusals.increment() }
 
     /// A route has credentials and its host offers no AUTH that can be used.
-    static func sentWithoutAuth() { unauthenticated.increment() }
+    package static func sentWithoutAuth() { unauthenticated.increment() }
 
     /// TLS came to nothing.
-    static func handshakeFailed() { failures.increment() }
+    package static func handshakeFailed() { failures.increment() }
 
     /// A session stands.
     ///
     /// - Parameter isNamedByPolicy: an MTA-STS policy in force names its host.
-    static func stands(_ security: ChannelSecurity?, isNamedByPolicy: Bool) {
+    package static func stands(_ security: ChannelSecurity?, isNamedByPolicy: Bool) {
         guard let security else { return plain.increment() }
         let isNew = security.version == "TLSv1.3"
         switch security.trust {

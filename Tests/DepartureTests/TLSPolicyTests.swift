@@ -4,7 +4,7 @@ import Mail
 import TestSupport
 import Testing
 
-@testable import Delivery
+@testable import Departure
 
 struct TLSPolicyTests {
     static let rows: [TruthTable.Row] = (try? TruthTable.load("tls_policy").rows) ?? []

@@ -3,7 +3,7 @@
 import Mail
 import Testing
 
-@testable import Delivery
+@testable import Departure
 
 struct STSPolicyTests {
     @Test func readsTheExampleOfTheStandard() throws {

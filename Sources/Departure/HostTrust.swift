@@ -1,25 +1,25 @@
 // HostTrust.swift — what is known of one host, and what a session with it must therefore be like.
 
-import Mail
-import OpenSSL
-import SMTP
+package import Mail
+package import OpenSSL
+package import SMTP
 
 /// The facts about a host of a route, with the evidence that goes with them.
-struct HostTrust: Sendable {
-    var facts: TLSFacts
+package struct HostTrust: Sendable {
+    package var facts: TLSFacts
     /// TLSA records that can be used.
-    var tlsa: [PeerCheck.TLSA] = []
+    package var tlsa: [PeerCheck.TLSA] = []
     /// The name they stand under.
-    var base: Domain?
+    package var base: Domain?
     /// The domain that the host stands for, when that is as genuine as the records are.
-    var domain: Domain?
+    package var domain: Domain?
     /// Nobody could have put another host in its place (RFC 8689 §4.2.1).
-    var isAuthentic = false
+    package var isAuthentic = false
     /// An MTA-STS policy of mode `testing` names the host: what `enforce` would have done is tried first.
-    var isUnderTest = false
+    package var isUnderTest = false
 
     /// What the host's certificate must be.
-    func check(at level: TLSLevel, of mx: MX) -> PeerCheck {
+    package func check(at level: TLSLevel, of mx: MX) -> PeerCheck {
         switch level {
         case .off, .may, .require: return .none
         case .verify: return .names([mx.exchange])
@@ -32,7 +32,7 @@ struct HostTrust: Sendable {
     }
 
     /// What the machine does about TLS at a level.
-    static func need(at level: TLSLevel, _ isImplicit: Bool) -> ClientMachine.TLSNeed {
+    package static func need(at level: TLSLevel, _ isImplicit: Bool) -> ClientMachine.TLSNeed {
         switch level {
         case .off: .never
         case .may: .ifOffered

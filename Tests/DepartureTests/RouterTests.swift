@@ -6,7 +6,7 @@ import Mail
 import TestSupport
 import Testing
 
-@testable import Delivery
+@testable import Departure
 
 struct RouterTests {
     private let resolver = StaticResolver()

@@ -3,9 +3,9 @@
 
 package import Config
 package import DNS
-import Mail
-import OpenSSL
-import SMTP
+package import Mail
+package import OpenSSL
+package import SMTP
 import Synchronization
 
 /// Finds out how far a host can be trusted, and how to prove who we are.
@@ -51,7 +51,7 @@ package final class TrustFinder: Sendable {
     /// Asks only what can make a difference: nothing at all where TLS is not wanted.
     ///
     /// - Parameter addresses: of the host; nil for a Unix socket.
-    func trust(in mx: MX, of route: Route, _ lane: Lane, _ addresses: Answer<[IPAddress]>?) async -> HostTrust {
+    package func trust(in mx: MX, of route: Route, _ lane: Lane, _ addresses: Answer<[IPAddress]>?) async -> HostTrust {
         var facts = TLSFacts()
         facts.isEnabled = settings().outbound.isTLSEnabled
         facts.level = mx.tls
@@ -103,7 +103,7 @@ package final class TrustFinder: Sendable {
     // MARK: broken TLS
 
     /// Whether TLS with a peer broke a short while ago.
-    func isBroken(_ peer: String, at now: Uptime) -> Bool {
+    package func isBroken(_ peer: String, at now: Uptime) -> Bool {
         broken.withLock { broken in
             guard let until = broken[peer] else { return false }
             if now < until { return true }
@@ -113,7 +113,7 @@ package final class TrustFinder: Sendable {
     }
 
     /// TLS with a peer came to nothing.
-    func tlsBroke(_ peer: String, at now: Uptime) {
+    package func tlsBroke(_ peer: String, at now: Uptime) {
         broken.withLock { broken in
             if broken.count >= Self.mostBroken { broken = [:] }
             broken[peer] = now.adding(milliseconds: Self.grudge)
@@ -123,14 +123,14 @@ package final class TrustFinder: Sendable {
     // MARK: policies under test
 
     /// A host did not come up to a policy of mode `testing`.
-    func fallsShort(_ host: String, of hop: Lane.Hop, _ failure: Failure) {
+    package func fallsShort(_ host: String, of hop: Lane.Hop, _ failure: Failure) {
         if case .domain(let domain) = hop { policies?.note(failure.reply.description, about: host, of: domain) }
     }
 
     // MARK: what a session needs
 
     /// The context of sessions to next hops; made once for the same authorities, so that sessions can be resumed.
-    func context() throws(Failure) -> TLSContext {
+    package func context() throws(Failure) -> TLSContext {
         let authorities = settings().nextHopAuthorities
         if let kept = kept.withLock({ $0 }), kept.authorities == authorities { return kept.context }
         var client = TLSContext.Client()
@@ -147,7 +147,7 @@ package final class TrustFinder: Sendable {
     /// What to log in with; nil for a host that wants nobody.
     ///
     /// - Throws: when an access token is needed and there is none.
-    func login(at mx: MX) async throws(Failure) -> Login? {
+    package func login(at mx: MX) async throws(Failure) -> Login? {
         guard let credentials = mx.auth else { return nil }
         guard case .grant(let grant) = credentials.proof else { return Login(credentials) }
         do throws(TokenError) {
@@ -160,7 +160,7 @@ package final class TrustFinder: Sendable {
     }
 
     /// A next hop refused our login: a token that it does not take any more is not used again.
-    func loginRefused(at mx: MX) {
+    package func loginRefused(at mx: MX) {
         if case .grant(let grant) = mx.auth?.proof { tokens?.forget(grant) }
     }
 }

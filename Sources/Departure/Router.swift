@@ -196,7 +196,7 @@ extension Domain {
 
 extension Failure {
     /// A failure to find the way.
-    static func routing(_ code: UInt16, _ status: EnhancedStatus, _ text: String) -> Failure {
+    package static func routing(_ code: UInt16, _ status: EnhancedStatus, _ text: String) -> Failure {
         Failure(.destination, at: .route, Reply(code, status, text))
     }
 }

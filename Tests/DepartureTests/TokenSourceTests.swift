@@ -5,7 +5,7 @@ import Mail
 import Synchronization
 import Testing
 
-@testable import Delivery
+@testable import Departure
 
 struct TokenSourceTests {
     /// A token server that answers from a list, and a clock that stands still.

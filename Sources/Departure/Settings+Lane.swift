@@ -1,0 +1,42 @@
+// Settings+Lane.swift — which next hop a recipient's mail is filed under, and which address it leaves from: pure policy,
+// row by row in `Tests/Tables/lanes.table`.
+
+package import Config
+package import Mail
+
+/// Who decided where mail leaves from.
+package enum SourceCause: String, Hashable, Sendable {
+    /// A note of the message: `outbound_ip`, `outbound_helo`.
+    case note
+    /// A section of `outbound_ip.ini`.
+    case table = "outbound_ip"
+    /// Nobody: the operating system chooses.
+    case system = "operating_system"
+}
+
+extension Settings {
+    /// Where mail for a recipient leaves from unless the MX has a `bind`: the note, else the table, else as the system likes.
+    package func source(
+        for recipient: EmailAddress,
+        of envelope: Envelope
+    ) -> (source: Source?, because: SourceCause) {
+        let notes = envelope.notes
+        if let address = notes.outboundIP {
+            return (Source([address], helo: notes.outboundHelo ?? outboundIPs.name(of: address)), .note)
+        }
+        guard let source = outboundIPs.binding(for: recipient, of: envelope)?.source else {
+            return notes.source.map { ($0, .note) } ?? (nil, .system)
+        }
+        return (notes.outboundHelo.flatMap { Source(source.addresses, helo: $0) } ?? source, .table)
+    }
+
+    /// The next hop a recipient would take now.
+    package func lane(for recipient: EmailAddress, of envelope: Envelope) -> Lane {
+        let route = routes.route(for: recipient, from: envelope.sender)
+        return Lane(
+            route.flatMap { $0.isDirect ? nil : .route($0.match) } ?? .domain(recipient.domain),
+            from: source(for: recipient, of: envelope).source,
+            tls: envelope.leastTLS
+        )
+    }
+}
