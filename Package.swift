@@ -198,6 +198,13 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
+        .target(
+            name: "FuzzTargets",
+            dependencies: ["Mail", "SMTP", "MessageFormat", "Config", "DNS", core],
+            path: "Tests/Fuzz/Targets",
+            swiftSettings: settings
+        ),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets", "Files", "TestSupport"], swiftSettings: settings),
         tests("Mail"),
         tests("Files"),
         tests("Log", [logging]),
@@ -220,3 +227,15 @@ let package = Package(
         tests("Delivery", ["SMTP", "Queue", "Config", "DNS", "Departure", "Log", core, posix, embedded]),
     ]
 )
+
+// libFuzzer brings its own main and instruments every room, so its driver is built apart (`Tests/Fuzz/run.sh`).
+if Context.environment["FUZZ_DRIVER"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "FuzzDriver",
+            dependencies: ["FuzzTargets"],
+            path: "Tests/Fuzz/Driver",
+            swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])]
+        )
+    )
+}

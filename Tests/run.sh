@@ -3,7 +3,7 @@
 #
 #   Tests/run.sh [--soak] [--unit | --integration] [--only PATTERN]
 #
-#   --soak          the long forms of the reliability tests
+#   --soak          the long forms of the reliability tests, libFuzzer for minutes a parser, and ThreadSanitizer
 #   --unit          only the suites in Swift
 #   --integration   only the black-box suites
 #   --only PATTERN  only tests whose name has PATTERN in it
@@ -144,8 +144,38 @@ run_integration() {
     count integration "${figures[@]}"
 }
 
+# libFuzzer, minutes a parser; its corpus is replayed by the unit suites in every run.
+run_fuzz() {
+    Tests/Fuzz/run.sh --seconds "${TEST_FUZZ_SECONDS:-120}" | tee "$work/fuzz.log"
+    local figures
+    read -ra figures < <(sed -n 's/^fuzz: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$work/fuzz.log")
+    count fuzz "${figures[0]:-0}" "${figures[1]:-1}" 0
+}
+
+# ThreadSanitizer over the unit suites. Not in every run: a build of its own and code that is ten times slower cost more
+# than everything else together. Seeded properties try a tenth, since what they look for is not a race.
+run_threads() {
+    local log=$work/threads.log status
+    if ! swift build "${rules[@]}" --scratch-path .build-threads --sanitize thread --build-tests >"$log" 2>&1; then
+        grep -E 'error:' "$log" | sort -u | head -20
+        count threads 0 1 0
+        return
+    fi
+    TEST_SOAK='' TEST_EFFORT=0.1 TSAN_OPTIONS="halt_on_error=0 exitcode=66" swift test "${rules[@]}" --scratch-path .build-threads \
+        --sanitize thread --skip-build --no-parallel --xunit-output "$work/threads.xml" >>"$log" 2>&1
+    status=$?
+    local races result=$work/threads-swift-testing.xml figures
+    [ -e "$result" ] || result=$work/threads.xml
+    races=$(grep -ac 'WARNING: ThreadSanitizer' "$log")
+    grep -a -A12 'WARNING: ThreadSanitizer' "$log" | head -80
+    read -ra figures <<<"$(figures "$result")"
+    [ "$status" = 0 ] && [ "$races" = 0 ] || figures[1]=$((figures[1] + races + (races == 0 && figures[1] == 0)))
+    count threads "${figures[@]}"
+}
+
 [ -z "$unit" ] || run_unit
 [ -z "$integration" ] || run_integration
+if [ -n "$unit" ] && [ -n "${TEST_SOAK-}" ] && [ -z "$only" ]; then run_fuzz; run_threads; fi
 if [ "$failed" = 0 ]; then rm -rf "$work"; else echo "logs: $work"; fi
 [ "$second" = 0 ] || echo "of these $second passed at the second try, named above: look for the race"
 echo "$passed passed, $failed failed, $skipped skipped"

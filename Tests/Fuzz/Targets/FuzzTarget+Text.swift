@@ -1,0 +1,66 @@
+// FuzzTarget+Text.swift — what comes in files and answers: headers, addresses, INI, records of the DNS.
+
+import Config
+import DNS
+import Mail
+import MessageFormat
+
+extension FuzzTarget {
+    /// What is known of a header does not depend on how it was cut.
+    static func header(_ bytes: [UInt8]) -> String? {
+        let cut = Cut(bytes)
+        func look(_ pieces: [ArraySlice<UInt8>]) -> [Int] {
+            var header = HeaderBlock(limit: 1 << 12)
+            for piece in pieces { piece.withUnsafeBytes { header.consume($0) } }
+            return [
+                min(header.size, 1 << 12), header.hasMessageID ? 1 : 0, header.hasDate ? 1 : 0, header.receivedCount,
+                header.hasEnded ? 1 : 0, header.isMissing ? 1 : 0,
+            ]
+        }
+        return look([cut.bytes]) == look(cut.pieces) ? nil : "cutting makes a difference"
+    }
+
+    /// Whatever is read as a value is written so that it is read as the same value.
+    static func address(_ bytes: [UInt8]) -> String? {
+        let text = String(decoding: bytes, as: UTF8.self)
+        if let address = EmailAddress(text), EmailAddress("\(address)") != address { return "address \(address)" }
+        if let domain = Domain(text), Domain("\(domain)") != domain { return "domain \(domain)" }
+        if let address = IPAddress(text), IPAddress("\(address)") != address { return "IP address \(address)" }
+        if let address = IPAddress(literal: text), IPAddress(literal: address.addressLiteral) != address {
+            return "literal \(address)"
+        }
+        if let network = IPNetwork(text), !network.contains(network.address) { return "network \(text)" }
+        if let time = Timestamp(rfc3339: text), Timestamp(rfc3339: time.rfc3339) != time { return "time \(text)" }
+        if let octets = Base64.decode(bytes), Array(Base64.encode(octets).utf8) != bytes { return "base64 \(text)" }
+        return nil
+    }
+
+    /// A file is kept octet for octet, and an edit changes one value and no other.
+    static func ini(_ bytes: [UInt8]) -> String? {
+        let text = String(decoding: bytes, as: UTF8.self)
+        var document = INIDocument(parsing: text)
+        guard Array(document.text.utf8) == Array(text.utf8) else { return "not kept as it was" }
+        let before = document.entries.filter { $0.key != "fuzzed" }
+        do throws(ConfigError) {
+            try document.set("fuzzed", to: "value", in: "main")
+        } catch {
+            return nil
+        }
+        if document.value("fuzzed", in: "main") != "value" { return "an edit is not read back" }
+        let after = document.entries.filter { $0.key != "fuzzed" }
+        return before.map(\.value) == after.map(\.value) ? nil : "an edit changed another value"
+    }
+
+    /// A record of the DNS gives a name that is safe to say, or nothing.
+    static func record(_ bytes: [UInt8]) -> String? {
+        _ = RecordParsing.tlsa(bytes)
+        _ = RecordParsing.txt(bytes)
+        _ = RecordParsing.a(bytes)
+        _ = RecordParsing.aaaa(bytes)
+        guard let host = RecordParsing.mx(bytes)?.host else { return nil }
+        let isSafe = host.name.utf8.allSatisfy {
+            $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "<") && $0 != UInt8(ascii: ">")
+        }
+        return isSafe ? nil : "a host whose name cannot be said"
+    }
+}
