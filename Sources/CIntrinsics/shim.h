@@ -1,17 +1,10 @@
-/* What Swift cannot name: the machine instruction for CRC32C of eight bytes, and the list of environment variables,
- * which C declares as a changeable global, and what glibc's allocator can be told. The Files room is the only importer. The loop is here too, because a function for a better processor cannot become part of one for any processor. */
+/* What Swift cannot name: the machine instruction for CRC32C of eight bytes. The Files room is the only importer. The loop
+ * is here too, because a function for a better processor cannot become part of one for any processor. */
 #pragma once
 #include <stdint.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
-#include <malloc.h>
-
-static inline void martlet_heap_return_large_blocks(int bytes) { (void)mallopt(M_MMAP_THRESHOLD, bytes); }
-static inline void martlet_heap_trim(void) { (void)malloc_trim(0); }
-
-extern char **environ;
-static inline char *const *martlet_environment(void) { return environ; }
 
 #if defined(__x86_64__)
 

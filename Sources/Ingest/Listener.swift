@@ -7,6 +7,7 @@ package import Config
 import Mail
 package import NIOCore
 import NIOPosix
+import Process
 import SMTP
 import Synchronization
 

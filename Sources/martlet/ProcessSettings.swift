@@ -5,6 +5,7 @@ import Config
 import Files
 import Mail
 import Operator
+import Process
 
 /// `--config`, for every sub-command that reads the configuration.
 struct ConfigOption: ParsableArguments {
@@ -26,7 +27,9 @@ enum ProcessSettings {
     static func environment() -> (Environment, ConfigErrors?) {
         let disk = LinuxDisk()
         do throws(ConfigErrors) {
-            let environment = try Environment(ProcessEnvironment.all()) { path throws(ConfigError) in
+            let environment = try Environment(
+                ProcessEnvironment.all().mapValues { String(decoding: $0, as: UTF8.self) }
+            ) { path throws(ConfigError) in
                 do throws(DiskError) {
                     return try disk.contents(of: path, limit: largestValue)
                 } catch {

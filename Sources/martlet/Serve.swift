@@ -9,6 +9,7 @@ import Glibc
 import Log
 import Mail
 import OpenSSL
+import Process
 
 /// Runs the relay in the foreground until SIGTERM or SIGINT.
 struct Serve: ParsableCommand {
@@ -83,8 +84,25 @@ struct Serve: ParsableCommand {
     /// - Returns: the sockets that are there already; nil: bind as `smtp.ini` says.
     private func takePlace(_ settings: SettingsStore, _ data: String, _ log: LogSink) throws -> HeldSockets? {
         var sockets = try HeldSockets.inherited()
-        guard let account = try Privileges.account(settings.current.listener, user: user, log) else { return sockets }
-        if sockets == nil { sockets = try HeldSockets.bound(settings.current.listener) }
+        let listener = settings.current.listener
+        guard let name = user ?? listener.user else {
+            if Privileges.isRoot {
+                log.write(.warning, "running as root") {
+                    $0.add(.reason, "name an unprivileged one: [main] user, or serve --user")
+                }
+            }
+            return sockets
+        }
+        let wanted = AccountName(user: name, group: listener.group, mayBeShown: true)
+        guard let account = try Privileges.account(wanted) else { return sockets }
+        if sockets == nil {
+            sockets = try HeldSockets.bound(
+                plain: listener.listen.map(\.place),
+                implicitTLS: listener.smtpsListen.map(\.place)
+            )
+        }
+        try LinuxDisk().makeDirectories(data, permissions: 0o700)
+        try Privileges.give(data, to: account)
         try Privileges.drop(to: account, dataPath: data)
         log.write(.notice, "root given up") { $0.add(.user, account.name) }
         // What root could read, the user has to be able to read as well: not only at the first reload.
@@ -137,6 +155,16 @@ struct Launch {
     let adminToken: String?
     /// Behind every counter of swift-metrics.
     let metrics: PrometheusRegistry
+}
+
+extension ListenAddress {
+    /// - Returns: nil for what is no address of four or sixteen octets.
+    init?(_ place: SocketPlace) {
+        guard let ip = IPAddress(bytes: place.octets) else { return nil }
+        self.init(ip: ip, port: place.port)
+    }
+
+    var place: SocketPlace { SocketPlace(octets: Array(ip.bytes), port: port) }
 }
 
 /// `--log-addresses`.

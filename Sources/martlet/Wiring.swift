@@ -14,10 +14,13 @@ import Mail
 import NIOCore
 import NIOPosix
 import OpenSSL
+import Process
 import Queue
 import RemoteHooks
 import Synchronization
 
+// Not swift-service-lifecycle: it has its own signal handlers and its own order of stopping, while we block signals in
+// every thread (PID 1 of a container has no default ones, a storm of SIGHUP melts) and stop doors before the queue.
 /// The relay: everything that lives from `ready` to the last line of the log.
 final class Wiring: Sendable {
     /// Milliseconds for sessions of both doors to end by themselves; with what comes behind them, an exit takes less than
@@ -157,7 +160,7 @@ extension Wiring {
         try api.start()
         dispatcher.start()
         testValidation()
-        Notify.ready.send()
+        ServiceNotice.ready.send()
         log.write(.notice, "ready") { line in
             line.add(.listen, addresses.joined(separator: ", "))
             line.add(.api, api.addresses.joined(separator: ", "))
@@ -171,7 +174,9 @@ extension Wiring {
             for held in sockets.held {
                 try await listener.start(adopting: held.descriptor, held.isTLS ? .implicitTLS : .plain)
             }
-            return sockets.held.map { "\(Listener.Place($0.address, $0.isTLS ? .implicitTLS : .plain))" }
+            return sockets.held.compactMap { held in
+                ListenAddress(held.place).map { "\(Listener.Place($0, held.isTLS ? .implicitTLS : .plain))" }
+            }
         }
         var addresses: [String] = []
         for place in settings.current.listener.places {
@@ -210,7 +215,7 @@ extension Wiring {
 
     /// Doors first, then the queue, then what they stand on.
     private func stop() {
-        Notify.stopping.send()
+        ServiceNotice.stopping.send()
         api.drain()
         try? wait {
             async let incoming: Void = self.listener.stop(patience: Int(Self.patience / 1000))
@@ -253,9 +258,9 @@ extension Wiring {
         let counts = queue.counts
         title.show(inProgress: counts.inProgress, waiting: counts.waiting, tempFailed: counts.tempFailed)
         let verb = settings.current.outbound.isDisabled ? "Delivery disabled" : "Delivering"
-        Notify.alive(
-            "\(verb): \(counts.inProgress) in progress, \(counts.waiting) waiting, \(counts.tempFailed) temporarily failed"
-        )
+        let numbers =
+            "\(counts.inProgress) in progress, \(counts.waiting) waiting, \(counts.tempFailed) temporarily failed"
+        ServiceNotice.alive(status: "\(verb): \(numbers)").send()
         return true
     }
 

@@ -8,19 +8,16 @@ import Glibc
 /// The signals of a daemon.
 ///
 /// Make it before the first thread.
-struct Signals {
-    /// Milliseconds between two answers to SIGHUP; those in between wait and melt into one.
-    private static let hangUpPause: Int64 = 200
-
+package struct Signals: Sendable {
     /// Why the relay should stop.
-    enum Stop: String {
+    package enum Stop: String, Sendable {
         case terminate = "SIGTERM"
         case interrupt = "SIGINT"
         /// Housekeeping asked for it.
         case own = "own decision"
     }
 
-    init() {
+    package init() {
         signal(SIGPIPE, SIG_IGN)
         var set = Self.set([SIGTERM, SIGINT, SIGHUP])
         pthread_sigmask(SIG_BLOCK, &set, nil)
@@ -31,28 +28,19 @@ struct Signals {
     /// - Parameters:
     ///   - hangUp: called for SIGHUP.
     ///   - everySecond: housekeeping; false ends the wait.
-    func wait(hangUp: () -> Void, everySecond: () -> Bool) -> Stop {
-        var nextTick = Self.now()
-        var nextHangUp = nextTick
-        var owesHangUp = false
+    package func wait(hangUp: () -> Void, everySecond: () -> Bool) -> Stop {
+        var timetable = SignalTimetable(now: Self.now())
         while true {
-            var now = Self.now()
-            if owesHangUp, now >= nextHangUp {
-                owesHangUp = false
+            if timetable.takeHangUp(at: Self.now()) {
                 hangUp()
-                now = Self.now()
-                nextHangUp = now + Self.hangUpPause
+                timetable.hangUpAnswered(at: Self.now())
             }
-            if now >= nextTick {
-                guard everySecond() else { return .own }
-                nextTick = max(nextTick + 1000, now)
-                now = Self.now()
-            }
-            let wakeAt = owesHangUp ? min(nextTick, nextHangUp) : nextTick
-            switch Self.next(within: max(0, wakeAt - now)) {
+            if timetable.takeTick(at: Self.now()), !everySecond() { return .own }
+            // Also after a second that took longer than one: signals are looked at every time.
+            switch Self.next(within: timetable.pause(at: Self.now())) {
             case SIGTERM: return .terminate
             case SIGINT: return .interrupt
-            case SIGHUP: owesHangUp = true
+            case SIGHUP: timetable.hangUpCame()
             default: break
             }
         }

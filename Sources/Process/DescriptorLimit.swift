@@ -2,7 +2,8 @@
 
 import Glibc
 
-enum DescriptorLimit {
+/// What the limit of open files allows.
+package enum DescriptorLimit {
     /// Descriptors for the queue, the log and the event loops.
     private static let house = 96
 
@@ -10,7 +11,7 @@ enum DescriptorLimit {
     /// least half of it.
     ///
     /// - Parameter deliveries: sessions to next hops at once.
-    static func forClients(deliveries: Int) -> Int {
+    package static func forClients(deliveries: Int) -> Int {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return .max }
         return forClients(descriptors: Int(clamping: limit.rlim_cur), deliveries: deliveries)

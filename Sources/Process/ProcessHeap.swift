@@ -1,6 +1,6 @@
 // ProcessHeap.swift — what the allocator of this process can be told about giving memory back to the system.
 
-import CIntrinsics
+import CProcess
 
 /// The allocator of this process: glibc's malloc.
 package enum ProcessHeap {

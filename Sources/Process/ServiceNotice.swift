@@ -1,20 +1,32 @@
-// Notify.swift — telling the service manager how we are (sd_notify(3)): one datagram to the socket in NOTIFY_SOCKET.
+// ServiceNotice.swift — telling the service manager how we are (sd_notify(3)): one datagram to the socket in NOTIFY_SOCKET.
 
 import Glibc
 
-/// Messages to systemd, or to whoever else set NOTIFY_SOCKET; without it nothing happens.
-enum Notify: String {
-    case ready = "READY=1"
-    case stopping = "STOPPING=1"
+/// A message to systemd, or to whoever else set NOTIFY_SOCKET; without it nothing happens.
+package enum ServiceNotice: Hashable, Sendable {
+    case ready, stopping
+    /// The main thread still turns, for `WatchdogSec=`; and what `systemctl status` shows.
+    case alive(status: String)
 
-    func send() { Self.send(rawValue) }
+    /// Sends it.
+    package func send() { send(to: Self.place) }
 
-    /// Says that the main thread still turns, for `WatchdogSec=`, and what `systemctl status` shows; every few seconds.
-    static func alive(_ status: String) { send("WATCHDOG=1\nSTATUS=\(status)") }
+    /// NOTIFY_SOCKET as it was at start.
+    private static let place = ProcessEnvironment.all()["NOTIFY_SOCKET"] ?? []
 
-    private static func send(_ text: String) {
-        guard let value = getenv("NOTIFY_SOCKET") else { return }
-        var path = Array(String(cString: value).utf8)
+    /// The lines of the datagram.
+    var text: String {
+        switch self {
+        case .ready: "READY=1"
+        case .stopping: "STOPPING=1"
+        case .alive(let status):
+            // A line end would begin another assignment.
+            "WATCHDOG=1\nSTATUS=" + String(status.unicodeScalars.map { $0.value < 0x20 ? " " : Character($0) })
+        }
+    }
+
+    func send(to place: [UInt8]) {
+        var path = place
         var address = sockaddr_un()
         let capacity = MemoryLayout.size(ofValue: address.sun_path)
         guard let first = path.first, first == UInt8(ascii: "/") || first == UInt8(ascii: "@"), path.count < capacity

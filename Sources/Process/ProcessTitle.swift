@@ -5,13 +5,15 @@ import Glibc
 /// The process's title.
 ///
 /// Used by the main thread alone.
-final class ProcessTitle {
+package final class ProcessTitle {
     /// The bytes of the command line, which the kernel shows to others; they lie in one piece on the stack of the process.
     private let area: UnsafeMutableBufferPointer<CChar>
+    /// Takes what `top` shows.
+    private let name: (String) -> Void
     private var shown = ""
 
     /// Take it when the command line has been read: its bytes are overwritten.
-    init() {
+    package init() {
         let arguments = CommandLine.unsafeArgv
         var end: UnsafeMutablePointer<CChar>?
         for index in 0..<Int(CommandLine.argc) {
@@ -22,16 +24,25 @@ final class ProcessTitle {
         }
         let start = arguments[0]
         area = UnsafeMutableBufferPointer(start: start, count: start.flatMap { first in end.map { $0 - first } } ?? 0)
+        name = Self.writeName
+    }
+
+    /// - Parameters:
+    ///   - area: stands for the bytes of the command line.
+    ///   - name: takes what `top` shows.
+    init(area: UnsafeMutableBufferPointer<CChar>, name: @escaping (String) -> Void) {
+        self.area = area
+        self.name = name
     }
 
     /// Shows Haraka's triple; costs nothing when it has not changed.
-    func show(inProgress: Int, waiting: Int, tempFailed: Int) {
+    package func show(inProgress: Int, waiting: Int, tempFailed: Int) {
         let triple = "\(inProgress)/\(waiting)/\(tempFailed)"
         let title = "martlet \(triple)"
         guard title != shown else { return }
         shown = title
         writeArguments(title)
-        writeName(title.utf8.count <= 15 ? title : triple)
+        name(title.utf8.count <= 15 ? title : triple)
     }
 
     /// Writes what `ps -f` shows.
@@ -45,7 +56,7 @@ final class ProcessTitle {
     }
 
     /// Writes what `top` and `ps -o comm` show, 15 bytes: the same as prctl(PR_SET_NAME), which Swift cannot call.
-    private func writeName(_ name: String) {
+    private static func writeName(_ name: String) {
         let descriptor = open("/proc/self/comm", O_WRONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }

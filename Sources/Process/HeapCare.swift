@@ -3,24 +3,22 @@
 // glibc returns what lies at the end of its heaps only; what many small buffers of mail leave between long-lived entries
 // of the queue stays with the process until somebody asks for it.
 
-import Files
-
 /// Watches for calm after a storm.
 ///
 /// Used by the main thread alone.
-final class HeapCare {
+package final class HeapCare {
     private var events = 0
     /// True from the start: recovery leaves much behind.
     private var isDirty = true
 
     /// Large blocks go back to the system at once from now on: without this, one that is freed makes glibc keep blocks
     /// of its size.
-    init() { ProcessHeap.returnLargeBlocks(from: 1 << 20) }
+    package init() { ProcessHeap.returnLargeBlocks(from: 1 << 20) }
 
     /// Call it once a second.
     ///
     /// - Parameter events: grows with everything that happens to mail.
-    func look(_ events: Int) {
+    package func look(_ events: Int) {
         if events != self.events {
             self.events = events
             isDirty = true

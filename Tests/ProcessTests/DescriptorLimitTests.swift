@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import Ingest
+@testable import Process
 
 struct DescriptorLimitTests {
     @Test(arguments: [
