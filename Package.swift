@@ -75,8 +75,9 @@ let package = Package(
         room("Config", ["Mail", "Files", "Log", "OpenSSL", "Passwords"]),
         room("DNS", ["Mail", "Log", "CUnbound", metrics]),
         room("Hooks", ["Mail", "Log", metrics]),
+        room("Storage", ["Mail", "Files", core, metrics]),
         // floor 3
-        room("Queue", ["Mail", "Files", "Log", core, posix, deque, heap, metrics]),
+        room("Queue", ["Mail", "Storage", core, posix, deque, heap, metrics]),
         // floor 4
         room(
             "Departure",
@@ -107,6 +108,7 @@ let package = Package(
                 "IDNA",
                 "SMTP",
                 "MessageFormat",
+                "Storage",
                 "Queue",
                 "Config",
                 "Hooks",
@@ -126,6 +128,7 @@ let package = Package(
                 "IDNA",
                 "SMTP",
                 "MessageFormat",
+                "Storage",
                 "Queue",
                 "Config",
                 "DNS",
@@ -146,6 +149,7 @@ let package = Package(
                 "OpenSSL",
                 "IDNA",
                 "MessageFormat",
+                "Storage",
                 "Queue",
                 "Config",
                 "CContract",
@@ -167,6 +171,7 @@ let package = Package(
                 "OpenSSL",
                 "HTTPClient",
                 "Passwords",
+                "Storage",
                 "Queue",
                 "Config",
                 "DNS",
@@ -198,7 +203,7 @@ let package = Package(
         // tests
         .target(
             name: "TestSupport",
-            dependencies: ["Mail", "Files", "SMTP", "Queue", "DNS", core, posix],
+            dependencies: ["Mail", "Files", "SMTP", "Storage", "DNS", core, posix],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
@@ -220,16 +225,17 @@ let package = Package(
         tests("Process"),
         tests("SMTP", ["OpenSSL", core]),
         tests("MessageFormat", ["OpenSSL", core]),
-        tests("Queue", ["Files", core, posix]),
+        tests("Storage", ["Mail", "Files", core]),
+        tests("Queue", ["Mail", "Storage", core, posix]),
         tests("Config", ["Files"]),
         tests("DNS"),
         tests("Hooks"),
         tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient"]),
         tests("Admin", ["Mail", "Files", "Queue", "Config", yams, core, posix]),
         tests("Operator", ["Mail"]),
-        tests("Ingest", ["SMTP", "Queue", "Config", "Log", "MessageFormat", core, posix, embedded]),
+        tests("Ingest", ["SMTP", "Storage", "Queue", "Config", "Log", "MessageFormat", core, posix, embedded]),
         tests("Departure", ["Mail", "HTTPClient", "Config", "DNS"]),
-        tests("Delivery", ["SMTP", "Queue", "Config", "DNS", "Departure", "Log", core, posix, embedded]),
+        tests("Delivery", ["SMTP", "Storage", "Queue", "Config", "DNS", "Departure", "Log", core, posix, embedded]),
     ]
 )
 

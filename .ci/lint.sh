@@ -68,7 +68,7 @@ ban() { # RULE PATTERN FILE…: lines of code; comments may say anything
 ban "banned" '\btry!|\bas!|\b(fatalError|preconditionFailure|precondition|unsafeBitCast)\(' "${sources[@]}"
 ban "banned" 'nonisolated\(unsafe\)|DispatchQueue|DispatchSemaphore|Task\.detached|\bNSLock' "${sources[@]}" "${tests[@]}"
 # Synchronization has no condition variable; the doorbell of the spool is the one place that needs it.
-mapfile -t lockless < <(printf '%s\n' "${sources[@]}" "${tests[@]}" | grep -v '^Sources/Queue/SpoolThread.swift$')
+mapfile -t lockless < <(printf '%s\n' "${sources[@]}" "${tests[@]}" | grep -v '^Sources/Storage/SpoolThread.swift$')
 ban "banned" 'pthread_mutex' "${lockless[@]}"
 ban "no public" '^ *(public|open) +(final |static |class |struct |enum |protocol |actor |func |var |let |init|extension |typealias |import )' "${sources[@]}"
 ban "no Foundation" '^ *((package|internal|private) +)?import +Foundation *$' "${sources[@]}" "${tests[@]}"

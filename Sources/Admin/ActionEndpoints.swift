@@ -3,6 +3,7 @@
 import Glibc
 import Mail
 import Queue
+import Storage
 
 /// Operations on everything that a filter finds.
 enum ActionEndpoints {

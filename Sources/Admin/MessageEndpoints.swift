@@ -2,6 +2,7 @@
 
 import Mail
 import Queue
+import Storage
 
 /// Operations on one message.
 enum MessageEndpoints {

@@ -2,6 +2,7 @@
 
 import Mail
 import Queue
+import Storage
 
 /// Queue values as JSON; the names are those of `openapi.yaml`.
 enum QueueView {

@@ -5,6 +5,7 @@
 import Config
 import Mail
 import Queue
+import Storage
 
 /// Operations on `routes.ini`.
 enum RouteEndpoints {

@@ -5,6 +5,7 @@ package import Mail
 import MessageFormat
 import NIOCore
 import Queue
+import Storage
 
 /// Why a message was not taken, as SMTP would say it.
 package struct SubmitRefusal: Error, Hashable, Sendable {

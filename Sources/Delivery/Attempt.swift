@@ -5,6 +5,7 @@ import Mail
 import NIOCore
 import Queue
 import SMTP
+import Storage
 
 /// A parcel in flight.
 struct Attempt: Sendable {

@@ -8,6 +8,7 @@ import MessageFormat
 import NIOCore
 import NIOPosix
 import Queue
+import Storage
 
 /// Writes delivery status notifications.
 ///

@@ -3,8 +3,9 @@
 
 import NIOCore
 import NIOPosix
-import Queue
 import SMTP
+import Queue
+import Storage
 
 /// A body on its way from a file to the socket.
 struct BodyStream {

@@ -11,6 +11,7 @@ import Mail
 import NIOCore
 import NIOPosix
 import Queue
+import Storage
 import Synchronization
 
 /// Prepares parcels.

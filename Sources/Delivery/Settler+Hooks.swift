@@ -5,6 +5,7 @@ import Hooks
 import Log
 import Mail
 import Queue
+import Storage
 
 extension Settler {
     /// Asks plugins about what failed; their answers change what becomes of it.

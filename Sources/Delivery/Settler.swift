@@ -12,6 +12,7 @@ import Mail
 package import NIOCore
 import NIOPosix
 package import Queue
+import Storage
 import Synchronization
 
 /// Takes the outcomes of attempts.

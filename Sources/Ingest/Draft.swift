@@ -3,7 +3,7 @@
 import Mail
 import MessageFormat
 import NIOCore
-import Queue
+import Storage
 
 /// The message between DATA and its 250.
 ///

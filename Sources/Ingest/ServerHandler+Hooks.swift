@@ -8,8 +8,9 @@ import Log
 import Mail
 package import NIOCore
 package import NIOPosix
-package import Queue
+import Queue
 import SMTP
+package import Storage
 
 extension ServerHandler {
     /// Asks plugins about a complete message.

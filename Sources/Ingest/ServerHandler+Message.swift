@@ -12,6 +12,7 @@ import NIOCore
 import NIOPosix
 import Queue
 import SMTP
+import Storage
 
 extension ServerHandler {
     /// The machine is about to receive a message of at most so many octets.

@@ -11,6 +11,7 @@ import NIOCore
 import NIOPosix
 import Queue
 import SMTP
+import Storage
 
 extension ServerHandler {
     /// For a message that begins; nil when nobody's mail is signed.

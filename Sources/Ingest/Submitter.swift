@@ -10,6 +10,7 @@ import NIOPosix
 import OpenSSL
 package import Queue
 import SMTP
+package import Storage
 
 /// Puts messages into the queue from any thread.
 package struct Submitter: Sendable {

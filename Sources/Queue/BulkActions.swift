@@ -4,6 +4,7 @@
 // are forgotten after ten minutes, the latter when a hundred newer ones are there.
 
 package import Mail
+import Storage
 import Synchronization
 
 /// What to do with many messages.

@@ -5,6 +5,7 @@
 
 package import Mail
 import NIOPosix
+package import Storage
 import Synchronization
 
 /// What became of a command about one message.

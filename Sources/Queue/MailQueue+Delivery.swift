@@ -4,6 +4,7 @@ import Glibc
 package import Mail
 import NIOCore
 import NIOPosix
+package import Storage
 import Synchronization
 
 extension MailQueue {

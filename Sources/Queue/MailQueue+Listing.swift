@@ -5,6 +5,7 @@
 
 package import Mail
 import NIOCore
+package import Storage
 import Synchronization
 
 /// What the index knows of a message for its row.
@@ -229,27 +230,6 @@ extension MailQueue {
         guard let found else { return nil }
         if let resident = found.resident { return resident.content }
         return try readBack(id, at: found.location).content
-    }
-}
-
-extension Content {
-    /// Reads bytes of the message, prologue and body as one.
-    ///
-    /// Blocks.
-    /// - Returns: fewer bytes than asked only at the end.
-    /// - Throws: ``QueueError`` when the body's file cannot be read or turns out damaged.
-    package func read(at offset: Int, count: Int) throws(QueueError) -> [UInt8] {
-        var bytes: [UInt8] = []
-        let head = prologue.readableBytesView
-        if offset < head.count { bytes += head.dropFirst(max(0, offset)).prefix(count) }
-        let rest = count - bytes.count
-        let place = max(0, offset - head.count)
-        guard rest > 0, place < bodySize else { return bytes }
-        switch body {
-        case .memory(let body): bytes += body.readableBytesView.dropFirst(place).prefix(rest)
-        case .file(let file): bytes += try file.read(at: place, count: rest).readableBytesView
-        }
-        return bytes
     }
 }
 

@@ -5,6 +5,7 @@
 // after a restart they are asked again.
 
 package import Mail
+package import Storage
 import Synchronization
 
 extension MailQueue {

@@ -2,6 +2,7 @@
 
 package import Mail
 import NIOPosix
+import Storage
 import Synchronization
 
 extension MailQueue {

@@ -6,6 +6,7 @@
 package import Mail
 package import NIOCore
 package import NIOPosix
+package import Storage
 import Synchronization
 
 /// What a ready session carries now.

@@ -2,6 +2,7 @@
 
 import Mail
 import NIOCore
+import Storage
 
 /// A message whose commit is under way.
 struct Arrival: Sendable {

@@ -4,6 +4,7 @@
 // are left then, and only when a condition asks for one.
 
 package import Mail
+import Storage
 
 /// Where a queued message or parcel stands.
 package enum QueuedState: UInt8, Hashable, Sendable, CaseIterable {

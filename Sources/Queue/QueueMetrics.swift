@@ -2,6 +2,7 @@
 
 import CoreMetrics
 import Metrics
+import Storage
 
 /// By which door a message came in.
 package enum Entrance: String, CaseIterable, Sendable {
@@ -12,8 +13,6 @@ package enum Entrance: String, CaseIterable, Sendable {
 
 /// Made at first use, when whoever collects is in place.
 package enum QueueMetrics {
-    /// How long the disk takes to make a batch durable.
-    static let sync = Timer(label: "martlet_spool_fsync_seconds")
     /// In the order of ``Entrance/allCases``.
     private static let accepted = Entrance.allCases.map {
         Counter(label: "martlet_messages_accepted_total", dimensions: [("listener", $0.rawValue)])
@@ -26,7 +25,7 @@ package enum QueueMetrics {
 
     /// Makes every series, so that each is there from the start, at zero.
     package static func declare() {
-        _ = sync
+        _ = StorageMetrics.sync
         for counter in accepted + [removed] { counter.increment(by: 0) }
     }
 

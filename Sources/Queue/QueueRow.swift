@@ -1,6 +1,7 @@
 // QueueRow.swift — how one queued message looks in a listing, and in full.
 
 package import Mail
+package import Storage
 
 /// One message in a listing.
 package struct QueueRow: Hashable, Sendable, Identifiable {

@@ -1,6 +1,7 @@
 // QueueState+Facts.swift — what the index knows of a message, put together for those who look.
 
 import Mail
+import Storage
 
 extension MessageReport {
     /// What the index knows of one recipient.

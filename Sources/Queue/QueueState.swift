@@ -4,6 +4,7 @@
 
 import Mail
 import NIOCore
+import Storage
 
 extension [UInt32] {
     /// Makes one rising list of two.

@@ -2,6 +2,7 @@
 // index (ages, destinations) is surveyed at most once in a while, in short slices of the lock, and shared by all who ask.
 
 package import Mail
+import Storage
 import Synchronization
 
 /// The queue in numbers.

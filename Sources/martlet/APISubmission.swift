@@ -9,6 +9,7 @@ import Mail
 import NIOCore
 import NIOPosix
 import Queue
+import Storage
 
 /// Takes messages from the API.
 struct APISubmission: Sendable {

@@ -8,6 +8,7 @@ import Files
 import Log
 import Mail
 import Queue
+import Storage
 import Synchronization
 
 extension MailQueue.Options {

@@ -9,6 +9,7 @@ import NIOCore
 import NIOPosix
 import Queue
 import RemoteHooks
+import Storage
 
 /// What plugins may ask of the relay.
 struct PluginServices: RelayServices {

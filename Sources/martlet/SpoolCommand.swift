@@ -1,7 +1,7 @@
 // SpoolCommand.swift — `martlet spool check` and `martlet spool export`: a stopped or damaged queue, looked at offline.
 
 import ArgumentParser
-import Queue
+import Storage
 
 /// The sub-commands that need no running relay.
 struct SpoolCommand: ParsableCommand {

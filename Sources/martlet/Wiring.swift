@@ -17,6 +17,7 @@ import OpenSSL
 import Process
 import Queue
 import RemoteHooks
+import Storage
 import Synchronization
 
 // Not swift-service-lifecycle: it has its own signal handlers and its own order of stopping, while we block signals in

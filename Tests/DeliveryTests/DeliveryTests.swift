@@ -3,6 +3,7 @@
 import Config
 import Mail
 import NIOCore
+import Storage
 import Synchronization
 import TestSupport
 import Testing

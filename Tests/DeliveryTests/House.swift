@@ -9,6 +9,7 @@ import Log
 import Mail
 import NIOCore
 import NIOPosix
+import Storage
 import Synchronization
 import TestSupport
 

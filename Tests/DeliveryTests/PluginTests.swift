@@ -3,6 +3,7 @@
 import Hooks
 import Mail
 import Queue
+import Storage
 import Synchronization
 import TestSupport
 import Testing

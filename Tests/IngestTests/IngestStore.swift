@@ -4,6 +4,7 @@ import Mail
 import NIOCore
 import NIOPosix
 import Queue
+import Storage
 import Synchronization
 import TestSupport
 

@@ -6,6 +6,7 @@ import Mail
 import NIOCore
 import NIOPosix
 import Queue
+import Storage
 import Synchronization
 import Testing
 

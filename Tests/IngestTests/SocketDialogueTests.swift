@@ -6,6 +6,7 @@ import Mail
 import NIOCore
 import Queue
 import SMTP
+import Storage
 import TestSupport
 import Testing
 

@@ -3,6 +3,7 @@
 import Mail
 import NIOCore
 import NIOPosix
+import Storage
 import Synchronization
 import TestSupport
 import Testing

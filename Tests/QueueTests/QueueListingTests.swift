@@ -4,6 +4,7 @@ import Glibc
 import Mail
 import NIOCore
 import NIOPosix
+import Storage
 import Synchronization
 import TestSupport
 import Testing
@@ -284,7 +285,6 @@ private struct Wait: Sendable {
         #expect(try queue.release([QueueID(rawValue: 2)]) == [.done])
         #expect(untilCarried(queue)?.parcel.id.message == QueueID(rawValue: 2))
         #expect(Set(store.holds.keys) == [QueueID(rawValue: 1)])
-        #expect(HoldsFile.decoded(HoldsFile.encoded(store.holds)) == store.holds)
     }
 
     @Test func aHoldThatCannotBeWrittenDownChangesNothing() throws {

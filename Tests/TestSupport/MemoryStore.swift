@@ -2,7 +2,7 @@
 
 package import Mail
 import NIOCore
-package import Queue
+package import Storage
 import Synchronization
 
 /// Everything the queue told its store, in order.

@@ -1,7 +1,7 @@
 // QueueStore+Defaults.swift — what most stores of tests need not know.
 
 package import Mail
-package import Queue
+package import Storage
 
 extension QueueStore {
     /// Nobody knows.

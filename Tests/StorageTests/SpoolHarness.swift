@@ -6,7 +6,7 @@ import NIOCore
 import Synchronization
 import TestSupport
 
-@testable import Queue
+@testable import Storage
 
 /// A message that can be told from every other by its number.
 func testMessage(

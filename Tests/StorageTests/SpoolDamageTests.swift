@@ -7,7 +7,7 @@ import NIOCore
 import TestSupport
 import Testing
 
-@testable import Queue
+@testable import Storage
 
 @Suite struct SpoolDamageTests {
     enum Damage: String, CaseIterable, Sendable {

@@ -7,7 +7,7 @@ import NIOCore
 import Synchronization
 import Testing
 
-@testable import Queue
+@testable import Storage
 
 @Suite(.enabled(if: getenv("TEST_BENCH") != nil), .serialized) struct SpoolBenchTests {
     private final class Gate: Sendable {

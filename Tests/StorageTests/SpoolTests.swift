@@ -6,7 +6,7 @@ import NIOCore
 import TestSupport
 import Testing
 
-@testable import Queue
+@testable import Storage
 
 @Suite struct SpoolTests {
     @Test func givesBackWhatItWasGiven() throws {

@@ -5,7 +5,7 @@ import Mail
 import TestSupport
 import Testing
 
-@testable import Queue
+@testable import Storage
 
 @Suite struct SpoolExportTests {
     private static func filled() throws -> (MemoryDisk, [Location]) {

@@ -6,7 +6,7 @@ import NIOCore
 import TestSupport
 import Testing
 
-@testable import Queue
+@testable import Storage
 
 @Suite struct SpoolCodingTests {
     private static func text(_ random: inout SeededRandom, _ limit: Int) -> String {

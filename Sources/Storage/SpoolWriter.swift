@@ -243,7 +243,7 @@ final class SpoolWriter {
     private func sync(_ file: any OpenFile) throws(DiskError) {
         let start = Self.nanoseconds
         try file.syncData()
-        QueueMetrics.sync.recordNanoseconds(Self.nanoseconds - start)
+        StorageMetrics.sync.recordNanoseconds(Self.nanoseconds - start)
     }
 
     private func write(_ segment: Open) throws(DiskError) {

@@ -8,7 +8,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@testable import Queue
+@testable import Storage
 
 @Suite struct SpoolFaultTests {
     private static func error(_ body: () throws -> Void) -> QueueError? {

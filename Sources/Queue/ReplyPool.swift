@@ -1,44 +1,17 @@
-// LastReply.swift — what was last said about a recipient, and a pool of them: most mail that waits, waits for the same reason.
+// ReplyPool.swift — replies by number, each kept once: most mail that waits, waits for the same reason.
 //
 // Guarantee: the pool's memory is bounded, whatever peers say. When there are too many different texts at a time, a
 // further one is kept without its words: code, status, reason and host stay.
 
-package import Mail
+import Storage
 
-/// What was last said about a recipient that failed for now.
-package struct LastReply: Hashable, Sendable {
-    /// The reply in words, code first, printable, at most 200 bytes.
-    package let text: String
-    package let reason: FailureReason
-    /// The peer that spoke, as `host[ip]:port`; empty when nobody was reached.
-    package let host: String
-
-    /// - Parameter text: cut to 200 bytes.
-    package init(_ text: String, reason: FailureReason = .other, host: String = "") {
-        self.text = Self.cut(text)
-        self.reason = reason
-        self.host = Self.cut(host)
-    }
-
-    /// At most 200 bytes, no letter cut in two.
-    private static func cut(_ text: String) -> String {
-        guard text.utf8.count > 200 else { return text }
-        var end = text.utf8.index(text.startIndex, offsetBy: 200)
-        while end > text.startIndex, end.samePosition(in: text.unicodeScalars) == nil {
-            end = text.utf8.index(before: end)
-        }
-        return String(text[..<end])
-    }
-
-    /// What a failure comes to.
-    package init(_ failure: Failure) {
-        self.init(failure.reply.description, reason: FailureReason(failure), host: failure.remote ?? "")
-    }
-
+extension LastReply {
     /// Without the words: `451 4.7.1` of `451 4.7.1 come back at noon`.
     fileprivate var brief: LastReply {
-        let codes = text.split(separator: " ").prefix(2).prefix { $0.allSatisfy { $0.isNumber || $0 == "." } }
-        return LastReply(codes.joined(separator: " ") + " (words not kept)", reason: reason, host: host)
+        let words = text.utf8.split(separator: UInt8(ascii: " ")).prefix(2)
+        let codes = words.prefix { $0.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") } }
+        let text = codes.map { String(decoding: $0, as: UTF8.self) }.joined(separator: " ")
+        return LastReply(text + " (words not kept)", reason: reason, host: host)
     }
 }
 
@@ -94,12 +67,6 @@ struct ReplyPool: Sendable {
             entries.append(Entry(reply: kept, uses: 1))
         }
         numbers[kept] = number
-        return number
-    }
-
-    /// One more use of a number that is in use.
-    mutating func share(_ number: Number) -> Number {
-        if number != 0 { entries[Int(number)]?.uses += 1 }
         return number
     }
 

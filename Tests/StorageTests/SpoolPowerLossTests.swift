@@ -7,7 +7,7 @@ import NIOCore
 import TestSupport
 import Testing
 
-@testable import Queue
+@testable import Storage
 
 /// What was promised to whom before the power went.
 private struct Promises {
