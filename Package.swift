@@ -30,7 +30,6 @@ let posix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let embedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
-let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
 let metricsCore: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
@@ -41,7 +40,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
         .package(url: "https://github.com/apple/swift-collections.git", exact: "1.6.0"),
-        .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics.git", exact: "2.13.0"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
         .package(url: "https://github.com/jpsim/Yams.git", exact: "6.2.2"),
@@ -62,7 +60,7 @@ let package = Package(
         // floor 1
         room("Mail"),
         room("Files", ["CIntrinsics"]),
-        room("Log", [logging]),
+        room("Log"),
         room("Loop", [core]),
         room("OpenSSL", ["COpenSSL", core]),
         room("HTTPClient", ["CCurl"]),
@@ -72,7 +70,7 @@ let package = Package(
         // floor 2
         room("SMTP", ["Mail", core]),
         room("MessageFormat", ["Mail", "OpenSSL", core]),
-        room("Config", ["Mail", "Files", "Log", "OpenSSL", "Passwords"]),
+        room("Config", ["Mail", "Files", "Log", "Loop", "OpenSSL", "Passwords"]),
         room("DNS", ["Mail", "Log", "CUnbound", metrics]),
         room("Hooks", ["Mail", "Log", metrics]),
         room("Storage", ["Mail", "Files", core, metrics]),
@@ -167,6 +165,7 @@ let package = Package(
                 "Mail",
                 "Files",
                 "Log",
+                "Loop",
                 "Process",
                 "OpenSSL",
                 "HTTPClient",
@@ -186,7 +185,6 @@ let package = Package(
                 "CTimex",
                 core,
                 posix,
-                logging,
                 arguments,
                 metrics,
             ],
@@ -216,7 +214,7 @@ let package = Package(
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets", "Files", "TestSupport"], swiftSettings: settings),
         tests("Mail"),
         tests("Files"),
-        tests("Log", [logging]),
+        tests("Log"),
         tests("Loop", [embedded]),
         tests("OpenSSL", [core, embedded]),
         tests("HTTPClient"),

@@ -12,7 +12,7 @@ floor4="Intake Departure"
 floor5="Ingest Delivery Admin RemoteHooks Operator Doctor"
 floor6="martlet"
 # What does not belong to the house and may be used in it.
-outside="Glibc Synchronization NIOCore NIOPosix NIOEmbedded DequeModule HeapModule Logging Metrics CoreMetrics ServiceLifecycle ArgumentParser"
+outside="Glibc Synchronization NIOCore NIOPosix NIOEmbedded DequeModule HeapModule Metrics CoreMetrics ArgumentParser"
 # Room:module, where only some rooms may.
 only="Admin:FoundationEssentials RemoteHooks:FoundationEssentials Operator:FoundationEssentials"
 

@@ -22,16 +22,18 @@ enum FileEdits {
     }
 
     /// Edits a file; when it returns, the change is on disk and in force.
+    ///
+    /// - Throws: what `change` throws, or why the file cannot be edited.
     static func edit(
         _ file: ConfigFile,
         _ request: AdminRequest,
         _ services: AdminServices,
         operation: String,
         key: String,
-        _ change: (inout INIDocument) throws(EditError) -> Void
+        _ change: (inout INIDocument) throws(Problem) -> Void
     ) throws(Problem) -> Edit {
         let expected = try expected(request, services)
-        do throws(EditError) {
+        do throws(EditFailure<Problem>) {
             return try services.settings.edit(
                 file,
                 expecting: expected,
@@ -40,7 +42,10 @@ enum FileEdits {
                 change
             )
         } catch {
-            throw problem(error)
+            switch error {
+            case .refused(let problem): throw problem
+            case .failed(let error): throw problem(error)
+            }
         }
     }
 
@@ -65,8 +70,6 @@ enum FileEdits {
         switch error {
         case .stale(let current):
             Problem(.stale, "the file was changed meanwhile; get it again", headers: [tag(current)])
-        case .impossible(let error):
-            Problem.invalid("", "impossible", error.reason)
         case .invalid(let errors):
             Problem(
                 .invalid,
@@ -78,7 +81,6 @@ enum FileEdits {
                 .conflict,
                 "the configuration on disk is invalid already; repair it first: \(errors.errors.first?.description ?? "")"
             )
-        case .missing(let what): Problem(.notFound, "there is no \(what)")
         case .pinned: Problem(.pinned, "\(error)")
         case .readOnly(_, let diff):
             Problem(
@@ -90,8 +92,8 @@ enum FileEdits {
         }
     }
 
-    /// A change of a document that cannot be said in an INI file, as an ``EditError``.
-    static func say(_ change: () throws(ConfigError) -> Void) throws(EditError) {
-        do throws(ConfigError) { try change() } catch { throw .impossible(error) }
+    /// A change of a document; what cannot be said in an INI file, such as a line end in a value, is the client's fault.
+    static func say(_ change: () throws(ConfigError) -> Void) throws(Problem) {
+        do throws(ConfigError) { try change() } catch { throw Problem.invalid("", "impossible", error.reason) }
     }
 }

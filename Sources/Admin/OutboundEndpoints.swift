@@ -30,7 +30,7 @@ enum OutboundEndpoints {
             services,
             operation: "edit outbound",
             key: changes.map(\.name).joined(separator: " ")
-        ) { (document) throws(EditError) in
+        ) { (document) throws(Problem) in
             for change in changes {
                 try FileEdits.say { () throws(ConfigError) in
                     if let text = change.text {

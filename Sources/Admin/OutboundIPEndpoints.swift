@@ -63,8 +63,8 @@ enum OutboundIPEndpoints {
         try request.allowQuery([])
         let match = try match(request)
         let edit = try FileEdits.edit(file, request, services, operation: "delete outbound ip", key: match) {
-            (document) throws(EditError) in
-            try OutboundIPs.remove(match, in: &document)
+            (document) throws(Problem) in
+            guard OutboundIPs.remove(match, in: &document) else { throw missing }
         }
         services.audit(request, Change(operation: "removeOutboundIP", subject: match))
         return AdminResponse(204, headers: [FileEdits.tag(edit.revision)])
@@ -143,21 +143,11 @@ enum OutboundIPEndpoints {
         _ change: (OutboundIPEntry?) throws(Problem) -> OutboundIPEntry
     ) throws(Problem) -> AdminResponse {
         var before: OutboundIPEntry?
-        var refusal: Problem?
-        let edit: Edit
-        do throws(Problem) {
-            edit = try FileEdits.edit(file, request, services, operation: operation, key: match) {
-                (document) throws(EditError) in
-                before = OutboundIPs.entries(in: document).first { $0.match == match }
-                let entry: OutboundIPEntry
-                do throws(Problem) { entry = try change(before) } catch {
-                    refusal = error
-                    throw .missing(match)
-                }
-                try OutboundIPs.put(entry, in: &document)
-            }
-        } catch {
-            throw refusal ?? error
+        let edit = try FileEdits.edit(file, request, services, operation: operation, key: match) {
+            (document) throws(Problem) in
+            before = OutboundIPs.entries(in: document).first { $0.match == match }
+            let entry = try change(before)
+            try FileEdits.say { () throws(ConfigError) in try OutboundIPs.put(entry, in: &document) }
         }
         let entries = OutboundIPs.entries(in: try FileEdits.document(file, services).document)
         guard let now = entries.first(where: { $0.match == match }) else { throw missing }

@@ -69,7 +69,7 @@ struct RouteDraft {
     /// Writes the section: what all hosts have in common on lines of its own, the rest on the hosts' lines.
     ///
     /// - Throws: when a secret of one host among several can stand in neither place.
-    func write(to document: inout INIDocument, section name: String) throws(EditError) {
+    func write(to document: inout INIDocument, section name: String) throws(ConfigError) {
         var shared: [RouteProperty: String] = [:]
         if let first = hosts.first {
             for (property, value) in first.properties
@@ -85,38 +85,34 @@ struct RouteDraft {
             for property in RouteProperty.allCases {
                 guard let value = host.properties[property], shared[property] == nil else { continue }
                 guard Self.fitsOnLine(value) else {
-                    throw .impossible(
-                        ConfigError(
-                            file: ConfigFile.routes.name,
-                            reason:
-                                "\(property.rawValue) of \(host.place) holds blanks or commas and differs between hosts; "
-                                + "put it into a file and give @file:PATH"
-                        )
+                    throw ConfigError(
+                        file: ConfigFile.routes.name,
+                        reason:
+                            "\(property.rawValue) of \(host.place) holds blanks or commas and differs between hosts; "
+                            + "put it into a file and give @file:PATH"
                     )
                 }
                 line += " \(property.rawValue)=\(value)"
             }
             lines.append(line)
         }
-        try FileEdits.say { () throws(ConfigError) in
-            if document.values("mx", in: name) != lines {
-                document.remove("mx", in: name)
-                for line in lines { try document.add("mx", line, in: name) }
-            }
-            for property in RouteProperty.allCases {
-                if let value = shared[property] {
-                    if document.value(property.rawValue, in: name) != value {
-                        try document.set(property.rawValue, to: value, in: name)
-                    }
-                } else {
-                    document.remove(property.rawValue, in: name)
+        if document.values("mx", in: name) != lines {
+            document.remove("mx", in: name)
+            for line in lines { try document.add("mx", line, in: name) }
+        }
+        for property in RouteProperty.allCases {
+            if let value = shared[property] {
+                if document.value(property.rawValue, in: name) != value {
+                    try document.set(property.rawValue, to: value, in: name)
                 }
-            }
-            if isDirect {
-                try document.set("direct", to: "true", in: name)
             } else {
-                document.remove("direct", in: name)
+                document.remove(property.rawValue, in: name)
             }
+        }
+        if isDirect {
+            try document.set("direct", to: "true", in: name)
+        } else {
+            document.remove("direct", in: name)
         }
     }
 

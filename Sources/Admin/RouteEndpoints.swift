@@ -67,33 +67,25 @@ enum RouteEndpoints {
         var object = try JSONObject(request.json(), at: "")
         try checkName(&object, match)
         var isNew = false
-        var refusal: Problem?
-        let outcome = try edited(request, services, isPatch ? "patch route" : "put route", match) {
-            (document) throws(EditError) in
+        let written = try edited(request, services, isPatch ? "patch route" : "put route", match) {
+            (document) throws(Problem) in
             let known = names(document).first { $0.match == match }?.section
             isNew = known == nil
-            do throws(Problem) {
-                guard !isPatch || !isNew else { throw missing(match) }
-                guard request.header("if-none-match") != "*" || isNew else {
-                    throw Problem(.stale, "there is a route of that name already")
-                }
-                var draft = known.map { RouteDraft(document, section: $0) } ?? RouteDraft()
-                try draft.apply(object, isPatch: isPatch)
-                try write(draft, &document, known ?? match)
-            } catch {
-                refusal = error
-                throw .missing(match)
+            guard !isPatch || !isNew else { throw missing(match) }
+            guard request.header("if-none-match") != "*" || isNew else {
+                throw Problem(.stale, "there is a route of that name already")
             }
-        } refused: {
-            refusal
+            var draft = known.map { RouteDraft(document, section: $0) } ?? RouteDraft()
+            try draft.apply(object, isPatch: isPatch)
+            try FileEdits.say { () throws(ConfigError) in try draft.write(to: &document, section: known ?? match) }
         }
-        guard let route = outcome.edit.after.routes.route(named: match) else { throw missing(match) }
+        guard let route = written.edit.after.routes.route(named: match) else { throw missing(match) }
         var value = RouteView.route(route)
-        if case .object(let members) = value { value = .object(members + outcome.members) }
+        if case .object(let members) = value { value = .object(members + written.members) }
         return .json(
             value,
             status: isNew ? 201 : 200,
-            headers: [FileEdits.tag(outcome.edit.revision)]
+            headers: [FileEdits.tag(written.edit.revision)]
                 + (isNew ? [HeaderField("Location", "/v1/routes/\(escaped(match))")] : [])
         )
     }
@@ -119,35 +111,29 @@ enum RouteEndpoints {
             }
             wanted.append((match, object))
         }
-        var refusal: Problem?
-        let outcome = try edited(request, services, "replace routes", "*") { (document) throws(EditError) in
-            do throws(Problem) {
-                let known = names(document)
-                for old in known where !matches.contains(old.match) { document.removeSection(old.section) }
-                let sections = Dictionary(known.map { ($0.match, $0.section) }) { first, _ in first }
-                for (match, object) in wanted {
-                    let section = sections[match]
-                    var draft = section.map { RouteDraft(document, section: $0) } ?? RouteDraft()
-                    try draft.apply(object, isPatch: false)
-                    try write(draft, &document, section ?? match)
+        let written = try edited(request, services, "replace routes", "*") { (document) throws(Problem) in
+            let known = names(document)
+            for old in known where !matches.contains(old.match) { document.removeSection(old.section) }
+            let sections = Dictionary(known.map { ($0.match, $0.section) }) { first, _ in first }
+            for (match, object) in wanted {
+                let section = sections[match]
+                var draft = section.map { RouteDraft(document, section: $0) } ?? RouteDraft()
+                try draft.apply(object, isPatch: false)
+                try FileEdits.say { () throws(ConfigError) in
+                    try draft.write(to: &document, section: section ?? match)
                 }
-            } catch {
-                refusal = error
-                throw .missing("*")
             }
-        } refused: {
-            refusal
         }
-        let routes = outcome.edit.after.routes
+        let routes = written.edit.after.routes
         let views = wanted.compactMap { routes.route(named: $0.match).map(RouteView.route) }
         return .json(
             .object(
                 [
                     JSON.Member("items", .array(views)), JSON.Member("next", nil),
                     JSON.Member("total", .count(views.count)), JSON.Member("total_exact", true),
-                ] + outcome.members
+                ] + written.members
             ),
-            headers: [FileEdits.tag(outcome.edit.revision)]
+            headers: [FileEdits.tag(written.edit.revision)]
         )
     }
 
@@ -155,24 +141,21 @@ enum RouteEndpoints {
     static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
         let match = try match(request)
-        let outcome = try edited(request, services, "delete route", match) { (document) throws(EditError) in
-            guard let known = names(document).first(where: { $0.match == match }) else {
-                throw .missing("route \(match)")
-            }
+        let written = try edited(request, services, "delete route", match) { (document) throws(Problem) in
+            guard let known = names(document).first(where: { $0.match == match }) else { throw missing(match) }
             document.removeSection(known.section)
-        } refused: {
-            nil
         }
-        let gone = outcome.edit.before.routes.route(named: match).map(RouteView.route)
+        let gone = written.edit.before.routes.route(named: match).map(RouteView.route)
         guard case .object(let members)? = gone else { throw missing(match) }
-        return .json(.object(members + outcome.members), headers: [FileEdits.tag(outcome.edit.revision)])
+        return .json(.object(members + written.members), headers: [FileEdits.tag(written.edit.revision)])
     }
 
     // MARK: - Parts
 
     private static let noCache = HeaderField("Cache-Control", "no-cache")
 
-    private struct Outcome {
+    /// An edit that was made.
+    private struct Written {
         let edit: Edit
         /// What the change means for queued mail.
         let members: [JSON.Member]
@@ -183,16 +166,10 @@ enum RouteEndpoints {
         _ services: AdminServices,
         _ operation: String,
         _ match: String,
-        _ body: (inout INIDocument) throws(EditError) -> Void,
-        refused: () -> Problem?
-    ) throws(Problem) -> Outcome {
-        let edit: Edit
-        do throws(Problem) {
-            edit = try FileEdits.edit(.routes, request, services, operation: operation, key: match, body)
-        } catch {
-            throw refused() ?? error
-        }
-        guard edit.isChanged else { return Outcome(edit: edit, members: []) }
+        _ body: (inout INIDocument) throws(Problem) -> Void
+    ) throws(Problem) -> Written {
+        let edit = try FileEdits.edit(.routes, request, services, operation: operation, key: match, body)
+        guard edit.isChanged else { return Written(edit: edit, members: []) }
         services.audit(
             request,
             Change(
@@ -203,23 +180,13 @@ enum RouteEndpoints {
             )
         )
         let rerouted = RouteView.rerouted(edit, services.queue)
-        return Outcome(
+        return Written(
             edit: edit,
             members: [
                 JSON.Member("messages_rerouted", .count(rerouted.count)),
                 JSON.Member("messages_rerouted_exact", .bool(rerouted.isExact)),
             ]
         )
-    }
-
-    private static func write(
-        _ draft: RouteDraft,
-        _ document: inout INIDocument,
-        _ section: String
-    ) throws(Problem) {
-        do throws(EditError) { try draft.write(to: &document, section: section) } catch {
-            throw FileEdits.problem(error)
-        }
     }
 
     /// A route for the log, without its secrets.

@@ -4,14 +4,10 @@
 package enum EditError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The file is not the one that the caller knows (412).
     case stale(current: Revision)
-    /// What is asked for cannot be said in the file: a line end in a value, for example (422).
-    case impossible(ConfigError)
     /// The configuration would be invalid with this change (422).
     case invalid(ConfigErrors)
     /// The configuration on disk is invalid already, also without this change (409).
     case broken(ConfigErrors)
-    /// The entry that was to be changed is not there (404).
-    case missing(String)
     /// The value comes from the environment, so that an edit of the file would change nothing (409).
     case pinned(key: String, variable: String)
     /// The directory may not be written; the change that would have been made, secrets left out (409).
@@ -22,9 +18,7 @@ package enum EditError: Error, Hashable, Sendable, CustomStringConvertible {
     package var description: String {
         switch self {
         case .stale(let current): "the file has changed; it is \(current) now"
-        case .impossible(let error): error.reason
         case .invalid(let errors), .broken(let errors): errors.description
-        case .missing(let what): "there is no \(what)"
         case .pinned(let key, let variable):
             "\(key) is set by the environment variable \(variable), which stands above the file; change it there"
         case .readOnly(let reason, _): "the configuration cannot be written: \(reason)"
@@ -32,3 +26,21 @@ package enum EditError: Error, Hashable, Sendable, CustomStringConvertible {
         }
     }
 }
+
+/// Why ``SettingsStore/edit(_:expecting:operation:key:clock:_:)`` changed nothing: whoever asked refused, or it could not be.
+package enum EditFailure<Refusal: Error>: Error {
+    /// What the change of the document threw.
+    case refused(Refusal)
+    case failed(EditError)
+}
+
+extension EditFailure: CustomStringConvertible {
+    package var description: String {
+        switch self {
+        case .refused(let refusal): "\(refusal)"
+        case .failed(let error): error.description
+        }
+    }
+}
+
+extension EditFailure: Equatable where Refusal: Equatable {}

@@ -109,16 +109,6 @@ package struct INIDocument: Sendable {
         }
     }
 
-    /// The value of a commented default such as `; key = value`, or nil.
-    package func commentedValue(_ key: String, in section: String?) -> String? {
-        guard let index = commentedLine(key, in: section), case .comment(let found?) = lines[index].kind else {
-            return nil
-        }
-        let stop = lines[index].range.upperBound
-        guard let equals = bytes[found.upperBound..<stop].firstIndex(of: UInt8(ascii: "=")) else { return nil }
-        return string(bytes.withUnsafeBufferPointer { Self.value(in: $0, (equals + 1)..<stop) })
-    }
-
     // MARK: - Lines, for the editing extension
 
     /// Indices of the active lines of a key.

@@ -99,27 +99,24 @@ extension OutboundIPs {
 
     /// Writes a section, new or changed.
     ///
-    /// - Throws: ``EditError/impossible(_:)`` for a name that may not stand in the brackets.
-    package static func put(_ entry: OutboundIPEntry, in document: inout INIDocument) throws(EditError) {
+    /// - Throws: for a name that may not stand in the brackets.
+    package static func put(_ entry: OutboundIPEntry, in document: inout INIDocument) throws(ConfigError) {
         guard let match = normalized(entry.match) else {
-            throw .impossible(ConfigError(file: file, reason: unknown(entry.match)))
+            throw ConfigError(file: file, reason: unknown(entry.match))
         }
         let section = document.sections.first { normalized($0) == match } ?? match
         let text = entry.addresses.map(\.description).joined(separator: ", ")
-        do throws(ConfigError) {
-            try document.set("ip", toAll: [text], in: section)
-            try document.set("helo", toAll: entry.helo.map { [$0.name] } ?? [], in: section)
-        } catch {
-            throw .impossible(error)
-        }
+        try document.set("ip", toAll: [text], in: section)
+        try document.set("helo", toAll: entry.helo.map { [$0.name] } ?? [], in: section)
     }
 
     /// Takes a section away.
     ///
-    /// - Throws: ``EditError/missing(_:)`` when there is none.
-    package static func remove(_ match: String, in document: inout INIDocument) throws(EditError) {
+    /// - Returns: false when there is none.
+    package static func remove(_ match: String, in document: inout INIDocument) -> Bool {
         guard let match = normalized(match), let section = document.sections.first(where: { normalized($0) == match })
-        else { throw .missing("[\(ValueParsing.shown(match))]") }
+        else { return false }
         document.removeSection(section)
+        return true
     }
 }

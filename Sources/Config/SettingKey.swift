@@ -76,16 +76,6 @@ package struct SettingKey<Target: Sendable>: Sendable {
             target[keyPath: field] = try ValueParsing.byteSize(text, range)
         }
     }
-
-    /// A key that belongs to a feature this version does not have: any value but an explicit no is refused, because
-    /// going on without it would be less safe than what was asked for.
-    static func notYet(_ name: String, in section: String? = nil) -> SettingKey {
-        SettingKey(name, in: section) { (text, _) throws(ValueError) in
-            guard ["", "false", "no", "off", "disabled", "0"].contains(text.lowercased()) else {
-                throw ValueError("\(name) is not supported yet")
-            }
-        }
-    }
 }
 
 /// A file of settings with a table of keys.

@@ -29,8 +29,8 @@ package struct Edit: Sendable {
 }
 
 extension SettingsStore {
-    /// Attempts before an edit gives way to somebody who writes the file all the time.
-    private static let attempts = 5
+    /// Tries before an edit gives way to somebody who writes the file all the time.
+    private static let tries = 5
 
     /// A file as it is on disk now, to be shown or to be edited.
     ///
@@ -58,33 +58,33 @@ extension SettingsStore {
     ///   - operation: for the log, such as `put route`.
     ///   - key: for the log, such as the name of a route; never a value.
     ///   - clock: the time now.
-    ///   - change: applied to the document as it is on disk; may be called more than once.
-    /// - Throws: ``EditError``; then nothing has changed.
+    ///   - change: applied to the document as it is on disk; may be called more than once, and may refuse.
+    /// - Throws: ``EditFailure``; then nothing has changed.
     @discardableResult
-    package func edit(
+    package func edit<Refusal>(
         _ file: ConfigFile,
         expecting: Revision? = nil,
         operation: String,
         key: String,
         clock: () -> Timestamp = { .now() },
-        _ change: (inout INIDocument) throws(EditError) -> Void
-    ) throws(EditError) -> Edit {
+        _ change: (inout INIDocument) throws(Refusal) -> Void
+    ) throws(EditFailure<Refusal>) -> Edit {
         let lock = source.lock()
         defer { withExtendedLifetime(lock) {} }
-        let edit = try watch.withLock { watch throws(EditError) in
-            for _ in 0..<Self.attempts {
+        let wish = Wish(file, operation, key, expecting)
+        let edit = try watch.withLock { watch throws(EditFailure<Refusal>) in
+            for _ in 0..<Self.tries {
                 waitUntilSettled(file, watch, clock)
-                let attempt = Attempt(file, operation, key, expecting)
-                if let edit = try self.attempt(attempt, &watch, change) { return edit }
+                if let edit = try fulfil(wish, &watch, change) { return edit }
             }
-            throw .stale(current: try document(file).revision)
+            throw .failed(.stale(current: try onDisk(file, for: Refusal.self).revision))
         }
         for listener in watch.withLock({ $0.editListeners }) { listener(edit) }
         return edit
     }
 
-    /// One try.
-    fileprivate struct Attempt {
+    /// What an edit is asked to do.
+    fileprivate struct Wish {
         let file: ConfigFile
         let operation: String
         let key: String
@@ -98,25 +98,53 @@ extension SettingsStore {
         }
     }
 
+    /// One try.
+    ///
     /// - Returns: nil when somebody wrote the file meanwhile.
-    private func attempt(
-        _ attempt: Attempt,
+    private func fulfil<Refusal>(
+        _ wish: Wish,
         _ watch: inout Watch,
-        _ change: (inout INIDocument) throws(EditError) -> Void
-    ) throws(EditError) -> Edit? {
-        let file = attempt.file
+        _ change: (inout INIDocument) throws(Refusal) -> Void
+    ) throws(EditFailure<Refusal>) -> Edit? {
         let stamps = stamps(watch)
-        let (old, revision) = try document(file)
-        if let expecting = attempt.expecting, expecting != revision { throw .stale(current: revision) }
+        let (old, revision) = try onDisk(wish.file, for: Refusal.self)
+        if let expecting = wish.expecting, expecting != revision { throw .failed(.stale(current: revision)) }
         var new = old
-        try change(&new)
+        do throws(Refusal) { try change(&new) } catch { throw .refused(error) }
+        do throws(EditError) {
+            return try apply(wish, from: old, revision, to: new, &watch, stamps)
+        } catch {
+            throw .failed(error)
+        }
+    }
+
+    private func onDisk<Refusal>(
+        _ file: ConfigFile,
+        for refusal: Refusal.Type
+    ) throws(EditFailure<Refusal>) -> (document: INIDocument, revision: Revision) {
+        do throws(EditError) { return try document(file) } catch { throw .failed(error) }
+    }
+
+    /// Checks, writes and publishes.
+    ///
+    /// - Parameter stamps: of the files, taken before they were read.
+    /// - Returns: nil when somebody wrote the file meanwhile.
+    private func apply(
+        _ wish: Wish,
+        from old: INIDocument,
+        _ revision: Revision,
+        to new: INIDocument,
+        _ watch: inout Watch,
+        _ stamps: [String: FileStamp]
+    ) throws(EditError) -> Edit? {
+        let file = wish.file
         try refusePinned(file, old, new)
         let result = try check(file, new)
         let before = current
         var replacement: Replacement?
         if new == old {
             // Somebody wrote the same by hand, and it is not in force yet.
-            guard stamps != watch.stamps else { return Edit(attempt, revision, before, before, nil, result.warnings) }
+            guard stamps != watch.stamps else { return Edit(wish, revision, before, before, nil, result.warnings) }
             watch.stamps = stamps
         } else {
             guard source.stamp(of: file.name) == stamps[file.name] else { return nil }
@@ -128,7 +156,7 @@ extension SettingsStore {
         watch.gone = []
         watch.reported = nil
         publish(result, &watch)
-        return Edit(attempt, Revision(of: new.bytes), before, result.settings, replacement, result.warnings)
+        return Edit(wish, Revision(of: new.bytes), before, result.settings, replacement, result.warnings)
     }
 
     /// Reads the whole configuration with the edited file in its place.
@@ -182,7 +210,7 @@ extension SettingsStore {
 
 extension Edit {
     fileprivate init(
-        _ attempt: SettingsStore.Attempt,
+        _ wish: SettingsStore.Wish,
         _ revision: Revision,
         _ before: Settings,
         _ after: Settings,
@@ -190,9 +218,9 @@ extension Edit {
         _ warnings: [ConfigError]
     ) {
         self.init(
-            file: attempt.file,
-            operation: attempt.operation,
-            key: attempt.key,
+            file: wish.file,
+            operation: wish.operation,
+            key: wish.key,
             revision: revision,
             before: before,
             after: after,

@@ -2,6 +2,7 @@
 //
 // A file that became invalid never replaces what is in force (reliability invariant 7); it is reported once.
 
+package import Loop
 package import Mail
 import Synchronization
 
@@ -44,7 +45,8 @@ package final class SettingsStore: Sendable {
     package let environment: Environment
     let source: any ConfigSource
     let reader: SettingsReader
-    private let snapshot: Mutex<Settings>
+    /// What everybody reads; replaced here alone.
+    package let inForce: InForce<Settings>
     let watch: Mutex<Watch>
 
     /// Reads everything.
@@ -65,19 +67,12 @@ package final class SettingsStore: Sendable {
         let stamps = before.merging(Self.stamps(of: source, result.referenced)) { first, _ in first }
             .filter { Self.isSettled($0.value, now) }
         warnings = result.warnings
-        snapshot = Mutex(result.settings)
+        inForce = InForce(result.settings)
         watch = Mutex(Watch(stamps: stamps, referenced: result.referenced))
     }
 
-    /// The settings in force; cheap, from any thread.
-    package var current: Settings { snapshot.withLock { $0 } }
-
-    /// Asks the settings in force without a copy of them, for what is asked of every mail.
-    ///
-    /// - Parameter question: quick, because a lock is held, and not asking in turn.
-    package func ask<Answer>(_ question: (borrowing Settings) -> Answer) -> Answer {
-        snapshot.withLock { question($0) }
-    }
+    /// The settings in force, copied.
+    package var current: Settings { inForce.current }
 
     /// Calls `body` after each change, on the thread that reloads.
     ///
@@ -140,12 +135,8 @@ package final class SettingsStore: Sendable {
         for (file, stamp) in Self.stamps(of: source, fresh) where fresh.contains(file) { watch.stamps[file] = stamp }
         for file in watch.referenced.subtracting(result.referenced) { watch.stamps[file] = nil }
         watch.referenced = result.referenced
-        let isNew = snapshot.withLock { current in
-            guard current != result.settings else { return false }
-            current = result.settings
-            return true
-        }
-        guard isNew else { return false }
+        guard inForce.ask({ $0 != result.settings }) else { return false }
+        inForce.replace(with: result.settings)
         for subscriber in watch.subscribers { subscriber(result.settings) }
         return true
     }

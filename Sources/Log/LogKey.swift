@@ -27,6 +27,4 @@ package enum LogKey: String, Hashable, Sendable {
     case inProgress = "in_progress"
     case waiting
     case tempFailed = "temp_failed"
-    /// The part of the program that speaks, for lines that come through swift-log.
-    case label
 }

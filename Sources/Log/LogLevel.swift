@@ -1,8 +1,6 @@
 // LogLevel.swift — how loud a line is, and the two forms a line may take.
 
-package import Logging
-
-/// The levels of swift-log, by the same names, comparable and small enough for one atomic load.
+/// How much a line matters: comparable, and small enough for one atomic load.
 package enum LogLevel: UInt8, Hashable, Sendable, Comparable, CaseIterable {
     case trace, debug, info, notice, warning, error, critical
 
@@ -10,31 +8,6 @@ package enum LogLevel: UInt8, Hashable, Sendable, Comparable, CaseIterable {
     package init?(_ name: some StringProtocol) {
         guard let level = Self.allCases.first(where: { $0.name == name }) else { return nil }
         self = level
-    }
-
-    package init(_ level: Logger.Level) {
-        switch level {
-        case .trace: self = .trace
-        case .debug: self = .debug
-        case .info: self = .info
-        case .notice: self = .notice
-        case .warning: self = .warning
-        case .error: self = .error
-        case .critical: self = .critical
-        }
-    }
-
-    /// The same level in the terms of swift-log.
-    package var loggerLevel: Logger.Level {
-        switch self {
-        case .trace: .trace
-        case .debug: .debug
-        case .info: .info
-        case .notice: .notice
-        case .warning: .warning
-        case .error: .error
-        case .critical: .critical
-        }
     }
 
     package var name: String {

@@ -93,14 +93,6 @@ package struct LogLine: ~Copyable {
         endField(start)
     }
 
-    /// Adds a value under a name that is not ours: metadata of swift-log.
-    mutating func add(name: String, _ value: String) {
-        let start = count
-        begin(name: name)
-        putValue(value)
-        endField(start)
-    }
-
     // MARK: Frame of the line
 
     /// Writes everything before the fields, leaving ``timeWidth`` bytes for the time.

@@ -97,13 +97,6 @@ package final class LogSink: Sendable {
         compose(level, text, fields)
     }
 
-    /// Writes one line whose message came from a library.
-    func write(_ level: LogLevel, text message: String, _ fields: (inout LogLine) -> Void) {
-        guard logs(level) else { return }
-        var message = message
-        message.withUTF8 { compose(level, UnsafeRawBufferPointer($0), fields) }
-    }
-
     /// Waits until everything logged so far is written, but no longer than `patience` milliseconds: for shutdown.
     package func flush(patience: Int = 1000) {
         for _ in 0..<max(1, patience) {

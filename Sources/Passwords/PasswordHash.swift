@@ -52,15 +52,6 @@ package struct PasswordHash: Hashable, Sendable {
         return ConstantTime.equal(hashed, Array(text.utf8))
     }
 
-    /// A password that is no password was asked for: as much work as a true one with the same method.
-    ///
-    /// Made once, of bytes that nobody knows.
-    package static let decoy: PasswordHash? = {
-        var generator = SystemRandomNumberGenerator()
-        let unknown = (0..<32).map { _ in UInt8.random(in: 1...255, using: &generator) }
-        return PasswordHash(of: unknown)
-    }()
-
     private static func isComplete(_ text: String) -> Bool {
         guard !text.utf8.contains(where: { $0 <= 0x20 || $0 >= 0x7F }) else { return false }
         let fields = text.split(separator: "$", omittingEmptySubsequences: false)

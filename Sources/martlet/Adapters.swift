@@ -9,7 +9,6 @@ import Log
 import Mail
 import Queue
 import Storage
-import Synchronization
 
 extension MailQueue.Options {
     init(_ outbound: OutboundSettings) {
@@ -21,29 +20,6 @@ extension MailQueue.Options {
         isDisabled = outbound.isDisabled
         laneRestMax = outbound.laneRestMax
         retries = RetrySchedule(maxFailures: outbound.maxTempFailures, intervals: outbound.tempFailIntervals)
-    }
-}
-
-/// The resolver of the settings in force; replaced when `resolver.ini` changes.
-final class ResolverInForce: Sendable {
-    private struct State {
-        var settings: ResolverSettings
-        var resolver: any Resolver
-    }
-
-    private let state: Mutex<State>
-
-    init(_ settings: ResolverSettings) throws(DNSError) {
-        state = Mutex(State(settings: settings, resolver: try UnboundResolver(UnboundResolver.Options(settings))))
-    }
-
-    var current: any Resolver { state.withLock { $0.resolver } }
-
-    /// - Throws: when libunbound refuses the new settings; the old resolver stays.
-    func apply(_ settings: ResolverSettings) throws(DNSError) {
-        guard state.withLock({ $0.settings }) != settings else { return }
-        let resolver = try UnboundResolver(UnboundResolver.Options(settings))
-        state.withLock { $0 = State(settings: settings, resolver: resolver) }
     }
 }
 

@@ -9,17 +9,17 @@ import Files
 import Glibc
 import Hooks
 import Log
+import Loop
 import Mail
 import NIOCore
 import Queue
-import Synchronization
 
 /// The API between the engine and its listeners.
 final class AdminAPI: Sendable {
     /// Largest PEM file.
     private static let largestPEM = 1 << 20
 
-    private struct State {
+    private struct State: Sendable {
         var server: AdminServer?
         var isDraining = false
     }
@@ -28,17 +28,7 @@ final class AdminAPI: Sendable {
     private let settings: SettingsStore
     private let log: LogSink
     private let dataPath: String
-    private let state = Shared(State())
-
-    /// A value that several threads look at.
-    private final class Shared<Value: Sendable>: Sendable {
-        private let value: Mutex<Value>
-
-        init(_ value: Value) { self.value = Mutex(value) }
-
-        func get() -> Value { value.withLock { $0 } }
-        func set(_ change: (inout Value) -> Void) { value.withLock { change(&$0) } }
-    }
+    private let state = InForce(State())
 
     init(_ launch: Launch, queue: MailQueue, router: Router, plugins: PluginChain, loop: any EventLoop) {
         settings = launch.settings
@@ -57,7 +47,7 @@ final class AdminAPI: Sendable {
             submit: { envelope, content, time in await submission.submit(envelope, content, notBefore: time) },
             explain: { recipient, sender in await explanation(recipient, sender) },
             metrics: launch.metrics,
-            checks: { Self.checks(queue, settings, isDraining: state.get().isDraining) }
+            checks: { Self.checks(queue, settings, isDraining: state.current.isDraining) }
         )
         desk = AdminDesk(
             services: services,
@@ -72,7 +62,7 @@ final class AdminAPI: Sendable {
     }
 
     /// Where it listens.
-    var addresses: [String] { state.get().server?.addresses ?? [] }
+    var addresses: [String] { state.current.server?.addresses ?? [] }
 
     /// - Throws: when it cannot listen where it should.
     func start() throws {
@@ -96,16 +86,16 @@ final class AdminAPI: Sendable {
         for complaint in server.complaints {
             log.write(.warning, "the API does not listen everywhere") { $0.add(.reason, complaint) }
         }
-        state.set { $0.server = server }
+        state.change { $0.server = server }
     }
 
     /// Once a second.
-    func tick() { state.get().server?.sweep(at: .now()) }
+    func tick() { state.current.server?.sweep(at: .now()) }
 
     /// The relay is stopping: `/readyz` says so.
-    func drain() { state.set { $0.isDraining = true } }
+    func drain() { state.change { $0.isDraining = true } }
 
-    func stop() { state.get().server?.stop() }
+    func stop() { state.current.server?.stop() }
 
     /// Makes a series for each operation, so that it is there from the start, at zero.
     static func declareMetrics() {

@@ -95,16 +95,11 @@ struct GenerateDKIM: ParsableCommand {
         } catch {
             throw CommandFailure("the key is written; dkim.ini is not changed, because of\n\(error)")
         }
-        do throws(EditError) {
+        do throws(EditFailure<ConfigError>) {
             try store.edit(.dkim, operation: "add selector", key: "\(domain) \(selector)") {
-                document throws(EditError) in
+                (document) throws(ConfigError) in
                 let old = document.value("selectors", in: domain.name)
-                do throws(ConfigError) {
-                    let all = old.map { "\($0), \(selector)" } ?? selector
-                    try document.set("selectors", to: all, in: domain.name)
-                } catch {
-                    throw EditError.impossible(error)
-                }
+                try document.set("selectors", to: old.map { "\($0), \(selector)" } ?? selector, in: domain.name)
             }
         } catch {
             throw CommandFailure("the key is written; dkim.ini is not changed: \(error)")

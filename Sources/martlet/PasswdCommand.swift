@@ -47,19 +47,17 @@ struct PasswdCommand: ParsableCommand {
 
     private func change(_ store: SettingsStore) throws {
         let stored = remove ? nil : try hash(PasswordInput.read(for: name))
-        do throws(EditError) {
+        do throws(EditFailure<ConfigError>) {
             try store.edit(.passwords, operation: remove ? "remove user" : "set password", key: name) {
-                document throws(EditError) in
+                (document) throws(ConfigError) in
                 guard let stored else {
-                    guard document.value(name, in: "users") != nil else { throw EditError.missing("user \(name)") }
+                    guard document.value(name, in: "users") != nil else {
+                        throw ConfigError(file: AuthSettings.file, reason: "there is no user \(name)")
+                    }
                     document.remove(name, in: "users")
                     return
                 }
-                do throws(ConfigError) {
-                    try document.set(name, to: stored, in: "users")
-                } catch {
-                    throw EditError.impossible(error)
-                }
+                try document.set(name, to: stored, in: "users")
             }
         } catch {
             throw CommandFailure(error.description)

@@ -53,12 +53,12 @@ struct CreateToken: ParsableCommand {
 
     func run() throws {
         // 256 bits: nobody guesses it, so a plain hash of it is as good as a slow one.
-        let secret = "mt_" + (try Secrets.random(32)).map { TokenStore.hex($0) }.joined()
-        let digest = Digest.sha256(Array(secret.utf8)).map { TokenStore.hex($0) }.joined()
+        let secret = "mt_" + (try Secrets.random(32)).map { AdminFile.hex($0) }.joined()
+        let digest = Digest.sha256(Array(secret.utf8)).map { AdminFile.hex($0) }.joined()
         let now = Timestamp.now()
         let end = try end(at: now)
         let section = "token \(name)"
-        try TokenStore.edit(config, "create token", name) { (document) throws(ConfigError) in
+        try AdminFile.edit(config, "create token", name) { (document) throws(ConfigError) in
             let isThere = document.sections.contains(section)
             guard !isThere || document.value("revoked", in: section) != nil else {
                 throw ConfigError(file: AdminSettings.file, reason: "there is a token \(name); revoke it first")
@@ -97,7 +97,7 @@ struct ListTokens: ParsableCommand {
 
     func run() throws {
         let now = Timestamp.now()
-        for token in try TokenStore.open(config).current.admin.tokens {
+        for token in try AdminFile.open(config).current.admin.tokens {
             let all = token.scopes.count == AdminSettings.Scope.allCases.count
             let scopes = all ? "all" : token.scopes.map(\.rawValue).sorted().joined(separator: ",")
             let networks = token.networks.isEmpty ? "anywhere" : token.networks.map { "\($0)" }.joined(separator: ",")
@@ -120,7 +120,7 @@ struct RevokeToken: ParsableCommand {
 
     func run() throws {
         let section = "token \(name)"
-        try TokenStore.edit(config, "revoke token", name) { (document) throws(ConfigError) in
+        try AdminFile.edit(config, "revoke token", name) { (document) throws(ConfigError) in
             guard document.sections.contains(section) else {
                 throw ConfigError(file: AdminSettings.file, reason: "there is no token \(name)")
             }
@@ -131,7 +131,7 @@ struct RevokeToken: ParsableCommand {
 }
 
 /// `admin.ini` for the commands.
-private enum TokenStore {
+private enum AdminFile {
     static func open(_ config: String) throws -> SettingsStore {
         do throws(ConfigErrors) {
             return try SettingsStore(
@@ -151,10 +151,8 @@ private enum TokenStore {
         _ change: (inout INIDocument) throws(ConfigError) -> Void
     ) throws {
         let store = try open(config)
-        do throws(EditError) {
-            try store.edit(.admin, operation: operation, key: name) { (document) throws(EditError) in
-                do throws(ConfigError) { try change(&document) } catch { throw .impossible(error) }
-            }
+        do throws(EditFailure<ConfigError>) {
+            try store.edit(.admin, operation: operation, key: name, change)
         } catch {
             throw ValidationError("\(error)")
         }

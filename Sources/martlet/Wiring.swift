@@ -10,6 +10,7 @@ import HTTPClient
 import Hooks
 import Ingest
 import Log
+import Loop
 import Mail
 import NIOCore
 import NIOPosix
@@ -38,8 +39,6 @@ final class Wiring: Sendable {
     private let sockets: HeldSockets?
     /// What the last change was applied to.
     private let inForce: Mutex<Settings>
-    /// Counts the messages that the last change of the routes concerns.
-    private let rerouting = Mutex<EventLoopFuture<Int>?>(nil)
     /// The last change of the listening addresses.
     private let moving = Mutex<Task<Void, Never>?>(nil)
     private let settings: SettingsStore
@@ -52,7 +51,8 @@ final class Wiring: Sendable {
     private let plugins: PluginChain
     private let programs: HookPrograms
     private let services: PluginServices
-    private let resolver: ResolverInForce
+    /// Replaced when `resolver.ini` changes.
+    private let resolver: InForce<any DNS.Resolver>
     private let router: Router
     private let dispatcher: Dispatcher
     private let certificates: CertificatesInForce
@@ -87,9 +87,9 @@ final class Wiring: Sendable {
             disk: disk,
             memory: MemoryBudget(limit: current().listener.memoryForMail),
             options: MailQueue.Options(current().outbound)
-        ) { recipient, envelope in settings.ask { $0.lane(for: recipient, of: envelope) } }
+        ) { recipient, envelope in settings.inForce.ask { $0.lane(for: recipient, of: envelope) } }
 
-        resolver = try ResolverInForce(current().resolver)
+        resolver = InForce<any DNS.Resolver>(try UnboundResolver(UnboundResolver.Options(current().resolver)))
         router = Router(resolver: { [resolver] in resolver.current }, settings: current)
         let loop = loops.next()
         plugins = PluginChain([], log: log, deadline: { .seconds(settings.current.hooks.timeout) })
@@ -273,22 +273,13 @@ extension Wiring {
         guard concernsAll || before.routes != settings.routes else { return }
         if before.routes != settings.routes { dispatcher.routesChanged() }
         let changes = RouteChanges(from: before.routes, to: settings.routes)
-        let count = loops.next().makePromise(of: Int.self)
-        rerouting.withLock { $0 = count.futureResult }
         disk.submit { [queue, log] _ in
             let moved = queue.reroute(
                 { concernsAll || changes.mayMove($0.hop) },
                 counting: { changes.leadsElsewhere($0.hop) }
             )
             if moved > 0 { log.write(.notice, "queued mail takes another way") { $0.add(.count, moved) } }
-            count.succeed(moved)
         }
-    }
-
-    /// How many queued messages took another way at the last change of the routes; waits until that is known.
-    func rerouted() async -> Int {
-        guard let count = rerouting.withLock({ $0 }) else { return 0 }
-        return (try? await count.get()) ?? 0
     }
 
     private func report(_ reload: SettingsStore.Reload) {
@@ -310,23 +301,25 @@ extension Wiring {
     private func apply(_ settings: Settings) {
         queue.memory.setLimit(settings.listener.memoryForMail)
         queue.apply(MailQueue.Options(settings.outbound))
-        do throws(DNSError) {
-            try resolver.apply(settings.resolver)
-        } catch {
-            log.write(.error, "resolver cannot be replaced, the old one stays") { $0.add(.error, "\(error)") }
-        }
         certificates.apply(settings.tls, log)
         let before = inForce.withLock { inForce in
             defer { inForce = settings }
             return inForce
         }
         if before.listener.places != settings.listener.places { listenElsewhere() }
-        if before.resolver != settings.resolver {
-            router.forget()
-            testValidation()
-        }
+        if before.resolver != settings.resolver { resolveOtherwise(settings.resolver) }
         let preparesOtherwise = before.hooks != settings.hooks && usePlugins(settings)
         reroute(from: before, to: settings, everything: preparesOtherwise)
+    }
+
+    private func resolveOtherwise(_ settings: ResolverSettings) {
+        do throws(DNSError) {
+            resolver.replace(with: try UnboundResolver(UnboundResolver.Options(settings)))
+        } catch {
+            return log.write(.error, "resolver cannot be replaced, the old one stays") { $0.add(.error, "\(error)") }
+        }
+        router.forget()
+        testValidation()
     }
 
     /// Asks the plugins that the settings name from now on.

@@ -19,12 +19,11 @@ import Testing
     }
 
     private static func edit(_ store: SettingsStore) throws(EditError) -> Edit {
-        try store.edit(.outbound, operation: "set", key: "disabled", clock: { Timestamp(milliseconds: 2_000_000) }) {
-            document throws(EditError) in
-            do throws(ConfigError) {
+        let clock = { Timestamp(milliseconds: 2_000_000) }
+        return try editing { () throws(EditFailure<ConfigError>) in
+            try store.edit(.outbound, operation: "set", key: "disabled", clock: clock) {
+                (document) throws(ConfigError) in
                 try document.set("disabled", to: "true", in: nil)
-            } catch {
-                throw .impossible(error)
             }
         }
     }

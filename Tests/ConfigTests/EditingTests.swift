@@ -24,12 +24,10 @@ import Testing
         expecting: Revision? = nil,
         _ value: String = "true"
     ) throws(EditError) -> Edit {
-        try store.edit(.outbound, expecting: expecting, operation: "set", key: "disabled", clock: Self.later) {
-            (document) throws(EditError) in
-            do throws(ConfigError) {
+        try editing { () throws(EditFailure<ConfigError>) in
+            try store.edit(.outbound, expecting: expecting, operation: "set", key: "disabled", clock: Self.later) {
+                (document) throws(ConfigError) in
                 try document.set("disabled", to: value, in: nil)
-            } catch {
-                throw .impossible(error)
             }
         }
     }
@@ -94,15 +92,13 @@ import Testing
         let (store, config) = try Self.store(["outbound.ini": "concurrency_max = 5\n"])
         // Between the reading and the writing of the first try.
         let tries = Mutex(0)
-        try store.edit(.outbound, operation: "set", key: "x", clock: Self.later) { document throws(EditError) in
+        try store.edit(.outbound, operation: "set", key: "x", clock: Self.later) { (document) throws(ConfigError) in
             if tries.withLock({
                 $0 += 1; return $0
             }) == 1 {
                 config.write("outbound.ini", "concurrency_max = 6\n", now: 3000)
             }
-            do throws(ConfigError) { try document.set("disabled", to: "yes", in: nil) } catch {
-                throw .impossible(error)
-            }
+            try document.set("disabled", to: "yes", in: nil)
         }
         #expect(tries.withLock { $0 } == 2)
         #expect(Self.text(config, "outbound.ini") == "concurrency_max = 6\ndisabled = yes\n")
@@ -198,18 +194,29 @@ import Testing
         #expect(heard.withLock { $0 } == ["outbound.ini set disabled"])
     }
 
+    /// Whoever asks may refuse in words of its own, which come back as they are.
+    @Test func aRefusalOfTheChangeComesBackAsItIs() throws {
+        enum Refusal: Error { case notToday }
+        let (store, config) = try Self.store(["outbound.ini": "disabled = false\n"])
+        do throws(EditFailure<Refusal>) {
+            try store.edit(.outbound, operation: "set", key: "x", clock: Self.later) { (_) throws(Refusal) in
+                throw .notToday
+            }
+            Issue.record("edited")
+        } catch {
+            #expect(error == .refused(.notToday))
+        }
+        #expect(Self.text(config, "outbound.ini") == "disabled = false\n")
+    }
+
     @Test func manyEditorsLoseNothing() async throws {
         let (store, config) = try Self.store(["routes.ini": ""])
         await withTaskGroup(of: Void.self) { group in
             for number in 0..<64 {
                 group.addTask {
                     _ = try? store.edit(.routes, operation: "put", key: "\(number)", clock: Self.later) {
-                        document throws(EditError) in
-                        do throws(ConfigError) {
-                            try document.set("mx", to: "mx\(number).example", in: "d\(number).example")
-                        } catch {
-                            throw .impossible(error)
-                        }
+                        (document) throws(ConfigError) in
+                        try document.set("mx", to: "mx\(number).example", in: "d\(number).example")
                     }
                 }
             }

@@ -77,3 +77,15 @@ func errors(_ files: [String: String]) -> [String] {
         return ["\(error)"]
     }
 }
+
+/// An edit that refuses nothing by itself: what is left is why the file could not be edited.
+func editing<Value>(_ body: () throws(EditFailure<ConfigError>) -> Value) throws(EditError) -> Value {
+    do throws(EditFailure<ConfigError>) {
+        return try body()
+    } catch {
+        switch error {
+        case .failed(let error): throw error
+        case .refused(let error): throw .invalid(ConfigErrors([error]))
+        }
+    }
+}

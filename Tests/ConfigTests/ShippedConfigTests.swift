@@ -44,8 +44,10 @@ import Testing
     /// that the key does something.
     private static func checkDefaults<Target: KeyedSettings & Equatable>(_ type: Target.Type) throws -> Int {
         let document = try document(Target.file)
+        let lines = document.text.split(separator: "\n", omittingEmptySubsequences: false)
+        let all = INIDocument(parsing: lines.map { $0.hasPrefix("; ") ? $0.dropFirst(2) : $0 }.joined(separator: "\n"))
         for key in Target.keys {
-            let text = document.value(key.name, in: key.section) ?? document.commentedValue(key.name, in: key.section)
+            let text = document.value(key.name, in: key.section) ?? all.value(key.name, in: key.section)
             guard let text else {
                 Issue.record("\(Target.file) does not name \(key.name)")
                 continue

@@ -2,7 +2,6 @@
 
 import Glibc
 import Log
-import Logging
 import Testing
 
 /// A sink that writes into a pipe, and what came out of it.
@@ -134,15 +133,6 @@ private func lines(
         let line = try #require(written.first)
         #expect(line.utf8.count <= 4096)
         #expect(line.hasSuffix(format == .json ? #""id":"last","cut":true}"# : "id=last cut=true"))
-    }
-
-    @Test func libraryLoggersWriteSortedMetadata() {
-        let written = lines(level: .debug) { sink in
-            var logger = Logger(label: "nio") { SinkLogHandler(label: $0, sink: sink) }
-            logger[metadataKey: "z"] = "1"
-            logger.debug("over\nthere", metadata: ["bad key=": "x y", "z": "2"])
-        }
-        #expect(written.map { $0.dropFirst(25) } == [#"debug over\nthere label=nio bad_key_="x y" z=2"#])
     }
 
     @Test func linesOfManyThreadsAreWholeAndNoneIsLost() async {
