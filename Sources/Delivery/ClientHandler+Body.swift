@@ -3,8 +3,8 @@
 
 import NIOCore
 import NIOPosix
-import SMTP
 import Queue
+import SMTP
 import Storage
 
 /// A body on its way from a file to the socket.
