@@ -157,6 +157,18 @@ let package = Package(
                 metricsCore,
             ]
         ),
+        room(
+            "Doctor",
+            [
+                "Mail",
+                "Files",
+                "OpenSSL",
+                "Config",
+                "DNS",
+                "Departure",
+                "CTimex",
+            ]
+        ),
         room("Operator", ["Mail", "Files", "HTTPClient", arguments]),
         // floor 6
         .executableTarget(
@@ -182,7 +194,7 @@ let package = Package(
                 "RemoteHooks",
                 "Admin",
                 "Operator",
-                "CTimex",
+                "Doctor",
                 core,
                 posix,
                 arguments,
@@ -233,6 +245,7 @@ let package = Package(
         tests("Operator", ["Mail"]),
         tests("Ingest", ["SMTP", "Storage", "Queue", "Config", "Log", "MessageFormat", core, posix, embedded]),
         tests("Departure", ["Mail", "HTTPClient", "Config", "DNS"]),
+        tests("Doctor", ["Mail", "Config", "DNS", "Departure"]),
         tests("Delivery", ["SMTP", "Storage", "Queue", "Config", "DNS", "Departure", "Log", core, posix, embedded]),
     ]
 )

@@ -13,16 +13,6 @@ import SMTP
 
 /// Connection, greeting, EHLO, TLS, AUTH, QUIT.
 package struct Visit: Sendable {
-    /// What came of it, when the host let us in.
-    package struct Impression: Hashable, Sendable {
-        /// `host[ip]:port`.
-        package let peer: String
-        /// nil: in the clear.
-        package let security: ChannelSecurity?
-        /// Why mail would be sent without the login that the route has; nil when it was used, or there is none.
-        package let withoutLogin: String?
-    }
-
     /// Seconds for each step; a delivery has more patience.
     private static let patience = 20
 
@@ -84,10 +74,10 @@ package struct Visit: Sendable {
 
 /// Work for a session that has none: looks around and says QUIT.
 private final class Visitor: ParcelSource {
-    private let over: EventLoopPromise<Visit.Impression>
+    private let over: EventLoopPromise<Impression>
     private var withoutLogin: String?
 
-    init(_ over: EventLoopPromise<Visit.Impression>) { self.over = over }
+    init(_ over: EventLoopPromise<Impression>) { self.over = over }
 
     func next(for session: ClientHandler) -> NextParcel { .yield }
 
@@ -99,7 +89,7 @@ private final class Visitor: ParcelSource {
 
     func ended(_ session: ClientHandler) {
         let (peer, security) = (session.machine.peer, session.machine.security)
-        over.succeed(Visit.Impression(peer: peer, security: security, withoutLogin: withoutLogin))
+        over.succeed(Impression(peer: peer, security: security, withoutLogin: withoutLogin))
     }
 
     func stands(_ session: ClientHandler) {}

@@ -134,6 +134,14 @@ package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
         self.prefix = prefix
     }
 
+    /// A network by an address in it.
+    ///
+    /// - Parameter prefix: leading bits that count; more than there are stand for all.
+    package init(_ address: IPAddress, prefix: Int) {
+        self.address = address
+        self.prefix = min(max(prefix, 0), address.isV6 ? 128 : 32)
+    }
+
     /// Whether the address lies in this network; one of the other family never does.
     package func contains(_ other: IPAddress) -> Bool { address.matches(other, prefix: prefix) }
 

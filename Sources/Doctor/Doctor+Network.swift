@@ -2,19 +2,15 @@
 
 import Config
 import DNS
-import Delivery
 import Departure
-import Glibc
-import HTTPClient
 import Mail
-import NIOPosix
 
 extension Doctor {
     /// Milliseconds to wait for connections, all of them together.
     private static let patience: Int32 = 5000
 
     /// Ports 25, 465 and 587, of each family that the probed host has and this machine has a route for.
-    static func network(_ patient: Patient, _ resolver: UnboundResolver) async -> [Finding] {
+    static func network(_ patient: Patient, _ resolver: any Resolver) async -> [Finding] {
         var findings: [Finding] = []
         if !AddressOrder.hasIPv6Route() {
             findings.append(
@@ -49,29 +45,13 @@ extension Doctor {
     private static let mostVisits = 20
 
     /// Each host of `[*]`, and each that mail is handed to with a login: as a delivery would, up to the first MAIL.
-    static func smartHosts(_ patient: Patient, _ resolver: UnboundResolver) async -> [Finding] {
-        let settings = patient.settings
-        let hosts = settings.routes.smartHosts
-        guard !hosts.isEmpty else { return [] }
-        let threads = NIOThreadPool(numberOfThreads: 1)
-        threads.start()
-        defer { threads.shutdownGracefully { _ in } }
-        let visit = Visit(
-            loop: MultiThreadedEventLoopGroup.singleton.next(),
-            disk: threads,
-            router: Router(resolver: { resolver }, settings: { settings }),
-            trust: TrustFinder(
-                resolver: { resolver },
-                settings: { settings },
-                tokens: TokenSource(WebFetch(HTTPClient(), on: threads))
-            ),
-            settings: settings
-        )
+    static func smartHosts(_ patient: Patient, _ visit: Visit) async -> [Finding] {
         var findings: [Finding] = []
-        for mx in hosts.prefix(mostVisits) {
-            do throws(Failure) {
-                findings += judge(try await visit(to: mx), mx)
-            } catch {
+        for mx in patient.settings.routes.smartHosts.prefix(mostVisits) {
+            switch await visit(mx) {
+            case nil: break
+            case .success(let impression)?: findings += judge(impression, mx)
+            case .failure(let error)?:
                 findings.append(Finding(.bad, "smart host", "\(mx): \(error.reply)", remedy(for: error.stage)))
             }
         }
@@ -79,7 +59,7 @@ extension Doctor {
     }
 
     /// We were let in; how well protected, and as whom, is the question.
-    private static func judge(_ impression: Visit.Impression, _ mx: MX) -> [Finding] {
+    private static func judge(_ impression: Impression, _ mx: MX) -> [Finding] {
         let channel = impression.security.map(\.description) ?? "in the clear"
         var words = "\(impression.peer) answers, \(channel)"
         guard let user = mx.auth?.user else { return [Finding(.good, "smart host", words)] }
@@ -131,40 +111,4 @@ extension Routes {
 
     /// Mail that nothing else is said about does not go to the MX of its domain.
     var hasSmartHost: Bool { route(named: "*")?.isDirect == false }
-}
-
-/// Connections that are made and closed.
-enum Probe {
-    /// For each place nil when it took the connection, else why not.
-    static func connect(_ places: [ListenAddress], within milliseconds: Int32) -> [String?] {
-        var results: [String?] = places.map { _ in "no answer" }
-        var waiting: [pollfd] = places.map { _ in pollfd(fd: -1, events: Int16(POLLOUT), revents: 0) }
-        defer { for one in waiting where one.fd >= 0 { close(one.fd) } }
-        for (index, place) in places.enumerated() {
-            let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-            let socket = Glibc.socket(place.ip.isV6 ? AF_INET6 : AF_INET, kind, 0)
-            guard socket >= 0 else { continue }
-            let code = SocketAddresses.with(place.ip, port: place.port) { Glibc.connect(socket, $0, $1) }
-            if code == 0 || errno == EINPROGRESS {
-                waiting[index].fd = socket
-            } else {
-                results[index] = String(cString: strerror(errno))
-                close(socket)
-            }
-        }
-        let end = ContinuousClock.now + .milliseconds(milliseconds)
-        while waiting.contains(where: { $0.fd >= 0 }) {
-            let left = Int32((end - ContinuousClock.now) / .milliseconds(1))
-            guard left > 0, poll(&waiting, nfds_t(waiting.count), left) > 0 else { break }
-            for index in waiting.indices where waiting[index].fd >= 0 && waiting[index].revents != 0 {
-                var code: Int32 = 0
-                var length = socklen_t(MemoryLayout<Int32>.size)
-                getsockopt(waiting[index].fd, SOL_SOCKET, SO_ERROR, &code, &length)
-                results[index] = code == 0 ? nil : String(cString: strerror(code))
-                close(waiting[index].fd)
-                waiting[index].fd = -1
-            }
-        }
-        return results
-    }
 }
