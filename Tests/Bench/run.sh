@@ -8,7 +8,7 @@
 #   Tests/Bench/run.sh tls     [--size N] [--sessions N]                                           CPU per message, STARTTLS both ways
 #   Tests/Bench/run.sh syscalls                                                                    syncs, files, connections per message
 #
-# MARTLET names the program (default: the release build). Results go to standard output and to $OUT (JSON lines) when set.
+# MARTLET names the program (default: the release build); MARTLET_BEFORE one that the matrix measures beside it, in turns. Results go to standard output and to $OUT (JSON lines) when set.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -25,6 +25,14 @@ echo 127.0.0.0/8 > "$work/config/relay_acl_allow"
 printf '[main]\nlisten = 127.0.0.1:2700\n' > "$work/config/smtp.ini"
 printf '[*]\nmx = 127.0.0.1:2560\n' > "$work/config/routes.ini"
 martlet="martlet,port=2700,sink=2560,cmd=$program serve --config $work/config --data $work/data"
+before=()
+if [ -n "${MARTLET_BEFORE-}" ]; then
+    cp -r "$work/config" "$work/before"; mkdir "$work/before-data"
+    printf '[main]\nlisten = 127.0.0.1:2701\n' > "$work/before/smtp.ini"
+    printf '[*]\nmx = 127.0.0.1:2561\n' > "$work/before/routes.ini"
+    printf '[main]\nlisten = 127.0.0.1:0\n' > "$work/before/admin.ini"
+    before=(--relay "before,port=2701,sink=2561,cmd=$MARTLET_BEFORE serve --config $work/before --data $work/before-data")
+fi
 
 case $what in
 tls)
@@ -34,7 +42,7 @@ tls)
     printf '[main]\nlisten = 127.0.0.1:2720\n' > "$work/config/smtp.ini"
     cc -O2 -o "$work/tls_floor" "$here/tls_floor.c" -lssl -lcrypto && "$work/tls_floor" "$PEERS/tls.key" "$PEERS/tls.crt"
     python3 "$here/tls_cost.py" --relay postfix-tls --relay "martlet-tls,port=2720,sink=2570,${martlet#*sink=2560,}" ${OUT:+--out "$OUT"} "$@" ;;
-matrix)   python3 "$here/run_matrix.py" --relay postfix-tuned --relay limit --relay "$martlet" ${OUT:+--out "$OUT"} "$@" ;;
+matrix)   python3 "$here/run_matrix.py" --relay postfix-tuned --relay limit "${before[@]}" --relay "$martlet" ${OUT:+--out "$OUT"} "$@" ;;
 latency)  python3 "$here/latency.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;
 syscalls) python3 "$here/syscounts.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;
 queue)
