@@ -93,6 +93,24 @@ let package = Package(
                 metricsCore,
             ]
         ),
+        room(
+            "Intake",
+            [
+                "Mail",
+                "Log",
+                "OpenSSL",
+                "SMTP",
+                "MessageFormat",
+                "Storage",
+                "Queue",
+                "Config",
+                "Hooks",
+                core,
+                posix,
+                metrics,
+                metricsCore,
+            ]
+        ),
         // floor 5
         room(
             "Ingest",
@@ -109,7 +127,7 @@ let package = Package(
                 "Storage",
                 "Queue",
                 "Config",
-                "Hooks",
+                "Intake",
                 core,
                 posix,
                 metrics,
@@ -131,6 +149,7 @@ let package = Package(
                 "Config",
                 "DNS",
                 "Hooks",
+                "Intake",
                 "Departure",
                 core,
                 posix,
@@ -189,6 +208,7 @@ let package = Package(
                 "Hooks",
                 "MessageFormat",
                 "Departure",
+                "Intake",
                 "Ingest",
                 "Delivery",
                 "RemoteHooks",
@@ -243,10 +263,41 @@ let package = Package(
         tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient"]),
         tests("Admin", ["Mail", "Files", "Queue", "Config", yams, core, posix]),
         tests("Operator", ["Mail"]),
-        tests("Ingest", ["SMTP", "Storage", "Queue", "Config", "Log", "MessageFormat", core, posix, embedded]),
+        tests(
+            "Ingest",
+            [
+                "SMTP",
+                "Storage",
+                "Queue",
+                "Config",
+                "Log",
+                "MessageFormat",
+                "Loop",
+                "Hooks",
+                "Intake",
+                core,
+                posix,
+                embedded,
+            ]
+        ),
         tests("Departure", ["Mail", "HTTPClient", "Config", "DNS"]),
         tests("Doctor", ["Mail", "Config", "DNS", "Departure"]),
-        tests("Delivery", ["SMTP", "Storage", "Queue", "Config", "DNS", "Departure", "Log", core, posix, embedded]),
+        tests(
+            "Delivery",
+            [
+                "SMTP",
+                "Storage",
+                "Queue",
+                "Config",
+                "DNS",
+                "Departure",
+                "Intake",
+                "Log",
+                core,
+                posix,
+                embedded,
+            ]
+        ),
     ]
 )
 

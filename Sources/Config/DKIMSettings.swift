@@ -47,6 +47,11 @@ package struct DKIMSettings: Hashable, Sendable {
 
     package init() {}
 
+    /// Lets a domain sign with a key, for tests of what comes of it.
+    package mutating func add(_ key: SigningKey, as selector: String, of domain: Domain) {
+        domains[domain, default: []].append(Key(selector: selector, key: key, text: Secret(selector)))
+    }
+
     /// The domain that signs for an author's domain, and its keys: the domain itself, or the nearest one above it.
     package func signing(for author: Domain) -> (domain: Domain, keys: [Key])? {
         if domains.isEmpty { return nil }

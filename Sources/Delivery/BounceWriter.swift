@@ -2,26 +2,26 @@
 
 import Config
 import Glibc
+import Intake
 import Log
 import Mail
 import MessageFormat
 import NIOCore
 import NIOPosix
 import Queue
+import SMTP
 import Storage
 
 /// Writes delivery status notifications.
 ///
 /// Never to the null sender (RFC 5321 §6.1).
 struct BounceWriter: Sendable {
-    let queue: MailQueue
+    let intake: Intake
     let loop: any EventLoop
-    let settings: @Sendable () -> Settings
-    let log: LogSink
 
     /// Reports recipients that failed for good.
     ///
-    /// - Returns: whether the report is on disk.
+    /// - Returns: whether the report is on disk, or nobody wants it there.
     func writeFailure(_ failed: [Verdicts.Failed], of message: Assignment) async -> Bool {
         await write(
             .failure,
@@ -32,7 +32,7 @@ struct BounceWriter: Sendable {
 
     /// Reports recipients that are still being tried.
     ///
-    /// - Returns: whether the report is on disk.
+    /// - Returns: whether the report is on disk, or nobody wants it there.
     func writeDelay(_ failed: [Verdicts.Failed], of message: Assignment) async -> Bool {
         await write(
             .delay,
@@ -43,7 +43,7 @@ struct BounceWriter: Sendable {
 
     /// Reports recipients whose next hop took them and makes no promise about reports (RFC 3461 §5.2.2).
     ///
-    /// - Returns: whether the report is on disk.
+    /// - Returns: whether the report is on disk, or nobody wants it there.
     func writeSuccess(_ taken: [Verdicts.Taken], of message: Assignment) async -> Bool {
         let entries = taken.map { taken in
             BounceReport.Entry(
@@ -70,23 +70,16 @@ struct BounceWriter: Sendable {
         guard case .address(let sender) = message.envelope.sender,
             let report = await make(kind, entries, sender, message)
         else { return false }
-        // Our own mail: the budget is for what strangers send, and this much is bounded by the sessions there are.
-        queue.memory.force(report.content.residentBytes)
-        let stored = loop.makePromise(of: Bool.self)
-        queue.accept(report, by: .inside, on: loop) { error in stored.succeed(error == nil) }
-        let isStored = (try? await stored.futureResult.get()) ?? false
-        if isStored {
-            log.write(.notice, "message accepted") { line in
-                line.add(.id, report.id.description)
-                line.add(.from, "")
-                line.add(.to, sender.local, UInt8(ascii: "@"), sender.domain.name)
-                line.add(.size, report.content.size)
+        switch await intake.submit(report, on: loop) {
+        case .queued, .taken: return true
+        case .refused(let refusal):
+            intake.log.write(.error, "report not stored") { line in
                 line.add(.about, message.parcel.id.message.description)
+                line.add(.reply, refusal.reply.description)
             }
-        } else {
-            log.write(.error, "report not stored") { $0.add(.about, message.parcel.id.message.description) }
+            // A plugin that refuses it for good has decided that nobody hears of it.
+            return refusal.reason == .plugin && refusal.reply.severity == .permanent
         }
-        return isStored
     }
 
     private func make(
@@ -94,12 +87,12 @@ struct BounceWriter: Sendable {
         _ entries: [BounceReport.Entry],
         _ sender: EmailAddress,
         _ message: Assignment
-    ) async -> NewMessage? {
-        let settings = settings()
+    ) async -> Submission? {
+        let settings = intake.settings()
         let limit = settings.outbound.bounceMessageBytes
         guard let prefix = await beginning(of: message.content, limit) else { return nil }
         let now = Timestamp.now()
-        let id = queue.makeID(at: now)
+        let id = intake.queue.makeID(at: now)
         let original = BounceReport.Original(
             id: message.parcel.id.message,
             acceptedAt: message.parcel.acceptedAt,
@@ -126,26 +119,8 @@ struct BounceWriter: Sendable {
             isEightBit: report.isEightBit,
             needsUTF8: report.needsUTF8
         )
-        let content = Content(
-            prologue: await sign(report.bytes, settings.dkim, at: now),
-            body: .memory(report.bytes),
-            hasLeadingDots: report.hasLeadingDots,
-            isEightBit: report.isEightBit
-        )
-        return NewMessage(id: id, acceptedAt: now, envelope: envelope, content: content)
-    }
-
-    /// The signatures of a report, when its author's domain, ours, has keys; a report that cannot be signed goes without.
-    private func sign(_ report: ByteBuffer, _ dkim: DKIMSettings, at now: Timestamp) async -> ByteBuffer {
-        if dkim.domains.isEmpty { return ByteBuffer() }
-        let coverage = DKIMSigner.Coverage(signed: dkim.headers, oversigned: dkim.oversigned)
-        let signed = queue.disk.runIfActive(eventLoop: loop) {
-            try DKIMDraft.signatures(of: report, coverage, at: now) { author in
-                guard let (domain, keys) = dkim.signing(for: author) else { return [] }
-                return keys.map { DKIMSigner(domain: domain, selector: $0.selector, key: $0.key) }
-            }
-        }
-        return ByteBuffer(bytes: (try? await signed.get()) ?? [])
+        let provenance = Provenance(.inside, about: message.parcel.id.message)
+        return Submission(envelope, report.bytes, from: provenance, id: id, at: now)
     }
 
     /// As much of the message as a report may carry.
@@ -156,7 +131,7 @@ struct BounceWriter: Sendable {
         case .file(let file):
             // A message that is too large comes back as its header block alone, which is at its beginning.
             let count = min(file.size, content.size > limit ? 64 << 10 : limit)
-            let read: EventLoopFuture<ByteBuffer?> = queue.disk.runIfActive(eventLoop: loop) {
+            let read: EventLoopFuture<ByteBuffer?> = intake.queue.disk.runIfActive(eventLoop: loop) {
                 try? file.read(at: 0, count: count)
             }
             guard let body = try? await read.get() else { return nil }

@@ -4,10 +4,11 @@
 // parcel is settled exactly once. The path of a message that was simply delivered takes no detour. Plugins are asked in
 // `Settler+Hooks.swift`.
 
-package import Config
+import Config
 import Departure
-package import Hooks
-package import Log
+import Hooks
+package import Intake
+import Log
 import Mail
 package import NIOCore
 import NIOPosix
@@ -51,25 +52,16 @@ package final class Settler: Sendable {
     private let state = Mutex(State())
 
     /// - Parameters:
-    ///   - queue: is told what became of parcels.
-    ///   - plugins: are asked about failures and told of deliveries.
+    ///   - intake: of the queue that is told what became of parcels; reports go in by it.
     ///   - loop: where blocking work reports back to.
-    ///   - settings: those in force.
-    ///   - log: one line per life event.
-    package init(
-        queue: MailQueue,
-        plugins: PluginChain,
-        loop: any EventLoop,
-        settings: @escaping @Sendable () -> Settings,
-        log: LogSink
-    ) {
-        self.queue = queue
-        self.plugins = plugins
-        teller = DeliveredTeller(plugins, log: log)
+    package init(_ intake: Intake, loop: any EventLoop) {
+        queue = intake.queue
+        plugins = intake.plugins
+        log = intake.log
+        settings = intake.settings
+        teller = DeliveredTeller(intake.plugins, log: intake.log)
         self.loop = loop
-        self.settings = settings
-        self.log = log
-        reports = BounceWriter(queue: queue, loop: loop, settings: settings, log: log)
+        reports = BounceWriter(intake: intake, loop: loop)
     }
 
     /// False while so many reports wait for the disk that sessions should not cause more.
@@ -150,10 +142,10 @@ package final class Settler: Sendable {
         }
         metrics.countFailed(verdicts)
         for failed in verdicts.deferred {
-            logFailed("delivery deferred", parcel, envelope, failed, delay: verdicts.delay)
+            logFailed(LogEvent.deferred.text, parcel, envelope, failed, delay: verdicts.delay)
         }
         for failed in verdicts.bounced {
-            logFailed("bounced", parcel, envelope, failed, delay: nil, isSuppressed: verdicts.isSuppressed)
+            logFailed(LogEvent.bounced.text, parcel, envelope, failed, delay: nil, isSuppressed: verdicts.isSuppressed)
         }
         for failed in verdicts.dropped { logFailed("dropped by a plugin", parcel, envelope, failed, delay: 0) }
         let done = verdicts.delivered.map(\.recipient) + (verdicts.bounced + verdicts.dropped).map(\.recipient)
@@ -368,7 +360,7 @@ package final class Settler: Sendable {
         _ mx: String,
         _ wall: Timestamp
     ) {
-        log.write(.notice, "delivered") { line in
+        log.write(.delivered) { line in
             line.add(.id, parcel.id.message.description)
             line.add(.to, recipient.local, UInt8(ascii: "@"), recipient.domain.name)
             line.add(.mx, mx)
@@ -409,7 +401,7 @@ package final class Settler: Sendable {
     }
 
     private func logFinished(_ parcel: Parcel, _ wall: Timestamp) {
-        log.write(.notice, "message finished") { line in
+        log.write(.finished) { line in
             line.add(.id, parcel.id.message.description)
             line.add(.elapsed, Int(wall.milliseconds &- parcel.acceptedAt.milliseconds))
         }

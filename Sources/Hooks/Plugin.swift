@@ -18,7 +18,8 @@ package protocol Plugin: Sendable {
 
     /// A message came in complete and is about to be queued; its envelope may be changed.
     ///
-    /// Only when every plugin answers `.next` is it queued. Not called for mail that is made inside.
+    /// Only when every plugin answers `.next` is it queued. Mail that is made inside passes too, but for what a plugin
+    /// hands in while it is asked this.
     func queueOutbound(_ envelope: inout Envelope, _ contents: MessageContents) async -> QueueOutboundAnswer
 
     /// The mail is about to be sent.

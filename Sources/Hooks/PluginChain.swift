@@ -17,6 +17,10 @@ package final class PluginChain: Sendable {
         var plugins: [any Plugin] = []
     }
 
+    /// This task is a plugin's, which is asked `queue_outbound` now: mail that it hands in itself does not pass the hook
+    /// again, or it would never end.
+    @TaskLocal package static var isAsking = false
+
     private let active = Mutex(Active())
     /// The raw value of the hooks that some active plugin serves.
     private let asked = Atomic<UInt8>(0)
@@ -72,7 +76,7 @@ extension PluginChain {
             let asked = envelope
             let answer = await call(.queueOutbound) { () -> (QueueOutboundAnswer, Envelope) in
                 var changed = asked
-                let answer = await plugin.queueOutbound(&changed, contents)
+                let answer = await Self.$isAsking.withValue(true) { await plugin.queueOutbound(&changed, contents) }
                 return (answer, changed)
             }
             guard let (answer, changed) = answer else {

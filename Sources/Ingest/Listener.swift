@@ -186,7 +186,7 @@ package final class Listener: Sendable {
             door.slots.leave(client)
             door.sessions.remove(channel)
         }
-        let handler = ServerHandler(door: door, client: client, settings: settings, kind)
+        let handler = ServerHandler(door: door, client: client, settings: settings, kind, on: channel.eventLoop)
         try channel.pipeline.syncOperations.addHandler(handler)
         if let told { channel.pipeline.fireUserInboundEventTriggered(told) }
     }

@@ -48,14 +48,14 @@ extension ServerHandler {
             try engine.secure(context.pipeline, buffered: buffered, timeout: timeout)
         } catch {
             reportTLS(error)
-            isClosing = true
+            phase = .left
             context.close(promise: nil)
         }
     }
 
     /// The handshake is over.
     func established(_ summary: TLSSummary, _ context: ChannelHandlerContext) {
-        guard !isClosing, security == nil else { return }
+        guard phase == .talking, security == nil else { return }
         security = summary
         protection = summary.protection
         IngestMetrics.secured(summary)

@@ -2,13 +2,13 @@
 //
 // Guarantees: one write for everything that one read brought; the socket is read only while the session can use input,
 // so that memory never follows what a client sends; every wait has a time limit. The message itself is the business of
-// `ServerHandler+Message.swift`.
+// its ``Reception``.
 
 import Config
+import Intake
 import Log
 import Loop
 import Mail
-import MessageFormat
 import NIOCore
 import OpenSSL
 import Queue
@@ -28,23 +28,30 @@ final class ServerHandler: ChannelDuplexHandler {
     /// An output buffer that grew beyond this in a burst is given back.
     private static let keptOutput = 16 << 10
 
+    /// How far the session has come.
+    enum Phase: Hashable {
+        /// Greeting, commands, messages. Next: closing.
+        case talking
+        /// Our last word is said: what the client still sends is not used. Next: left.
+        case closing
+        /// It was sent, and the client has a moment to read it.
+        case left
+    }
+
+    /// What the session waits for, which says how long it may.
+    private enum Wait {
+        case command, content, login, plugins, commit
+    }
+
     let door: Door
     let client: IPAddress?
     let clientLiteral: String
     var settings: ListenerSettings
-    var dkim: DKIMSettings
     var machine: ServerMachine
-    /// Decoded content that is in memory.
-    var body = ByteBuffer()
-    var draft: Draft?
+    /// The message that is being received.
+    let reception: Reception
     var output = ByteBuffer()
-    var trace: TraceHeaders
-    /// Counts commits, so that an answer that comes too late is known as such.
-    var commitSerial = 0
-    /// A disk thread works for the message that is being received: nothing goes on until it is done.
-    var isDiskBusy = false
-    /// Plugins are asked about the complete message.
-    var isAsking = false
+    var phase = Phase.talking
     var context: ChannelHandlerContext?
     /// What the handshake came to; nil in the clear.
     var security: TLSSummary?
@@ -59,21 +66,19 @@ final class ServerHandler: ChannelDuplexHandler {
     private var input = ByteBuffer()
     private var holdsRead = false
     private var isWritable = true
-    var isClosing = false
     private var greets: Scheduled<Void>?
     private var lineBegan: NIODeadline?
     private var dataBegan: NIODeadline?
     private var began = NIODeadline.uptimeNanoseconds(0)
     private var settingsRead = NIODeadline.uptimeNanoseconds(0)
 
-    init(door: Door, client: IPAddress?, settings: Settings, _ kind: Listener.Kind) {
+    init(door: Door, client: IPAddress?, settings: Settings, _ kind: Listener.Kind, on loop: any EventLoop) {
         self.door = door
         self.client = client
         clientLiteral = client?.addressLiteral ?? "[unknown]"
         self.settings = settings.listener
         isImplicitTLS = kind == .implicitTLS
-        dkim = settings.dkim
-        trace = TraceHeaders(comment: settings.outbound.receivedHeader)
+        reception = Reception(door.intake, IntakeRules(settings), on: loop)
         machine = ServerMachine(
             me: settings.me,
             limits: Self.limits(settings.listener),
@@ -108,10 +113,10 @@ final class ServerHandler: ChannelDuplexHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        isClosing = true
+        phase = .left
         greets?.cancel()
         deadline?.cancel()
-        discardDraft()
+        reception.discard()
         self.context = nil
         context.fireChannelInactive()
     }
@@ -160,7 +165,7 @@ final class ServerHandler: ChannelDuplexHandler {
     // MARK: Input
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if isClosing { return }
+        guard phase == .talking else { return }
         var bytes = unwrapInboundIn(data)
         if greets != nil {
             greets?.cancel()
@@ -199,21 +204,25 @@ final class ServerHandler: ChannelDuplexHandler {
     }
 
     private func process(_ work: inout ByteBuffer) {
-        while !isDiskBusy, !isClosing {
-            switch machine.advance(&work, &output, &body) {
+        while !reception.isAtDisk, phase == .talking {
+            switch machine.advance(&work, &output, &reception.body) {
             case .input: return
-            case .room(let octets): machine.roomChecked(door.queue.hasRoom(for: octets), &output)
+            case .room(let octets): machine.roomChecked(door.intake.queue.hasRoom(for: octets), &output)
             case .authenticate(let question): authenticate(question)
             case .startTLS: beginTLS(behind: work)
             case .begin(let octets): beginMessage(octets)
             case .content: lookAtContent()
             case .commit: commit()
-            case .abandon: discardDraft()
-            case .close:
-                discardDraft()
-                isClosing = true
+            case .abandon: reception.discard()
+            case .close: close()
             }
         }
+    }
+
+    /// Nothing more is worked on: what is said is sent, and the connection ends.
+    private func close() {
+        reception.discard()
+        phase = .closing
     }
 
     // MARK: Output, reading, time
@@ -221,13 +230,10 @@ final class ServerHandler: ChannelDuplexHandler {
     /// Sends what there is to send and arranges for what comes next.
     private func settle() {
         guard let context else { return }
-        for rejection in machine.takeRejections() { IngestMetrics.count(rejection, at: entrance) }
+        for rejection in machine.takeRejections() { IntakeMetrics.count(rejection, at: entrance) }
         send(context)
         let now = context.eventLoop.now
-        if isClosing {
-            leave(context, now)
-            return
-        }
+        guard phase == .talking else { return leave(context, now) }
         touch(now)
         if holdsRead, mayRead {
             holdsRead = false
@@ -244,8 +250,8 @@ final class ServerHandler: ChannelDuplexHandler {
 
     /// Ends the connection so that the client gets our last word: closing a socket with unread input would destroy it.
     private func leave(_ context: ChannelHandlerContext, _ now: NIODeadline) {
-        guard dataBegan != .distantFuture else { return }
-        dataBegan = .distantFuture
+        guard phase == .closing else { return }
+        phase = .left
         if machine.saidGoodbye || !isWritable {
             context.close(promise: nil)
             return
@@ -260,8 +266,9 @@ final class ServerHandler: ChannelDuplexHandler {
 
     /// False while input could not be used: one read's worth may wait for a commit, nothing for the disk.
     private var mayRead: Bool {
-        if isClosing { return true }
-        return isWritable && !isDiskBusy && (input.readableBytes == 0 || !(machine.isCommitting || machine.isVerifying))
+        guard phase == .talking else { return true }
+        guard isWritable, !reception.isAtDisk else { return false }
+        return input.readableBytes == 0 || !(machine.isCommitting || machine.isVerifying)
     }
 
     func read(context: ChannelHandlerContext) {
@@ -282,30 +289,34 @@ final class ServerHandler: ChannelDuplexHandler {
             context.fireUserInboundEventTriggered(event)
             return
         }
-        guard !isClosing else { return }
+        guard phase == .talking else { return }
         switch event {
         case .drain: machine.drain(&output)
         case .stop: machine.shutDown(&output)
         }
-        if machine.isClosed {
-            discardDraft()
-            isClosing = true
-        }
+        if machine.isClosed { close() }
         settle()
+    }
+
+    private var wait: Wait {
+        if reception.phase == .asking { return .plugins }
+        if machine.isCommitting { return .commit }
+        if machine.isReceiving || reception.isAtDisk { return .content }
+        return machine.isVerifying ? .login : .command
     }
 
     /// Moves the time limit to where the session stands now.
     private func touch(_ now: NIODeadline) {
         var due = began + .seconds(Int64(settings.sessionDeadline))
-        if isAsking {
-            // Every plugin has a deadline of its own.
-        } else if machine.isCommitting {
-            due = min(due, now + .seconds(Int64(settings.commitTimeout)))
-        } else if machine.isReceiving || isDiskBusy {
+        switch wait {
+        // Every plugin has a deadline of its own, and so has an attempt to log in: we are awaited, not the client.
+        case .plugins, .login: break
+        case .commit: due = min(due, now + .seconds(Int64(settings.commitTimeout)))
+        case .content:
             let began = dataBegan ?? now
             dataBegan = began
             due = min(due, now + .seconds(Int64(settings.dataTimeout)), began + .seconds(Int64(settings.dataDeadline)))
-        } else {
+        case .command:
             dataBegan = nil
             due = min(due, now + .seconds(Int64(settings.commandTimeout)))
             if machine.isMidLine(input) {
@@ -325,8 +336,7 @@ final class ServerHandler: ChannelDuplexHandler {
         settingsRead = now
         let fresh = door.settings()
         settings = fresh.listener
-        dkim = fresh.dkim
-        trace.comment = fresh.outbound.receivedHeader
+        reception.rules = IntakeRules(fresh)
         machine.update(
             me: fresh.me,
             limits: Self.limits(fresh.listener),
@@ -341,20 +351,14 @@ final class ServerHandler: ChannelDuplexHandler {
 
     private func timeIsUp() {
         guard let context else { return }
-        if isClosing {
-            context.close(promise: nil)
-        } else if machine.isCommitting, !isDiskBusy {
-            commitSerial &+= 1
-            if isAsking {
-                isAsking = false
-                discardDraft()
-            }
-            machine.committed(.timedOut, &output)
+        guard phase == .talking else { return context.close(promise: nil) }
+        if machine.isCommitting, !reception.isAtDisk {
+            reception.abandon()
+            machine.committed(.refused(.tooSlow), &output)
             resume()
         } else {
             machine.timedOut(&output)
-            discardDraft()
-            isClosing = true
+            close()
             settle()
         }
     }

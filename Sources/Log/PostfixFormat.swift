@@ -32,8 +32,8 @@ struct PostfixFormat {
 
     private func lines(_ line: Line) -> [(String, String)] {
         let id = line["id"] ?? "NOQUEUE"
-        switch line.message {
-        case "message accepted":
+        switch LogEvent(line.message.utf8) {
+        case .accepted:
             let client = line["client"].map { "client=unknown\(Self.bracketed($0))" } ?? "client=localhost[127.0.0.1]"
             let count = line["recipients"] ?? "1"
             return [
@@ -43,11 +43,11 @@ struct PostfixFormat {
                     "\(id): from=<\(line["from"] ?? "")>, size=\(line["size"] ?? "0"), nrcpt=\(count) (queue active)"
                 ),
             ]
-        case "delivered": return [("smtp", delivery(id, line, "sent"))]
-        case "delivery deferred": return [("smtp", delivery(id, line, "deferred"))]
-        case "bounced": return [("smtp", delivery(id, line, "bounced"))]
-        case "message finished": return [("qmgr", "\(id): removed")]
-        default:
+        case .delivered: return [("smtp", delivery(id, line, "sent"))]
+        case .deferred: return [("smtp", delivery(id, line, "deferred"))]
+        case .bounced: return [("smtp", delivery(id, line, "bounced"))]
+        case .finished: return [("qmgr", "\(id): removed")]
+        case nil:
             let level = ["warning", "error", "critical"].contains(line.level) ? "warning: " : ""
             return [("master", "\(level)\(line.message)\(line.rest.isEmpty ? "" : ": ")\(line.rest)")]
         }

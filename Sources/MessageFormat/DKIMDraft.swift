@@ -65,35 +65,10 @@ package final class DKIMDraft {
     }
 
     /// What is to be signed, once the message is complete; nil when nobody's keys are to sign it.
-    ///
-    /// - Parameter prologue: the fields that the relay puts in front, which are signed too.
-    package func finish(_ prologue: ByteBuffer, _ coverage: DKIMSigner.Coverage, at time: Timestamp) -> DKIMWork? {
+    package func complete() -> DKIMWork? {
         if case .header = state { endHeader() }
         guard let hash = bodyHash?.finish() else { return nil }
-        return DKIMWork(
-            signers: signers,
-            header: Array(prologue.readableBytesView) + header,
-            bodyHash: hash,
-            coverage: coverage,
-            time: time
-        )
-    }
-
-    /// Signs a message that is all there: one made inside.
-    ///
-    /// Blocks as ``DKIMWork/signatures()`` does.
-    package static func signatures(
-        of content: ByteBuffer,
-        prologue: ByteBuffer = ByteBuffer(),
-        _ coverage: DKIMSigner.Coverage,
-        at time: Timestamp,
-        keys: @escaping Keys
-    ) throws(TLSError) -> [UInt8] {
-        var block = HeaderBlock(limit: .max)
-        block.consume(content, from: 0)
-        let draft = DKIMDraft(keys: keys)
-        draft.update(content, from: 0, block)
-        return try draft.finish(prologue, coverage, at: time)?.signatures() ?? []
+        return DKIMWork(signers: signers, header: header, bodyHash: hash)
     }
 }
 
@@ -102,17 +77,21 @@ package struct DKIMWork: Sendable {
     let signers: [DKIMSigner]
     let header: [UInt8]
     let bodyHash: [UInt8]
-    let coverage: DKIMSigner.Coverage
-    let time: Timestamp
 
     /// One `DKIM-Signature` field for each key.
     ///
     /// Blocks: about a millisecond for each RSA key.
+    /// - Parameter prologue: the fields that the relay puts in front, which are signed too.
     /// - Throws: when OpenSSL cannot sign.
-    package func signatures() throws(TLSError) -> [UInt8] {
+    package func signatures(
+        behind prologue: ByteBuffer = ByteBuffer(),
+        _ coverage: DKIMSigner.Coverage,
+        at time: Timestamp
+    ) throws(TLSError) -> [UInt8] {
+        let whole = Array(prologue.readableBytesView) + header
         var fields: [UInt8] = []
         for signer in signers {
-            fields += try signer.sign(header: header, bodyHash: bodyHash, coverage, at: time)
+            fields += try signer.sign(header: whole, bodyHash: bodyHash, coverage, at: time)
         }
         return fields
     }

@@ -2,6 +2,7 @@
 //
 // Every reply but the few that carry a number or a name is a constant: it is copied into the output as it stands.
 
+import Mail
 import NIOCore
 
 /// A reply of one line with its CRLF.
@@ -15,6 +16,18 @@ package struct CannedReply: Sendable, CustomStringConvertible {
 
     /// Without its CRLF.
     package var description: String { String(text.description.dropLast(1)) }
+
+    /// The same as a value.
+    var reply: Reply {
+        let words = description.utf8.split(separator: UInt8(ascii: " "), maxSplits: 2).map { Substring($0) }
+        let numbers = words.count > 1 ? words[1].utf8.split(separator: UInt8(ascii: ".")) : []
+        let digits = numbers.compactMap { UInt16(Substring($0)) }
+        guard words.count == 3, let code = UInt16(words[0]), digits.count == 3 else {
+            return Reply(451, EnhancedStatus(4, 3, 0), description)
+        }
+        let status = EnhancedStatus(UInt8(truncatingIfNeeded: digits[0]), digits[1], digits[2])
+        return Reply(code, status, String(words[2]))
+    }
 
     func write(to output: inout ByteBuffer) { output.writeStaticString(text) }
 }

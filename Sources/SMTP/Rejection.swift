@@ -1,5 +1,7 @@
 // Rejection.swift — why mail was not taken, as a closed set that can be counted.
 
+package import Mail
+
 /// Why a message, or a recipient of a client that may not relay, was refused.
 package enum Rejection: String, CaseIterable, Sendable {
     case relayDenied = "relay_denied"
@@ -10,6 +12,9 @@ package enum Rejection: String, CaseIterable, Sendable {
     case noRoom = "full"
     case storageFailed = "storage"
     case tooSlow = "storage_slow"
+    /// Storage is shutting down.
+    case closing
+    case noRecipients = "no_recipients"
     /// By a plugin, whose reply has a code of its own.
     case plugin
 
@@ -24,8 +29,13 @@ package enum Rejection: String, CaseIterable, Sendable {
         case .noRoom: .noRoom
         case .storageFailed, .plugin: .storageFailed
         case .tooSlow: .commitTimeout
+        case .closing: .shuttingDown
+        case .noRecipients: .noRecipients
         }
     }
+
+    /// What a client of SMTP hears, for whoever came in by another way.
+    package var answer: Reply { reply.reply }
 
     /// The code that the client hears; nil where it is not always the same.
     package var code: String? { self == .plugin ? nil : String(reply.description.prefix(3)) }

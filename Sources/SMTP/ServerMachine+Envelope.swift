@@ -130,7 +130,7 @@ extension ServerMachine {
     // MARK: The message
 
     /// Refuses the message that is being received: what follows is consumed and not kept, the reply comes at its end.
-    package mutating func object(_ objection: Objection) {
+    package mutating func object(_ objection: Rejection) {
         guard transaction?.object(objection) == true else { return }
         decoder.discards = true
         chunks.discards = true
@@ -149,17 +149,11 @@ extension ServerMachine {
             return .abandon
         }
         if let objection = transaction?.objection {
-            finish(Self.rejection(objection), &output)
+            finish(objection, &output)
             return .abandon
         }
         phase = .committing
         return .commit
-    }
-
-    /// Answers ``Need/commit`` when the complete message is not wanted.
-    package mutating func refuseMessage(_ objection: Objection, _ output: inout ByteBuffer) {
-        guard case .committing = phase else { return }
-        finish(Self.rejection(objection), &output)
     }
 
     /// Answers ``Need/commit``.
@@ -175,15 +169,13 @@ extension ServerMachine {
             }
             output.writeStaticString("\r\n")
             leaveTransaction(&output)
-        case .noRoom: finish(.noRoom, &output)
-        case .storageFailed: finish(.storageFailed, &output)
-        case .timedOut: finish(.tooSlow, &output)
-        case .closing: end(.shuttingDown, &output)
         case .taken:
             forgive()
             output.writeStaticString("250 2.0.0 Ok, taken\r\n")
             leaveTransaction(&output)
-        case .refused(let reply):
+        case .refused(.closing): end(.shuttingDown, &output)
+        case .refused(let rejection): finish(rejection, &output)
+        case .denied(let reply):
             rejections.append(.plugin)
             reply.write(to: &output)
             leaveTransaction(&output)
@@ -222,15 +214,6 @@ extension ServerMachine {
 
     /// A temporary refusal: no error of the client's, but no licence to repeat it without end.
     private mutating func refuseForNow(_ reply: CannedReply, _ output: inout ByteBuffer) { idle(reply, &output) }
-
-    private static func rejection(_ objection: Objection) -> Rejection {
-        switch objection {
-        case .headerTooLarge: .headerTooLarge
-        case .tooManyHops: .tooManyHops
-        case .noRoom: .noRoom
-        case .storageFailed: .storageFailed
-        }
-    }
 }
 
 extension Reply {

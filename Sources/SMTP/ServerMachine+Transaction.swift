@@ -15,7 +15,7 @@ extension ServerMachine {
         /// The chunk that is being received is the last one.
         private(set) var isLastChunk = false
         /// Why the message that is being received is not wanted.
-        private(set) var objection: Objection?
+        private(set) var objection: Rejection?
 
         init(sender: ReversePath, parameters: MailParameters) {
             self.sender = sender
@@ -32,7 +32,7 @@ extension ServerMachine {
         }
 
         /// Notes the first objection; false when there is one already.
-        mutating func object(_ objection: Objection) -> Bool {
+        mutating func object(_ objection: Rejection) -> Bool {
             guard self.objection == nil else { return false }
             self.objection = objection
             return true

@@ -30,7 +30,7 @@ package struct ServerMachine: ~Copyable, Sendable {
         case startTLS
         /// Octets were appended to the body: a moment to look at them, and to hold input back.
         case content
-        /// The message is complete: make it durable, then ``committed(_:_:)``; or ``refuseMessage(_:_:)``.
+        /// The message is complete: make it durable, then ``committed(_:_:)``.
         case commit
         /// The message that was begun will not be completed: forget it.
         case abandon
@@ -38,19 +38,14 @@ package struct ServerMachine: ~Copyable, Sendable {
         case close
     }
 
-    /// Why the owner refuses the message that is being received.
-    package enum Objection: Hashable, Sendable {
-        case headerTooLarge, tooManyHops, noRoom, storageFailed
-    }
-
     /// What became of a message that was to be made durable.
     package enum Commit: Hashable, Sendable {
         case queued(QueueID)
-        case noRoom, storageFailed, timedOut, closing
         /// A plugin has seen to it; nothing was queued.
         case taken
+        case refused(Rejection)
         /// A plugin refuses it: a reply of 4xx or 5xx with printable text.
-        case refused(Reply)
+        case denied(Reply)
     }
 
     /// How the client introduced itself.

@@ -8,11 +8,13 @@ import Departure
 import Files
 import Glibc
 import Hooks
+import Intake
 import Log
 import Loop
 import Mail
 import NIOCore
 import Queue
+import Storage
 
 /// The API between the engine and its listeners.
 final class AdminAPI: Sendable {
@@ -30,13 +32,13 @@ final class AdminAPI: Sendable {
     private let dataPath: String
     private let state = InForce(State())
 
-    init(_ launch: Launch, queue: MailQueue, router: Router, plugins: PluginChain, loop: any EventLoop) {
+    init(_ launch: Launch, intake: Intake, router: Router, loop: any EventLoop) {
         settings = launch.settings
         log = launch.log
         dataPath = launch.dataPath
         let (settings, state) = (settings, state)
         let explanation = Explanation(settings: settings, router: router)
-        let submission = APISubmission(queue: queue, plugins: plugins, log: launch.log, loop: loop) { settings.current }
+        let queue = intake.queue
         let services = AdminServices(
             queue: queue,
             settings: settings,
@@ -44,7 +46,15 @@ final class AdminAPI: Sendable {
             loop: loop,
             version: Version.text,
             startedAt: .now(),
-            submit: { envelope, content, time in await submission.submit(envelope, content, notBefore: time) },
+            submit: { envelope, content, time in
+                let now = Timestamp.now()
+                let hold = time.map { Hold(since: now, until: $0, reason: "send_at") }
+                let submission = Submission(envelope, content, from: Provenance(.api), at: now, hold: hold)
+                switch await intake.submit(submission, on: loop) {
+                case .queued(let id), .taken(let id): return .success(id)
+                case .refused(let refusal): return .failure(SubmitRefusal(refusal.reply))
+                }
+            },
             explain: { recipient, sender in await explanation(recipient, sender) },
             metrics: launch.metrics,
             checks: { Self.checks(queue, settings, isDraining: state.current.isDraining) }

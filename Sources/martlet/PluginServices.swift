@@ -2,7 +2,7 @@
 
 import Config
 import Hooks
-import Ingest
+import Intake
 import Log
 import Mail
 import NIOCore
@@ -13,51 +13,30 @@ import Storage
 
 /// What plugins may ask of the relay.
 struct PluginServices: RelayServices {
-    let queue: MailQueue
-    let submitter: Submitter
+    let intake: Intake
     let loop: any EventLoop
-    let settings: @Sendable () -> Settings
-    let log: LogSink
-
-    init(queue: MailQueue, loop: any EventLoop, settings: @escaping @Sendable () -> Settings, log: LogSink) {
-        self.queue = queue
-        self.loop = loop
-        self.settings = settings
-        self.log = log
-        submitter = Submitter(queue: queue, as: .inside, log: log, settings: settings)
-    }
-
-    var me: Domain { settings().me }
+    var log: LogSink { intake.log }
+    var me: Domain { intake.settings().me }
 
     func contents(of id: QueueID) async throws(Failure) -> MessageContents {
-        let queue = self.queue
+        let queue = intake.queue
         let read: EventLoopFuture<Result<Content?, QueueError>> = queue.disk.runIfActive(eventLoop: loop) {
             do throws(QueueError) { return .success(try queue.content(of: id)) } catch { return .failure(error) }
         }
         switch (try? await read.get()) ?? .failure(.closing) {
         case .success(let content?): return MessageContents(content, disk: queue.disk, loop: loop)
-        case .success(nil): throw Self.failure(.damaged("message \(id) is not in the queue"))
-        case .failure(let error): throw Self.failure(error)
+        case .success(nil):
+            let reply = Reply(550, EnhancedStatus(5, 6, 0), "message \(id) is not in the queue")
+            throw Failure(.message, at: .body, reply)
+        case .failure(let error): throw Failure(.message, at: .body, Refusal(because: error).reply)
         }
     }
 
     func submit(from: ReversePath, to: [EmailAddress], contents: [UInt8]) async throws(Failure) -> QueueID {
-        do throws(QueueError) {
-            return try await submitter.sendEmail(from: from, to: to, contents: contents, on: loop)
-        } catch {
-            throw Self.failure(error)
+        switch await intake.submit(Submission(from: from, to: to, contents: contents), on: loop) {
+        case .queued(let id), .taken(let id): return id
+        case .refused(let refusal): throw Failure(.message, at: .body, refusal.reply)
         }
-    }
-
-    private static func failure(_ error: QueueError) -> Failure {
-        let reply =
-            switch error {
-            case .full: Reply(452, EnhancedStatus(4, 3, 1), "no room in the queue")
-            case .damaged(let reason): Reply(554, EnhancedStatus(5, 6, 0), reason)
-            case .closing: Reply(421, EnhancedStatus(4, 3, 2), "shutting down")
-            case .broken, .locked: Reply(451, EnhancedStatus(4, 3, 0), "the queue cannot be used now")
-            }
-        return Failure(.message, at: .body, reply)
     }
 }
 

@@ -9,12 +9,12 @@ import Files
 import HTTPClient
 import Hooks
 import Ingest
+import Intake
 import Log
 import Loop
 import Mail
 import NIOCore
 import NIOPosix
-import OpenSSL
 import Process
 import Queue
 import RemoteHooks
@@ -94,8 +94,9 @@ final class Wiring: Sendable {
         let loop = loops.next()
         plugins = PluginChain([], log: log, deadline: { .seconds(settings.current.hooks.timeout) })
         programs = HookPrograms(threads: .ofTheirOwn(Self.hookThreads), log: log)
-        services = PluginServices(queue: queue, loop: loop, settings: current, log: log)
-        let settler = Settler(queue: queue, plugins: plugins, loop: loop, settings: current, log: log)
+        let intake = Intake(queue: queue, plugins: plugins, log: log, settings: current)
+        services = PluginServices(intake: intake, loop: loop)
+        let settler = Settler(intake, loop: loop)
         queue.setReporter { message, reason in await settler.reportRemoval(of: message, because: reason) }
         web = NIOThreadPool(numberOfThreads: Self.webThreads)
         web.start()
@@ -122,11 +123,9 @@ final class Wiring: Sendable {
             settings: current,
             log: log
         )
-        api = AdminAPI(launch, queue: queue, router: router, plugins: plugins, loop: loop)
+        api = AdminAPI(launch, intake: intake, router: router, loop: loop)
         certificates = try CertificatesInForce(current().tls)
-        let tls: @Sendable () -> TLSContext? = { [certificates] in certificates.current }
-        let door = Door(queue: queue, settings: current, tls: tls, log: log, plugins: plugins)
-        listener = Listener(door: door, group: loops)
+        listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
         settings.onChange { [weak self] in self?.apply($0) }
         settings.onEdit { EditLog.write($0, to: log) }
     }
@@ -144,6 +143,7 @@ extension Wiring {
         try LinuxDisk().makeDirectories(dataPath, permissions: 0o700)
         try wait { [plugins, services] in await plugins.start(Plugins.compiledIn, services) }
         _ = usePlugins(settings.current)
+        IntakeMetrics.declare()
         IngestMetrics.declare()
         DeliveryMetrics.declare()
         QueueMetrics.declare()

@@ -5,6 +5,7 @@ import DNS
 import Departure
 import Glibc
 import Hooks
+import Intake
 import Log
 import Mail
 import NIOCore
@@ -147,13 +148,7 @@ final class House: Sendable {
             queue: queue,
             router: Router(resolver: { resolver }, settings: { final }, ownAddresses: { [] }),
             trust: TrustFinder(resolver: { resolver }, settings: { final }),
-            settler: Settler(
-                queue: queue,
-                plugins: chain,
-                loop: loop,
-                settings: { final },
-                log: log
-            ),
+            settler: Settler(Intake(queue: queue, plugins: chain, log: log, settings: { final }), loop: loop),
             settings: { final },
             log: log
         )

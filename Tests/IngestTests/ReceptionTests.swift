@@ -25,12 +25,6 @@ struct ReceptionTests {
 
     private static func prologue(_ message: NewMessage) -> String { String(buffer: message.content.prologue) }
 
-    private static func submitter(_ relay: TestRelay) -> Submitter {
-        Submitter(queue: relay.queue, as: .inside, log: TestRelay.log) {
-            Settings(me: Domain(unchecked: "relay.example"))
-        }
-    }
-
     @Test func putsATraceInFront() async throws {
         let relay = try await TestRelay()
         let socket = try Socket(port: relay.port)
@@ -193,90 +187,6 @@ struct ReceptionTests {
         _ = socket.line()
         _ = socket.line()
         #expect(relay.store.asked == [4711, 4711])
-        await relay.listener.stop(patience: 0)
-    }
-
-    @Test func submitsMailMadeInside() async throws {
-        let relay = try await TestRelay()
-        let submitter = Self.submitter(relay)
-        let recipient = try #require(EmailAddress("b@x.example"))
-        let envelope = Envelope(sender: .null, recipients: [Recipient(recipient)])
-        for (text, hasDots) in [("Subject: x\r\n\r\nplain", false), ("Subject: x\r\n\r\n.dot\r\n", true)] {
-            let promise = TestRelay.loops.next().makePromise(of: QueueID.self)
-            submitter.submit(envelope, ByteBuffer(string: text), at: .now(), on: promise.futureResult.eventLoop) {
-                promise.completeWith($0.mapError { $0 })
-            }
-            let id = try await promise.futureResult.get()
-            let message = try #require(relay.store.messages.last)
-            #expect(message.id == id)
-            #expect(message.content.hasLeadingDots == hasDots)
-            #expect(Self.prologue(message).hasPrefix("Received: by relay.example (Martlet outbound) id \(id)"))
-            guard case .memory(let body) = message.content.body else { continue }
-            #expect(String(buffer: body).hasSuffix("\r\n"), "every line is whole")
-        }
-        let promise = TestRelay.loops.next().makePromise(of: QueueID.self)
-        submitter.submit(envelope, ByteBuffer(string: "a\nb"), at: .now(), on: promise.futureResult.eventLoop) {
-            promise.completeWith($0.mapError { $0 })
-        }
-        await #expect(throws: QueueError.self) { try await promise.futureResult.get() }
-        #expect(relay.queue.memory.used == relay.store.messages.reduce(0) { $0 + $1.content.residentBytes })
-        await relay.listener.stop(patience: 0)
-    }
-
-    /// The document's `send_email(from, to, contents)`: its callback means "on disk", not "on its way".
-    @Test func sendEmailAnswersWhenTheMailIsOnDisk() async throws {
-        let relay = try await TestRelay()
-        let submitter = Self.submitter(relay)
-        let from = try #require(EmailAddress("a@x.example"))
-        let to = ["b@x.example", "c@y.example"].compactMap { EmailAddress($0) }
-        relay.store.set(.held)
-        let hasAnswered = Atomic<Bool>(false)
-        let sending = Task {
-            let id = try await submitter.sendEmail(
-                from: .address(from),
-                to: to,
-                contents: Array("Subject: x\n\n.one\ntwo\r\nthree".utf8),
-                on: TestRelay.loops.next()
-            )
-            hasAnswered.store(true, ordering: .sequentiallyConsistent)
-            return id
-        }
-        #expect(await TestRelay.eventually { relay.store.messages.count == 1 })
-        let isEarly = hasAnswered.load(ordering: .sequentiallyConsistent)
-        #expect(!isEarly, "nothing is synced yet")
-        relay.store.commit()
-        let id = try await sending.value
-        let message = try #require(relay.store.messages.first)
-        #expect(message.id == id)
-        #expect(message.envelope.sender == .address(from))
-        #expect(message.envelope.recipients.map(\.address) == to)
-        guard case .memory(let body) = message.content.body else {
-            Issue.record("the body is not in memory")
-            return
-        }
-        #expect(String(buffer: body) == "Subject: x\r\n\r\n.one\r\ntwo\r\nthree\r\n")
-        await relay.listener.stop(patience: 0)
-    }
-
-    @Test func sendEmailSaysWhyTheMailIsNotOnDisk() async throws {
-        let relay = try await TestRelay()
-        let submitter = Self.submitter(relay)
-        let to = [try #require(EmailAddress("b@x.example"))]
-        func send(_ to: [EmailAddress], _ contents: String) async throws(QueueError) -> QueueID {
-            try await submitter.sendEmail(
-                from: .null,
-                to: to,
-                contents: Array(contents.utf8),
-                on: TestRelay.loops.next()
-            )
-        }
-        await #expect(throws: QueueError.damaged("a message made inside has no recipient")) { try await send([], "x") }
-        await #expect(throws: QueueError.self, "a NUL") { try await send(to, "Subject: \0\n\n") }
-        relay.store.set(.failing(.full("no space")))
-        await #expect(throws: QueueError.full("no space")) { try await send(to, "Subject: x\n\nx\n") }
-        #expect(relay.store.messages.isEmpty && relay.queue.memory.used == 0)
-        relay.store.set(.immediately)
-        _ = try await send(to, "Subject: x\n\nx\n")
         await relay.listener.stop(patience: 0)
     }
 }

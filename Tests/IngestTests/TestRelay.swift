@@ -2,7 +2,9 @@
 
 import Config
 import Glibc
+import Hooks
 import Ingest
+import Intake
 import Log
 import Mail
 import NIOCore
@@ -28,11 +30,17 @@ final class TestRelay: Sendable {
 
     let store: IngestStore
     let queue: MailQueue
+    let intake: Intake
     let listener: Listener
     let port: UInt16
     private let shared: Shared
 
-    init(memory: Int = 64 << 20, _ change: (inout Settings) -> Void = { _ in }) async throws {
+    init(
+        memory: Int = 64 << 20,
+        plugins: [any Plugin] = [],
+        log: LogSink = TestRelay.log,
+        _ change: (inout Settings) -> Void = { _ in }
+    ) async throws {
         var first = Settings(me: Domain(unchecked: "relay.example"))
         first.relayNetworks = [IPNetwork("127.0.0.0/8")].compactMap { $0 }
         change(&first)
@@ -45,7 +53,13 @@ final class TestRelay: Sendable {
             options: MailQueue.Options()
         ) { recipient, _ in .domain(recipient.domain) }
         _ = try queue.recover(at: Uptime.now(), wall: Timestamp.now())
-        let door = Door(queue: queue, settings: { shared.value }, log: Self.log)
+        intake = Intake(
+            queue: queue,
+            plugins: PluginChain(plugins, log: log, deadline: { .seconds(30) }),
+            log: log,
+            settings: { shared.value }
+        )
+        let door = Door(intake)
         listener = Listener(door: door, group: Self.loops)
         let loopback = ListenAddress(ip: try requireIP("127.0.0.1"), port: 0)
         port = try await listener.start(Listener.Place(loopback, .plain)).address.port

@@ -143,10 +143,10 @@ final class MachineDriver: DialogueServer {
         }
         open = 0
         switch setup.commit {
-        case "full": machine.committed(.noRoom, &output)
-        case "broken": machine.committed(.storageFailed, &output)
-        case "closing": machine.committed(.closing, &output)
-        case "late": machine.committed(.timedOut, &output)
+        case "full": machine.committed(.refused(.noRoom), &output)
+        case "broken": machine.committed(.refused(.storageFailed), &output)
+        case "closing": machine.committed(.refused(.closing), &output)
+        case "late": machine.committed(.refused(.tooSlow), &output)
         default:
             accepted.append(
                 Accepted(

@@ -109,7 +109,7 @@ struct ServerTLSTests {
                     case .room: session.machine.roomChecked(true, &session.output)
                     case .begin: session.machine.begun(true, &session.output)
                     case .authenticate: session.machine.authenticated(.refused, &session.output)
-                    case .commit: session.machine.committed(.noRoom, &session.output)
+                    case .commit: session.machine.committed(.refused(.noRoom), &session.output)
                     case .input, .close: break loop
                     case .content, .abandon: break
                     }

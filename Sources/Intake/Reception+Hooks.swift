@@ -1,7 +1,8 @@
-// ServerHandler+Hooks.swift — `queue_outbound`: plugins are asked between the end of a message and its commit.
+// Reception+Hooks.swift — `queue_outbound`: plugins are asked between the end of a message and its commit.
 //
-// Only where some plugin wants to be asked; otherwise no task is made. While they are asked, the client waits: nothing of
-// what it sends is worked on, and the draft keeps its memory or its file.
+// Only where some plugin wants to be asked; otherwise no task is made. While they are asked, whoever hands the message in
+// waits, and the draft keeps its memory or its file. A message that a plugin hands in while it is asked itself does not
+// pass `queue_outbound` again: it would never end.
 
 package import Hooks
 import Log
@@ -9,59 +10,68 @@ import Mail
 package import NIOCore
 package import NIOPosix
 import Queue
-import SMTP
 package import Storage
 
-extension ServerHandler {
-    /// Asks plugins about a complete message.
-    func ask(about envelope: Envelope, of draft: Draft, _ body: Content.Body) {
-        guard let context else { return }
-        isAsking = true
-        commitSerial &+= 1
-        let (serial, plugins) = (commitSerial, door.plugins)
+extension Reception {
+    /// Asks plugins about the complete message.
+    func ask(_ body: Content.Body, for owner: any ReceptionOwner) {
+        guard let draft, let pending else { return }
+        guard pending.passesPlugins, intake.plugins.asks(.queueOutbound) else { return complete(body, for: owner) }
+        phase = .asking
+        serial &+= 1
+        let (serial, plugins, envelope, id) = (serial, intake.plugins, pending.envelope, draft.id)
         let content = Content(prologue: ByteBuffer(), body: body, hasLeadingDots: false, isEightBit: false)
-        let contents = MessageContents(content, disk: door.queue.disk, loop: context.eventLoop)
-        let id = draft.id
-        let answer = context.eventLoop.makeFutureWithTask {
+        let contents = MessageContents(content, disk: intake.queue.disk, loop: loop)
+        let answer = loop.makeFutureWithTask {
             var changed = envelope
             let answer = await plugins.queueOutbound(&changed, contents, id: id)
             return (answer, changed)
         }
         answer.assumeIsolated().whenSuccess { answer, changed in
-            self.answered(answer, changed, id, body, serial)
+            self.answered(answer, changed, body, serial, for: owner)
         }
     }
 
     private func answered(
         _ answer: QueueOutboundAnswer,
         _ envelope: Envelope,
-        _ id: QueueID,
         _ body: Content.Body,
-        _ serial: Int
+        _ serial: Int,
+        for owner: any ReceptionOwner
     ) {
         // The client is gone, or the session has ended for another reason: so has the draft.
-        guard isAsking, serial == commitSerial, let draft, draft.id == id else { return }
-        isAsking = false
+        guard phase == .asking, serial == self.serial, let draft, let pending else { return }
+        let id = draft.id
         switch answer {
-        case .next: store(draft, envelope, body)
+        case .next:
+            self.pending?.envelope = envelope
+            complete(body, for: owner)
+            // The disk may be at work, or the queue: there is nothing to tell yet.
+            owner.receptionGoesOn(nil)
         case .taken:
-            discardDraft()
-            note("message taken by a plugin", id, envelope, nil)
-            machine.committed(.taken, &output)
+            discard()
+            note("message taken by a plugin", id, envelope, pending.provenance, nil)
+            owner.receptionEnded(.taken(id))
         case .reject(let reply):
-            discardDraft()
-            note("message rejected by a plugin", id, envelope, reply)
-            machine.committed(.refused(reply), &output)
+            discard()
+            note("message rejected by a plugin", id, envelope, pending.provenance, reply)
+            owner.receptionEnded(.refused(Refusal(byPlugin: reply)))
         }
-        resume()
     }
 
-    private func note(_ message: StaticString, _ id: QueueID, _ envelope: Envelope, _ reply: Reply?) {
-        door.log.write(.notice, message) { line in
+    private func note(
+        _ message: StaticString,
+        _ id: QueueID,
+        _ envelope: Envelope,
+        _ provenance: Provenance,
+        _ reply: Reply?
+    ) {
+        intake.log.write(.notice, message) { line in
             line.add(.id, id.description)
             line.add(.from, envelope.sender.description)
             line.add(.recipients, envelope.recipients.count)
-            line.add(.client, clientLiteral)
+            if let client = provenance.client { line.add(.client, client.literal) }
+            if let about = provenance.about { line.add(.about, about.description) }
             if let reply { line.add(.reply, reply.description) }
         }
     }

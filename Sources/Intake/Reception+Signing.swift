@@ -1,4 +1,4 @@
-// ServerHandler+Signing.swift — DKIM at reception: the body is hashed as it comes, and signed when it is complete.
+// Reception+Signing.swift — DKIM on the way in: the body is hashed as it comes, and signed when it is complete.
 //
 // Guarantees: without a domain in `dkim.ini` nothing happens here; signing, which takes a millisecond for an RSA key,
 // happens on a thread that may block; a message that cannot be signed is refused for now, not sent unsigned.
@@ -13,11 +13,9 @@ import Queue
 import SMTP
 import Storage
 
-extension ServerHandler {
+extension Reception {
     /// For a message that begins; nil when nobody's mail is signed.
-    func newSignature() -> DKIMDraft? { dkim.domains.isEmpty ? nil : DKIMDraft(keys: dkim.signers) }
-
-    var coverage: DKIMSigner.Coverage { dkim.coverage }
+    func newSignature() -> DKIMDraft? { rules.newSignature() }
 
     /// Shows new content to the signer.
     func hashContent() {
@@ -26,15 +24,17 @@ extension ServerHandler {
         self.draft?.hashed = body.readableBytes
     }
 
-    /// Signs on a disk thread, then goes on with the message; nothing is read meanwhile.
-    func sign(_ work: DKIMWork, _ body: Content.Body, _ envelope: Envelope, _ prologue: ByteBuffer) {
-        guard let context, let id = draft?.id else { return }
-        isDiskBusy = true
-        let signed = door.queue.disk.runIfActive(eventLoop: context.eventLoop) { try work.signatures() }
+    /// Signs on a disk thread, then goes on with the message; nothing is to come meanwhile.
+    func sign(_ work: DKIMWork, _ body: Content.Body, _ prologue: ByteBuffer, for owner: any ReceptionOwner) {
+        guard let draft else { return }
+        let id = draft.id
+        phase = .signing
+        let (coverage, time) = (rules.dkim.coverage, draft.startedAt)
+        let signed = intake.queue.disk.runIfActive(eventLoop: loop) {
+            try work.signatures(behind: prologue, coverage, at: time)
+        }
         signed.assumeIsolated().whenComplete { result in
-            self.isDiskBusy = false
-            self.signed(try? result.get(), id, body, envelope, prologue)
-            self.resume()
+            self.signed(try? result.get(), id, body, prologue, for: owner)
         }
     }
 
@@ -42,23 +42,30 @@ extension ServerHandler {
         _ signatures: [UInt8]?,
         _ id: QueueID,
         _ body: Content.Body,
-        _ envelope: Envelope,
-        _ prologue: ByteBuffer
+        _ prologue: ByteBuffer,
+        for owner: any ReceptionOwner
     ) {
         guard draft?.id == id else {
             // The message was forgotten meanwhile.
-            if case .file(let file) = body { door.queue.disk.submit { _ in file.discard() } }
-            return
+            phase = .idle
+            if case .file(let file) = body { intake.queue.disk.submit { _ in file.discard() } }
+            return owner.receptionGoesOn(nil)
         }
+        phase = .receiving
         guard let signatures else {
-            door.log.write(.error, "message not signed") { $0.add(.id, id.description) }
-            refuse(.storageFailed)
-            return
+            intake.log.write(.error, "message not signed") { $0.add(.id, id.description) }
+            discard()
+            return owner.receptionEnded(.refused(Refusal(.storageFailed)))
         }
         var fields = ByteBuffer(bytes: signatures)
         fields.writeImmutableBuffer(prologue)
-        accept(body, envelope, fields)
+        admit(body, fields, for: owner)
+        owner.receptionGoesOn(nil)
     }
+}
+
+extension IntakeRules {
+    func newSignature() -> DKIMDraft? { dkim.domains.isEmpty ? nil : DKIMDraft(keys: dkim.signers) }
 }
 
 extension DKIMSettings {

@@ -1,0 +1,48 @@
+// Acceptance.swift — the line in the log that says that a message was accepted.
+
+import Log
+import Mail
+import Queue
+import Storage
+
+/// What the log says of an accepted message, kept while the disk syncs it.
+struct Acceptance: Sendable {
+    let id: QueueID
+    private let sender: ReversePath
+    /// Of a report: who gets it.
+    private let recipient: EmailAddress?
+    private let recipients: Int
+    private let size: Int
+    private let user: String?
+    private let provenance: Provenance
+
+    init(_ message: NewMessage, _ provenance: Provenance) {
+        id = message.id
+        sender = message.envelope.sender
+        recipient = provenance.about == nil ? nil : message.envelope.recipients.first?.address
+        recipients = message.envelope.recipients.count
+        size = message.content.size
+        user = message.envelope.user
+        self.provenance = provenance
+    }
+
+    func log(to log: LogSink) {
+        log.write(.accepted) { line in
+            line.add(.id, id.description)
+            switch sender {
+            case .null: line.add(.from, "")
+            case .address(let address): line.add(.from, address.local, UInt8(ascii: "@"), address.domain.name)
+            }
+            if let recipient { line.add(.to, recipient.local, UInt8(ascii: "@"), recipient.domain.name) }
+            line.add(.recipients, recipients)
+            line.add(.size, size)
+            if let client = provenance.client {
+                line.add(.client, client.literal)
+                line.add(.helo, client.helo)
+            }
+            if let user { line.add(.user, user) }
+            if let tls = provenance.client?.tls { line.add(.tls, tls) }
+            if let about = provenance.about { line.add(.about, about.description) }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+// Admission.swift — what becomes of a message that is handed in, and what is said of it: the same by every way in.
+
+package import Mail
+package import SMTP
+package import Storage
+
+/// The end of a message's way in.
+package enum Admission: Hashable, Sendable {
+    /// It is durable.
+    case queued(QueueID)
+    /// A plugin has seen to it; nothing was queued.
+    case taken(QueueID)
+    case refused(Refusal)
+}
+
+/// Why a message was not taken, and what SMTP says then.
+package struct Refusal: Error, Hashable, Sendable {
+    package let reason: Rejection
+    /// A reply of 4xx or 5xx with printable text.
+    package let reply: Reply
+
+    package init(_ reason: Rejection) {
+        self.reason = reason
+        reply = reason.answer
+    }
+
+    /// By a plugin, in its own words.
+    init(byPlugin reply: Reply) {
+        reason = .plugin
+        self.reply = reply
+    }
+
+    /// The one place where trouble with storage becomes an answer.
+    package init(because error: QueueError) {
+        self.init(Rejection(error))
+    }
+}
+
+extension Rejection {
+    init(_ error: QueueError) {
+        self =
+            switch error {
+            case .full: .noRoom
+            case .closing: .closing
+            case .broken, .damaged, .locked: .storageFailed
+            }
+    }
+}

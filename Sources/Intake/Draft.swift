@@ -1,0 +1,92 @@
+// Draft.swift — a message while it is received: what is known of it, what it costs, where its bytes are.
+
+import Mail
+import MessageFormat
+import NIOCore
+import Queue
+import Storage
+
+/// The message between its first octet and its acceptance.
+///
+/// The bytes that are in memory lie in ``Reception/body``.
+struct Draft {
+    /// Bytes of a large body that are gathered before they are written.
+    static let spillBlock = 128 << 10
+
+    let id: QueueID
+    let startedAt: Timestamp
+    var header: HeaderBlock
+    /// Octets of the body buffer that the header scanner has seen.
+    var scanned = 0
+    /// Gathers what its signatures need; nil when nobody's mail is signed.
+    let dkim: DKIMDraft?
+    /// What is to be signed, once the message is complete; nil when nobody's keys are to sign it.
+    var signature: DKIMWork?
+    /// Octets of the body buffer that ``dkim`` has seen.
+    var hashed = 0
+    /// Bytes reserved in the queue's memory budget.
+    var reserved = 0
+    /// The body's file once it has outgrown memory.
+    var file: (any LargeBody)?
+    /// Bytes go to a file, which exists or is about to.
+    var isSpilling = false
+
+    init(id: QueueID, at time: Timestamp, header: HeaderBlock, dkim: DKIMDraft? = nil, signature: DKIMWork? = nil) {
+        self.id = id
+        startedAt = time
+        self.header = header
+        self.dkim = dkim
+        self.signature = signature
+    }
+}
+
+/// What the decoder has seen of a message's octets.
+package struct ContentTraits: Hashable, Sendable {
+    /// Some line begins with a dot.
+    package let hasLeadingDots: Bool
+    /// Some octet is above 127.
+    package let isEightBit: Bool
+
+    package init(hasLeadingDots: Bool, isEightBit: Bool) {
+        self.hasLeadingDots = hasLeadingDots
+        self.isEightBit = isEightBit
+    }
+}
+
+/// A complete message on its way through plugins and signers.
+struct Pending {
+    /// Plugins may change it.
+    var envelope: Envelope
+    let provenance: Provenance
+    let traits: ContentTraits
+    /// What keeps it back once it is queued.
+    var hold: Hold?
+    /// `queue_outbound` is asked about it.
+    var passesPlugins = true
+}
+
+/// What a disk thread did for a message.
+struct Spilled: Sendable {
+    let file: (any LargeBody)?
+    let error: QueueError?
+
+    /// Blocks: appends a block, to a new file if there is none, and syncs the file when it is the last one.
+    static func write(
+        _ block: ByteBuffer,
+        to file: (any LargeBody)?,
+        of id: QueueID,
+        in queue: MailQueue,
+        isLast: Bool
+    ) -> Spilled {
+        var open = file
+        do throws(QueueError) {
+            let file = if let file { file } else { try queue.makeLargeBody(id) }
+            open = file
+            if block.readableBytes > 0 { try file.write(block) }
+            if isLast { try file.finish() }
+            return Spilled(file: file, error: nil)
+        } catch {
+            return Spilled(file: open, error: error)
+        }
+    }
+}

@@ -1,0 +1,56 @@
+// Intake.swift — the one way in: from an envelope and the bytes of a message to a message that is accepted, or an answer.
+//
+// Whoever hands mail in keeps its sockets, its time and its manners; everything else is decided here, once: room and
+// memory, what the header may hold, our own lines, `queue_outbound`, signatures, the queue, the line in the log, and what
+// is said when it cannot be. A client that sends while we receive uses a ``Reception``; whoever has the whole message
+// calls ``submit(_:on:)``.
+
+package import Config
+package import Hooks
+package import Log
+import Mail
+package import Queue
+
+/// What every way in shares.
+package struct Intake: Sendable {
+    package let queue: MailQueue
+    /// Asked before a message is queued.
+    package let plugins: PluginChain
+    package let log: LogSink
+    /// Those in force; never blocks.
+    package let settings: @Sendable () -> Settings
+
+    package init(
+        queue: MailQueue,
+        plugins: PluginChain,
+        log: LogSink,
+        settings: @escaping @Sendable () -> Settings
+    ) {
+        self.queue = queue
+        self.plugins = plugins
+        self.log = log
+        self.settings = settings
+    }
+}
+
+/// What the settings say about messages that come in: the part that a session keeps.
+package struct IntakeRules: Sendable {
+    let me: Domain
+    /// A message beyond it goes to a file while it is received, bytes.
+    let inMemoryBytes: Int
+    let headerBytes: Int
+    /// `Received` fields that a message may have: more is a loop.
+    let receivedHeaders: Int
+    /// What `Received` says of us; nil: there is no such line.
+    let comment: String?
+    let dkim: DKIMSettings
+
+    package init(_ settings: Settings) {
+        me = settings.me
+        inMemoryBytes = settings.listener.inMemoryBytes
+        headerBytes = settings.listener.headerBytes
+        receivedHeaders = settings.listener.receivedHeaders
+        comment = settings.outbound.receivedHeader
+        dkim = settings.dkim
+    }
+}

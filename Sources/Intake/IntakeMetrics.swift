@@ -1,0 +1,36 @@
+// IntakeMetrics.swift — the counter of mail that was refused, by every way in. Its name is spelled here and nowhere else;
+// what was accepted is counted by the queue.
+
+import CoreMetrics
+import Metrics
+package import Queue
+package import SMTP
+
+/// Made at first use, when whoever collects is in place.
+package enum IntakeMetrics {
+    /// By listener and reason.
+    private static let rejected: [Entrance: [Rejection: Counter]] = Dictionary(
+        uniqueKeysWithValues: Entrance.allCases.map { listener in
+            (listener, Dictionary(uniqueKeysWithValues: Rejection.allCases.map { ($0, counter(listener, $0)) }))
+        }
+    )
+
+    private static func counter(_ listener: Entrance, _ rejection: Rejection) -> Counter {
+        Counter(
+            label: "martlet_messages_rejected_total",
+            dimensions: [
+                ("listener", listener.rawValue), ("code", rejection.code ?? "other"), ("reason", rejection.rawValue),
+            ]
+        )
+    }
+
+    /// Makes every series, so that each is there from the start, at zero.
+    package static func declare() {
+        for counter in rejected.values.flatMap(\.values) { counter.increment(by: 0) }
+    }
+
+    /// A message was refused, or a recipient of a client that may not relay.
+    package static func count(_ rejection: Rejection, at listener: Entrance) {
+        rejected[listener]?[rejection]?.increment()
+    }
+}

@@ -1,0 +1,48 @@
+// Provenance.swift — where a message comes from, as its first line, the log and the metrics tell it.
+
+package import Mail
+package import MessageFormat
+package import Queue
+
+/// Who hands a message in, and how.
+package struct Provenance: Sendable {
+    /// A client of SMTP.
+    package struct Client: Sendable {
+        /// Nil when it could not be told.
+        package let address: IPAddress?
+        /// The address with brackets (RFC 5321 §4.1.3).
+        package let literal: String
+        /// What it called itself.
+        package let helo: String
+        package let with: TraceHeaders.Transport
+        /// Version and cipher, in words; nil in the clear.
+        package let tls: String?
+
+        package init(
+            address: IPAddress?,
+            literal: String,
+            helo: String,
+            with: TraceHeaders.Transport,
+            tls: String?
+        ) {
+            self.address = address
+            self.literal = literal
+            self.helo = helo
+            self.with = with
+            self.tls = tls
+        }
+    }
+
+    /// What the metrics call the way in.
+    package let entrance: Entrance
+    /// Nil for the API and for mail that is made inside.
+    package let client: Client?
+    /// The message that this one, a report of ours, is about.
+    package let about: QueueID?
+
+    package init(_ entrance: Entrance, client: Client? = nil, about: QueueID? = nil) {
+        self.entrance = entrance
+        self.client = client
+        self.about = about
+    }
+}
