@@ -59,6 +59,7 @@ let package = Package(
         .systemLibrary(name: "CProcess"),
         // floor 1
         room("Mail"),
+        room("JSON"),
         room("Files", ["CIntrinsics"]),
         room("Log"),
         room("Loop", [core]),
@@ -81,6 +82,7 @@ let package = Package(
             "Departure",
             [
                 "Mail",
+                "JSON",
                 "Log",
                 "OpenSSL",
                 "HTTPClient",
@@ -156,11 +158,12 @@ let package = Package(
                 metrics,
             ]
         ),
-        room("RemoteHooks", ["Mail", "Log", "HTTPClient", "Hooks", "Config"]),
+        room("RemoteHooks", ["Mail", "JSON", "Log", "HTTPClient", "Hooks", "Config"]),
         room(
             "Admin",
             [
                 "Mail",
+                "JSON",
                 "Files",
                 "Log",
                 "OpenSSL",
@@ -188,12 +191,13 @@ let package = Package(
                 "CTimex",
             ]
         ),
-        room("Operator", ["Mail", "Files", "HTTPClient", arguments]),
+        room("Operator", ["Mail", "JSON", "Files", "HTTPClient", arguments]),
         // floor 6
         .executableTarget(
             name: "martlet",
             dependencies: [
                 "Mail",
+                "JSON",
                 "Files",
                 "Log",
                 "Loop",
@@ -222,7 +226,8 @@ let package = Package(
             ],
             swiftSettings: settings,
             // Swift's libraries inside: the executable runs where there is no toolchain, and calls of the runtime cost less.
-            // The two names are what FoundationEssentials needs and its module does not say.
+            // The two names are what FoundationEssentials needs and its module does not say: no room imports it, but
+            // ArgumentParser does.
             linkerSettings: [
                 .unsafeFlags(
                     ["-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims"],
@@ -245,6 +250,7 @@ let package = Package(
         ),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets", "Files", "TestSupport"], swiftSettings: settings),
         tests("Mail"),
+        tests("JSON"),
         tests("Files"),
         tests("Log"),
         tests("Loop", [embedded]),
@@ -261,8 +267,8 @@ let package = Package(
         tests("DNS"),
         tests("Hooks"),
         tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient"]),
-        tests("Admin", ["Mail", "Files", "Queue", "Config", yams, core, posix]),
-        tests("Operator", ["Mail"]),
+        tests("Admin", ["Mail", "JSON", "Files", "Queue", "Config", yams, core, posix]),
+        tests("Operator", ["Mail", "JSON"]),
         tests(
             "Ingest",
             [

@@ -14,7 +14,7 @@ floor6="martlet"
 # What does not belong to the house and may be used in it.
 outside="Glibc Synchronization NIOCore NIOPosix NIOEmbedded DequeModule HeapModule Metrics CoreMetrics ArgumentParser"
 # Room:module, where only some rooms may.
-only="Admin:FoundationEssentials RemoteHooks:FoundationEssentials Operator:FoundationEssentials"
+only=""
 
 {
     floor=0

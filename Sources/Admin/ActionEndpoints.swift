@@ -1,6 +1,7 @@
 // ActionEndpoints.swift — bulk actions by filter: look first (`dry_run`), then do exactly that (`plan`), and follow the job.
 
 import Glibc
+import JSON
 import Mail
 import Queue
 import Storage

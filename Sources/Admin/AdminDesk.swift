@@ -4,6 +4,7 @@
 // allowed (403), then everything about the body before a byte of it is taken (400, 413, 415, 406).
 
 import Config
+import JSON
 package import Mail
 import OpenSSL
 import Synchronization

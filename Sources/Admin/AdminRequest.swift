@@ -1,6 +1,7 @@
 // AdminRequest.swift — a request as the handlers see it: decoded once, checked, with its caller.
 
 package import Config
+import JSON
 package import Mail
 
 /// The methods of the API; HEAD is a GET whose body is not sent.

@@ -1,5 +1,7 @@
 // AdminResponse.swift — what a handler answers: a status, header fields, and a body in memory or one that is made piece by piece.
 
+package import JSON
+
 /// An answer.
 package struct AdminResponse: Sendable {
     /// Where the bytes come from.

@@ -1,6 +1,7 @@
 // AdminServices.swift — what the handlers work on. The engine does not know that the API exists.
 
 package import Config
+package import JSON
 package import Log
 package import Mail
 package import NIOCore

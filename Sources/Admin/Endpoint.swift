@@ -1,6 +1,7 @@
 // Endpoint.swift — one operation of the API: what it is called with, what it may be asked by, and the function that answers.
 
 package import Config
+import JSON
 
 /// What kind of body an operation takes.
 package enum BodyKind: Hashable, Sendable {

@@ -1,6 +1,7 @@
 // FileEdits.swift — edits of configuration files as HTTP has them: entity tags, preconditions, and every refusal as a problem.
 
 import Config
+import JSON
 
 /// What the endpoints of files have in common.
 enum FileEdits {

@@ -1,5 +1,7 @@
 // HealthEndpoints.swift — `/livez`: the process answers; `/readyz`: mail is taken, with reasons when it is not.
 
+import JSON
+
 /// The probes; they leave no trace in the log.
 enum HealthEndpoints {
     static func live(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {

@@ -4,6 +4,7 @@
 // bodies are kept, and answers, which hold no secrets. Bounded: the oldest go first.
 
 package import Files
+import JSON
 package import Log
 package import Mail
 import OpenSSL

@@ -1,5 +1,6 @@
 // MessageEndpoints.swift — one message of the queue: look at it, get its bytes, retry, hold, release, remove it.
 
+import JSON
 import Mail
 import Queue
 import Storage

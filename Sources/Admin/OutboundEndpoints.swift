@@ -1,6 +1,7 @@
 // OutboundEndpoints.swift — every key of `outbound.ini`, typed; `disabled` among them is the toggle of delivery.
 
 import Config
+import JSON
 import Mail
 
 /// Operations on `outbound.ini`.

@@ -1,6 +1,7 @@
 // OutboundIPEndpoints.swift — source addresses: sections of `outbound_ip.ini` as JSON.
 
 import Config
+import JSON
 import Mail
 
 /// Operations on `outbound_ip.ini`.

@@ -1,5 +1,7 @@
 // Problem.swift — every error of the API as one kind of value: `application/problem+json` (RFC 9457).
 
+package import JSON
+
 /// Why a request was refused.
 ///
 /// Texts say what to do; they hold no paths of this machine, no secrets and nothing of another client's.
@@ -74,19 +76,8 @@ package struct Problem: Error, Hashable, Sendable {
         }
     }
 
-    /// One thing that is wrong in the body or the query.
-    package struct Issue: Hashable, Sendable {
-        /// A JSON pointer into the body (RFC 6901), or `?name` for a query parameter.
-        package let pointer: String
-        package let code: String
-        package let message: String
-
-        package init(_ pointer: String, _ code: String, _ message: String) {
-            self.pointer = pointer
-            self.code = code
-            self.message = message
-        }
-    }
+    /// One thing that is wrong: a JSON pointer into the body, or `?name` for a query parameter.
+    package typealias Issue = JSONIssue
 
     package let kind: Kind
     package let detail: String
@@ -112,8 +103,7 @@ package struct Problem: Error, Hashable, Sendable {
 
     /// One wrong thing: 422.
     package static func invalid(_ pointer: String, _ code: String, _ message: String) -> Problem {
-        let place = pointer.hasPrefix("?") ? "parameter \(pointer.dropFirst())" : pointer.isEmpty ? "the body" : pointer
-        return Problem(.invalid, "\(place): \(message)", issues: [Issue(pointer, code, message)])
+        Problem([Issue(pointer, code, message)])
     }
 
     /// The body of the answer.
@@ -135,6 +125,20 @@ package struct Problem: Error, Hashable, Sendable {
         return .object(members + self.members)
     }
 }
+
+extension Problem: JSONRefusal {
+    /// What is wrong in the body or the query: 422.
+    package init(_ issues: [JSONIssue]) {
+        let pointer = issues.first?.pointer ?? ""
+        let place =
+            pointer.utf8.first == UInt8(ascii: "?")
+            ? "parameter \(pointer.dropFirst())" : pointer.isEmpty ? "the body" : pointer
+        self.init(.invalid, "\(place): \(issues.first?.message ?? "is not valid")", issues: issues)
+    }
+}
+
+/// The object of a request's body.
+typealias JSONObject = ObjectReader<Problem>
 
 /// A line of an HTTP header.
 package struct HeaderField: Hashable, Sendable {

@@ -1,5 +1,6 @@
 // QueueEndpoints.swift — the queue as a whole: listing, flush. Nothing here holds the queue's lock for long.
 
+import JSON
 import Mail
 import Queue
 

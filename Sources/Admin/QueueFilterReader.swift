@@ -1,5 +1,6 @@
 // QueueFilterReader.swift — the one filter of listings and bulk actions, read from a query or from JSON.
 
+import JSON
 import Mail
 import Queue
 

@@ -1,5 +1,6 @@
 // QueueView.swift — how the queue looks in JSON: one message in a list, one in full, a job.
 
+import JSON
 import Mail
 import Queue
 import Storage

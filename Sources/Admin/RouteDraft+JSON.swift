@@ -1,6 +1,7 @@
 // RouteDraft+JSON.swift — a route as clients write it: MX objects or the string forms, and what holds for all of them.
 
 import Config
+import JSON
 import Mail
 
 extension RouteDraft {

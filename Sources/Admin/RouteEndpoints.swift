@@ -3,6 +3,7 @@
 // A section's name is the key; every answer carries the entity tag of the whole file, so a change is based on all of it.
 
 import Config
+import JSON
 import Mail
 import Queue
 import Storage

@@ -1,6 +1,7 @@
 // RouteView.swift — routes as JSON in normal form, and what a change of the table means for queued mail.
 
 import Config
+import JSON
 import Mail
 import Queue
 

@@ -1,5 +1,6 @@
 // StatsEndpoint.swift — `/v1/stats`: the queue in numbers, in one call whose cost does not depend on what is queued.
 
+import JSON
 import Mail
 import Queue
 

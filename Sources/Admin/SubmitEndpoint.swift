@@ -1,6 +1,7 @@
 // SubmitEndpoint.swift — `POST /v1/messages`: the source document's `send_email()`; 202 only when the message is on disk.
 
 import Config
+import JSON
 package import Mail
 import MessageFormat
 import NIOCore

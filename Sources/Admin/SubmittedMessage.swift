@@ -1,5 +1,6 @@
 // SubmittedMessage.swift — what `POST /v1/messages` takes, into an envelope and the bytes of a message.
 
+import JSON
 import Mail
 import MessageFormat
 import NIOCore

@@ -1,6 +1,7 @@
 // OutboundCommands.swift — `martlet outbound …`: the settings of delivery, and its switch.
 
 package import ArgumentParser
+import JSON
 
 /// `outbound.ini` of a running relay.
 package struct OutboundCommand: ParsableCommand {
@@ -35,7 +36,7 @@ struct SetOutbound: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        let body = JSON.object(Dictionary(changes.map { ($0.name, JSON(word: $0.value)) }) { _, last in last })
+        let body = JSON.object(of: changes.map { ($0.name, JSON(word: $0.value)) })
         try show(try relay.ask("PATCH", "/v1/outbound", body: body)) { Printout.object($0) }
     }
 }
@@ -52,9 +53,9 @@ struct DisableOutbound: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        var body: [String: JSON] = ["disabled": true]
+        var body: JSON = ["disabled": true]
         if let reason { body["reason"] = .string(reason) }
-        let answer = try relay.ask("PATCH", "/v1/outbound", body: .object(body))
+        let answer = try relay.ask("PATCH", "/v1/outbound", body: body)
         try show(answer) { _ in "Delivery is disabled: mail is taken and waits." }
     }
 }

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Glibc
 import HTTPClient
+import JSON
 
 /// Looking and flushing.
 enum PostQueue {
@@ -41,14 +42,14 @@ enum PostQueue {
     private static func listAsJSON(_ relay: Relay) throws {
         for message in try Postfix.messages(relay) {
             let recipients = message.recipients.map { address -> JSON in
-                var recipient: [String: JSON] = ["address": .string(address)]
+                var recipient: JSON = ["address": .string(address)]
                 if !message.reason.isEmpty { recipient["delay_reason"] = .string(message.reason) }
-                return .object(recipient)
+                return recipient
             }
             let names = ["in_progress": "active", "held": "hold", "temp_failed": "deferred"]
             let line: JSON = [
                 "queue_name": .string(names[message.state] ?? "incoming"), "queue_id": .string(message.id),
-                "arrival_time": .integer(message.arrivalSecond), "message_size": .integer(message.size),
+                "arrival_time": .count(message.arrivalSecond), "message_size": .count(message.size),
                 "forced_expire": false, "sender": .string(message.sender.isEmpty ? "MAILER-DAEMON" : message.sender),
                 "recipients": .array(recipients),
             ]

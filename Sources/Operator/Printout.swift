@@ -3,6 +3,8 @@
 // The form is not stable; programs take `--json`. Nothing that came from a peer can reach the terminal as a control
 // character.
 
+package import JSON
+
 /// Text for a terminal.
 package enum Printout {
     /// What is shown first, where it occurs; the rest follows by name.
@@ -31,7 +33,7 @@ package enum Printout {
     /// A table of objects: a column for each member of the first kind of name, others behind.
     package static func table(_ objects: [JSON]) -> String {
         var names: Set<String> = []
-        for case .object(let members) in objects { names.formUnion(members.keys) }
+        for case .object(let members) in objects { names.formUnion(members.map(\.name)) }
         let head = ordered(names)
         return table(head, objects.map { object in head.map { object[$0].map(word) ?? "" } })
     }
@@ -40,10 +42,10 @@ package enum Printout {
     package static func object(_ value: JSON, indent: String = "") -> String {
         guard case .object(let members) = value else { return indent + word(value) }
         var lines: [String] = []
-        let names = ordered(Set(members.keys))
+        let names = ordered(Set(members.map(\.name)))
         let width = names.map(\.count).max() ?? 0
         for name in names {
-            guard let member = members[name] else { continue }
+            guard let member = value[name] else { continue }
             switch member {
             case .array(let elements) where elements.contains(where: \.isObject):
                 lines.append("\(indent)\(name):")
@@ -69,7 +71,7 @@ package enum Printout {
         case .string(let text): clean(text)
         case .array(let elements): elements.map(word).joined(separator: ", ")
         case .object(let members):
-            ordered(Set(members.keys)).compactMap { name in members[name].map { "\(name)=\(word($0))" } }
+            ordered(Set(members.map(\.name))).compactMap { name in value[name].map { "\(name)=\(word($0))" } }
                 .joined(separator: " ")
         }
     }

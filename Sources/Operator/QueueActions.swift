@@ -2,6 +2,7 @@
 
 package import ArgumentParser
 import HTTPClient
+import JSON
 
 /// Which messages to act on, and how carefully.
 struct ActionOptions: ParsableArguments {
@@ -38,13 +39,13 @@ extension QueueActionCommand {
 
     func run(_ relay: Relay) throws {
         guard which.ids.isEmpty else { return try actOnIDs(relay) }
-        var body: [String: JSON] = ["action": .string(Self.action)]
-        body["filter"] = .object(Dictionary(which.filter.fields) { _, last in last })
+        var body: JSON = ["action": .string(Self.action)]
+        body["filter"] = JSON.object(of: which.filter.fields)
         if which.all { body["all"] = true }
         if which.dryRun { body["dry_run"] = true }
         if let because = which.because { body["reason"] = .string(because) }
         for (name, value) in details { body[name] = value }
-        let answer = try relay.ask("POST", "/v1/queue/actions", body: .object(body))
+        let answer = try relay.ask("POST", "/v1/queue/actions", body: body)
         guard answer.status == 202, let place = JSON(answer.body)?["id"]?.string else {
             return try show(answer) { Printout.object($0) }
         }

@@ -2,6 +2,7 @@
 
 package import ArgumentParser
 import HTTPClient
+import JSON
 
 /// The queue of a running relay.
 package struct QueueCommand: ParsableCommand {

@@ -1,6 +1,7 @@
 // QueueFilterOptions.swift — which messages: the same words for listing and for acting.
 
 import ArgumentParser
+import JSON
 
 /// Filters of the API; all that are given must hold.
 struct QueueFilterOptions: ParsableArguments {
@@ -36,7 +37,7 @@ struct QueueFilterOptions: ParsableArguments {
         let numbers = [
             ("min_age_s", minAge?.seconds), ("max_age_s", maxAge?.seconds), ("min_attempts", minAttempts),
         ]
-        for (name, value) in numbers { if let value { fields.append((name, .integer(value))) } }
+        for (name, value) in numbers { if let value { fields.append((name, .count(value))) } }
         return fields
     }
 }

@@ -4,6 +4,7 @@ package import ArgumentParser
 import Files
 import Glibc
 import HTTPClient
+import JSON
 
 /// Where the relay is, and how its answers are shown.
 package struct RelayOptions: ParsableArguments {

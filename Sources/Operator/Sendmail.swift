@@ -4,6 +4,7 @@
 // sendmail does. Anybody on this machine may use it, like any SMTP client on loopback; it needs no rights of its own.
 
 import Glibc
+import JSON
 
 /// A call of sendmail.
 struct Sendmail {

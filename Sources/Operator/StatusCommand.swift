@@ -3,6 +3,7 @@
 package import ArgumentParser
 import Glibc
 import HTTPClient
+import JSON
 
 /// Is it delivering, how much waits, what is wrong.
 package struct StatusCommand: RelayCommand {

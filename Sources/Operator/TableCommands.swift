@@ -2,6 +2,7 @@
 
 package import ArgumentParser
 import Files
+import JSON
 
 /// `routes.ini` of a running relay.
 package struct RouteCommand: ParsableCommand {
@@ -84,10 +85,10 @@ struct SetRoute: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        var shared = Dictionary(properties.map { ($0.name, JSON(word: $0.value)) }) { _, last in last }
+        var shared = JSON.object(of: properties.map { ($0.name, JSON(word: $0.value)) })
         if let passwordFile { shared["auth_pass"] = .string(try password(passwordFile)) }
         shared["mx"] = .array(hosts.map { .string($0) })
-        try show(try relay.ask("PUT", place(routes, match), body: .object(shared))) { Printout.object($0) }
+        try show(try relay.ask("PUT", place(routes, match), body: shared)) { Printout.object($0) }
     }
 
     private func password(_ path: String) throws -> String {
@@ -148,9 +149,9 @@ struct SetIP: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        var body = Dictionary(properties.map { ($0.name, JSON(word: $0.value)) }) { _, last in last }
+        var body = JSON.object(of: properties.map { ($0.name, JSON(word: $0.value)) })
         body["ip"] = .string(address)
-        try show(try relay.ask("PUT", place(addresses, match), body: .object(body))) { Printout.object($0) }
+        try show(try relay.ask("PUT", place(addresses, match), body: body)) { Printout.object($0) }
     }
 }
 

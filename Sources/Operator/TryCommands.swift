@@ -3,6 +3,7 @@
 package import ArgumentParser
 import Glibc
 import HTTPClient
+import JSON
 
 /// The decisions about one message, without sending it.
 package struct ExplainCommand: RelayCommand {

@@ -5,9 +5,9 @@
 // used, ever stops mail for good: it goes on (`open`) or waits (`closed`), and the log says why.
 
 package import Config
-import FoundationEssentials
 package import HTTPClient
 package import Hooks
+import JSON
 package import Log
 package import Mail
 import Synchronization
@@ -72,9 +72,9 @@ package final class HookProgram: Plugin {
     }
 
     package func getMX(_ mail: HMail, domain: Domain) async -> GetMXAnswer {
-        var question = HookQuestion(.getMX, mail)
-        question.domain = domain.name
-        let answer = await ask(.getMX, question, mail) { reply throws(HookTrouble) in try reply.getMX() }
+        let answer = await ask(.getMX, HookQuestion(.getMX, mail, domain: domain), mail) { reply throws(HookTrouble) in
+            try reply.getMX()
+        }
         return answer ?? (isClosed(.getMX) ? .tryLater("the program \(name) gave no answer to get_mx") : .next)
     }
 
@@ -129,12 +129,11 @@ extension HookProgram {
 
     /// The body of the answer.
     private func post(_ question: HookQuestion) async throws(HookTrouble) -> [UInt8] {
-        guard let body = try? JSONEncoder().encode(question) else { throw HookTrouble("the question is no JSON") }
         var request = HTTPRequest(
             "POST",
             endpoint.url,
             headers: [("Content-Type", "application/json"), ("Accept", "application/json")],
-            body: Array(body),
+            body: question.value.bytes,
             unixSocket: endpoint.unixSocket
         )
         request.maxResponseBytes = Self.mostAnswerBytes
@@ -177,10 +176,9 @@ extension HookProgram {
             bytes += part
         }
         if endpoint.contents == .message {
-            question.message = String(decoding: bytes, as: UTF8.self)
+            question.add(bytes, as: "message")
         } else {
-            let text = String(decoding: bytes.prefix(Self.headerLength(bytes)), as: UTF8.self)
-            question.header = text
+            question.add(Array(bytes.prefix(Self.headerLength(bytes))), as: "header")
         }
     }
 

@@ -31,9 +31,9 @@ extension HookReply {
         switch code {
         case .CONT: return .next
         case .OK:
-            guard let mx, !mx.written.isEmpty else { throw HookTrouble("OK to get_mx has no mx") }
+            guard let mx, !mx.isEmpty else { throw HookTrouble("OK to get_mx has no mx") }
             do throws(ConfigError) {
-                return .use(try MX.answer(mx.written))
+                return .use(try MX.answer(mx))
             } catch {
                 throw HookTrouble("mx: \(error.reason)")
             }
@@ -73,8 +73,7 @@ extension HookReply {
     }
 
     private func edit(_ notes: inout Notes) throws(HookTrouble) {
-        for (name, value) in self.notes ?? [:] {
-            let word = value?.word
+        for (name, word) in self.notes {
             switch name {
             case "outbound_ip":
                 notes.outboundIP = try word.map { word throws(HookTrouble) in

@@ -9,52 +9,97 @@
 //     {"code": "OK", "mx": "host:25" | {…} | […]}        get_mx
 
 import Config
-import FoundationEssentials
 import Hooks
+import JSON
 import Mail
 
-/// A parsed answer.
-struct HookReply: Decodable, Sendable {
-    enum Code: String, Decodable, Sendable {
+/// A parsed answer; members that nobody knows are passed over.
+struct HookReply: Sendable {
+    enum Code: String, Sendable {
         case CONT, OK, DENY, DENYSOFT, DENYDISCONNECT, DENYSOFTDISCONNECT, DELAY
 
         var refuses: Bool { self == .DENY || self == .DENYDISCONNECT }
         var refusesForNow: Bool { self == .DENYSOFT || self == .DENYSOFTDISCONNECT }
     }
 
+    /// What an answer may hold, whatever its length: 10 000 values, 4 MiB.
+    private static let bounds = JSONBounds(values: 10_000, memory: 4 << 20)
+    /// More hosts are a mistake.
+    private static let mostHosts = 100
+
     var code: Code
     var message: String?
     /// Seconds.
     var delay: Double?
-    var mx: MXValue?
+    /// The hosts of a `get_mx` answer.
+    var mx: [MX.Written]?
     /// `queue_outbound`: notes to set; null takes one away.
-    var notes: [String: NoteValue?]?
+    var notes: [(name: String, value: String?)] = []
+
+    init(code: Code) { self.code = code }
 
     /// Reads a body.
     ///
     /// - Throws: ``HookTrouble`` in words for the log.
     static func read(_ body: [UInt8]) throws(HookTrouble) -> HookReply {
         if body.allSatisfy({ $0 <= 0x20 }) { return HookReply(code: .CONT) }
-        do {
-            return try JSONDecoder().decode(HookReply.self, from: Data(body))
+        let value: JSON
+        do throws(JSONError) {
+            value = try JSON(parsing: body, within: bounds)
         } catch {
-            throw HookTrouble("the answer is not the JSON that is expected: \(Self.words(error))")
+            throw HookTrouble("the answer is no JSON: \(error)")
         }
+        return try HookReply(ObjectReader(value, at: ""))
     }
 
-    init(code: Code) { self.code = code }
-
-    private static func words(_ error: any Error) -> String {
-        guard let error = error as? DecodingError else { return "unreadable" }
-        func place(_ context: DecodingError.Context) -> String {
-            context.codingPath.map(\.stringValue).joined(separator: ".")
+    private init(_ object: ObjectReader<HookTrouble>) throws(HookTrouble) {
+        var object = object
+        guard let word = try object.text("code"), let code = Code(rawValue: word) else {
+            throw HookTrouble(object.pointer("code"), "enum", "is missing or no code")
         }
-        return switch error {
-        case .keyNotFound(let key, _): "\(key.stringValue) is missing"
-        case .typeMismatch(_, let context): "\(place(context)) is of another type"
-        case .valueNotFound(_, let context): "\(place(context)) is null"
-        case .dataCorrupted(let context): "\(place(context)) cannot be read"
-        @unknown default: "unreadable"
+        self.code = code
+        message = try object.text("message")
+        delay = try object.number("delay")
+        mx = try object.take("mx").flatMap { value throws(HookTrouble) in try Self.hosts(value) }
+        guard let notes = try object.object("notes") else { return }
+        for (name, value) in notes.rest { self.notes.append((name, try Self.word(value, notes.pointer(name)))) }
+    }
+
+    /// A string, an object or a list of them; nil for null.
+    private static func hosts(_ value: JSON) throws(HookTrouble) -> [MX.Written]? {
+        if value == .null { return nil }
+        guard case .array(let list) = value else { return [try host(value, "/mx")] }
+        guard list.count <= mostHosts else { throw HookTrouble("/mx", "length", "has more than \(mostHosts) hosts") }
+        var hosts: [MX.Written] = []
+        for (index, item) in list.enumerated() { hosts.append(try host(item, "/mx/\(index)")) }
+        return hosts
+    }
+
+    private static func host(_ value: JSON, _ pointer: String) throws(HookTrouble) -> MX.Written {
+        if let text = value.string { return MX.Written(exchange: text) }
+        var object = try ObjectReader<HookTrouble>(value, at: pointer)
+        // Where a host comes from is Haraka's business.
+        _ = object.take("from_dns")
+        let (exchange, path) = (try object.text("exchange"), try object.text("path"))
+        guard let exchange = exchange ?? path else {
+            throw HookTrouble("\(pointer)/exchange", "required", "is missing")
+        }
+        var properties: [(name: String, value: String)] = []
+        for (name, value) in object.rest {
+            guard let word = try word(value, object.pointer(name)) else { continue }
+            properties.append((name, word))
+        }
+        return MX.Written(exchange: exchange, properties: properties)
+    }
+
+    /// A text, number or truth as a word; nil for null.
+    private static func word(_ value: JSON, _ pointer: String) throws(HookTrouble) -> String? {
+        switch value {
+        case .null: nil
+        case .string(let text): text
+        case .bool, .integer, .number: value.text
+        case .array, .object:
+            throw HookTrouble(pointer, "type", "must be a text, a number or a truth, not \(value.kind)")
         }
     }
 }
@@ -65,86 +110,9 @@ struct HookTrouble: Error, Hashable, Sendable {
     init(_ reason: String) { self.reason = reason }
 }
 
-/// A text, number or truth.
-enum NoteValue: Decodable, Sendable {
-    case text(String)
-
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if let text = try? container.decode(String.self) {
-            self = .text(text)
-        } else if let truth = try? container.decode(Bool.self) {
-            self = .text(truth ? "true" : "false")
-        } else if let number = try? container.decode(Int.self) {
-            self = .text(String(number))
-        } else {
-            self = .text(String(try container.decode(Double.self)))
-        }
-    }
-
-    var word: String {
-        switch self {
-        case .text(let text): text
-        }
-    }
-}
-
-/// The hosts of a `get_mx` answer: a string, an object or a list of them.
-enum MXValue: Decodable, Sendable {
-    /// More are a mistake.
-    private static let mostHosts = 100
-
-    case hosts([MX.Written])
-
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        guard (try? decoder.unkeyedContainer()) != nil else {
-            self = .hosts([try container.decode(One.self).written])
-            return
-        }
-        let list = try container.decode([One].self)
-        guard list.count <= Self.mostHosts else {
-            throw DecodingError.dataCorruptedError(in: container, debugDescription: "more than 100 hosts")
-        }
-        self = .hosts(list.map(\.written))
-    }
-
-    var written: [MX.Written] {
-        switch self {
-        case .hosts(let hosts): hosts
-        }
-    }
-
-    private struct One: Decodable {
-        let written: MX.Written
-
-        init(from decoder: any Decoder) throws {
-            if let text = try? decoder.singleValueContainer().decode(String.self) {
-                written = MX.Written(exchange: text)
-                return
-            }
-            let members = try decoder.singleValueContainer().decode([String: NoteValue?].self)
-            guard let exchange = members["exchange"] ?? members["path"] ?? nil else {
-                throw DecodingError.keyNotFound(
-                    Name("exchange"),
-                    DecodingError.Context(codingPath: decoder.codingPath, debugDescription: "")
-                )
-            }
-            var properties: [(name: String, value: String)] = []
-            for (name, value) in members.sorted(by: { $0.key < $1.key }) {
-                // Where a host comes from is Haraka's business.
-                guard name != "exchange", name != "path", name != "from_dns", let value else { continue }
-                properties.append((name, value.word))
-            }
-            written = MX.Written(exchange: exchange.word, properties: properties)
-        }
-    }
-
-    private struct Name: CodingKey {
-        let stringValue: String
-        var intValue: Int? { nil }
-        init(_ name: String) { stringValue = name }
-        init?(stringValue: String) { self.stringValue = stringValue }
-        init?(intValue: Int) { nil }
+extension HookTrouble: JSONRefusal {
+    init(_ issues: [JSONIssue]) {
+        let words = issues.map { "\($0.pointer.isEmpty ? "it" : $0.pointer) \($0.message)" }.joined(separator: "; ")
+        self.init("the answer is not the JSON that is expected: \(words)")
     }
 }

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Config
 import Files
+import JSON
 import Operator
 
 /// The configuration as this process would read it.
@@ -65,7 +66,7 @@ struct ShowConfig: ParsableCommand {
     }
 
     private static func object(_ origin: Origin) -> JSON {
-        var members: [String: JSON] = [
+        var members: JSON = [
             "file": .string(origin.file), "section": origin.section.map { .string($0) } ?? .null,
             "key": origin.key.isEmpty ? .null : .string(origin.key), "value": origin.value.map { .string($0) } ?? .null,
         ]
@@ -73,11 +74,11 @@ struct ShowConfig: ParsableCommand {
         case .standard: members["origin"] = "default"
         case .line(let number):
             members["origin"] = "file"
-            members["line"] = .integer(number)
+            members["line"] = .count(number)
         case .variable(let name):
             members["origin"] = "environment"
             members["variable"] = .string(name)
         }
-        return .object(members)
+        return members
     }
 }

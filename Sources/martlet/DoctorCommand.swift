@@ -7,6 +7,7 @@ import Delivery
 import Departure
 import Doctor
 import HTTPClient
+import JSON
 import Mail
 import NIOCore
 import NIOPosix

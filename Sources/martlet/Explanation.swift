@@ -5,6 +5,7 @@ import Config
 import DNS
 import Delivery
 import Departure
+import JSON
 import Mail
 import Queue
 

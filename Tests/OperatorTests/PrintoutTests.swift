@@ -1,5 +1,6 @@
 // PrintoutTests.swift — answers for people: columns, spans, and no control characters.
 
+import JSON
 import Testing
 
 @testable import Operator
