@@ -52,17 +52,27 @@ package struct AdminServices: Sendable {
     }
 }
 
-/// One thing that must hold for mail to be taken.
+/// One thing that must hold for mail to be taken, or that people want to know who ask for that.
 package struct ReadinessCheck: Hashable, Sendable {
+    /// How it is; the raw value is the word of the API.
+    package enum State: String, Hashable, Sendable {
+        case good = "ok"
+        /// Mail is taken all the same, and somebody should look.
+        case degraded
+        /// No mail is taken.
+        case failed
+        /// For information only.
+        case note = "info"
+    }
+
     package let name: String
-    /// nil: for information only.
-    package let isGood: Bool?
+    package let state: State
     /// For people; no paths and no addresses of ours.
     package let detail: String
 
-    package init(_ name: String, isGood: Bool?, _ detail: String) {
+    package init(_ name: String, _ state: State, _ detail: String) {
         self.name = name
-        self.isGood = isGood
+        self.state = state
         self.detail = detail
     }
 }

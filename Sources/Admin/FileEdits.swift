@@ -31,6 +31,7 @@ enum FileEdits {
         _ services: AdminServices,
         operation: String,
         key: String,
+        switching position: DeliverySwitch? = nil,
         _ change: (inout INIDocument) throws(Problem) -> Void
     ) throws(Problem) -> Edit {
         let expected = try expected(request, services)
@@ -40,6 +41,7 @@ enum FileEdits {
                 expecting: expected,
                 operation: operation,
                 key: key,
+                switching: position,
                 change
             )
         } catch {

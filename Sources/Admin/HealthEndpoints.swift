@@ -12,18 +12,13 @@ enum HealthEndpoints {
     static func ready(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
         let checks = services.checks()
-        let isReady = checks.allSatisfy { $0.isGood ?? true }
+        let isReady = !checks.contains { $0.state == .failed }
+        let isDegraded = checks.contains { $0.state == .degraded }
         let list: [JSON] = checks.map { check in
-            let status: JSON =
-                switch check.isGood {
-                case true?: "ok"
-                case false?: "failed"
-                case nil: "info"
-                }
-            return ["name": .string(check.name), "status": status, "detail": .string(check.detail)]
+            ["name": .string(check.name), "status": .string(check.state.rawValue), "detail": .string(check.detail)]
         }
         return .json(
-            ["status": isReady ? "ready" : "not_ready", "checks": .array(list)],
+            ["status": isReady ? isDegraded ? "degraded" : "ready" : "not_ready", "checks": .array(list)],
             status: isReady ? 200 : 503,
             headers: isReady ? [] : [HeaderField("Retry-After", "5")]
         )

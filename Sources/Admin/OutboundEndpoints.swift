@@ -2,6 +2,7 @@
 
 import Config
 import JSON
+import Loop
 import Mail
 
 /// Operations on `outbound.ini`.
@@ -14,23 +15,22 @@ enum OutboundEndpoints {
     /// `GET /v1/outbound`.
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
-        let (_, revision) = try FileEdits.document(.outbound, services)
-        return .json(
-            value(services.settings.current.outbound, services),
-            headers: [FileEdits.tag(revision), noCache]
-        )
+        let tag = FileEdits.tag(services.settings.revision(.outbound))
+        return .json(value(services.settings.current.outbound, services), headers: [tag, noCache])
     }
 
     /// `PATCH /v1/outbound`: on disk and in force when it is answered.
     static func edit(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
-        let changes = try changes(request)
+        var changes = try changes(request)
+        let position = switching(&changes, services)
         let edit = try FileEdits.edit(
             .outbound,
             request,
             services,
             operation: "edit outbound",
-            key: changes.map(\.name).joined(separator: " ")
+            key: changes.map(\.name).joined(separator: " "),
+            switching: position
         ) { (document) throws(Problem) in
             for change in changes {
                 try FileEdits.say { () throws(ConfigError) in
@@ -44,6 +44,25 @@ enum OutboundEndpoints {
         }
         audit(edit, changes, request, services)
         return .json(value(edit.after.outbound, services), headers: [FileEdits.tag(edit.revision), noCache])
+    }
+
+    /// Where the switch of delivery is to stand; nil when something else is to be changed too, or nothing of the switch.
+    ///
+    /// When the switch is kept outside of the file, half of it must not go back there: then a change names all of it.
+    private static func switching(_ changes: inout [KeyChange], _ services: AdminServices) -> DeliverySwitch? {
+        let keys = ["disabled", "disabled_reason"]
+        guard changes.contains(where: { keys.contains($0.name) }) else { return nil }
+        let (outbound, origin) = (services.settings.current.outbound, services.settings.health.current.switchOrigin)
+        func change(_ name: String) -> KeyChange? { changes.last { $0.name == name } }
+        let isDisabled = change("disabled").map { $0.text == "true" } ?? outbound.isDisabled
+        let reason = change("disabled_reason").map { $0.text ?? "" } ?? outbound.disabledReason
+        if origin == .dataDirectory || origin == .memory {
+            changes.removeAll { keys.contains($0.name) }
+            changes.append(KeyChange(name: "disabled", text: isDisabled ? "true" : "false"))
+            changes.append(KeyChange(name: "disabled_reason", text: reason.isEmpty ? nil : reason))
+        }
+        guard changes.allSatisfy({ keys.contains($0.name) }) else { return nil }
+        return DeliverySwitch(isDisabled: isDisabled, reason: reason)
     }
 
     private static let noCache = HeaderField("Cache-Control", "no-cache")
@@ -63,6 +82,8 @@ enum OutboundEndpoints {
             let name = key.name == "disabled_reason" ? reason : key.name
             members.append(JSON.Member(name, json(show(settings))))
         }
+        let origin = services.settings.health.ask { $0.switchOrigin.rawValue }
+        members.append(JSON.Member("disabled_origin", .string(origin)))
         return .object(members)
     }
 

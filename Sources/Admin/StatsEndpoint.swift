@@ -1,6 +1,8 @@
 // StatsEndpoint.swift — `/v1/stats`: the queue in numbers, in one call whose cost does not depend on what is queued.
 
+import Config
 import JSON
+import Loop
 import Mail
 import Queue
 
@@ -39,6 +41,8 @@ enum StatsEndpoint {
             ),
             "ages": .array(ages(statistics)),
             "disabled": .bool(statistics.isDisabled),
+            "disabled_origin": .string(services.settings.health.ask { $0.switchOrigin.rawValue }),
+            "config_errors": .array(services.settings.health.ask { $0.errors.map(problem) }),
             "totals": [
                 "accepted": .count(traffic.accepted.total), "delivered": .count(traffic.delivered.total),
                 "deferred": .count(traffic.deferred.total), "bounced": .count(traffic.bounced.total),
@@ -61,6 +65,14 @@ enum StatsEndpoint {
             "application/json",
             headers: [HeaderField("ETag", EntityTags.of(bytes)), HeaderField("Cache-Control", "max-age=1")]
         )
+    }
+
+    /// What is broken in a file, whose last good version stays in force.
+    private static func problem(_ error: ConfigError) -> JSON {
+        [
+            "file": .string(error.file), "line": error.line.map { .count($0) } ?? .null,
+            "reason": .string(error.reason),
+        ]
     }
 
     /// Messages by age; the last class has no end.

@@ -7,6 +7,8 @@ import Glibc
 ///
 /// Symbolic links are followed: containers mount files that way.
 package struct ConfigDirectory: ConfigSource {
+    /// There, and not to be looked at: another stamp than any, so that the read says what is wrong.
+    private static let unreadable = FileStamp(inode: 0, size: -1, modified: 0)
     /// How long another process may keep the lock, milliseconds.
     private static let patience = 5000
 
@@ -31,21 +33,43 @@ package struct ConfigDirectory: ConfigSource {
     }
 
     package func contents(of file: String, atMost limit: Int) throws(ConfigError) -> [UInt8]? {
+        let complaint: String
         do throws(DiskError) {
-            return try disk.contents(of: path(of: file), limit: limit)
+            if let status = try disk.status(path(of: file), following: true) {
+                // Whoever opens a device or a named pipe may wait for ever.
+                if status.kind == .file { return try disk.contents(of: path(of: file), limit: limit) }
+                complaint = status.kind == .directory ? "is a directory" : "is no regular file"
+            } else {
+                guard let reason = try absence(of: file) else { return nil }
+                complaint = reason
+            }
         } catch {
             if error.isMissing { return nil }
             throw ConfigError(file: file, reason: "cannot be read: \(error)")
         }
+        throw ConfigError(file: file, reason: complaint)
+    }
+
+    /// Why a file that is not there is more than that: only a file that nobody made means its defaults.
+    private func absence(of file: String) throws(DiskError) -> String? {
+        guard try disk.status(path, following: true)?.kind == .directory else { return "the directory is gone" }
+        guard try disk.status(path(of: file), following: false) != nil else { return nil }
+        return "is a symbolic link that leads nowhere"
     }
 
     package func stamp(of file: String) -> FileStamp? {
         do throws(DiskError) {
-            guard let status = try disk.status(path(of: file), following: true) else { return nil }
-            return FileStamp(inode: status.inode, size: status.size, modified: status.modified)
+            guard let status = try disk.status(path(of: file), following: true) else {
+                return try absence(of: file) == nil ? nil : Self.unreadable
+            }
+            return FileStamp(
+                inode: status.inode,
+                size: status.size,
+                modified: status.modified,
+                changed: status.changed
+            )
         } catch {
-            // There, and not to be looked at: another stamp than any, so that the read says what is wrong.
-            return FileStamp(inode: 0, size: -1, modified: 0)
+            return Self.unreadable
         }
     }
 

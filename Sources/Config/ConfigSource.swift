@@ -45,11 +45,14 @@ package struct FileStamp: Hashable, Sendable {
     let size: Int
     /// Nanoseconds since 1970, of the last change to the content.
     let modified: Int64
+    /// Nanoseconds since 1970, of the last change to anything, such as who may read it.
+    let changed: Int64
 
-    package init(inode: UInt64, size: Int, modified: Int64) {
+    package init(inode: UInt64, size: Int, modified: Int64, changed: Int64 = 0) {
         self.inode = inode
         self.size = size
         self.modified = modified
+        self.changed = changed
     }
 }
 

@@ -6,20 +6,32 @@ import OpenSSL
 extension SettingsReader {
     private static let largestAuthorities = 4 << 20
 
-    /// Finds the files that other files name.
-    ///
-    /// - Returns: what `tls_ca_file` holds; nil without one.
-    func readTrust(
-        _ outbound: inout OutboundSettings?,
-        _ resolver: inout ResolverSettings?
-    ) throws(ConfigErrors) -> [UInt8]? {
-        if let file = resolver?.trustAnchorFile {
-            resolver?.trustAnchorFile = source.path(of: file)
-            resolver?.anchoredZone = try anchoredZone(file)
-        }
-        guard let file = outbound?.tlsCAFile else { return nil }
-        outbound?.tlsCAFile = source.path(of: file)
-        return try readAuthorities(file)
+    /// `outbound.ini`, and what `tls_ca_file` holds; nil without one.
+    func readOutbound(_ finding: inout ConfigFinding) throws(ConfigErrors) -> (OutboundSettings, [UInt8]?) {
+        var outbound = try keyed(OutboundSettings.self, &finding.warnings)
+        guard let file = outbound.tlsCAFile else { return (outbound, nil) }
+        finding.referenced.insert(file)
+        outbound.tlsCAFile = source.path(of: file)
+        return (outbound, try readAuthorities(file))
+    }
+
+    /// `resolver.ini` and the zone of its trust anchor.
+    func readResolver(_ finding: inout ConfigFinding) throws(ConfigErrors) -> ResolverSettings {
+        var resolver = try keyed(ResolverSettings.self, &finding.warnings)
+        guard let file = resolver.trustAnchorFile else { return resolver }
+        finding.referenced.insert(file)
+        resolver.trustAnchorFile = source.path(of: file)
+        resolver.anchoredZone = try anchoredZone(file)
+        return resolver
+    }
+
+    /// `tls.ini` and the files it names, which must fit together.
+    func readTLS(_ finding: inout ConfigFinding) throws(ConfigErrors) -> TLSSettings {
+        var settings = try keyed(TLSSettings.self, &finding.warnings)
+        finding.referenced = settings.fileNames
+        try settings.readFiles(source)
+        try examine(settings)
+        return settings
     }
 
     /// `tls_ca_file`: at least one certificate that OpenSSL can read, or mail would wait for each that `verify` is said of.

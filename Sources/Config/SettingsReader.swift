@@ -1,13 +1,14 @@
-// SettingsReader.swift — a configuration directory into Settings, checked as a whole.
+// SettingsReader.swift — a configuration directory into Settings, part by part.
 //
 // A missing file means its defaults. A file that is there and cannot be read or understood is an error: nothing is ever
-// started on open defaults because a file was broken (reliability invariant 7).
+// started on open defaults because a file was broken (reliability invariant 7), and while the relay runs a broken part
+// stays as it was.
 
 package import Mail
 
-/// Reads all files of a configuration directory.
+/// Reads the files of a configuration directory, part by part.
 package struct SettingsReader: Sendable {
-    /// What a successful read gives.
+    /// What a successful read of everything gives.
     package struct Result: Sendable {
         package let settings: Settings
         /// What was understood but is probably not what was meant.
@@ -31,7 +32,7 @@ package struct SettingsReader: Sendable {
 
     static let relayFile = "relay_acl_allow"
     static let bounceFile = "outbound.bounce_message"
-    /// Larger files are refused: a million routes are about half of this.
+    /// Longer tables are refused: a million routes are about half of this.
     static let largestFile = 256 << 20
     static let largestTemplate = 64 << 10
 
@@ -39,21 +40,25 @@ package struct SettingsReader: Sendable {
     private let hostName: String
     let environment: Environment
     private let isLocal: @Sendable (IPAddress) -> Bool
+    let examine: @Sendable (TLSSettings) throws(ConfigErrors) -> Void
 
     /// - Parameters:
     ///   - hostName: the machine's own, for a missing `me`.
     ///   - environment: wins over the files.
     ///   - isLocal: whether mail can leave from an address; nil asks the system.
+    ///   - examine: whether the files that `tls.ini` names fit together.
     package init(
         _ source: any ConfigSource,
         hostName: String,
         environment: Environment = Environment(),
-        isLocal: (@Sendable (IPAddress) -> Bool)? = nil
+        isLocal: (@Sendable (IPAddress) -> Bool)? = nil,
+        examining examine: @escaping @Sendable (TLSSettings) throws(ConfigErrors) -> Void = { _ in }
     ) {
         self.source = source
         self.hostName = hostName
         self.environment = environment
         self.isLocal = isLocal ?? LocalAddress.canSendFrom
+        self.examine = examine
     }
 
     /// The same directory with other contents of some files.
@@ -62,7 +67,8 @@ package struct SettingsReader: Sendable {
             ConfigOverlay(source, contents),
             hostName: hostName,
             environment: environment,
-            isLocal: isLocal
+            isLocal: isLocal,
+            examining: examine
         )
     }
 
@@ -70,78 +76,102 @@ package struct SettingsReader: Sendable {
     ///
     /// - Throws: every error of every file.
     package func read() throws(ConfigErrors) -> Result {
-        var warnings: [ConfigError] = []
-        var errors: [ConfigError] = []
-        var surroundings = Surroundings(source, isLocal: isLocal)
-        func collect<Value>(_ body: () throws(ConfigErrors) -> Value) -> Value? {
-            do throws(ConfigErrors) {
-                return try body()
-            } catch {
-                errors += error.errors
-                return nil
-            }
+        let reading = read(ConfigPart.allCases, over: defaults, isFirst: true)
+        guard reading.errors.isEmpty else { throw ConfigErrors(reading.errors) }
+        return Result(settings: reading.settings, warnings: reading.warnings, referenced: reading.referenced)
+    }
+
+    /// What an empty directory says.
+    var defaults: Settings { Settings(me: HostName.valid(hostName)) }
+
+    /// Reads some parts.
+    ///
+    /// - Parameters:
+    ///   - parts: in the order of ``ConfigPart``.
+    ///   - settings: what holds for all other parts, and for those that are broken.
+    ///   - isFirst: nothing is in force yet, so nobody can tell which of two files changed.
+    func read(_ parts: [ConfigPart], over settings: Settings, isFirst: Bool = false) -> ConfigReading {
+        var reading = ConfigReading(settings: settings)
+        for part in parts { read(part, &reading) }
+        reconcile(&reading, before: isFirst ? nil : settings)
+        for (part, finding) in reading.findings {
+            var blamed = finding
+            blamed.errors = finding.errors.map(blame)
+            blamed.warnings = finding.warnings.map(blame)
+            reading.findings[part] = blamed
         }
-        let me = collect { () throws(ConfigErrors) in try readName(&warnings) }
-        let listener = collect { () throws(ConfigErrors) in try keyed(ListenerSettings.self, &warnings) }
-        let auth = collect { () throws(ConfigErrors) in try readUsers(&warnings) }
-        var keyFiles: Set<String> = []
-        let dkim = collect { () throws(ConfigErrors) in try readKeys(&keyFiles, &warnings) }
-        var outbound = collect { () throws(ConfigErrors) in try keyed(OutboundSettings.self, &warnings) }
-        let routes = collect { () throws(ConfigErrors) in
-            let routes = try document(Routes.file).map { document throws(ConfigErrors) in
-                try Routes.read(document, in: &surroundings)
-            }
-            if surroundings.hasSecrets { try guardSecret(Routes.file) }
-            return routes ?? Routes()
+        if parts.count == ConfigPart.allCases.count { reading.others = ForeignFiles.warnings(source) }
+        return reading
+    }
+
+    private func read(_ part: ConfigPart, _ reading: inout ConfigReading) {
+        var finding = ConfigFinding()
+        var settings = reading.settings
+        do throws(ConfigErrors) {
+            try read(part, into: &settings, &finding)
+            reading.settings = settings
+        } catch {
+            finding.errors = error.errors
         }
-        let outboundIPs = collect { () throws(ConfigErrors) in
-            try document(OutboundIPs.file).map { document throws(ConfigErrors) in
-                try OutboundIPs.read(document, in: &surroundings)
-            } ?? OutboundIPs()
+        reading.findings[part] = finding
+        guard part == .outbound, let text = try? text(OutboundSettings.file) else { return }
+        let words = SwitchWords(INIDocument(parsing: text))
+        reading.switchWords = words
+        // A broken file can stop delivery all the same; it never starts it again.
+        guard !finding.errors.isEmpty, let stop = words.stop else { return }
+        reading.settings.outbound.isDisabled = stop.isDisabled
+        reading.settings.outbound.disabledReason = stop.reason
+    }
+
+    /// - Parameter finding: learns what is odd and which files are named, also when this throws.
+    private func read(
+        _ part: ConfigPart,
+        into settings: inout Settings,
+        _ finding: inout ConfigFinding
+    ) throws(ConfigErrors) {
+        switch part {
+        case .me: settings.me = try readName(&finding.warnings)
+        case .listener: settings.listener = try keyed(ListenerSettings.self, &finding.warnings)
+        case .auth: settings.auth = try readUsers(&finding.warnings)
+        case .dkim: settings.dkim = try readKeys(&finding.referenced, &finding.warnings)
+        case .outbound: (settings.outbound, settings.nextHopAuthorities) = try readOutbound(&finding)
+        case .routes: settings.routes = try readRoutes(&finding)
+        case .outboundIPs:
+            var surroundings = Surroundings(source, isLocal: isLocal)
+            let document = try document(OutboundIPs.file) ?? INIDocument(parsing: "")
+            settings.outboundIPs = try OutboundIPs.read(document, in: &surroundings)
+        case .resolver: settings.resolver = try readResolver(&finding)
+        case .admin: settings.admin = try readAdmin(&finding)
+        case .tls: settings.tls = try readTLS(&finding)
+        case .relayCertificates:
+            settings.relayCertificates = try readCertificates(settings.tls, &finding.warnings)
+        case .relayNetworks: settings.relayNetworks = try readNetworks(&finding.warnings)
+        case .hooks: settings.hooks = try readHooks()
+        case .bounceTemplate: settings.bounceTemplate = try readTemplate()
         }
-        var resolver = collect { () throws(ConfigErrors) in try keyed(ResolverSettings.self, &warnings) }
-        var admin = collect { () throws(ConfigErrors) in
-            let admin = try text(AdminSettings.file).map { text throws(ConfigErrors) in
-                try AdminSettings.readWithTokens(INIDocument(parsing: text), warnings: &warnings)
-            }
-            if let key = admin?.key { try guardSecret(key) }
-            return admin ?? AdminSettings()
+    }
+
+    /// What two files must agree about: the one that changed is to blame, and what it said before stays.
+    private func reconcile(_ reading: inout ConfigReading, before: Settings?) {
+        func isAtOdds(_ settings: Settings) -> Bool {
+            !settings.listener.smtpsListen.isEmpty && !settings.tls.isAvailable
         }
-        let tls = collect { () throws(ConfigErrors) in try readTLS(listener, &warnings) }
-        let certificates = collect { () throws(ConfigErrors) in try readCertificates(tls, &warnings) }
-        let networks = collect { () throws(ConfigErrors) in try readNetworks(&warnings) }
-        let hooks = collect { () throws(ConfigErrors) in try readHooks() }
-        let template = collect { () throws(ConfigErrors) in try readTemplate() }
-        let authorities = collect { () throws(ConfigErrors) in try readTrust(&outbound, &resolver) }
-        if let file = admin?.certificate { admin?.certificate = source.path(of: file) }
-        if let file = admin?.key { admin?.key = source.path(of: file) }
-        guard errors.isEmpty, let me, let listener, let auth, let dkim, let outbound, let routes, let outboundIPs,
-            let resolver, let admin, let networks, let tls, let certificates, let template, let hooks
-        else { throw ConfigErrors(errors.map(blame)) }
-        var settings = Settings(
-            me: me,
-            listener: listener,
-            outbound: outbound,
-            relayNetworks: networks,
-            auth: auth,
-            relayCertificates: certificates,
-            dkim: dkim,
-            routes: routes,
-            outboundIPs: outboundIPs,
-            resolver: resolver,
-            admin: admin,
-            nextHopAuthorities: authorities ?? nil,
-            tls: tls,
-            bounceTemplate: template
+        guard isAtOdds(reading.settings) else { return }
+        if let before, before.listener == reading.settings.listener {
+            let reason = "there is no certificate, which smtps_listen of smtp.ini needs"
+            reading.findings[.tls, default: ConfigFinding()].errors.append(
+                ConfigError(file: TLSSettings.file, reason: reason)
+            )
+            reading.settings.tls = before.tls
+            return
+        }
+        let reason = "smtps_listen needs a certificate; `martlet tls self-signed` makes a first one"
+        reading.findings[.listener, default: ConfigFinding()].errors.append(
+            ConfigError(file: ListenerSettings.file, reason: reason)
         )
-        settings.hooks = hooks
-        warnings += ForeignFiles.warnings(source)
-        let named = settings.outbound.tlsCAFile.map { [$0] } ?? []
-        return Result(
-            settings: settings,
-            warnings: warnings.map(blame),
-            referenced: surroundings.files.union(tls.fileNames).union(keyFiles).union(named)
-        )
+        guard let before else { return }
+        reading.settings.listener = before.listener
+        if isAtOdds(reading.settings) { reading.settings.tls = before.tls }
     }
 
     /// An error in what the environment says is not one of the file.
@@ -198,27 +228,35 @@ package struct SettingsReader: Sendable {
         return domain
     }
 
-    /// `tls.ini` and the files it names, which must be there for `smtps_listen`.
-    private func readTLS(
-        _ listener: ListenerSettings?,
-        _ warnings: inout [ConfigError]
-    ) throws(ConfigErrors) -> TLSSettings {
-        var settings = try keyed(TLSSettings.self, &warnings)
-        try settings.readFiles(source)
-        guard settings.isAvailable || listener?.smtpsListen.isEmpty ?? true else {
-            let reason = "smtps_listen needs a certificate; `martlet tls self-signed` makes a first one"
-            throw ConfigErrors([ConfigError(file: ListenerSettings.file, reason: reason)])
+    /// `routes.ini` and the secrets it names.
+    private func readRoutes(_ finding: inout ConfigFinding) throws(ConfigErrors) -> Routes {
+        guard let document = try document(Routes.file) else { return Routes() }
+        var surroundings = Surroundings(source, isLocal: isLocal)
+        defer { finding.referenced = surroundings.files }
+        let routes = try Routes.read(document, in: &surroundings)
+        if surroundings.hasSecrets { try guardSecret(Routes.file) }
+        return routes
+    }
+
+    private func readAdmin(_ finding: inout ConfigFinding) throws(ConfigErrors) -> AdminSettings {
+        guard let document = try document(AdminSettings.file) else { return AdminSettings() }
+        var admin = try AdminSettings.readWithTokens(document, warnings: &finding.warnings)
+        if let key = admin.key {
+            finding.referenced.insert(key)
+            try guardSecret(key)
         }
-        return settings
+        admin.certificate = admin.certificate.map { source.path(of: $0) }
+        admin.key = admin.key.map { source.path(of: $0) }
+        return admin
     }
 
     /// `relay_acl_certs`: a fingerprint per line.
     private func readCertificates(
-        _ tls: TLSSettings?,
+        _ tls: TLSSettings,
         _ warnings: inout [ConfigError]
     ) throws(ConfigErrors) -> Set<[UInt8]> {
         let found = try RelayCertificates.read(try text(RelayCertificates.file) ?? "")
-        if !found.isEmpty, tls?.requestsCertificate == false {
+        if !found.isEmpty, !tls.requestsCertificate {
             let reason = "counts for nothing while tls.ini has not requestCert=true"
             warnings.append(ConfigError(file: RelayCertificates.file, reason: reason))
         }
@@ -273,13 +311,10 @@ package struct SettingsReader: Sendable {
             throw ConfigErrors([ConfigError(file: Self.bounceFile, reason: "larger than \(Self.largestTemplate) bytes")]
             )
         }
-        guard !text.utf8.contains(0) else {
-            throw ConfigErrors([ConfigError(file: Self.bounceFile, reason: "holds a NUL")])
-        }
         return text
     }
 
-    private func document(_ file: String) throws(ConfigErrors) -> INIDocument? {
+    func document(_ file: String) throws(ConfigErrors) -> INIDocument? {
         try text(file).map { INIDocument(parsing: $0) }
     }
 
@@ -292,7 +327,7 @@ package struct SettingsReader: Sendable {
     func fileText(_ file: String) throws(ConfigErrors) -> String? {
         let bytes: [UInt8]?
         do throws(ConfigError) {
-            bytes = try source.contents(of: file, atMost: Self.largestFile)
+            bytes = try source.contents(of: file, atMost: Self.largest(file))
         } catch {
             throw ConfigErrors([error])
         }
@@ -300,7 +335,17 @@ package struct SettingsReader: Sendable {
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw ConfigErrors([ConfigError(file: file, line: Self.firstInvalidLine(bytes), reason: "is not UTF-8")])
         }
+        // What a power cut leaves of a file that was just written, on some file systems.
+        if let place = bytes.firstIndex(of: 0) {
+            let line = bytes[..<place].count { $0 == UInt8(ascii: "\n") } + 1
+            throw ConfigErrors([ConfigError(file: file, line: line, reason: "holds a NUL")])
+        }
         return text
+    }
+
+    /// Bytes of the longest file that is read: tables may be long, everything else is short.
+    static func largest(_ file: String) -> Int {
+        [Routes.file, OutboundIPs.file, AuthSettings.file, relayFile].contains(file) ? largestFile : largestFile >> 6
     }
 
     private static func firstInvalidLine(_ bytes: [UInt8]) -> Int {

@@ -1,10 +1,12 @@
-// SettingsStore+Editing.swift — an edit from within: read, change, check everything, write, publish.
+// SettingsStore+Editing.swift — an edit from within: read, change, check, write, publish.
 //
 // Guarantees: what a person wrote into the file is never lost, because every edit begins with the file as it is on disk;
-// nothing is written unless the whole configuration is valid with it; when an edit returns, the file is durable and the
-// new settings are in force. Edits are serialised, among processes too.
+// nothing is written unless the file is valid with it and agrees with the others, and what is broken in another file keeps
+// no edit back; when an edit returns, the file is durable and the new settings are in force. Edits are serialised, among
+// processes too. The switch of delivery works also where the file cannot be written (see ``DeliverySwitch``).
 
 import Glibc
+import Loop
 package import Mail
 import Synchronization
 
@@ -24,7 +26,11 @@ package struct Edit: Sendable {
     package let isChanged: Bool
     /// How the file was written; nil when it was not.
     package let replacement: Replacement?
-    /// What looks odd about the new configuration.
+    /// Why the switch is kept in the data directory instead; nil when it is not.
+    package let isKeptBecause: String?
+    /// The file was broken, and is in order now.
+    package let isMended: Bool
+    /// What looks odd about the file.
     package let warnings: [ConfigError]
 }
 
@@ -36,16 +42,24 @@ extension SettingsStore {
     ///
     /// - Throws: ``EditError/broken(_:)`` when it cannot be read or is not UTF-8.
     package func document(_ file: ConfigFile) throws(EditError) -> (document: INIDocument, revision: Revision) {
-        let bytes: [UInt8]
-        do throws(ConfigError) {
-            bytes = try source.contents(of: file.name, atMost: SettingsReader.largestFile) ?? []
+        do throws(ConfigErrors) {
+            let text = try reader.fileText(file.name) ?? ""
+            return (INIDocument(parsing: text), Revision(of: Array(text.utf8) + marks(file)))
         } catch {
-            throw .broken(ConfigErrors([error]))
+            throw .broken(error)
         }
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw .broken(ConfigErrors([ConfigError(file: file.name, reason: "is not UTF-8")]))
-        }
-        return (INIDocument(parsing: text), Revision(of: bytes))
+    }
+
+    /// The version of a file, also of one that holds no text; that of a file that cannot be read is the one of an empty file.
+    package func revision(_ file: ConfigFile) -> Revision {
+        let bytes = try? source.contents(of: file.name, atMost: SettingsReader.largest(file.name))
+        return Revision(of: (bytes ?? []) + marks(file))
+    }
+
+    /// The switch that is kept beside `outbound.ini` belongs to its version.
+    private func marks(_ file: ConfigFile) -> [UInt8] {
+        guard file == .outbound, let kept = health.current.kept else { return [] }
+        return [0] + Array("\(kept.position.isDisabled) \(kept.position.reason)".utf8)
     }
 
     /// Edits a file and puts the result in force.
@@ -57,6 +71,8 @@ extension SettingsStore {
     ///   - expecting: what the caller believes the file to be; nil: whatever it is.
     ///   - operation: for the log, such as `put route`.
     ///   - key: for the log, such as the name of a route; never a value.
+    ///   - position: where the switch of delivery is to stand, for an edit of `outbound.ini` that says nothing else: it is kept
+    ///     in the data directory when the file cannot be edited.
     ///   - clock: the time now.
     ///   - change: applied to the document as it is on disk; may be called more than once, and may refuse.
     /// - Throws: ``EditFailure``; then nothing has changed.
@@ -66,36 +82,36 @@ extension SettingsStore {
         expecting: Revision? = nil,
         operation: String,
         key: String,
+        switching position: DeliverySwitch? = nil,
         clock: () -> Timestamp = { .now() },
         _ change: (inout INIDocument) throws(Refusal) -> Void
     ) throws(EditFailure<Refusal>) -> Edit {
         let lock = source.lock()
         defer { withExtendedLifetime(lock) {} }
-        let wish = Wish(file, operation, key, expecting)
+        let wish = Wish(file: file, operation: operation, key: key, expecting: expecting, position: position)
         let edit = try watch.withLock { watch throws(EditFailure<Refusal>) in
-            for _ in 0..<Self.tries {
-                waitUntilSettled(file, watch, clock)
-                if let edit = try fulfil(wish, &watch, change) { return edit }
+            do throws(EditFailure<Refusal>) {
+                for _ in 0..<Self.tries {
+                    waitUntilSettled(file, watch, clock)
+                    if let edit = try fulfil(wish, &watch, change) { return edit }
+                }
+                throw .failed(.stale(current: revision(file)))
+            } catch {
+                guard let position, let edit = try keep(position, wish, &watch, because: error) else { throw error }
+                return edit
             }
-            throw .failed(.stale(current: try onDisk(file, for: Refusal.self).revision))
         }
         for listener in watch.withLock({ $0.editListeners }) { listener(edit) }
         return edit
     }
 
     /// What an edit is asked to do.
-    fileprivate struct Wish {
+    struct Wish {
         let file: ConfigFile
         let operation: String
         let key: String
         let expecting: Revision?
-
-        init(_ file: ConfigFile, _ operation: String, _ key: String, _ expecting: Revision?) {
-            self.file = file
-            self.operation = operation
-            self.key = key
-            self.expecting = expecting
-        }
+        let position: DeliverySwitch?
     }
 
     /// One try.
@@ -106,68 +122,83 @@ extension SettingsStore {
         _ watch: inout Watch,
         _ change: (inout INIDocument) throws(Refusal) -> Void
     ) throws(EditFailure<Refusal>) -> Edit? {
-        let stamps = stamps(watch)
-        let (old, revision) = try onDisk(wish.file, for: Refusal.self)
+        let stamp = source.stamp(of: wish.file.name)
+        let (old, revision): (INIDocument, Revision)
+        do throws(EditError) { (old, revision) = try document(wish.file) } catch { throw .failed(error) }
         if let expecting = wish.expecting, expecting != revision { throw .failed(.stale(current: revision)) }
         var new = old
         do throws(Refusal) { try change(&new) } catch { throw .refused(error) }
         do throws(EditError) {
-            return try apply(wish, from: old, revision, to: new, &watch, stamps)
+            return try apply(wish, from: old, to: new, &watch, stamp)
         } catch {
             throw .failed(error)
         }
     }
 
-    private func onDisk<Refusal>(
-        _ file: ConfigFile,
-        for refusal: Refusal.Type
-    ) throws(EditFailure<Refusal>) -> (document: INIDocument, revision: Revision) {
-        do throws(EditError) { return try document(file) } catch { throw .failed(error) }
-    }
-
     /// Checks, writes and publishes.
     ///
-    /// - Parameter stamps: of the files, taken before they were read.
+    /// - Parameter stamp: of the file, taken before it was read.
     /// - Returns: nil when somebody wrote the file meanwhile.
     private func apply(
         _ wish: Wish,
         from old: INIDocument,
-        _ revision: Revision,
         to new: INIDocument,
         _ watch: inout Watch,
-        _ stamps: [String: FileStamp]
+        _ stamp: FileStamp?
     ) throws(EditError) -> Edit? {
-        let file = wish.file
+        let (file, part) = (wish.file, ConfigPart(wish.file))
         try refusePinned(file, old, new)
-        let result = try check(file, new)
-        let before = current
+        let reading = try check(part, file, new, watch)
+        let (before, wasBroken) = (current, watch.isBroken(part))
         var replacement: Replacement?
-        if new == old {
-            // Somebody wrote the same by hand, and it is not in force yet.
-            guard stamps != watch.stamps else { return Edit(wish, revision, before, before, nil, result.warnings) }
-            watch.stamps = stamps
-        } else {
-            guard source.stamp(of: file.name) == stamps[file.name] else { return nil }
+        if new != old {
+            guard source.stamp(of: file.name) == stamp else { return nil }
             replacement = try write(file, old, new)
-            watch.stamps = stamps
             watch.stamps[file.name] = source.stamp(of: file.name)
             watch.own[file.name] = watch.stamps[file.name]
+        } else {
+            // Perhaps somebody wrote the same by hand, and it is not in force yet.
+            watch.stamps[file.name] = stamp
         }
-        watch.gone = []
-        watch.reported = nil
-        publish(result, &watch)
-        return Edit(wish, Revision(of: new.bytes), before, result.settings, replacement, result.warnings)
+        var isReleased = false
+        if wish.position != nil, watch.kept != nil {
+            // The file has the word again, also where it need not be written for it.
+            do throws(ConfigError) { try switchFile?.remove() } catch { throw .notWritten("\(error)") }
+            watch.kept = nil
+            isReleased = true
+        }
+        watch.gone.remove(file.name)
+        _ = take(reading, &watch)
+        publish(&watch)
+        return Edit(
+            file: file,
+            operation: wish.operation,
+            key: wish.key,
+            revision: Revision(of: new.bytes + marks(file)),
+            before: before,
+            after: current,
+            isChanged: replacement != nil || isReleased,
+            replacement: replacement,
+            isKeptBecause: nil,
+            isMended: wasBroken,
+            warnings: reading.warnings
+        )
     }
 
-    /// Reads the whole configuration with the edited file in its place.
-    private func check(_ file: ConfigFile, _ new: INIDocument) throws(EditError) -> SettingsReader.Result {
-        do throws(ConfigErrors) {
-            return try reader.replacing([file.name: new.bytes]).read()
-        } catch {
-            // Is it the edit that is wrong, or was it wrong before?
-            do throws(ConfigErrors) { _ = try reader.read() } catch let old { throw .broken(old) }
-            throw .invalid(error)
-        }
+    /// Reads the part with the edited file in its place.
+    private func check(
+        _ part: ConfigPart,
+        _ file: ConfigFile,
+        _ new: INIDocument,
+        _ watch: Watch
+    ) throws(EditError) -> ConfigReading {
+        let reading = reader.replacing([file.name: new.bytes]).read([part], over: watch.settings)
+        let errors = reading.errors
+        guard !errors.isEmpty else { return reading }
+        // Is it the edit that is wrong, or was it wrong before?
+        let known = Set(reader.read([part], over: watch.settings).errors.map { [$0.file, $0.reason] })
+        guard errors.allSatisfy({ known.contains([$0.file, $0.reason]) }) else { throw .invalid(ConfigErrors(errors)) }
+        throw .broken(ConfigErrors(errors))
     }
 
     private func write(
@@ -205,28 +236,5 @@ extension SettingsStore {
             else { return }
             usleep(20_000)
         }
-    }
-}
-
-extension Edit {
-    fileprivate init(
-        _ wish: SettingsStore.Wish,
-        _ revision: Revision,
-        _ before: Settings,
-        _ after: Settings,
-        _ replacement: Replacement?,
-        _ warnings: [ConfigError]
-    ) {
-        self.init(
-            file: wish.file,
-            operation: wish.operation,
-            key: wish.key,
-            revision: revision,
-            before: before,
-            after: after,
-            isChanged: replacement != nil,
-            replacement: replacement,
-            warnings: warnings
-        )
     }
 }

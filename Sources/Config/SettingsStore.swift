@@ -1,6 +1,7 @@
-// SettingsStore.swift — the settings in force: a snapshot for everybody, replaced when files change.
+// SettingsStore.swift — the settings in force: a snapshot for everybody, replaced part by part when files change.
 //
-// A file that became invalid never replaces what is in force (reliability invariant 7); it is reported once.
+// Guarantees: a part that became invalid never replaces what is in force (reliability invariant 7), is reported once, named
+// until it is mended, and keeps no other part back.
 
 package import Loop
 package import Mail
@@ -9,35 +10,64 @@ import Synchronization
 /// Holds the last good ``Settings`` and looks for changed files when it is told to.
 package final class SettingsStore: Sendable {
     /// What a look at the files came to.
-    package enum Reload: Sendable {
-        case unchanged
-        /// New settings are in force; what looks odd about them.
-        case changed(warnings: [ConfigError])
-        /// The files are broken and the old settings stay.
-        ///
-        /// Said once for the same trouble.
-        case invalid(ConfigErrors)
+    package struct Reload: Hashable, Sendable {
+        /// New settings are in force.
+        package var isChanged = false
+        /// What looks odd about the files that were read.
+        package var warnings: [ConfigError] = []
+        /// What is broken; said once for the same trouble.
+        package var broken: [ConfigError] = []
+        /// Parts that are in order again.
+        package var mended: [ConfigPart] = []
+
+        /// There is nothing to tell.
+        package var isEmpty: Bool { self == Reload() }
     }
 
-    /// What is known of the files; locked for as long as a reload takes, which only another reload waits for.
+    /// What is known of the files; locked for as long as a reload takes, which only another reload or an edit waits for.
     struct Watch {
         /// Of the versions in force, or of the broken ones reported.
         ///
         /// Versions younger than ``settling`` are left out, so that they are read once more.
-        var stamps: [String: FileStamp]
+        var stamps: [String: FileStamp] = [:]
         /// Files that were there and are gone; believed when they are still gone at the next look.
         var gone: Set<String> = []
-        var reported: ConfigErrors?
         var subscribers: [@Sendable (Settings) -> Void] = []
         var editListeners: [@Sendable (Edit) -> Void] = []
         /// Versions that we wrote ourselves: nobody is still writing them.
         var own: [String: FileStamp] = [:]
-        /// Files outside of the list that were read too: secrets.
-        var referenced: Set<String> = []
+        /// What the files say, or said last where they are broken.
+        var settings: Settings
+        /// What the last look at each part found.
+        var findings: [ConfigPart: ConfigFinding]
+        /// What `outbound.ini` says of the switch, or said when it could be read last.
+        var switchWords: SwitchWords
+        /// The switch that stands above it.
+        var kept: KeptSwitch?
+        /// When broken parts are read again though no file of theirs changed: an address may have come back.
+        var nextTry: Timestamp
+
+        /// The files of a part, those that it names included.
+        func files(of part: ConfigPart) -> Set<String> {
+            Set(part.files).union(findings[part]?.referenced ?? [])
+        }
+
+        func isBroken(_ part: ConfigPart) -> Bool { !(findings[part]?.errors.isEmpty ?? true) }
+
+        /// What is to be in force.
+        var effective: Settings {
+            guard let kept else { return settings }
+            var settings = settings
+            settings.outbound.isDisabled = kept.position.isDisabled
+            settings.outbound.disabledReason = kept.position.reason
+            return settings
+        }
     }
 
     /// Milliseconds a file must have been left alone before it is read, so that one that is being written is not.
     private static let settling: Int64 = 250
+    /// Milliseconds between two looks at a broken part whose files do not change.
+    private static let patience: Int64 = 30_000
 
     /// What looked odd at start.
     package let warnings: [ConfigError]
@@ -45,30 +75,60 @@ package final class SettingsStore: Sendable {
     package let environment: Environment
     let source: any ConfigSource
     let reader: SettingsReader
+    let switchFile: SwitchFile?
     /// What everybody reads; replaced here alone.
     package let inForce: InForce<Settings>
+    /// How the files are.
+    package let health: InForce<ConfigHealth>
     let watch: Mutex<Watch>
 
     /// Reads everything.
     ///
-    /// - Parameter environment: wins over the files.
+    /// - Parameters:
+    ///   - environment: wins over the files.
+    ///   - switchFile: where the switch of delivery is kept when `outbound.ini` cannot be written; nil: nowhere.
+    ///   - allowsBroken: broken parts have their defaults: for tools that edit one file.
+    ///   - examine: whether the files that `tls.ini` names fit together.
     /// - Throws: every error of every file; then nothing may be started.
     package init(
         _ source: any ConfigSource,
         hostName: String,
         environment: Environment = Environment(),
+        switchFile: SwitchFile? = nil,
+        allowsBroken: Bool = false,
+        examining examine: @escaping @Sendable (TLSSettings) throws(ConfigErrors) -> Void = { _ in },
         now: Timestamp
     ) throws(ConfigErrors) {
         self.source = source
         self.environment = environment
-        reader = SettingsReader(source, hostName: hostName, environment: environment)
+        self.switchFile = switchFile
+        reader = SettingsReader(source, hostName: hostName, environment: environment, examining: examine)
         let before = Self.stamps(of: source, [])
-        let result = try reader.read()
-        let stamps = before.merging(Self.stamps(of: source, result.referenced)) { first, _ in first }
+        let reading = reader.read(ConfigPart.allCases, over: reader.defaults, isFirst: true)
+        guard reading.errors.isEmpty || allowsBroken else { throw ConfigErrors(reading.errors) }
+        let stamps = before.merging(Self.stamps(of: source, reading.referenced)) { first, _ in first }
             .filter { Self.isSettled($0.value, now) }
-        warnings = result.warnings
-        inForce = InForce(result.settings)
-        watch = Mutex(Watch(stamps: stamps, referenced: result.referenced))
+        let words = reading.switchWords ?? SwitchWords(nil)
+        var watch = Watch(
+            stamps: stamps,
+            settings: reading.settings,
+            findings: reading.findings,
+            switchWords: words,
+            kept: switchFile?.load(words),
+            nextTry: now
+        )
+        var warnings = reading.warnings
+        if let kept = watch.kept {
+            warnings.append(Self.remark(kept, isOver: kept.words != words.digest))
+            if kept.words != words.digest {
+                watch.kept = nil
+                try? switchFile?.remove()
+            }
+        }
+        self.warnings = warnings
+        inForce = InForce(watch.effective)
+        health = InForce(ConfigHealth(watch, environment))
+        self.watch = Mutex(watch)
     }
 
     /// The settings in force, copied.
@@ -86,63 +146,123 @@ package final class SettingsStore: Sendable {
         watch.withLock { $0.editListeners.append(body) }
     }
 
-    /// Reads the files again if one of them has another stamp than when it was last read.
+    /// Reads the parts again of which a file has another stamp than when it was last read.
     ///
-    /// Blocks on the disk. Call it once a second; a file that is being written is left for the next call.
+    /// Blocks on the disk. Call it once a second; a file that is being written is left for the next call, and keeps back
+    /// its own part alone.
     package func reloadIfChanged(now: Timestamp) -> Reload {
         watch.withLock { watch in
             let found = stamps(watch)
             let gone = Set(watch.stamps.keys).subtracting(found.keys)
             defer { watch.gone = gone }
-            guard found != watch.stamps, gone.isSubset(of: watch.gone) else { return .unchanged }
-            let fresh = found.filter { watch.stamps[$0.key] != $0.value }
-            guard fresh.allSatisfy({ watch.own[$0.key] == $0.value || Self.isSettled($0.value, now) }) else {
-                return .unchanged
+            let isTimeToRetry = now >= watch.nextTry
+            var parts: [ConfigPart] = []
+            var waiting: Set<String> = []
+            for part in ConfigPart.allCases {
+                let changed = watch.files(of: part).filter { found[$0] != watch.stamps[$0] }
+                let isQuiet = changed.allSatisfy { file in
+                    guard let stamp = found[file] else { return watch.gone.contains(file) }
+                    return watch.own[file] == stamp || Self.isSettled(stamp, now)
+                }
+                if !isQuiet {
+                    waiting.formUnion(changed)
+                } else if !changed.isEmpty || watch.isBroken(part) && isTimeToRetry {
+                    parts.append(part)
+                }
             }
-            return reload(&watch, found)
+            guard !parts.isEmpty else { return Reload() }
+            return reload(parts, &watch, found.filter { !waiting.contains($0.key) }, now)
         }
     }
 
-    /// Reads the files now, whatever their stamps say: SIGHUP.
+    /// Reads everything now, whatever the stamps say: SIGHUP.
+    ///
+    /// What is broken is said again.
     package func reload(now: Timestamp) -> Reload {
         watch.withLock { watch in
-            watch.reported = nil
-            return reload(&watch, stamps(watch).filter { Self.isSettled($0.value, now) })
+            let found = stamps(watch).filter { Self.isSettled($0.value, now) }
+            let known = ConfigPart.allCases.filter { watch.isBroken($0) }
+            for part in known { watch.findings[part]?.errors = [] }
+            var reload = reload(ConfigPart.allCases, &watch, found, now)
+            reload.mended = known.filter { !watch.isBroken($0) }
+            return reload
         }
     }
 
-    private func reload(_ watch: inout Watch, _ stamps: [String: FileStamp]) -> Reload {
-        // Taken before the files were read: a change in between shows at the next look.
-        watch.stamps = stamps
-        let result: SettingsReader.Result
-        do throws(ConfigErrors) {
-            result = try reader.read()
-        } catch {
-            guard watch.reported != error else { return .unchanged }
-            watch.reported = error
-            return .invalid(error)
+    /// - Parameter stamps: taken before the files were read: a change in between shows at the next look.
+    private func reload(
+        _ parts: [ConfigPart],
+        _ watch: inout Watch,
+        _ stamps: [String: FileStamp],
+        _ now: Timestamp
+    ) -> Reload {
+        for file in parts.reduce(into: Set(), { $0.formUnion(watch.files(of: $1)) }) {
+            watch.stamps[file] = stamps[file]
         }
-        watch.reported = nil
-        return publish(result, &watch) ? .changed(warnings: result.warnings) : .unchanged
+        let old = watch.findings
+        let reading = reader.read(parts, over: watch.settings)
+        watch.nextTry = now.adding(milliseconds: Self.patience)
+        var reload = Reload()
+        for part in ConfigPart.allCases {
+            guard let errors = reading.findings[part]?.errors, errors != old[part]?.errors ?? [] else { continue }
+            reload.broken += errors
+            if errors.isEmpty { reload.mended.append(part) }
+        }
+        if let over = take(reading, &watch) { reload.warnings.append(over) }
+        reload.isChanged = publish(&watch)
+        if reload.isChanged { reload.warnings += reading.warnings }
+        return reload
     }
 
-    /// Puts settings in force.
+    /// Remembers what was read.
     ///
-    /// - Returns: false when they are those that are in force.
+    /// - Returns: that the kept switch ended with it.
+    func take(_ reading: ConfigReading, _ watch: inout Watch) -> ConfigError? {
+        watch.settings = reading.settings
+        var named: Set<String> = []
+        for (part, finding) in reading.findings {
+            named.formUnion(finding.referenced.subtracting(watch.findings[part]?.referenced ?? []))
+            watch.findings[part] = finding
+        }
+        let all = watch.findings.values.reduce(into: Set(SettingsReader.files)) { $0.formUnion($1.referenced) }
+        watch.stamps = watch.stamps.filter { all.contains($0.key) }
+        for file in named where watch.stamps[file] == nil { watch.stamps[file] = source.stamp(of: file) }
+        guard let words = reading.switchWords else { return nil }
+        watch.switchWords = words
+        guard let kept = watch.kept, kept.words != words.digest else { return nil }
+        // A broken file stops, and never starts again.
+        guard !watch.isBroken(.outbound) || watch.settings.outbound.isDisabled else { return nil }
+        watch.kept = nil
+        try? switchFile?.remove()
+        return Self.remark(kept, isOver: true)
+    }
+
+    /// Puts in force what is known now.
+    ///
+    /// - Returns: false when that is in force already.
     @discardableResult
-    func publish(_ result: SettingsReader.Result, _ watch: inout Watch) -> Bool {
-        let fresh = result.referenced.subtracting(watch.referenced)
-        for (file, stamp) in Self.stamps(of: source, fresh) where fresh.contains(file) { watch.stamps[file] = stamp }
-        for file in watch.referenced.subtracting(result.referenced) { watch.stamps[file] = nil }
-        watch.referenced = result.referenced
-        guard inForce.ask({ $0 != result.settings }) else { return false }
-        inForce.replace(with: result.settings)
-        for subscriber in watch.subscribers { subscriber(result.settings) }
+    func publish(_ watch: inout Watch) -> Bool {
+        health.replace(with: ConfigHealth(watch, environment))
+        let settings = watch.effective
+        guard inForce.ask({ $0 != settings }) else { return false }
+        inForce.replace(with: settings)
+        for subscriber in watch.subscribers { subscriber(settings) }
         return true
     }
 
+    private static func remark(_ kept: KeptSwitch, isOver: Bool) -> ConfigError {
+        let word = kept.position.isDisabled ? "disabled = true" : "disabled = false"
+        let reason =
+            isOver
+            ? "says otherwise than before, so that \(word) in the data directory is over"
+            : "\(word) is kept in the data directory and stands above this file until it says otherwise"
+        return ConfigError(file: OutboundSettings.file, reason: reason)
+    }
+
     /// What the watched files look like now.
-    func stamps(_ watch: Watch) -> [String: FileStamp] { Self.stamps(of: source, watch.referenced) }
+    func stamps(_ watch: Watch) -> [String: FileStamp] {
+        Self.stamps(of: source, watch.findings.values.reduce(into: []) { $0.formUnion($1.referenced) })
+    }
 
     private static func stamps(of source: any ConfigSource, _ others: Set<String>) -> [String: FileStamp] {
         var stamps: [String: FileStamp] = [:]

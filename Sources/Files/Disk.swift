@@ -38,6 +38,8 @@ package struct FileStatus: Hashable, Sendable {
     package var inode: UInt64
     /// Nanoseconds since 1970 of the last change of the content.
     package var modified: Int64
+    /// Nanoseconds since 1970 of the last change of anything, permissions included.
+    package var changed: Int64
 
     package init(
         kind: FileKind,
@@ -46,7 +48,8 @@ package struct FileStatus: Hashable, Sendable {
         owner: UInt32,
         group: UInt32,
         inode: UInt64,
-        modified: Int64
+        modified: Int64,
+        changed: Int64 = 0
     ) {
         self.kind = kind
         self.size = size
@@ -55,6 +58,7 @@ package struct FileStatus: Hashable, Sendable {
         self.group = group
         self.inode = inode
         self.modified = modified
+        self.changed = changed
     }
 }
 

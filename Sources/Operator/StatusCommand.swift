@@ -23,7 +23,7 @@ package struct StatusCommand: RelayCommand {
         let isDisabled = JSON(stats.body)?["disabled"]?.bool ?? false
         print(isDisabled ? "Delivery is disabled: mail is taken and waits." : "Delivering.")
         if let checks = JSON(ready.body)?["checks"]?.elements {
-            for check in checks where check["status"]?.string == "failed" {
+            for check in checks where ["failed", "degraded"].contains(check["status"]?.string) {
                 print("✘ \(Printout.word(check["name"] ?? .null)): \(Printout.word(check["detail"] ?? .null))")
             }
         }
@@ -38,7 +38,8 @@ package struct HealthcheckCommand: RelayCommand {
         abstract: "Exit 0 while the relay is alive; for HEALTHCHECK and scripts.",
         discussion: """
             Prints ok, or degraded with the reasons: a full disk is no reason to restart a relay, so that is still exit \
-            status 0 unless --ready is given. Leaves no line in the relay's log.
+            status 0 unless --ready is given. A broken configuration file, of which the last good version stays in force, \
+            degrades too and is never an error. Leaves no line in the relay's log.
             """
     )
 
@@ -52,11 +53,11 @@ package struct HealthcheckCommand: RelayCommand {
         let answer = try relay.send("GET", "/readyz")
         if options.json { try show(answer) { _ in "" } }
         let checks = JSON(answer.body)?["checks"]?.elements ?? []
-        let reasons = checks.filter { $0["status"]?.string == "failed" }
+        let reasons = checks.filter { ["failed", "degraded"].contains($0["status"]?.string) }
             .map { "\(Printout.word($0["name"] ?? .null)): \(Printout.word($0["detail"] ?? .null))" }
         switch answer.status {
         case 200:
-            if !options.json { print("ok") }
+            if !options.json { print(reasons.isEmpty ? "ok" : "degraded: \(reasons.joined(separator: "; "))") }
         case 503:
             if !options.json { print("degraded: \(reasons.joined(separator: "; "))") }
             if ready { throw ExitCode(1) }

@@ -102,7 +102,17 @@ enum SpoolLog {
 /// Edits from within, as log lines: what was edited and where, never a value.
 enum EditLog {
     static func write(_ edit: Edit, to log: LogSink) {
+        if edit.isMended {
+            log.write(.notice, "configuration file is in order again") { $0.add(.file, edit.file.name) }
+        }
         guard edit.isChanged else { return }
+        if let reason = edit.isKeptBecause {
+            return log.write(.warning, "delivery switch kept in the data directory") { line in
+                line.add(.operation, edit.operation)
+                line.add(.key, edit.key)
+                line.add(.reason, reason)
+            }
+        }
         log.write(.notice, "configuration edited") { line in
             line.add(.file, edit.file.name)
             line.add(.operation, edit.operation)

@@ -138,18 +138,25 @@ final class AdminAPI: Sendable {
     }
 
     private static func checks(_ queue: MailQueue, _ settings: SettingsStore, isDraining: Bool) -> [ReadinessCheck] {
-        let current = settings.current
+        let (size, isDisabled) = settings.inForce.ask { ($0.listener.messageBytes, $0.outbound.isDisabled) }
+        let broken = settings.health.ask { $0.places }
+        let files = broken.prefix(10).joined(separator: ", ")
         return [
-            ReadinessCheck("running", isGood: !isDraining, isDraining ? "the relay is stopping" : "taking mail"),
             ReadinessCheck(
-                "spool_writable",
-                isGood: queue.hasRoom(for: current.listener.messageBytes),
-                "room for a message of \(current.listener.messageBytes) bytes"
+                "running",
+                isDraining ? .failed : .good,
+                isDraining ? "the relay is stopping" : "taking mail"
             ),
             ReadinessCheck(
-                "delivery_enabled",
-                isGood: nil,
-                current.outbound.isDisabled ? "delivery is switched off" : "delivery is on"
+                "spool_writable",
+                queue.hasRoom(for: size) ? .good : .failed,
+                "room for a message of \(size) bytes"
+            ),
+            ReadinessCheck("delivery_enabled", .note, isDisabled ? "delivery is switched off" : "delivery is on"),
+            ReadinessCheck(
+                "configuration",
+                broken.isEmpty ? .good : .degraded,
+                broken.isEmpty ? "every file is in force" : "broken, what was said before holds: \(files)"
             ),
         ]
     }

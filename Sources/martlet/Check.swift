@@ -20,7 +20,6 @@ struct Check: ParsableCommand {
             for warning in store.warnings + store.current.hooks.unknownPlugins {
                 print("\(path(warning, config)): warning: \(warning.reason)")
             }
-            try CertificatesInForce.check(store.current.tls)
             for note in environment.notes { print("note: \(note)") }
             print("\(config): configuration is valid")
         } catch {

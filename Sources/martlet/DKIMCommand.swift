@@ -91,7 +91,7 @@ struct GenerateDKIM: ParsableCommand {
     private func name(_ selector: String, _ domain: Domain, _ directory: String, _ environment: Environment) throws {
         let store: SettingsStore
         do throws(ConfigErrors) {
-            store = try ProcessSettings.read(directory, environment)
+            store = try ProcessSettings.read(directory, environment, allowsBroken: true)
         } catch {
             throw CommandFailure("the key is written; dkim.ini is not changed, because of\n\(error)")
         }

@@ -38,7 +38,7 @@ struct PasswdCommand: ParsableCommand {
         let store: SettingsStore
         do throws(ConfigErrors) {
             if let problems { throw problems }
-            store = try ProcessSettings.read(place.directory(environment), environment)
+            store = try ProcessSettings.read(place.directory(environment), environment, allowsBroken: true)
         } catch {
             throw CommandFailure(error.description)
         }

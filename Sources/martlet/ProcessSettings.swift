@@ -43,7 +43,6 @@ enum ProcessSettings {
         }
     }
 
-    /// - Parameter copies: a directory for the old content of files that an edit must write in place.
     /// Where `sendmail` hands mail in: the first address of `smtp.ini`, the shipped one when we may not read that.
     ///
     /// It asks for two files alone, because those with passwords are closed to ordinary users.
@@ -66,16 +65,24 @@ enum ProcessSettings {
         )
     }
 
+    /// - Parameters:
+    ///   - data: the data directory of the relay that will run with these settings; nil: they are only looked at or edited.
+    ///   - allowsBroken: files that are broken have their defaults, for whoever edits another one.
     /// - Throws: all that is wrong with the files, or with what the environment puts in their place.
     static func read(
         _ directory: String,
         _ environment: Environment,
-        copies: String? = nil
+        data: String? = nil,
+        allowsBroken: Bool = false
     ) throws(ConfigErrors) -> SettingsStore {
-        try SettingsStore(
-            ConfigDirectory(directory, disk: LinuxDisk(), copies: copies),
+        let disk = LinuxDisk()
+        return try SettingsStore(
+            ConfigDirectory(directory, disk: disk, copies: data.map { "\($0)/config-history" }),
             hostName: HostName.ofMachine(),
             environment: environment,
+            switchFile: data.map { SwitchFile($0, disk: disk) },
+            allowsBroken: allowsBroken,
+            examining: CertificatesInForce.check,
             now: .now()
         )
     }

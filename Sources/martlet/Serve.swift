@@ -53,7 +53,7 @@ struct Serve: ParsableCommand {
         for note in environment.notes { log.write(.notice, "environment understood") { $0.add(.reason, note) } }
         let config = place.directory(environment)
         let data = data ?? environment.program["DATA_DIR"] ?? "/var/lib/martlet"
-        let settings = try readSettings(config, environment, copies: "\(data)/config-history", log)
+        let settings = try readSettings(config, environment, data: data, log)
         for warning in settings.warnings { Self.log(warning, .warning, "configuration looks odd", to: log) }
         let metrics = PrometheusRegistry()
         MetricsSystem.bootstrap(metrics)
@@ -106,18 +106,19 @@ struct Serve: ParsableCommand {
         try Privileges.drop(to: account, dataPath: data)
         log.write(.notice, "root given up") { $0.add(.user, account.name) }
         // What root could read, the user has to be able to read as well: not only at the first reload.
-        if case .invalid(let errors) = settings.reload(now: .now()) { try Self.refuse(errors, log) }
+        let broken = settings.reload(now: .now()).broken
+        if !broken.isEmpty { try Self.refuse(ConfigErrors(broken), log) }
         return sockets
     }
 
     private func readSettings(
         _ config: String,
         _ environment: Environment,
-        copies: String,
+        data: String,
         _ log: LogSink
     ) throws -> SettingsStore {
         do throws(ConfigErrors) {
-            return try ProcessSettings.read(config, environment, copies: copies)
+            return try ProcessSettings.read(config, environment, data: data)
         } catch {
             try Self.refuse(error, log)
             throw ExitCode(1)

@@ -137,6 +137,7 @@ private enum AdminFile {
             return try SettingsStore(
                 ConfigDirectory(config, disk: LinuxDisk()),
                 hostName: HostName.ofMachine(),
+                allowsBroken: true,
                 now: .now()
             )
         } catch {

@@ -126,8 +126,6 @@ final class Wiring: Sendable {
         api = AdminAPI(launch, intake: intake, router: router, loop: loop)
         certificates = try CertificatesInForce(current().tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
-        settings.onChange { [weak self] in self?.apply($0) }
-        settings.onEdit { EditLog.write($0, to: log) }
     }
 
     /// One loop does as well as two on two processors; beyond that, one for two.
@@ -140,6 +138,7 @@ final class Wiring: Sendable {
 
 extension Wiring {
     private func start() throws {
+        followSettings()
         try LinuxDisk().makeDirectories(dataPath, permissions: 0o700)
         try wait { [plugins, services] in await plugins.start(Plugins.compiledIn, services) }
         _ = usePlugins(settings.current)
@@ -150,7 +149,7 @@ extension Wiring {
         DNSMetrics.declare()
         HookMetrics.declare()
         AdminAPI.declareMetrics()
-        ConfigMetrics.count(isGood: true)
+        ConfigMetrics.show(settings.health.current)
         let begin = Uptime.now()
         let count = try queue.recover(at: begin, wall: .now())
         log.write(.notice, "queue recovered") {
@@ -166,6 +165,14 @@ extension Wiring {
             line.add(.listen, addresses.joined(separator: ", "))
             line.add(.api, api.addresses.joined(separator: ", "))
             line.add(.version, Version.text)
+        }
+    }
+
+    private func followSettings() {
+        settings.onChange { [weak self] in self?.apply($0) }
+        settings.onEdit { [log, settings] edit in
+            EditLog.write(edit, to: log)
+            ConfigMetrics.show(settings.health.current)
         }
     }
 
@@ -261,7 +268,8 @@ extension Wiring {
         let verb = settings.current.outbound.isDisabled ? "Delivery disabled" : "Delivering"
         let numbers =
             "\(counts.inProgress) in progress, \(counts.waiting) waiting, \(counts.tempFailed) temporarily failed"
-        ServiceNotice.alive(status: "\(verb): \(numbers)").send()
+        let places = settings.health.ask { $0.places }.prefix(3).map { "; \($0) is broken" }.joined()
+        ServiceNotice.alive(status: "\(verb): \(numbers)\(places)").send()
         return true
     }
 
@@ -283,18 +291,16 @@ extension Wiring {
     }
 
     private func report(_ reload: SettingsStore.Reload) {
-        switch reload {
-        case .unchanged: break
-        case .changed(let warnings):
-            ConfigMetrics.count(isGood: true)
-            for warning in warnings { Serve.log(warning, .warning, "configuration looks odd", to: log) }
-            log.write(.notice, "configuration changed")
-        case .invalid(let errors):
-            ConfigMetrics.count(isGood: false)
-            for error in errors.errors {
-                Serve.log(error, .error, "configuration is invalid, the last good one stays", to: log)
-            }
+        guard !reload.isEmpty else { return }
+        ConfigMetrics.show(settings.health.current)
+        for error in reload.broken {
+            Serve.log(error, .error, "configuration is invalid, the last good one stays", to: log)
         }
+        for part in reload.mended {
+            log.write(.notice, "configuration file is in order again") { $0.add(.file, part.file) }
+        }
+        for warning in reload.warnings { Serve.log(warning, .warning, "configuration looks odd", to: log) }
+        if reload.isChanged { log.write(.notice, "configuration changed") }
     }
 
     /// New settings are in force: those who keep a part of them hear of it.

@@ -41,6 +41,8 @@ final class MemoryConfig: ConfigSource {
 
     func forbid(_ file: String) { files.withLock { $0[file]?.isReadable = false } }
 
+    func allow(_ file: String) { files.withLock { $0[file]?.isReadable = true } }
+
     func contents(of file: String, atMost limit: Int) throws(ConfigError) -> [UInt8]? {
         guard let found = files.withLock({ $0[file] }) else { return nil }
         guard found.isReadable else { throw ConfigError(file: file, reason: "cannot be read: Permission denied") }

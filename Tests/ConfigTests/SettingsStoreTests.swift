@@ -15,16 +15,12 @@ import Testing
         try SettingsStore(source, hostName: "relay.example.org", now: at(100_000))
     }
 
-    private static func isChanged(_ reload: SettingsStore.Reload) -> Bool {
-        if case .changed = reload { true } else { false }
-    }
+    private static func isChanged(_ reload: SettingsStore.Reload) -> Bool { reload.isChanged }
 
-    private static func isUnchanged(_ reload: SettingsStore.Reload) -> Bool {
-        if case .unchanged = reload { true } else { false }
-    }
+    private static func isUnchanged(_ reload: SettingsStore.Reload) -> Bool { reload == SettingsStore.Reload() }
 
     private static func problem(_ reload: SettingsStore.Reload) -> String? {
-        if case .invalid(let errors) = reload { errors.description } else { nil }
+        reload.broken.isEmpty ? nil : reload.broken.map(\.description).joined(separator: "\n")
     }
 
     @Test func aChangedFileComesIntoForce() throws {
@@ -64,15 +60,6 @@ import Testing
         source.write("outbound.ini", "temp_fail_intervals = 2m", now: 107_000)
         #expect(Self.isChanged(store.reloadIfChanged(now: Self.at(108_000))))
         #expect(store.current.outbound.tempFailIntervals == [120])
-    }
-
-    @Test func oneBrokenFileHoldsBackTheOthers() throws {
-        let source = MemoryConfig()
-        let store = try Self.store(source)
-        source.write("routes.ini", "[*]\nmx =", now: 101_000)
-        source.write("outbound.ini", "disabled = true", now: 101_000)
-        #expect(Self.problem(store.reloadIfChanged(now: Self.at(102_000))) != nil)
-        #expect(!store.current.outbound.isDisabled)
     }
 
     @Test func aFileBeingWrittenIsLeftAlone() throws {

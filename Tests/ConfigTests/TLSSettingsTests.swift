@@ -106,7 +106,7 @@ struct TLSSettingsTests {
         let store = try SettingsStore(source, hostName: "relay.example.org", now: Timestamp(milliseconds: 10_000))
         _ = store.reloadIfChanged(now: Timestamp(milliseconds: 11_000))
         source.write("tls_cert.pem", "CERT 2", now: 12_000)
-        guard case .changed = store.reloadIfChanged(now: Timestamp(milliseconds: 13_000)) else {
+        guard store.reloadIfChanged(now: Timestamp(milliseconds: 13_000)).isChanged else {
             Issue.record("a certificate that changed is not seen")
             return
         }

@@ -458,7 +458,7 @@ def test_a_new_certificate_needs_no_restart(house, authority):
     good = house.certificate()
     other_key, _ = authority.issue("relay.test")
     house.relay.write("tls_key.pem", other_key)
-    line = house.relay.wait_log("certificate is invalid, the last good one stays")
+    line = house.relay.wait_log("configuration is invalid, the last good one stays")
     assert line["file"] == "tls.ini" and "tls_key.pem" in line["reason"] and "do not belong together" in line["reason"]
     assert house.certificate() == good
     house.relay.write("tls_key.pem", b"nothing of the kind")
