@@ -71,7 +71,7 @@ let package = Package(
         // floor 2
         room("SMTP", ["Mail", core]),
         room("MessageFormat", ["Mail", "OpenSSL", core]),
-        room("Config", ["Mail", "Files", "Log", "Loop", "OpenSSL", "Passwords"]),
+        room("Config", ["Mail", "Files", "Log", "Loop", "Process", "OpenSSL", "Passwords"]),
         room("DNS", ["Mail", "Log", "CUnbound", metrics]),
         room("Hooks", ["Mail", "Log", metrics]),
         room("Storage", ["Mail", "Files", core, metrics]),
@@ -192,7 +192,7 @@ let package = Package(
                 "CTimex",
             ]
         ),
-        room("Operator", ["Mail", "JSON", "Files", "HTTPClient", arguments]),
+        room("Operator", ["Mail", "JSON", "Files", "Process", "OpenSSL", "HTTPClient", "Config", core, arguments]),
         // floor 6
         .executableTarget(
             name: "martlet",
@@ -269,7 +269,8 @@ let package = Package(
         tests("Hooks"),
         tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient"]),
         tests("Admin", ["Mail", "JSON", "Files", "Queue", "Config", yams, core, posix]),
-        tests("Operator", ["Mail", "JSON"]),
+        tests("Operator", ["Mail", "JSON", "Config"]),
+        tests("martlet", ["Mail", "Files", "Log", "Config", arguments]),
         tests(
             "Ingest",
             [

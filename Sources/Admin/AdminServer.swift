@@ -25,6 +25,9 @@ package final class AdminServer: Sendable {
     private let doors: [AdminDoor]
     /// Where it listens, for the log: `127.0.0.1:8025`, `unix:…`.
     package let addresses: [String]
+    /// The same as values: TCP addresses with the ports in use, and the Unix socket as `admin.ini` writes it.
+    package let tcp: [ListenAddress]
+    package let socket: String?
     /// What was asked for in vain and is no reason not to start.
     package let complaints: [String]
 
@@ -44,6 +47,7 @@ package final class AdminServer: Sendable {
     ) throws(ListenFailure) {
         var doors: [AdminDoor] = []
         var addresses: [String] = []
+        var (tcp, unix): ([ListenAddress], String?) = ([], nil)
         var complaints: [String] = []
         do throws(ListenFailure) {
             for address in settings.listen {
@@ -66,7 +70,8 @@ package final class AdminServer: Sendable {
                             observe: observe
                         )
                     )
-                    addresses.append(ListenAddress(ip: address.ip, port: socket.port).description)
+                    tcp.append(ListenAddress(ip: address.ip, port: socket.port))
+                    addresses.append("\(ListenAddress(ip: address.ip, port: socket.port))")
                 } catch {
                     guard error.isTaken, !settings.isListenGiven else { throw error }
                     complaints.append("\(error); the API is at its Unix socket only")
@@ -75,11 +80,12 @@ package final class AdminServer: Sendable {
             if let name = settings.socket {
                 let path = name.hasPrefix("/") ? name : "\(data)/\(name)"
                 do throws(ListenFailure) {
-                    let socket = try AdminSocket(path: path, mode: settings.socketMode, disk: disk)
+                    let socket = try AdminSocket(path: path, mode: settings.socketMode, data: data, disk: disk)
                     doors.append(
                         try AdminDoor(socket, .unix, desk: desk, settings: settings, tls: nil, observe: observe)
                     )
                     addresses.append("unix:\(path)")
+                    unix = name
                 } catch {
                     complaints.append("\(error)")
                 }
@@ -88,9 +94,8 @@ package final class AdminServer: Sendable {
             for door in doors { door.stop() }
             throw error
         }
-        self.doors = doors
-        self.addresses = addresses
-        self.complaints = complaints
+        (self.doors, self.addresses, self.complaints) = (doors, addresses, complaints)
+        (self.tcp, socket) = (tcp, unix)
     }
 
     /// Once a second: ends connections that are too slow.

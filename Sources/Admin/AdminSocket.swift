@@ -1,5 +1,6 @@
 // AdminSocket.swift — a listening socket of our own: the library gets its descriptor, so that a Unix socket works as TCP does.
 
+import Config
 import Files
 import Glibc
 import Mail
@@ -39,25 +40,26 @@ struct AdminSocket {
         self.port = Self.boundPort(descriptor) ?? port
     }
 
-    /// Listens on a path; what an earlier process left there is removed.
+    /// Listens on a path; a socket that an earlier relay left there is removed, and nothing else ever is.
     ///
-    /// - Parameter mode: permission bits of the socket's file.
-    init(path: String, mode: UInt32, disk: any Disk) throws(ListenFailure) {
+    /// - Parameters:
+    ///   - mode: permission bits of the socket's file.
+    ///   - data: the data directory.
+    init(path: String, mode: UInt32, data: String, disk: any Disk) throws(ListenFailure) {
         var address = sockaddr_un()
         let bytes = Array(path.utf8)
         guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
             throw ListenFailure(description: "the path of the socket is longer than Linux allows", isTaken: false)
         }
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { throw Self.failure(path) }
-        do throws(DiskError) {
-            if try disk.status(path, following: false)?.kind == .other { try disk.unlink(path) }
-        } catch {
-            Glibc.close(descriptor)
-            throw ListenFailure(description: "\(error)", isTaken: false)
-        }
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        do throws(DiskError) {
+            try Self.removeStale(path, address, data: data, disk)
+        } catch {
+            throw ListenFailure(description: "\(error)", isTaken: false)
+        }
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw Self.failure(path) }
         // Closed to others from the first moment on: a socket's file gets the mode that its descriptor has.
         fchmod(descriptor, mode & 0o600)
         let size = socklen_t(MemoryLayout<sockaddr_un>.size)
@@ -71,6 +73,44 @@ struct AdminSocket {
         }
         self.descriptor = descriptor
         port = 0
+    }
+
+    /// Removes a socket of ours that nobody listens at; whatever else is there stays, and binding fails for it.
+    private static func removeStale(
+        _ path: String,
+        _ address: sockaddr_un,
+        data: String,
+        _ disk: any Disk
+    ) throws(DiskError) {
+        guard let there = try disk.status(path, following: false), there.kind == .socket, there.owner == geteuid(),
+            try isOurs(path, data: data, disk), !isAnswered(address)
+        else { return }
+        try disk.unlink(path)
+    }
+
+    /// Whether a socket of our user's is one that a relay left.
+    ///
+    /// Such are in the data directory, in a directory of the user's own, or where the last relay said it was. Root's are
+    /// many, so for root the second says nothing.
+    private static func isOurs(_ path: String, data: String, _ disk: any Disk) throws(DiskError) -> Bool {
+        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return false }
+        let directory = String(path[..<slash])
+        if directory.isSame(octets: data) { return true }
+        if let left = RunningRelay.read(in: data, disk)?.socketPath(in: data), left.isSame(octets: path) { return true }
+        guard geteuid() != 0 else { return false }
+        return try disk.status(directory, following: true)?.owner == geteuid()
+    }
+
+    /// Whether somebody listens there.
+    private static func isAnswered(_ address: sockaddr_un) -> Bool {
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return true }
+        defer { Glibc.close(descriptor) }
+        return withUnsafePointer(to: address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0 || errno != ECONNREFUSED
+            }
+        }
     }
 
     private static func bindV4(_ descriptor: Int32, _ ip: IPAddress, _ port: UInt16) -> Int32 {

@@ -108,6 +108,14 @@ enum OutboundEndpoints {
                 changes.append(KeyChange(name: key.name, text: nil))
                 continue
             }
+            if key.name == "tls_ca_file", !ConfigPath.isBelow(text) {
+                // A token for settings is no leave to look around on the machine.
+                throw Problem.invalid(
+                    pointer,
+                    "invalid",
+                    "names a file below the configuration directory, without .. in it; others stand in outbound.ini only"
+                )
+            }
             if let complaint = OutboundSettings.complaint(about: text, for: key) {
                 throw Problem.invalid(pointer, "invalid", complaint)
             }

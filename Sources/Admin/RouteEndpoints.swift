@@ -19,7 +19,9 @@ enum RouteEndpoints {
         let limit = try request.number("limit", 1...longestPage)
         let (document, revision) = try FileEdits.document(.routes, services)
         let routes = services.settings.current.routes
-        let all = names(document).compactMap { routes.route(named: $0.match) }
+        var matches = names(document).map(\.match)
+        if pin(smartHost, services) != nil, !matches.contains(smartHost) { matches.append(smartHost) }
+        let all = matches.compactMap { routes.route(named: $0) }
         var page = all[...]
         if let cursor = request.value("cursor") {
             guard let last = all.firstIndex(where: { $0.match == cursor }) else {
@@ -31,7 +33,7 @@ enum RouteEndpoints {
         let next = shown.count < page.count ? shown.last?.match : nil
         return .json(
             [
-                "items": .array(shown.map(RouteView.route)), "next": next.map { .string($0) } ?? nil,
+                "items": .array(shown.map { view($0, services) }), "next": next.map { .string($0) } ?? nil,
                 "total": .count(all.count), "total_exact": true,
             ],
             headers: [FileEdits.tag(revision), noCache]
@@ -45,7 +47,7 @@ enum RouteEndpoints {
         guard let match = Routes.normalized(request.parameter("match")),
             let route = services.settings.current.routes.route(named: match)
         else { throw missing(request.parameter("match")) }
-        return .json(RouteView.route(route), headers: [FileEdits.tag(revision), noCache])
+        return .json(view(route, services), headers: [FileEdits.tag(revision), noCache])
     }
 
     /// `PUT /v1/routes/{match}`.
@@ -67,6 +69,7 @@ enum RouteEndpoints {
         let match = try match(request)
         var object = try JSONObject(request.json(), at: "")
         try checkName(&object, match)
+        try refusePinned(match, services)
         var isNew = false
         let written = try edited(request, services, isPatch ? "patch route" : "put route", match) {
             (document) throws(Problem) in
@@ -81,7 +84,7 @@ enum RouteEndpoints {
             try FileEdits.say { () throws(ConfigError) in try draft.write(to: &document, section: known ?? match) }
         }
         guard let route = written.edit.after.routes.route(named: match) else { throw missing(match) }
-        var value = RouteView.route(route)
+        var value = view(route, services)
         if case .object(let members) = value { value = .object(members + written.members) }
         return .json(
             value,
@@ -110,11 +113,20 @@ enum RouteEndpoints {
             guard matches.insert(match).inserted else {
                 throw Problem.invalid("/items/\(index)/match", "duplicate", "comes twice")
             }
+            let origin = try object.string("origin")
+            _ = try object.string("variable")
+            if pin(match, services) != nil {
+                // As it was shown; the table of the file is the rest.
+                if origin != "environment" { try refusePinned(match, services) }
+                continue
+            }
             wanted.append((match, object))
         }
         let written = try edited(request, services, "replace routes", "*") { (document) throws(Problem) in
             let known = names(document)
-            for old in known where !matches.contains(old.match) { document.removeSection(old.section) }
+            for old in known where !matches.contains(old.match) && pin(old.match, services) == nil {
+                document.removeSection(old.section)
+            }
             let sections = Dictionary(known.map { ($0.match, $0.section) }) { first, _ in first }
             for (match, object) in wanted {
                 let section = sections[match]
@@ -126,7 +138,7 @@ enum RouteEndpoints {
             }
         }
         let routes = written.edit.after.routes
-        let views = wanted.compactMap { routes.route(named: $0.match).map(RouteView.route) }
+        let views = wanted.compactMap { routes.route(named: $0.match).map { view($0, services) } }
         return .json(
             .object(
                 [
@@ -142,11 +154,12 @@ enum RouteEndpoints {
     static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
         let match = try match(request)
+        try refusePinned(match, services)
         let written = try edited(request, services, "delete route", match) { (document) throws(Problem) in
             guard let known = names(document).first(where: { $0.match == match }) else { throw missing(match) }
             document.removeSection(known.section)
         }
-        let gone = written.edit.before.routes.route(named: match).map(RouteView.route)
+        let gone = written.edit.before.routes.route(named: match).map { view($0, services) }
         guard case .object(let members)? = gone else { throw missing(match) }
         return .json(.object(members + written.members), headers: [FileEdits.tag(written.edit.revision)])
     }
@@ -192,7 +205,7 @@ enum RouteEndpoints {
 
     /// A route for the log, without its secrets.
     private static func shown(_ route: Routes.Route?) -> String {
-        route.map { String(decoding: RouteView.route($0).bytes, as: UTF8.self) } ?? ""
+        route.map { String(decoding: RouteView.route($0, from: nil).bytes, as: UTF8.self) } ?? ""
     }
 
     /// The sections of the file, with their names in normal form.
@@ -212,9 +225,32 @@ enum RouteEndpoints {
         return match
     }
 
-    /// The body may repeat the name, and nothing else.
+    /// The one route that variables can give.
+    private static let smartHost = "*"
+
+    /// The variable that gives a route in place of the file; nil: the file does.
+    private static func pin(_ match: String, _ services: AdminServices) -> String? {
+        services.settings.environment.pin("mx", in: match, of: ConfigFile.routes.name)?.variable
+    }
+
+    private static func view(_ route: Routes.Route, _ services: AdminServices) -> JSON {
+        RouteView.route(route, from: pin(route.match, services))
+    }
+
+    /// - Throws: 409 for a route that an edit of the file would not change.
+    private static func refusePinned(_ match: String, _ services: AdminServices) throws(Problem) {
+        guard let variable = pin(match, services) else { return }
+        throw Problem(
+            .pinned,
+            "the route \(match) is set by the environment variable \(variable) and its kin, which stand above routes.ini; "
+                + "change them and start the relay again, or take them away and put the route"
+        )
+    }
+
+    /// The body may repeat the name and where the route comes from, and nothing else.
     private static func checkName(_ object: inout JSONObject, _ match: String) throws(Problem) {
         for name in ["messages_rerouted", "messages_rerouted_exact"] { _ = object.take(name) }
+        for name in ["origin", "variable"] { _ = try object.string(name) }
         guard let given = try object.string("match") else { return }
         guard Routes.normalized(given) == match else {
             throw Problem.invalid("/match", "exclusive", "is another name than the path's")

@@ -11,12 +11,17 @@ enum RouteView {
     private static let mostCounted = 20_000
 
     /// A section.
-    static func route(_ route: Routes.Route) -> JSON {
-        [
-            "match": .string(route.match),
-            "direct": .bool(route.isDirect),
-            "mx": .array(route.hosts.map(host)),
+    ///
+    /// - Parameter variable: of the environment, which says it in place of the file; nil: the file does.
+    static func route(_ route: Routes.Route, from variable: String?) -> JSON {
+        var members = [
+            JSON.Member("match", .string(route.match)),
+            JSON.Member("direct", .bool(route.isDirect)),
+            JSON.Member("mx", .array(route.hosts.map(host))),
+            JSON.Member("origin", .string(variable == nil ? "file" : "environment")),
         ]
+        if let variable { members.append(JSON.Member("variable", .string(variable))) }
+        return .object(members)
     }
 
     /// A place to try: the document's MX object.

@@ -40,18 +40,12 @@ package final class TokenGuard: Sendable {
     }
 
     private let settings: @Sendable () -> AdminSettings
-    /// The digest of `MARTLET_ADMIN_TOKEN`.
-    private let environment: [UInt8]?
     private let failures = Mutex<[IPAddress?: Failures]>([:])
 
-    /// - Parameter token: of the environment; it may do everything.
-    package init(settings: @escaping @Sendable () -> AdminSettings, token: String?) {
-        self.settings = settings
-        environment = token.map { Digest.sha256(Array($0.utf8)) }
-    }
+    package init(settings: @escaping @Sendable () -> AdminSettings) { self.settings = settings }
 
     /// Whether somebody can be let in by token.
-    package var hasTokens: Bool { environment != nil || settings().hasTokens }
+    package var hasTokens: Bool { settings().hasTokens }
 
     /// Finds out who asks, and refuses who may not.
     ///
@@ -104,11 +98,12 @@ package final class TokenGuard: Sendable {
             words.count == 2 && words[0].lowercased() == "bearer" && words[1].utf8.count <= 512 ? words[1] : ""
         let digest = Digest.sha256(Array(presented.utf8))
         var found: AdminSettings.Token?
-        for token in settings().tokens {
+        let settings = settings()
+        for token in settings.tokens {
             let isSame = Secrets.areEqual(token.digest ?? [], digest)
             if isSame { found = token }
         }
-        if let environment, Secrets.areEqual(environment, digest) {
+        if case .digest(let own)? = settings.environmentToken, Secrets.areEqual(own, digest) {
             return Caller(name: "environment", scopes: Set(AdminSettings.Scope.allCases), address: client)
         }
         if let found, found.expires.map({ wall < $0 }) ?? true,

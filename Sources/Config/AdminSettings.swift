@@ -75,11 +75,13 @@ package struct AdminSettings: Hashable, Sendable {
     package var metricsNetworks: [IPNetwork] = []
     /// The sections `[token NAME]`.
     package var tokens: [Token] = []
+    /// `MARTLET_ADMIN_TOKEN` or what its file holds; it may do everything.
+    package var environmentToken: EnvironmentToken?
 
     package init() {}
 
-    /// Whether somebody can be let in by token; a revoked or expired one counts, so that its end opens nothing.
-    package var hasTokens: Bool { !tokens.isEmpty }
+    /// Whether a token is asked for; one that is revoked, expired or unusable counts, so that its end opens nothing.
+    package var hasTokens: Bool { !tokens.isEmpty || environmentToken != nil }
 
     /// Names of tokens: they stand in section headers and in log lines.
     package static func isTokenName(_ name: some StringProtocol) -> Bool {

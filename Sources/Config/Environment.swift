@@ -4,7 +4,7 @@
 // file can be overridden without knowing it. The files on disk are never touched.
 
 /// What the variables of the environment say about the configuration, read once at start.
-package struct Environment: Sendable {
+package struct Environment: Hashable, Sendable {
     /// A key whose value comes from the environment.
     package struct Pin: Hashable, Sendable {
         /// The file's name in the configuration directory.
@@ -21,20 +21,51 @@ package struct Environment: Sendable {
     /// Stands in the place of a file's name in errors.
     package static let name = "environment"
 
+    /// All variables of the process, for whoever refers to one by its name.
+    let variables: [String: [UInt8]]
+    /// Where paths begin that do not begin with a slash.
+    let directory: String
     /// In the order of their variables' names.
     package let pins: [Pin]
     /// What is meant for the program rather than for a file, such as `LOG_FORMAT`; without `MARTLET_`.
     package let program: [String: String]
+    /// `MARTLET_ADMIN_TOKEN`, or what its file holds; nil: nobody asked for one.
+    package let token: EnvironmentToken?
+    /// Files that variables name: when one of them changes, the environment says something else.
+    let files: Set<String>
     /// What was understood in another way than it was written; one log line each.
     package let notes: [String]
 
     /// An environment that says nothing.
-    package init() { self.init(pins: [], program: [:], notes: []) }
+    package init() {
+        self.init(variables: [:], directory: "", pins: [], program: [:], token: nil, files: [], notes: [])
+    }
 
-    init(pins: [Pin], program: [String: String], notes: [String]) {
+    init(
+        variables: [String: [UInt8]],
+        directory: String,
+        pins: [Pin],
+        program: [String: String],
+        token: EnvironmentToken?,
+        files: Set<String>,
+        notes: [String]
+    ) {
+        self.variables = variables
+        self.directory = directory
         self.pins = pins
         self.program = program
+        self.token = token
+        self.files = files
         self.notes = notes
+    }
+
+    /// The value of a variable that a secret refers to; nil when it is not set, or empty.
+    ///
+    /// - Throws: ``ValueError`` when it is no text.
+    func secret(_ name: String) throws(ValueError) -> String? {
+        guard name.utf8.allSatisfy({ $0 < 0x80 }), let bytes = variables[name] else { return nil }
+        let text = try GivenText.value(bytes)
+        return GivenText.isBlank(text) ? nil : text
     }
 
     /// The variable that pins a key, which therefore cannot be edited in the file; nil when the file decides.

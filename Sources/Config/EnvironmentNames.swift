@@ -1,4 +1,6 @@
-// EnvironmentNames.swift — which variables there are: one for every key, short names, and those of well-known images.
+// EnvironmentNames.swift — which variables there are: one for every key, and short names.
+
+import Mail
 
 /// The names, without `MARTLET_`, and what they stand for.
 enum EnvironmentNames {
@@ -18,7 +20,7 @@ enum EnvironmentNames {
         var known: [String: Meaning] = [:]
         for type in SettingsReader.keyed { known.merge(type.variables) { first, _ in first } }
         for (name, meaning) in short { known[name] = meaning }
-        for name in ["HOST", "PORT", "USERNAME", "PASSWORD", "TLS"] { known["SMARTHOST_\(name)"] = .smartHost(name) }
+        for name in smartHost { known["SMARTHOST_\(name)"] = .smartHost(name) }
         for name in program { known[name] = .program }
         return known
     }()
@@ -32,35 +34,37 @@ enum EnvironmentNames {
         "DNS": .key(file: ResolverSettings.file, section: nil, name: "forward"),
     ]
 
+    static let smartHost = ["HOST", "PORT", "USERNAME", "PASSWORD", "TLS", "IMPLICIT_TLS"]
+
     /// Read by the program, not by a file: where things are, how to log, how the operator's tool reaches a relay.
-    private static let program = [
+    static let program = [
         "CONFIG_DIR", "DATA_DIR", "LOG_FORMAT", "LOG_LEVEL", "LOG_ADDRESSES", "ADMIN_TOKEN", "URL", "TOKEN",
     ]
 
-    /// What the popular Postfix images call it (boky/postfix, wader/postfix-relay, docker-mailserver and others).
-    static let aliases: [String: String] = [
-        "RELAYHOST": "SMARTHOST_HOST",
-        "RELAYHOST_USERNAME": "SMARTHOST_USERNAME",
-        "RELAYHOST_PASSWORD": "SMARTHOST_PASSWORD",
-        "RELAY_HOST": "SMARTHOST_HOST",
-        "RELAY_PORT": "SMARTHOST_PORT",
-        "RELAY_USER": "SMARTHOST_USERNAME",
-        "RELAY_PASSWORD": "SMARTHOST_PASSWORD",
-        "ALLOWED_SENDER_DOMAINS": "ALLOWED_SENDER_DOMAINS",
-        "POSTFIX_mynetworks": "ALLOW_NETWORKS",
-        "POSTFIX_myhostname": "HOSTNAME",
-        "POSTFIX_relayhost": "SMARTHOST_HOST",
-        "POSTFIX_message_size_limit": "SMTP_LIMITS_MESSAGE_BYTES",
-        "LOG_FORMAT": "LOG_FORMAT",
-    ]
-
-    /// What Kubernetes sets for a service that is called `martlet`: no words of ours.
-    static func isOfKubernetes(_ rest: Substring) -> Bool {
-        rest == "PORT" || rest.hasPrefix("PORT_") || rest == "SERVICE_HOST" || rest == "SERVICE_PORT"
-            || rest.hasPrefix("SERVICE_PORT_")
+    /// What Kubernetes and Docker set for services and links, whatever a service is called: no words of anybody's.
+    ///
+    /// A service `martlet-smtp` is `MARTLET_SMTP_SERVICE_HOST`, `MARTLET_SMTP_PORT=tcp://10.0.0.1:25`,
+    /// `MARTLET_SMTP_PORT_25_TCP_ADDR` and more.
+    static func isOfKubernetes(_ name: String, _ value: String) -> Bool {
+        let words = name.split(octet: "_", omittingEmpty: false).map(String.init)
+        let schemes = ["tcp", "udp", "sctp"]
+        for index in words.indices.dropFirst() {
+            let rest = words[index...].dropFirst()
+            switch words[index] {
+            case "SERVICE":
+                if rest.first == "HOST", rest.count == 1 { return true }
+                if rest.first == "PORT" { return true }
+            case "PORT":
+                if rest.isEmpty { return schemes.contains { value.starts(withOctets: "\($0)://") } }
+                guard let number = rest.first, UInt16(number) != nil, let scheme = rest.dropFirst().first else { break }
+                let last = rest.dropFirst(2)
+                guard schemes.contains(scheme.lowercasedASCII) else { break }
+                if last.isEmpty || last.count == 1 && ["PROTO", "PORT", "ADDR"].contains(last.first) { return true }
+            default: break
+            }
+        }
+        return false
     }
-
-    static func isSecret(_ name: String) -> Bool { name.contains("PASS") || name.contains("TOKEN") }
 }
 
 extension KeyedSettings {

@@ -34,11 +34,15 @@ package struct SettingsReader: Sendable {
     static let bounceFile = "outbound.bounce_message"
     /// Longer tables are refused: a million routes are about half of this.
     static let largestFile = 256 << 20
+    /// Larger files are no values of variables.
+    static let largestValue = 1 << 20
+    private static let loopback = ["127.0.0.0/8", "::1"].compactMap { IPNetwork($0) }
     static let largestTemplate = 64 << 10
 
     let source: any ConfigSource
     private let hostName: String
-    let environment: Environment
+    /// As it was said last; files that its variables name may say something else now.
+    private(set) var environment: Environment
     private let isLocal: @Sendable (IPAddress) -> Bool
     let examine: @Sendable (TLSSettings) throws(ConfigErrors) -> Void
 
@@ -91,7 +95,32 @@ package struct SettingsReader: Sendable {
     ///   - settings: what holds for all other parts, and for those that are broken.
     ///   - isFirst: nothing is in force yet, so nobody can tell which of two files changed.
     func read(_ parts: [ConfigPart], over settings: Settings, isFirst: Bool = false) -> ConfigReading {
+        guard !environment.files.isEmpty else { return readFiles(parts, over: settings, isFirst: isFirst) }
+        var fresh = self
+        do throws(ConfigErrors) {
+            fresh.environment = try environment.again { path throws(ConfigError) in
+                try source.contents(of: path, atMost: Self.largestValue)
+            }
+        } catch {
+            // What variables say of these parts cannot be known: they stay as they are, and one of them says why.
+            var reading = readFiles(parts.filter { !isPinned($0) }, over: settings, isFirst: isFirst)
+            guard let part = parts.first(where: isPinned) else { return reading }
+            reading.findings[part] = ConfigFinding(errors: error.errors, referenced: environment.files)
+            return reading
+        }
+        return fresh.readFiles(parts, over: settings, isFirst: isFirst)
+    }
+
+    /// Whether variables say something of a part.
+    private func isPinned(_ part: ConfigPart) -> Bool {
+        part == .admin || environment.pins.contains { part.files.contains($0.file) }
+    }
+
+    private func readFiles(_ parts: [ConfigPart], over settings: Settings, isFirst: Bool) -> ConfigReading {
         var reading = ConfigReading(settings: settings)
+        reading.settings.environment = environment
+        // Whatever the file says: a token that was asked for guards the API.
+        if parts.contains(.admin) { reading.settings.admin.environmentToken = environment.token }
         for part in parts { read(part, &reading) }
         reconcile(&reading, before: isFirst ? nil : settings)
         for (part, finding) in reading.findings {
@@ -113,6 +142,7 @@ package struct SettingsReader: Sendable {
         } catch {
             finding.errors = error.errors
         }
+        if isPinned(part) { finding.referenced.formUnion(environment.files) }
         reading.findings[part] = finding
         guard part == .outbound, let text = try? text(OutboundSettings.file) else { return }
         let words = SwitchWords(INIDocument(parsing: text))
@@ -137,11 +167,13 @@ package struct SettingsReader: Sendable {
         case .outbound: (settings.outbound, settings.nextHopAuthorities) = try readOutbound(&finding)
         case .routes: settings.routes = try readRoutes(&finding)
         case .outboundIPs:
-            var surroundings = Surroundings(source, isLocal: isLocal)
+            var surroundings = Surroundings(source, environment: environment, isLocal: isLocal)
             let document = try document(OutboundIPs.file) ?? INIDocument(parsing: "")
             settings.outboundIPs = try OutboundIPs.read(document, in: &surroundings)
         case .resolver: settings.resolver = try readResolver(&finding)
-        case .admin: settings.admin = try readAdmin(&finding)
+        case .admin:
+            settings.admin = try readAdmin(&finding)
+            settings.admin.environmentToken = environment.token
         case .tls: settings.tls = try readTLS(&finding)
         case .relayCertificates:
             settings.relayCertificates = try readCertificates(settings.tls, &finding.warnings)
@@ -185,6 +217,29 @@ package struct SettingsReader: Sendable {
     package func name() throws(ConfigErrors) -> Domain {
         var warnings: [ConfigError] = []
         return try readName(&warnings)
+    }
+
+    /// `smtp.ini` for root, who binds sockets and becomes somebody before anything else is read.
+    ///
+    /// - Throws: without a word of the file: it may be a link to one that root alone may read.
+    package func listenerWithoutWords() throws(ConfigErrors) -> ListenerSettings {
+        var warnings: [ConfigError] = []
+        do throws(ConfigErrors) {
+            return try keyed(ListenerSettings.self, &warnings)
+        } catch {
+            throw ConfigErrors(
+                error.errors.map(blame).map { error in
+                    let variable =
+                        error.file.isSame(octets: Environment.name) ? error.reason.split(octet: ":").first : nil
+                    let reason = "is not understood; martlet check says why"
+                    return ConfigError(
+                        file: error.file,
+                        line: error.line,
+                        reason: variable.map { "\($0) \(reason)" } ?? reason
+                    )
+                }
+            )
+        }
     }
 
     // MARK: - The files
@@ -231,7 +286,7 @@ package struct SettingsReader: Sendable {
     /// `routes.ini` and the secrets it names.
     private func readRoutes(_ finding: inout ConfigFinding) throws(ConfigErrors) -> Routes {
         guard let document = try document(Routes.file) else { return Routes() }
-        var surroundings = Surroundings(source, isLocal: isLocal)
+        var surroundings = Surroundings(source, environment: environment, isLocal: isLocal)
         defer { finding.referenced = surroundings.files }
         let routes = try Routes.read(document, in: &surroundings)
         if surroundings.hasSecrets { try guardSecret(Routes.file) }
@@ -291,6 +346,11 @@ package struct SettingsReader: Sendable {
             networks.append(network)
         }
         guard errors.isEmpty else { throw ConfigErrors(Array(errors.prefix(50))) }
+        // A variable names the networks that a container serves; what runs inside of it, such as its sendmail, is not
+        // what anybody meant to shut out.
+        if environment.pins.contains(where: { $0.file == Self.relayFile }) {
+            networks += Self.loopback.filter { !networks.contains($0) }
+        }
         return networks
     }
 

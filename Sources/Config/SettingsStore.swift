@@ -72,7 +72,7 @@ package final class SettingsStore: Sendable {
     /// What looked odd at start.
     package let warnings: [ConfigError]
     /// What pins keys, so that an edit of the file would change nothing.
-    package let environment: Environment
+    package var environment: Environment { current.environment }
     let source: any ConfigSource
     let reader: SettingsReader
     let switchFile: SwitchFile?
@@ -100,7 +100,6 @@ package final class SettingsStore: Sendable {
         now: Timestamp
     ) throws(ConfigErrors) {
         self.source = source
-        self.environment = environment
         self.switchFile = switchFile
         reader = SettingsReader(source, hostName: hostName, environment: environment, examining: examine)
         let before = Self.stamps(of: source, [])
@@ -127,7 +126,7 @@ package final class SettingsStore: Sendable {
         }
         self.warnings = warnings
         inForce = InForce(watch.effective)
-        health = InForce(ConfigHealth(watch, environment))
+        health = InForce(ConfigHealth(watch, reading.settings.environment))
         self.watch = Mutex(watch)
     }
 
@@ -242,8 +241,8 @@ package final class SettingsStore: Sendable {
     /// - Returns: false when that is in force already.
     @discardableResult
     func publish(_ watch: inout Watch) -> Bool {
-        health.replace(with: ConfigHealth(watch, environment))
         let settings = watch.effective
+        health.replace(with: ConfigHealth(watch, settings.environment))
         guard inForce.ask({ $0 != settings }) else { return false }
         inForce.replace(with: settings)
         for subscriber in watch.subscribers { subscriber(settings) }

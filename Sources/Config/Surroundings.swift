@@ -1,7 +1,6 @@
 // Surroundings.swift — what a file of settings refers to outside of itself: passwords kept elsewhere, addresses of this
 // machine.
 
-import Glibc
 import Mail
 
 /// Reads secrets (``SecretReference``) and knows which addresses are ours.
@@ -10,6 +9,7 @@ struct Surroundings {
     private static let largest = 64 << 10
 
     private let source: (any ConfigSource)?
+    private let environment: Environment
     private let author: SecretReference.Author
     private let isLocal: @Sendable (IPAddress) -> Bool
     private var local: [IPAddress: Bool] = [:]
@@ -24,16 +24,19 @@ struct Surroundings {
 
     /// - Parameters:
     ///   - source: where files are; nil: a file is an error.
+    ///   - environment: what variables say.
     ///   - author: who wrote the text that refers to all this.
     ///   - resolvesSecrets: false leaves secrets as they are written.
     ///   - isLocal: whether an address is one of this machine.
     init(
         _ source: (any ConfigSource)? = nil,
+        environment: Environment = Environment(),
         author: SecretReference.Author = .administrator,
         resolvesSecrets: Bool = true,
         isLocal: @escaping @Sendable (IPAddress) -> Bool = { _ in true }
     ) {
         self.source = source
+        self.environment = environment
         self.author = author
         self.resolvesSecrets = resolvesSecrets
         self.isLocal = isLocal
@@ -80,10 +83,10 @@ struct Surroundings {
             hasSecrets = true
             return try Self.line(text)
         case .variable(let name):
-            guard !name.utf8.contains(0), let found = getenv(name) else {
+            guard let found = try environment.secret(name) else {
                 throw ValueError("the environment has no \(ValueParsing.shown(name))")
             }
-            return try Self.line(String(cString: found))
+            return try Self.line(found)
         case .file(let path):
             let key = Array(path.utf8)
             if let secret = known[key] { return secret }
@@ -110,11 +113,9 @@ struct Surroundings {
         } catch {
             throw ValueError("\(name) \(error.reason)")
         }
-        guard var bytes else { throw ValueError("there is no file \(name)") }
-        // The line end that every editor leaves.
-        if bytes.last == 0x0A { bytes.removeLast() }
-        if bytes.last == 0x0D { bytes.removeLast() }
-        guard let text = String(validating: bytes, as: UTF8.self) else { throw ValueError("\(name) is not UTF-8") }
-        return text
+        guard let bytes else { throw ValueError("there is no file \(name)") }
+        do throws(ValueError) { return try GivenText.value(bytes) } catch {
+            throw ValueError("\(name) \(error.reason)")
+        }
     }
 }

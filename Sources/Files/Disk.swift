@@ -23,7 +23,7 @@ package enum OpenMode: Hashable, Sendable {
 
 /// What a directory entry or an open file is.
 package enum FileKind: Hashable, Sendable {
-    case file, directory, link, other
+    case file, directory, link, socket, other
 }
 
 /// What the system knows about a file.

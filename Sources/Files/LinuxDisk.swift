@@ -63,6 +63,7 @@ package final class LinuxDisk: Disk {
         case Int(DT_REG): .file
         case Int(DT_DIR): .directory
         case Int(DT_LNK): .link
+        case Int(DT_SOCK): .socket
         case Int(DT_UNKNOWN): try status(path, following: false)?.kind ?? .other
         default: .other
         }
@@ -209,6 +210,7 @@ extension FileStatus {
             case S_IFREG: .file
             case S_IFDIR: .directory
             case S_IFLNK: .link
+            case S_IFSOCK: .socket
             default: .other
             }
         self.init(

@@ -13,13 +13,15 @@ extension Disk {
     /// - Parameters:
     ///   - permissions: for a file that does not exist yet.
     ///   - isSecret: whoever is neither owner nor in the group loses what access there was.
+    ///   - isPublic: everybody may read it, whatever the umask says.
     /// - Throws: ``DiskError``; the old content is then still there, unless only the last step failed, the sync of the
     ///   directory: then either of the two may be found after a power cut.
     package func replace(
         _ path: String,
         with content: [UInt8],
         permissions: UInt32 = 0o600,
-        isSecret: Bool = false
+        isSecret: Bool = false,
+        isPublic: Bool = false
     ) throws(DiskError) {
         var old = try status(path, following: true)
         if isSecret { old?.permissions &= ~0o007 }
@@ -29,7 +31,7 @@ extension Disk {
         let name = slash.map { target[target.index(after: $0)...] } ?? target[...]
         let temporary = "\(directory)/.\(name).new"
         do throws(DiskError) {
-            try fill(temporary, with: content, like: old, permissions: permissions)
+            try fill(temporary, with: content, like: old, permissions: permissions, isPublic: isPublic)
             try rename(temporary, to: target)
         } catch {
             do throws(DiskError) { try unlink(temporary) } catch {}  // the first error is the one to tell
@@ -42,13 +44,19 @@ extension Disk {
         _ temporary: String,
         with content: [UInt8],
         like old: FileStatus?,
-        permissions: UInt32
+        permissions: UInt32,
+        isPublic: Bool
     ) throws(DiskError) {
         // One may be left from a crash; it was never anything.
         do throws(DiskError) { try unlink(temporary) } catch  where error.isMissing {}
         // Secret until it has the right owner.
         let file = try open(temporary, .create, permissions: old == nil ? permissions : 0o600)
         if let old { try file.takeOwnership(of: old) }
+        if isPublic {
+            var status = try file.status()
+            status.permissions = 0o644
+            try file.takeOwnership(of: status)
+        }
         try file.write(content, at: 0)
         try file.sync()
     }

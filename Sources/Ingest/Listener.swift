@@ -118,6 +118,16 @@ package final class Listener: Sendable {
         return troubles
     }
 
+    /// Where clients can connect, with the ports that the system chose; sockets that somebody else bound are not among them.
+    package var places: [Place] {
+        state.withLock { state in
+            state.channels.map { place, channel in
+                let port = UInt16(clamping: channel.localAddress?.port ?? Int(place.address.port))
+                return Place(ListenAddress(ip: place.address.ip, port: port), place.kind)
+            }
+        }
+    }
+
     /// Connections now.
     package var connections: Int { door.sessions.count }
 

@@ -9,11 +9,14 @@ package struct SubmissionPlace: Sendable {
     package let port: UInt16
     /// Our host name: in EHLO, and behind senders and recipients that have no domain.
     package let hostName: String
+    /// TLS begins with the first octet.
+    package let isTLS: Bool
 
-    package init(address: String, port: UInt16, hostName: String) {
+    package init(address: String, port: UInt16, hostName: String, isTLS: Bool = false) {
         self.address = address
         self.port = port
         self.hostName = hostName
+        self.isTLS = isTLS
     }
 }
 

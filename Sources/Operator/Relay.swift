@@ -1,10 +1,12 @@
 // Relay.swift — how every sub-command reaches a running relay, and how it says that it could not.
 
 package import ArgumentParser
+import Config
 import Files
 import Glibc
 import HTTPClient
 import JSON
+import Mail
 
 /// Where the relay is, and how its answers are shown.
 package struct RelayOptions: ParsableArguments {
@@ -27,30 +29,48 @@ package struct RelayOptions: ParsableArguments {
 
     /// The relay that the options and the environment name.
     ///
-    /// - Throws: when the token cannot be read.
+    /// - Throws: when the token cannot be read, or the relay has no API.
     package func relay() throws -> Relay {
-        guard let url = url ?? Self.variable("MARTLET_URL") else {
-            let directory = data ?? Self.variable("MARTLET_DATA_DIR") ?? "/var/lib/martlet"
-            return Relay(base: "http://localhost", socket: "\(directory)/admin.sock", token: try token())
+        guard let relay = try relayIfAny() else {
+            throw OperatorError(
+                "this relay has no API: listen is empty and socket is none in admin.ini",
+                status: EX_CONFIG
+            )
         }
-        let base = url.hasSuffix("/") ? String(url.dropLast()) : url
-        return Relay(base: base, socket: nil, token: try token())
+        return relay
     }
 
-    private func token() throws -> String? {
-        guard let path = tokenFile ?? Self.variable("MARTLET_TOKEN_FILE") else { return Self.variable("MARTLET_TOKEN") }
+    /// The same; nil when the relay has no API.
+    func relayIfAny() throws -> Relay? {
+        let program = try LocalRelay.program()
+        let token = try token(program)
+        if let url = url ?? program["URL"] {
+            return Relay(base: String(url.rest(before: "/") ?? url[...]), socket: nil, token: token)
+        }
+        let local = try LocalRelay(data: data)
+        let socket = local.relay.socketPath(in: local.data)
+        let address = local.relay.apiAddress
+        // Who may not use the socket may still have a token.
+        if let socket, address == nil || access(socket, W_OK) == 0 || token == nil {
+            return Relay(base: "http://localhost", socket: socket, token: token)
+        }
+        return address.map {
+            Relay(base: "\(local.relay.apiHasTLS ? "https" : "http")://\($0)", socket: nil, token: token)
+        }
+    }
+
+    private func token(_ program: [String: String]) throws -> String? {
+        guard let path = tokenFile else { return program["TOKEN"] }
+        let bytes: [UInt8]
         do throws(DiskError) {
-            let bytes = try LinuxDisk().contents(of: path, limit: 4096)
-            return String(decoding: bytes, as: UTF8.self).split { $0.isWhitespace }.first.map(String.init)
+            bytes = try LinuxDisk().contents(of: path, limit: 4096)
         } catch {
             throw OperatorError("the token cannot be read: \(error)", status: EX_NOINPUT)
         }
-    }
-
-    static func variable(_ name: String) -> String? {
-        guard let value = getenv(name) else { return nil }
-        let text = String(cString: value)
-        return text.isEmpty ? nil : text
+        guard let token = Environment.oneWord(bytes) else {
+            throw OperatorError("\(path) holds no token", status: EX_NOINPUT)
+        }
+        return token
     }
 }
 
@@ -58,6 +78,8 @@ package struct RelayOptions: ParsableArguments {
 package struct OperatorError: Error, CustomStringConvertible {
     package let description: String
     package let status: Int32
+    /// Why there is no answer of the API; nil when there is one, or it was never asked.
+    var cause: HTTPError.Kind?
 
     package init(_ description: String, status: Int32 = 1) {
         self.description = description
@@ -131,7 +153,9 @@ package struct Relay: Sendable {
             return try client.send(request)
         } catch {
             let hint = socket == nil ? "" : "; is the relay running, is --data right, and may you read the socket?"
-            throw OperatorError("\(error.text)\(hint)", status: EX_UNAVAILABLE)
+            var failure = OperatorError("\(error.text)\(hint)", status: EX_UNAVAILABLE)
+            failure.cause = error.kind
+            throw failure
         }
     }
 

@@ -5,6 +5,7 @@
 
 import Glibc
 import JSON
+import Process
 
 /// A call of sendmail.
 struct Sendmail {
@@ -104,7 +105,7 @@ struct Sendmail {
         var found: UnsafeMutablePointer<passwd>?
         guard getpwuid_r(getuid(), &entry, &room, room.count, &found) == 0, found != nil, let name = entry.pw_name
         else {
-            return RelayOptions.variable("USER") ?? "nobody"
+            return ProcessEnvironment.all()["USER"].map { String(decoding: $0, as: UTF8.self) } ?? "nobody"
         }
         return String(cString: name)
     }

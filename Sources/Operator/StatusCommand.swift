@@ -1,6 +1,7 @@
 // StatusCommand.swift — `martlet status` on one screen, and `martlet healthcheck` for container engines.
 
 package import ArgumentParser
+import Config
 import Glibc
 import HTTPClient
 import JSON
@@ -48,6 +49,31 @@ package struct HealthcheckCommand: RelayCommand {
     @OptionGroup package var options: RelayOptions
 
     package init() {}
+
+    package func run() throws {
+        do {
+            guard let relay = try options.relayIfAny() else { return try greet() }
+            do {
+                try run(relay)
+            } catch let error as OperatorError where error.cause == .tls && options.url == nil {
+                // The certificate of the API is for another name than this machine's own; somebody answered all the same.
+                try greet()
+            }
+        } catch let error as OperatorError {
+            Output.complain(error.description)
+            throw ExitCode(error.status)
+        }
+    }
+
+    /// Without an API to ask: the relay is alive while it greets clients.
+    private func greet() throws {
+        let relay = try LocalRelay(data: options.data).relay
+        guard relay.submission != nil else {
+            throw OperatorError("the relay listens nowhere: neither SMTP nor an API to ask", status: EX_CONFIG)
+        }
+        try Submission(SubmissionPlace(relay)).greet()
+        if !options.json { print("ok") }
+    }
 
     package func run(_ relay: Relay) throws {
         let answer = try relay.send("GET", "/readyz")

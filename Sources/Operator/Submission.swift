@@ -11,20 +11,28 @@ struct Submission {
     private static let patience = 300
 
     private let place: SubmissionPlace
-    private let socket: Int32
+    private let wire: Wire
 
     /// Connects.
     ///
     /// - Throws: with EX_TEMPFAIL, so that cron and scripts try again.
     init(_ place: SubmissionPlace) throws {
         self.place = place
-        socket = try Self.connect(place)
+        wire = try Wire(try Self.connect(place), isTLS: place.isTLS)
+    }
+
+    /// Hears the greeting, and that is all.
+    ///
+    /// - Throws: when the relay does not greet.
+    func greet() throws {
+        var reader = ReplyReader(wire)
+        try reader.expect("2")
+        _ = try? say("QUIT", &reader)
     }
 
     /// - Returns: the recipients that were refused, with the reply.
     func send(_ message: [UInt8], from: String, to: [String]) throws -> [(String, String)] {
-        defer { close(socket) }
-        var reader = ReplyReader(socket)
+        var reader = ReplyReader(wire)
         try reader.expect("2")
         let hello = try ask("EHLO \(place.hostName)", &reader, "2")
         let isEightBit = message.contains { $0 >= 0x80 } && hello.uppercased().contains("8BITMIME")
@@ -50,7 +58,7 @@ struct Submission {
             )
         }
         _ = try ask("DATA", &reader, "3")
-        try write(Self.stuffed(message))
+        try wire.write(Self.stuffed(message))
         try reader.expect("2")
         _ = try? say("QUIT", &reader)
         return refused
@@ -58,22 +66,22 @@ struct Submission {
 
     /// `-bs`: SMTP between standard input and output and the relay.
     func passThrough() throws {
-        defer { close(socket) }
         var places = [pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)]
         // The relay speaks first: who does not wait for its greeting is taken for a robot.
         places[0].fd = -1
         var isGreeted = false
         var patience = Int32(Self.patience * 1000)
-        places.append(pollfd(fd: socket, events: Int16(POLLIN), revents: 0))
+        places.append(pollfd(fd: wire.socket, events: Int16(POLLIN), revents: 0))
         var block = [UInt8](repeating: 0, count: 65_536)
         while true {
             guard poll(&places, 2, patience) > 0 else { return }
             if places[1].revents != 0 {
-                let count = read(socket, &block, block.count)
-                guard count > 0 else { return }
-                Output.write(Array(block[..<count]))
-                if !isGreeted { places[0].fd = STDIN_FILENO }
-                isGreeted = true
+                guard let heard = try? wire.read() else { return }
+                Output.write(heard)
+                if !isGreeted, !heard.isEmpty {
+                    places[0].fd = STDIN_FILENO
+                    isGreeted = true
+                }
             }
             if places[0].revents != 0 {
                 let count = read(STDIN_FILENO, &block, block.count)
@@ -83,28 +91,19 @@ struct Submission {
                     patience = 10_000
                     continue
                 }
-                try write(Array(block[..<count]))
+                try wire.write(Array(block[..<count]))
             }
         }
     }
 
     private func say(_ line: String, _ reader: inout ReplyReader) throws -> String {
-        try write(Array("\(line)\r\n".utf8))
+        try wire.write(Array("\(line)\r\n".utf8))
         return try reader.next()
     }
 
     private func ask(_ line: String, _ reader: inout ReplyReader, _ digit: Character) throws -> String {
-        try write(Array("\(line)\r\n".utf8))
+        try wire.write(Array("\(line)\r\n".utf8))
         return try reader.expect(digit)
-    }
-
-    private func write(_ bytes: [UInt8]) throws {
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-            guard count > 0 else { throw OperatorError("the relay closed the connection", status: EX_TEMPFAIL) }
-            rest = rest.dropFirst(count)
-        }
     }
 
     /// Dots at the start of a line doubled, and the one that ends it all (RFC 5321 §4.5.2).
@@ -144,10 +143,10 @@ struct Submission {
 
 /// Replies, line by line.
 private struct ReplyReader {
-    private let socket: Int32
+    private let wire: Wire
     private var bytes: [UInt8] = []
 
-    init(_ socket: Int32) { self.socket = socket }
+    init(_ wire: Wire) { self.wire = wire }
 
     /// A whole reply.
     mutating func next() throws -> String {
@@ -178,12 +177,10 @@ private struct ReplyReader {
                 defer { bytes.removeSubrange(...feed) }
                 return String(decoding: bytes[..<feed].filter { $0 != UInt8(ascii: "\r") }, as: UTF8.self)
             }
-            var block = [UInt8](repeating: 0, count: 4096)
-            let count = recv(socket, &block, block.count, 0)
-            guard count > 0, bytes.count < 65_536 else {
-                throw OperatorError("the relay closed the connection", status: EX_TEMPFAIL)
+            guard bytes.count < 65_536 else {
+                throw OperatorError("the relay does not speak SMTP", status: EX_PROTOCOL)
             }
-            bytes += block[..<count]
+            bytes += try wire.read()
         }
     }
 }

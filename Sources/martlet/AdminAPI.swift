@@ -6,7 +6,6 @@ import CoreMetrics
 import Delivery
 import Departure
 import Files
-import Glibc
 import Hooks
 import Intake
 import Log
@@ -61,7 +60,7 @@ final class AdminAPI: Sendable {
         )
         desk = AdminDesk(
             services: services,
-            guardian: TokenGuard(settings: { settings.current.admin }, token: launch.adminToken),
+            guardian: TokenGuard { settings.current.admin },
             keys: IdempotencyKeys(
                 path: "\(launch.dataPath)/idempotency",
                 disk: LinuxDisk(),
@@ -73,6 +72,10 @@ final class AdminAPI: Sendable {
 
     /// Where it listens.
     var addresses: [String] { state.current.server?.addresses ?? [] }
+
+    /// The same as values, for the tools of this machine.
+    var tcp: [ListenAddress] { state.current.server?.tcp ?? [] }
+    var socket: String? { state.current.server?.socket }
 
     /// - Throws: when it cannot listen where it should.
     func start() throws {
@@ -160,31 +163,4 @@ final class AdminAPI: Sendable {
             ),
         ]
     }
-}
-
-/// The token that containers give by environment.
-enum AdminToken {
-    /// Shorter ones could be guessed.
-    private static let shortest = 16
-
-    /// `MARTLET_ADMIN_TOKEN`, or the content of `MARTLET_ADMIN_TOKEN_FILE`.
-    ///
-    /// - Throws: when the file cannot be read or the token is too short.
-    static func fromEnvironment() throws -> String? {
-        var token = getenv("MARTLET_ADMIN_TOKEN").map { String(cString: $0) }
-        if token == nil, let file = getenv("MARTLET_ADMIN_TOKEN_FILE").map({ String(cString: $0) }) {
-            let bytes = try LinuxDisk().contents(of: file, limit: 4096)
-            token = String(decoding: bytes, as: UTF8.self)
-        }
-        guard let text = token?.split(whereSeparator: { $0 == "\n" || $0 == "\r" || $0 == " " }).first else {
-            return nil
-        }
-        guard text.utf8.count >= shortest else { throw AdminTokenError() }
-        return String(text)
-    }
-}
-
-/// Why the relay does not start.
-struct AdminTokenError: Error, CustomStringConvertible {
-    let description = "MARTLET_ADMIN_TOKEN must have at least 16 characters; openssl rand -hex 32 makes a good one"
 }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Config
+import Mail
 
 /// Reads every file and says what is wrong, one `file:line: reason` each.
 ///
@@ -12,24 +13,42 @@ struct Check: ParsableCommand {
     @OptionGroup var place: ConfigOption
 
     func run() throws {
-        let (environment, problems) = ProcessSettings.environment()
+        let (environment, problems) = Environment.ofThisProcess()
         let config = place.directory(environment)
         do throws(ConfigErrors) {
             if let problems { throw problems }
-            let store = try ProcessSettings.read(config, environment)
-            for warning in store.warnings + store.current.hooks.unknownPlugins {
-                print("\(path(warning, config)): warning: \(warning.reason)")
-            }
-            for note in environment.notes { print("note: \(note)") }
+            let lines = try Self.examine(config, environment)
+            for line in lines { print(line) }
             print("\(config): configuration is valid")
         } catch {
-            for error in error.errors { print("\(path(error, config)): \(error.reason)") }
+            for error in error.errors { print("\(Self.path(error, config)): \(error.reason)") }
             throw ExitCode(1)
         }
     }
 
-    private func path(_ error: ConfigError, _ config: String) -> String {
-        let file = error.file == config || error.file == Environment.name ? error.file : "\(config)/\(error.file)"
+    /// Asks everything that `serve` asks before it starts.
+    ///
+    /// - Returns: warnings and notes, a line each.
+    /// - Throws: all that would keep a relay from starting.
+    static func examine(_ config: String, _ environment: Environment) throws(ConfigErrors) -> [String] {
+        let problems = LogSettings(environment).problems
+        let store: SettingsStore
+        do throws(ConfigErrors) {
+            store = try ProcessSettings.read(config, environment)
+        } catch {
+            throw ConfigErrors(problems + error.errors)
+        }
+        let obstacles = problems + store.current.obstacles
+        guard obstacles.isEmpty else { throw ConfigErrors(obstacles) }
+        let warnings = (store.warnings + store.current.hooks.unknownPlugins).map {
+            "\(path($0, config)): warning: \($0.reason)"
+        }
+        return warnings + environment.notes.map { "note: \($0)" }
+    }
+
+    private static func path(_ error: ConfigError, _ config: String) -> String {
+        let isWhole = error.file.isSame(octets: config) || error.file.isSame(octets: Environment.name)
+        let file = isWhole ? error.file : "\(config)/\(error.file)"
         return error.line.map { "\(file):\($0)" } ?? file
     }
 }

@@ -30,7 +30,7 @@ struct ShowConfig: ParsableCommand {
     var json = false
 
     func run() throws {
-        let (environment, problems) = ProcessSettings.environment()
+        let (environment, problems) = Environment.ofThisProcess()
         let directory = place.directory(environment)
         let origins: [Origin]
         do throws(ConfigErrors) {

@@ -52,7 +52,7 @@ struct GenerateDKIM: ParsableCommand {
         guard DKIMSettings.isSelector(selector) else {
             throw CommandFailure("\(selector) is no selector: lower-case letters, digits and hyphens")
         }
-        let (environment, _) = ProcessSettings.environment()
+        let (environment, _) = Environment.ofThisProcess()
         let directory = place.directory(environment)
         let key = try make()
         let file = DKIMSettings.keyFile(domain, selector)
@@ -124,7 +124,7 @@ struct ShowDKIM: ParsableCommand {
 
     func run() throws {
         let domain = try DKIMRecord.domain(domain)
-        let (environment, _) = ProcessSettings.environment()
+        let (environment, _) = Environment.ofThisProcess()
         let path = "\(place.directory(environment))/\(DKIMSettings.keyFile(domain, selector))"
         guard DKIMSettings.isSelector(selector), let pem = try? LinuxDisk().contents(of: path, limit: 64 << 10),
             let key = try? SigningKey(pem: pem)

@@ -35,7 +35,7 @@ struct DoctorCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let (environment, problems) = ProcessSettings.environment()
+        let (environment, problems) = Environment.ofThisProcess()
         let directory = place.directory(environment)
         var findings: [Finding] = []
         var store: SettingsStore?

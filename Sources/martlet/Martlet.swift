@@ -9,7 +9,7 @@ import Operator
 enum Entrance {
     static func main() {
         if let dropIn = CommandLine.arguments.first.flatMap({ DropIn(program: $0) }) {
-            exit(dropIn.run(Array(CommandLine.arguments.dropFirst()), place: ProcessSettings.submissionPlace))
+            exit(dropIn.run(Array(CommandLine.arguments.dropFirst()), place: SubmissionPlace.ofThisMachine))
         }
         Martlet.main()
     }

@@ -34,7 +34,7 @@ struct PasswdCommand: ParsableCommand {
     var remove = false
 
     func run() throws {
-        let (environment, problems) = ProcessSettings.environment()
+        let (environment, problems) = Environment.ofThisProcess()
         let store: SettingsStore
         do throws(ConfigErrors) {
             if let problems { throw problems }

@@ -4,11 +4,12 @@ import ArgumentParser
 import Config
 import Files
 import Mail
-import Operator
-import Process
 
 /// `--config`, for every sub-command that reads the configuration.
 struct ConfigOption: ParsableArguments {
+    /// Where packages put the data directory.
+    static let usualData = "/var/lib/martlet"
+
     @Option(help: "The configuration directory; MARTLET_CONFIG_DIR, else /etc/martlet.")
     var config: String?
 
@@ -20,51 +21,6 @@ struct ConfigOption: ParsableArguments {
 
 /// Reads the settings of this process.
 enum ProcessSettings {
-    /// Larger files are no values of settings.
-    private static let largestValue = 1 << 20
-
-    /// What the environment says; when it says something wrong, an empty one and what is wrong.
-    static func environment() -> (Environment, ConfigErrors?) {
-        let disk = LinuxDisk()
-        do throws(ConfigErrors) {
-            let environment = try Environment(
-                ProcessEnvironment.all().mapValues { String(decoding: $0, as: UTF8.self) }
-            ) { path throws(ConfigError) in
-                do throws(DiskError) {
-                    return try disk.contents(of: path, limit: largestValue)
-                } catch {
-                    if error.isMissing { return nil }
-                    throw ConfigError(file: path, reason: "cannot be read: \(error)")
-                }
-            }
-            return (environment, nil)
-        } catch {
-            return (Environment(), error)
-        }
-    }
-
-    /// Where `sendmail` hands mail in: the first address of `smtp.ini`, the shipped one when we may not read that.
-    ///
-    /// It asks for two files alone, because those with passwords are closed to ordinary users.
-    static func submissionPlace() -> SubmissionPlace {
-        let environment = environment().0
-        let directory = (try? ConfigOption.parse([]).directory(environment)) ?? "/etc/martlet"
-        func text(_ file: String) -> String {
-            let bytes = try? LinuxDisk().contents(of: "\(directory)/\(file)", limit: largestValue)
-            return bytes.map { String(decoding: $0, as: UTF8.self) } ?? ""
-        }
-        let listen = INIDocument(parsing: text("smtp.ini")).value("listen", in: nil) ?? ""
-        let first = listen.split { $0 == "," || $0 == " " }.lazy.compactMap { ListenAddress($0) }.first
-        let loopback = first?.ip.isV6 == true ? "::1" : "127.0.0.1"
-        let isAny = first?.ip.isUnspecified ?? true
-        let name = text("me").split(separator: "\n").first { !$0.hasPrefix("#") && !$0.hasPrefix(";") }
-        return SubmissionPlace(
-            address: isAny ? loopback : first?.ip.description ?? loopback,
-            port: first?.port ?? 2525,
-            hostName: HostName.valid(name.map(String.init) ?? HostName.ofMachine()).name
-        )
-    }
-
     /// - Parameters:
     ///   - data: the data directory of the relay that will run with these settings; nil: they are only looked at or edited.
     ///   - allowsBroken: files that are broken have their defaults, for whoever edits another one.
@@ -86,18 +42,22 @@ enum ProcessSettings {
             now: .now()
         )
     }
-}
 
-extension Environment {
-    /// A value for the program.
+    /// For those who ask for some files only.
     ///
-    /// - Throws: when it is none that the option would take.
-    func value<Value: ExpressibleByArgument>(_ name: String) throws -> Value? {
-        guard let text = program[name] else { return nil }
-        guard let value = Value(argument: text) else {
-            let known = Value.allValueStrings.joined(separator: ", ")
-            throw ValidationError("the environment's \(name) is \"\(text)\", which is none of \(known)")
-        }
-        return value
+    /// - Throws: when there is no such directory.
+    static func reader(_ directory: String, _ environment: Environment) throws(ConfigErrors) -> SettingsReader {
+        SettingsReader(
+            try ConfigDirectory(directory, disk: LinuxDisk()),
+            hostName: HostName.ofMachine(),
+            environment: environment
+        )
+    }
+
+    /// Makes the data directory when it is missing.
+    ///
+    /// Others may pass through it, to what says where the relay listens; all else in it is closed to them.
+    static func makeDataDirectory(_ path: String) throws(DiskError) {
+        try LinuxDisk().makeDirectories(path, permissions: 0o711)
     }
 }

@@ -41,24 +41,31 @@ struct Serve: ParsableCommand {
         Privileges.forbidCores()
         // Before any thread is made, so that every thread inherits the mask and the main thread alone gets the signals.
         let signals = Signals()
-        let (environment, problems) = ProcessSettings.environment()
-        let log = LogSink(
-            descriptor: STDERR_FILENO,
-            format: try logFormat ?? environment.value("LOG_FORMAT") ?? .text,
-            level: try logLevel ?? environment.value("LOG_LEVEL") ?? .notice,
-            privacy: (try logAddresses ?? environment.value("LOG_ADDRESSES") ?? .full).privacy
-        )
+        var (environment, problems) = Environment.ofThisProcess()
+        let logging = LogSettings(environment, format: logFormat, level: logLevel, addresses: logAddresses)
+        let log = logging.sink(STDERR_FILENO)
         defer { log.flush() }
         try Self.refuse(problems, log)
-        for note in environment.notes { log.write(.notice, "environment understood") { $0.add(.reason, note) } }
+        try Self.refuse(logging.problems.isEmpty ? nil : ConfigErrors(logging.problems), log)
         let config = place.directory(environment)
-        let data = data ?? environment.program["DATA_DIR"] ?? "/var/lib/martlet"
-        let settings = try readSettings(config, environment, data: data, log)
-        for warning in settings.warnings { Self.log(warning, .warning, "configuration looks odd", to: log) }
-        let metrics = PrometheusRegistry()
-        MetricsSystem.bootstrap(metrics)
+        let data = data ?? environment.program["DATA_DIR"] ?? ConfigOption.usualData
         do {
-            let sockets = try takePlace(settings, data, log)
+            let (sockets, account) = try takePlace(config, environment, data, log)
+            if let account {
+                log.write(.notice, "root given up") { $0.add(.user, account.name) }
+                // What root could read, the user has to be able to read as well: nothing that was read before counts.
+                (environment, problems) = Environment.ofThisProcess()
+                try Self.refuse(problems, log)
+            }
+            for note in environment.notes { log.write(.notice, "environment understood") { $0.add(.reason, note) } }
+            let settings = try readSettings(config, environment, data: data, log)
+            if !Privileges.isRoot, account == nil, let name = user ?? settings.current.listener.user {
+                let group = settings.current.listener.group
+                _ = try Privileges.account(AccountName(user: name, group: group, mayBeShown: true))
+            }
+            for warning in settings.warnings { Self.log(warning, .warning, "configuration looks odd", to: log) }
+            let metrics = PrometheusRegistry()
+            MetricsSystem.bootstrap(metrics)
             try Wiring.run(
                 Launch(
                     configPath: config,
@@ -69,10 +76,11 @@ struct Serve: ParsableCommand {
                     title: ProcessTitle(),
                     sockets: sockets,
                     heap: HeapCare(),
-                    adminToken: try AdminToken.fromEnvironment(),
                     metrics: metrics
                 )
             )
+        } catch let exit as ExitCode {
+            throw exit
         } catch {
             log.write(.critical, "stopped by an error") { $0.add(.error, "\(error)") }
             throw ExitCode(1)
@@ -81,34 +89,42 @@ struct Serve: ParsableCommand {
 
     /// Takes the sockets and gives root up.
     ///
-    /// - Returns: the sockets that are there already; nil: bind as `smtp.ini` says.
-    private func takePlace(_ settings: SettingsStore, _ data: String, _ log: LogSink) throws -> HeldSockets? {
+    /// Root reads no more for it than `smtp.ini`, and repeats nothing of what stands there: the relay's user may be able
+    /// to put a link to another file in its place.
+    /// - Returns: the sockets that are there already, nil: bind as `smtp.ini` says; and who we are now, nil: as before.
+    private func takePlace(
+        _ config: String,
+        _ environment: Environment,
+        _ data: String,
+        _ log: LogSink
+    ) throws -> (HeldSockets?, Account?) {
         var sockets = try HeldSockets.inherited()
-        let listener = settings.current.listener
-        guard let name = user ?? listener.user else {
-            if Privileges.isRoot {
-                log.write(.warning, "running as root") {
-                    $0.add(.reason, "name an unprivileged one: [main] user, or serve --user")
-                }
-            }
-            return sockets
+        guard Privileges.isRoot else { return (sockets, nil) }
+        let listener: ListenerSettings
+        do throws(ConfigErrors) {
+            listener = try ProcessSettings.reader(config, environment).listenerWithoutWords()
+        } catch {
+            try Self.refuse(error, log)
+            throw ExitCode(1)
         }
-        let wanted = AccountName(user: name, group: listener.group, mayBeShown: true)
-        guard let account = try Privileges.account(wanted) else { return sockets }
+        guard let name = user ?? listener.user else {
+            log.write(.warning, "running as root") {
+                $0.add(.reason, "name an unprivileged one: [main] user, or serve --user")
+            }
+            return (sockets, nil)
+        }
+        let wanted = AccountName(user: name, group: listener.group, mayBeShown: user != nil && listener.group == nil)
+        guard let account = try Privileges.account(wanted) else { return (sockets, nil) }
         if sockets == nil {
             sockets = try HeldSockets.bound(
                 plain: listener.listen.map(\.place),
                 implicitTLS: listener.smtpsListen.map(\.place)
             )
         }
-        try LinuxDisk().makeDirectories(data, permissions: 0o700)
+        try ProcessSettings.makeDataDirectory(data)
         try Privileges.give(data, to: account)
         try Privileges.drop(to: account, dataPath: data)
-        log.write(.notice, "root given up") { $0.add(.user, account.name) }
-        // What root could read, the user has to be able to read as well: not only at the first reload.
-        let broken = settings.reload(now: .now()).broken
-        if !broken.isEmpty { try Self.refuse(ConfigErrors(broken), log) }
-        return sockets
+        return (sockets, account)
     }
 
     private func readSettings(
@@ -118,7 +134,10 @@ struct Serve: ParsableCommand {
         _ log: LogSink
     ) throws -> SettingsStore {
         do throws(ConfigErrors) {
-            return try ProcessSettings.read(config, environment, data: data)
+            let settings = try ProcessSettings.read(config, environment, data: data)
+            let obstacles = settings.current.obstacles
+            guard obstacles.isEmpty else { throw ConfigErrors(obstacles) }
+            return settings
         } catch {
             try Self.refuse(error, log)
             throw ExitCode(1)
@@ -152,8 +171,6 @@ struct Launch {
     /// Listening sockets that are there already; nil: none.
     let sockets: HeldSockets?
     let heap: HeapCare
-    /// `MARTLET_ADMIN_TOKEN`.
-    let adminToken: String?
     /// Behind every counter of swift-metrics.
     let metrics: PrometheusRegistry
 }
@@ -166,31 +183,4 @@ extension ListenAddress {
     }
 
     var place: SocketPlace { SocketPlace(octets: Array(ip.bytes), port: port) }
-}
-
-/// `--log-addresses`.
-enum LogAddresses: String, CaseIterable, ExpressibleByArgument {
-    case full, domain, hash
-
-    /// The hash is keyed by chance: the same for an address until the next start, and nothing to look it up by.
-    var privacy: AddressPrivacy? {
-        switch self {
-        case .full: return nil
-        case .domain: return .domain
-        case .hash:
-            let key = (0..<32).map { _ in UInt8.random(in: .min ... .max) }
-            return .hash { address in
-                let code = KeyedHash.hmac(.sha256, key: key, message: Array(address.utf8))
-                return code.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-            }
-        }
-    }
-}
-
-extension LogFormat: ExpressibleByArgument {}
-
-extension LogLevel: ExpressibleByArgument {
-    init?(argument: String) { self.init(argument) }
-
-    static var allValueStrings: [String] { allCases.map(\.name) }
 }

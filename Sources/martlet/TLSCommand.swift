@@ -45,7 +45,7 @@ struct SelfSigned: ParsableCommand {
     }
 
     func run() throws {
-        let (environment, _) = ProcessSettings.environment()
+        let (environment, _) = Environment.ofThisProcess()
         let directory = place.directory(environment)
         let disk = LinuxDisk()
         do {

@@ -37,6 +37,8 @@ final class Wiring: Sendable {
 
     private let dataPath: String
     private let sockets: HeldSockets?
+    /// What the tools were told last.
+    private let noted = Mutex<RunningRelay?>(nil)
     /// What the last change was applied to.
     private let inForce: Mutex<Settings>
     /// The last change of the listening addresses.
@@ -139,7 +141,7 @@ final class Wiring: Sendable {
 extension Wiring {
     private func start() throws {
         followSettings()
-        try LinuxDisk().makeDirectories(dataPath, permissions: 0o700)
+        try ProcessSettings.makeDataDirectory(dataPath)
         try wait { [plugins, services] in await plugins.start(Plugins.compiledIn, services) }
         _ = usePlugins(settings.current)
         IntakeMetrics.declare()
@@ -158,6 +160,7 @@ extension Wiring {
         }
         let addresses = try wait { try await self.listen() }
         try api.start()
+        leaveNote()
         dispatcher.start()
         testValidation()
         ServiceNotice.ready.send()
@@ -182,9 +185,7 @@ extension Wiring {
             for held in sockets.held {
                 try await listener.start(adopting: held.descriptor, held.isTLS ? .implicitTLS : .plain)
             }
-            return sockets.held.compactMap { held in
-                ListenAddress(held.place).map { "\(Listener.Place($0, held.isTLS ? .implicitTLS : .plain))" }
-            }
+            return sockets.held.compactMap(Listener.Place.init).map(\.description)
         }
         var addresses: [String] = []
         for place in settings.current.listener.places {
@@ -197,6 +198,28 @@ extension Wiring {
         return addresses
     }
 
+    /// Says to the tools where we are; they make do with the configuration when it cannot be written.
+    private func leaveNote() {
+        let settings = settings.current
+        let places =
+            (sockets.map { $0.held.compactMap(Listener.Place.init) } ?? listener.places)
+            .sorted { "\($0)" < "\($1)" }
+        var note = RunningRelay(name: settings.me)
+        note.smtp = places.filter { $0.kind == .plain }.map(\.address)
+        note.smtps = places.filter { $0.kind == .implicitTLS }.map(\.address)
+        (note.api, note.socket) = (api.tcp, api.socket)
+        note.apiHasTLS = settings.admin.certificate != nil
+        noted.withLock { noted in
+            guard noted != note else { return }
+            do throws(DiskError) {
+                try note.leave(in: dataPath, LinuxDisk())
+                noted = note
+            } catch {
+                log.write(.warning, "the tools are not told where the relay listens") { $0.add(.error, "\(error)") }
+            }
+        }
+    }
+
     /// `listen` changed: the new addresses are opened, those that are gone are closed, one change after another.
     private func listenElsewhere() {
         guard sockets == nil else {
@@ -205,7 +228,7 @@ extension Wiring {
             }
         }
         moving.withLock { moving in
-            moving = Task { [moving, listener, settings, log] in
+            moving = Task { [moving, listener, settings, log, weak self] in
                 await moving?.value
                 let places = settings.current.listener.places
                 let troubles = await listener.move(to: places)
@@ -215,6 +238,7 @@ extension Wiring {
                         line.add(.reason, trouble.reason)
                     }
                 }
+                self?.leaveNote()
                 guard troubles.isEmpty else { return }
                 log.write(.notice, "listening") { $0.add(.listen, places.map { "\($0)" }.joined(separator: ", ")) }
             }
@@ -231,6 +255,7 @@ extension Wiring {
             _ = await (incoming, outgoing)
         }
         let counts = queue.counts
+        RunningRelay.remove(from: dataPath, LinuxDisk())
         api.stop()
         queue.close()
         log.write(.notice, "stopped") { line in
@@ -312,6 +337,7 @@ extension Wiring {
             defer { inForce = settings }
             return inForce
         }
+        if before.me != settings.me { disk.submit { [weak self] _ in self?.leaveNote() } }
         if before.listener.places != settings.listener.places { listenElsewhere() }
         if before.resolver != settings.resolver { resolveOtherwise(settings.resolver) }
         let preparesOtherwise = before.hooks != settings.hooks && usePlugins(settings)
@@ -347,6 +373,14 @@ extension Wiring {
     private func testValidation() {
         let (resolver, zone, log) = (resolver.current, settings.current.resolver.anchoredZone, log)
         Task { await ValidationTest.run(resolver, zone, log) }
+    }
+}
+
+extension Listener.Place {
+    /// - Returns: nil for what is no address of ours.
+    fileprivate init?(_ held: HeldSockets.Held) {
+        guard let address = ListenAddress(held.place) else { return nil }
+        self.init(address, held.isTLS ? .implicitTLS : .plain)
     }
 }
 

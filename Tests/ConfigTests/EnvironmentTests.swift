@@ -7,7 +7,9 @@ import Testing
 
 @Suite struct EnvironmentTests {
     private func environment(_ variables: [String: String], files: [String: String] = [:]) throws -> Environment {
-        try Environment(variables) { path throws(ConfigError) in files[path].map { Array($0.utf8) } }
+        try Environment(variables.mapValues { Array($0.utf8) }) { path throws(ConfigError) in
+            files[path].map { Array($0.utf8) }
+        }
     }
 
     private func problems(_ variables: [String: String]) -> [String] {
@@ -54,7 +56,9 @@ import Testing
             ["POSTFIX_mynetworks": "10.0.0.0/8, [::1]/128"],
             ["relay_acl_allow": "192.0.2.0/24\n"]
         )
-        #expect(settings.relayNetworks.map(\.description) == ["10.0.0.0/8", "::1/128"])
+        // Loopback is never shut out by a variable: the sendmail of a container comes from there.
+        #expect(settings.relayNetworks.map(\.description) == ["10.0.0.0/8", "::1/128", "127.0.0.0/8"])
+        #expect(try self.settings([:], ["relay_acl_allow": "192.0.2.0/24\n"]).relayNetworks.count == 1)
     }
 
     @Test func errorsNameTheVariableAndOthersKeepTheirLine() {
@@ -85,6 +89,64 @@ import Testing
     @Test func othersVariablesAreLeftAlone() throws {
         let kubernetes = ["MARTLET_PORT": "tcp://10.0.0.1:25", "MARTLET_PORT_25_TCP": "x", "MARTLET_SERVICE_HOST": "y"]
         #expect(try environment(kubernetes.merging(["PATH": "/bin", "MARTLET": "x"]) { $1 }).pins.isEmpty)
+    }
+
+    @Test(arguments: [
+        "MARTLET_SMTP_SERVICE_HOST=10.0.0.1", "MARTLET_SMTP_SERVICE_PORT=25", "MARTLET_SMTP_SERVICE_PORT_SMTPS=465",
+        "MARTLET_SMTP_PORT=tcp://10.0.0.1:25", "MARTLET_SMTP_PORT_25_TCP=tcp://10.0.0.1:25",
+        "MARTLET_SMTP_PORT_25_TCP_PROTO=tcp", "MARTLET_SMTP_PORT_25_TCP_PORT=25",
+        "MARTLET_SMTP_PORT_25_TCP_ADDR=10.0.0.1", "MARTLET_SERVICE_PORT_FILE=80",
+        "MARTLET_SMARTHOST_PORT=tcp://10.0.0.1:587", "MARTLET_OUTBOUND_RELAY_PORT_53_UDP_ADDR=10.0.0.1",
+        "MARTLET_PORT_SERVICE_HOST=10.0.0.1", "RELAY_PORT=tcp://10.0.0.1:25", "RELAYHOST_SERVICE_HOST=10.0.0.1",
+        "POSTFIX_PORT_25_TCP_ADDR=10.0.0.1",
+    ])
+    func servicesOfKubernetesAreNobodysWords(_ entry: String) throws {
+        let pieces = entry.split(separator: "=", maxSplits: 1).map(String.init)
+        let environment = try environment([pieces[0]: pieces[1]])
+        #expect(environment.pins.isEmpty && environment.notes.isEmpty)
+    }
+
+    @Test func aVariableThatOnlyLooksLikeAServiceIsRefused() {
+        #expect(problems(["MARTLET_SMTP_PORT": "25"]).count == 1)
+        #expect(problems(["MARTLET_SMTP_PORT_25_TCPX": "25"]).count == 1)
+    }
+
+    @Test func namesOfOtherImagesThatDisagreeStopTheStart() {
+        let found = problems(["RELAYHOST": "a.example", "RELAY_HOST": "b.example"])
+        #expect(found.count == 1 && found[0].contains("RELAYHOST") && found[0].contains("RELAY_HOST"))
+    }
+
+    @Test func theStricterOfTwoWordsAboutTLSCounts() throws {
+        let environment = try environment([
+            "RELAYHOST": "a.example", "RELAYHOST_TLS_LEVEL": "may", "POSTFIX_smtp_tls_security_level": "verify",
+        ])
+        #expect(environment.pins.last?.value == "verify")
+    }
+
+    @Test func errorsDoNotRepeatValues() {
+        let found = problems([
+            "MARTLET_SMARTHOST_HOST": "s3cret s3cret:0", "MARTLET_SMARTHOST_PORT": "s3cret",
+            "MARTLET_ADMIN_LISTEN": "s3\ncret",
+        ])
+        #expect(found.count == 2)
+        #expect(!found.joined().contains("s3"))
+    }
+
+    @Test func pathsBeginWhereTheProcessDoes() throws {
+        var asked: [String] = []
+        _ = try Environment(["MARTLET_DNS_FILE": Array("dns".utf8)], directory: "/here") { path throws(ConfigError) in
+            asked.append(path)
+            return Array("127.0.0.1".utf8)
+        }
+        #expect(asked == ["/here/dns"])
+    }
+
+    @Test func theProgramsWordsAreReadBesideABrokenConfiguration() throws {
+        let variables = ["MARTLET_DATA_DIR": "/data", "MARTLET_NONSENSE": "x", "MARTLET_TOKEN_FILE": "/t"]
+        let program = try Environment.program(variables.mapValues { Array($0.utf8) }) { _ throws(ConfigError) in
+            Array("tok\r\n".utf8)
+        }
+        #expect(program == ["DATA_DIR": "/data", "TOKEN": "tok"])
     }
 
     @Test func emptyIsUnset() throws {
