@@ -11,6 +11,8 @@ package struct AuthSettings: Hashable, Sendable {
     package var methods = SASLMechanism.allCases
     /// `[core] constrain_sender`.
     package var constraint = SenderConstraint.none
+    /// `[core] constrain_from`: with a constraint, mail whose `From` the login may not use is refused, not just unsigned.
+    package var refusesForeignAuthors = false
     /// `[core] allow_plaintext`: offer AUTH over connections that are not encrypted, to anybody; loopback always may.
     package var allowsPlaintext = false
     /// `[core] max_failures` of one session before 421.
@@ -62,6 +64,13 @@ extension AuthSettings: KeyedSettings {
                 target.constraint = .domain
             } else {
                 target.constraint = try ValueParsing.boolean(text) ? .login : .none
+            }
+        },
+        SettingKey("constrain_from", in: "core") { (text, target) throws(ValueError) in
+            switch text.lowercased() {
+            case "unsigned": target.refusesForeignAuthors = false
+            case "refuse": target.refusesForeignAuthors = true
+            default: throw ValueError("\"\(ValueParsing.shown(text))\" is neither unsigned nor refuse")
             }
         },
         .boolean("allow_plaintext", in: "core", \.allowsPlaintext),

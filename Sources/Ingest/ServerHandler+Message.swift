@@ -11,7 +11,10 @@ import Storage
 
 extension ServerHandler: ReceptionOwner {
     /// The machine is about to receive a message of at most so many octets.
-    func beginMessage(_ octets: Int) { machine.begun(reception.begin(octets), &output) }
+    func beginMessage(_ octets: Int) {
+        let login = machine.user.map { Login($0, bound: machine.offer.constraint) }
+        machine.begun(reception.begin(octets, by: login), &output)
+    }
 
     /// Some content arrived, and more is to come.
     func lookAtContent() {

@@ -44,6 +44,7 @@ package struct IntakeRules: Sendable {
     /// What `Received` says of us; nil: there is no such line.
     let comment: String?
     let dkim: DKIMSettings
+    let refusesForeignAuthors: Bool
 
     package init(_ settings: Settings) {
         me = settings.me
@@ -52,5 +53,6 @@ package struct IntakeRules: Sendable {
         receivedHeaders = settings.listener.receivedHeaders
         comment = settings.outbound.receivedHeader
         dkim = settings.dkim
+        refusesForeignAuthors = settings.auth.refusesForeignAuthors
     }
 }

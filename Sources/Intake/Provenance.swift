@@ -4,6 +4,26 @@ package import Mail
 package import MessageFormat
 package import Queue
 
+/// Who has proved to be somebody, and what that binds its mail to.
+package struct Login: Hashable, Sendable {
+    package let name: String
+    package let constraint: SenderConstraint
+
+    package init(_ name: String, bound constraint: SenderConstraint) {
+        self.name = name
+        self.constraint = constraint
+    }
+
+    /// Whether it may name all these authors; there is one field of them and each can be read, or it may not.
+    func mayName(_ authors: Authors) -> Bool {
+        guard constraint != .none else { return true }
+        guard authors.fieldCount == 1, !authors.mailboxes.isEmpty else { return false }
+        return authors.mailboxes.allSatisfy { author in
+            author.map { constraint.allows(author: $0.local, at: $0.domain, by: name) } ?? false
+        }
+    }
+}
+
 /// Who hands a message in, and how.
 package struct Provenance: Sendable {
     /// A client of SMTP.

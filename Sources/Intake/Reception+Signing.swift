@@ -14,14 +14,20 @@ import SMTP
 import Storage
 
 extension Reception {
-    /// For a message that begins; nil when nobody's mail is signed.
-    func newSignature() -> DKIMDraft? { rules.newSignature() }
-
     /// Shows new content to the signer.
     func hashContent() {
         guard let draft, let dkim = draft.dkim else { return }
         dkim.update(body, from: draft.hashed, draft.header)
         self.draft?.hashed = body.readableBytes
+    }
+
+    /// Says why a message is not signed that could be.
+    func noteForeignAuthor(_ id: QueueID, _ envelope: Envelope) {
+        guard !rules.dkim.domains.isEmpty else { return }
+        intake.log.write(.notice, "message not signed, its author is not the login's") { line in
+            line.add(.id, id.description)
+            if let user = envelope.user { line.add(.user, user) }
+        }
     }
 
     /// Signs on a disk thread, then goes on with the message; nothing is to come meanwhile.
@@ -65,7 +71,14 @@ extension Reception {
 }
 
 extension IntakeRules {
-    func newSignature() -> DKIMDraft? { dkim.domains.isEmpty ? nil : DKIMDraft(keys: dkim.signers) }
+    /// For a message that begins; nil when nobody's mail is signed, and nobody's authors are looked at.
+    func newSignature(by login: Login? = nil) -> DKIMDraft? {
+        guard let login, login.constraint != .none else {
+            return dkim.domains.isEmpty ? nil : DKIMDraft(keys: dkim.signers)
+        }
+        guard !dkim.domains.isEmpty || refusesForeignAuthors else { return nil }
+        return DKIMDraft(keys: dkim.signers) { login.mayName($0) }
+    }
 }
 
 extension DKIMSettings {

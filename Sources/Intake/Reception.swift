@@ -70,12 +70,13 @@ package final class Reception {
 
     /// A message of at most so many octets begins.
     ///
+    /// - Parameter login: who hands it in; nil for somebody who has not said so.
     /// - Returns: false when there is no room for it.
-    package func begin(_ octets: Int) -> Bool {
+    package func begin(_ octets: Int, by login: Login? = nil) -> Bool {
         guard intake.queue.hasRoom(for: octets) else { return false }
         let now = Timestamp.now()
         let header = HeaderBlock(limit: rules.headerBytes)
-        draft = Draft(id: intake.queue.makeID(at: now), at: now, header: header, dkim: newSignature())
+        draft = Draft(id: intake.queue.makeID(at: now), at: now, header: header, dkim: rules.newSignature(by: login))
         body = ByteBuffer()
         phase = .receiving
         return true
@@ -110,6 +111,13 @@ package final class Reception {
         guard let draft else { return Refusal(.storageFailed) }
         hashContent()
         self.draft?.signature = draft.dkim?.complete()
+        if draft.dkim?.isForeign == true {
+            guard !rules.refusesForeignAuthors else {
+                discard()
+                return Refusal(.foreignAuthor)
+            }
+            noteForeignAuthor(draft.id, envelope)
+        }
         pending = Pending(envelope: envelope, provenance: provenance, traits: traits)
         goOn(for: owner)
         return nil

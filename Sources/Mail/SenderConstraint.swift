@@ -30,7 +30,23 @@ package enum SenderConstraint: Hashable, Sendable {
         }
     }
 
-    private static func folded(_ text: String) -> [UInt8] {
-        text.utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }
+    /// Whether a login may name an author in the message itself, which is what a signature speaks for.
+    ///
+    /// A signature speaks for a domain, so a login with one may name anybody there.
+    package func allows(author local: [UInt8], at domain: Domain, by login: String) -> Bool {
+        let text = Self.folded(login)
+        let at = text.lastIndex(of: UInt8(ascii: "@"))
+        let own = Domain(String(decoding: at.map { text[($0 + 1)...] } ?? text[...], as: UTF8.self))
+        switch self {
+        case .none: return true
+        case .domain: return domain == own
+        case .login: return domain == own || at == nil && Self.folded(local) == text
+        }
+    }
+
+    private static func folded(_ text: String) -> [UInt8] { folded(Array(text.utf8)) }
+
+    private static func folded(_ text: [UInt8]) -> [UInt8] {
+        text.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }
     }
 }

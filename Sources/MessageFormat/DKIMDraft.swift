@@ -20,13 +20,22 @@ package final class DKIMDraft {
         case unwanted
     }
 
+    /// Whether whoever hands the message in may name these authors.
+    package typealias MayName = @Sendable (Authors) -> Bool
+
     private let keys: Keys
+    private let mayName: MayName
+    /// Its authors are others than those whom it may name: nothing is signed.
+    package private(set) var isForeign = false
     private var state = State.header
     private var header: [UInt8] = []
     private var bodyHash: DKIMBodyHash?
     private var signers: [DKIMSigner] = []
 
-    package init(keys: @escaping Keys) { self.keys = keys }
+    package init(keys: @escaping Keys, mayName: @escaping MayName = { _ in true }) {
+        self.keys = keys
+        self.mayName = mayName
+    }
 
     /// Takes more of the message.
     ///
@@ -59,7 +68,9 @@ package final class DKIMDraft {
     }
 
     private func endHeader() {
-        signers = DKIMAuthor.domain(of: header).map(keys) ?? []
+        let authors = Authors(of: header)
+        isForeign = !mayName(authors)
+        signers = isForeign ? [] : authors.signingDomain.map(keys) ?? []
         state = signers.isEmpty ? .unwanted : .separator
         if !signers.isEmpty { bodyHash = DKIMBodyHash() }
     }

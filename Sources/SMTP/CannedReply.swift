@@ -108,6 +108,7 @@ extension CannedReply {
     static var noRecipients: CannedReply { .init("503 5.5.1 No valid recipients\r\n") }
     static var chunksBegun: CannedReply { .init("503 5.5.1 Message was begun with BDAT\r\n") }
     static var notYourSender: CannedReply { .init("553 5.7.1 Sender address does not belong to the login\r\n") }
+    static var notYourAuthor: CannedReply { .init("550 5.7.1 From address does not belong to the login\r\n") }
     static var senderDomain: CannedReply { .init("550 5.7.1 Sender domain is not one of ours\r\n") }
     static var relayDenied: CannedReply { .init("550 5.7.1 Relaying denied\r\n") }
     static var bareInContent: CannedReply { .init("550 5.5.2 Bare CR, bare LF or NUL in message\r\n") }

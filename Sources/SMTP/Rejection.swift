@@ -12,6 +12,8 @@ package enum Rejection: String, CaseIterable, Sendable {
     case noRoom = "full"
     case storageFailed = "storage"
     case tooSlow = "storage_slow"
+    /// A `From` that the login may not use.
+    case foreignAuthor = "author"
     /// Storage is shutting down.
     case closing
     case noRecipients = "no_recipients"
@@ -29,6 +31,7 @@ package enum Rejection: String, CaseIterable, Sendable {
         case .noRoom: .noRoom
         case .storageFailed, .plugin: .storageFailed
         case .tooSlow: .commitTimeout
+        case .foreignAuthor: .notYourAuthor
         case .closing: .shuttingDown
         case .noRecipients: .noRecipients
         }

@@ -60,14 +60,14 @@ struct DKIMTests {
         ("From:\r\n\tA\r\n <a@x.example>\r\n", "x.example"), ("from : a@x.example\r\n", "x.example"),
     ])
     func theAuthorIsThatOfFrom(header: String, domain: String) {
-        #expect(DKIMAuthor.domain(of: Array(header.utf8))?.name == domain)
+        #expect(Authors(of: Array(header.utf8)).signingDomain?.name == domain)
     }
 
     @Test(arguments: [
         "", "To: a@x.example\r\n", "From: nobody\r\n", "From: a@x.example\r\nFrom: b@y.example\r\n", "From: <\r\n",
     ])
     func withoutOneAuthorNothingIsSigned(header: String) {
-        #expect(DKIMAuthor.domain(of: Array(header.utf8)) == nil)
+        #expect(Authors(of: Array(header.utf8)).signingDomain == nil)
     }
 
     @Test(arguments: [SigningKey.Kind.rsa(bits: 1024), .ed25519])
