@@ -117,6 +117,7 @@ final class ServerHandler: ChannelDuplexHandler {
         greets?.cancel()
         deadline?.cancel()
         reception.discard()
+        reception.releaseEnvelope()
         self.context = nil
         context.fireChannelInactive()
     }
@@ -208,6 +209,7 @@ final class ServerHandler: ChannelDuplexHandler {
             switch machine.advance(&work, &output, &reception.body) {
             case .input: return
             case .room(let octets): machine.roomChecked(door.intake.queue.hasRoom(for: octets), &output)
+            case .envelope(let bytes): machine.envelopeGrown(reception.reserveEnvelope(bytes), &output)
             case .authenticate(let question): authenticate(question)
             case .startTLS: beginTLS(behind: work)
             case .begin(let octets): beginMessage(octets)
@@ -222,6 +224,7 @@ final class ServerHandler: ChannelDuplexHandler {
     /// Nothing more is worked on: what is said is sent, and the connection ends.
     private func close() {
         reception.discard()
+        reception.releaseEnvelope()
         phase = .closing
     }
 
@@ -230,6 +233,7 @@ final class ServerHandler: ChannelDuplexHandler {
     /// Sends what there is to send and arranges for what comes next.
     private func settle() {
         guard let context else { return }
+        if !machine.hasTransaction { reception.releaseEnvelope() }
         for rejection in machine.takeRejections() { IntakeMetrics.count(rejection, at: entrance) }
         send(context)
         let now = context.eventLoop.now

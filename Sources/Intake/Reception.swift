@@ -55,6 +55,8 @@ package final class Reception {
     /// Counts what is waited for, so that an answer that comes too late is known as such.
     var serial = 0
     private var trace: TraceHeaders
+    /// Bytes reserved for the envelope of the session's transaction.
+    private var envelopeBytes = 0
 
     package init(_ intake: Intake, _ rules: IntakeRules, on loop: any EventLoop) {
         self.intake = intake
@@ -65,6 +67,25 @@ package final class Reception {
 
     /// A thread of the disk pool works for the message: nothing more can be used until it is done.
     package var isAtDisk: Bool { phase == .spilling || phase == .signing }
+
+    // MARK: Envelope
+
+    /// The envelope of the session's transaction takes so many bytes altogether from now on.
+    ///
+    /// - Returns: false when the memory for mail is used up.
+    package func reserveEnvelope(_ bytes: Int) -> Bool {
+        guard bytes <= envelopeBytes || intake.queue.memory.reserve(bytes - envelopeBytes) else { return false }
+        if bytes < envelopeBytes { intake.queue.memory.release(envelopeBytes - bytes) }
+        envelopeBytes = bytes
+        return true
+    }
+
+    /// There is no transaction any more.
+    package func releaseEnvelope() {
+        guard envelopeBytes > 0 else { return }
+        intake.queue.memory.release(envelopeBytes)
+        envelopeBytes = 0
+    }
 
     // MARK: Octets
 
@@ -286,14 +307,15 @@ package final class Reception {
             hasLeadingDots: pending.traits.hasLeadingDots,
             isEightBit: pending.traits.isEightBit
         )
-        // The queue releases exactly this; the prologue is ours and small, so the budget does not refuse it.
-        intake.queue.memory.force(content.residentBytes - draft.reserved)
         let message = NewMessage(
             id: draft.id,
             acceptedAt: draft.startedAt,
             envelope: pending.envelope,
             content: content
         )
+        // The queue releases exactly this; what was not reserved is ours and small, so the budget does not refuse it.
+        intake.queue.memory.force(message.residentBytes - draft.reserved - envelopeBytes)
+        envelopeBytes = 0
         self.draft = nil
         self.pending = nil
         self.body = ByteBuffer()

@@ -41,6 +41,9 @@ package struct Envelope: Hashable, Sendable {
         self.requiresTLS = requiresTLS
     }
 
+    /// Bytes that the envelope takes in memory, near enough for a budget.
+    package var footprint: Int { recipients.reduce(0) { $0 + $1.footprint } }
+
     /// The least protection that the message itself demands of every next hop.
     package var leastTLS: TLSLevel? { requiresTLS ? .verify : notes.forceTLS ? .require : nil }
 }
@@ -63,6 +66,18 @@ package struct Recipient: Hashable, Sendable {
         self.address = address
         self.notify = notify
         self.original = original
+    }
+
+    /// Bytes that it takes in memory, near enough for a budget: itself, and texts that do not fit into themselves.
+    package var footprint: Int {
+        // Twice: an array that grows has room for as many again.
+        2 * MemoryLayout<Recipient>.stride + Self.heap(address.local) + Self.heap(address.domain.name)
+            + (original.map(Self.heap) ?? 0)
+    }
+
+    private static func heap(_ text: String) -> Int {
+        let count = text.utf8.count
+        return count > 15 ? count + 48 : 0
     }
 
     /// Whether a failure may be reported to the sender.

@@ -239,7 +239,7 @@ extension MailQueue {
                 }
                 do throws(QueueError) {
                     let message = try self.readBack(parcel.id.message, at: location)
-                    budget -= message.content.residentBytes
+                    budget -= message.residentBytes
                     loaded.append((parcel, Resident(message)))
                 } catch {
                     self.unreadable(parcel, error)
@@ -290,7 +290,7 @@ extension MailQueue {
                 guard let slot = state.slot(of: parcel.id.message) else { continue }
                 if state[slot]?.resident == nil {
                     state[slot]?.resident = resident
-                    memory.force(resident.content.residentBytes)
+                    memory.force(resident.bytes)
                 }
                 state.putBack(parcel.id.index)
             }

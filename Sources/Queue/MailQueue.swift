@@ -111,7 +111,7 @@ package final class MailQueue: Sendable {
 
     typealias LaneOf = @Sendable (EmailAddress, Envelope) -> Lane
 
-    /// Counts drafts and resident bodies; doors reserve, the queue releases what it was handed.
+    /// Counts envelopes, drafts and resident bodies; doors reserve, the queue releases what it was handed.
     package let memory: MemoryBudget
     /// For everything that blocks.
     package let disk: NIOThreadPool
@@ -171,7 +171,7 @@ extension MailQueue {
 
     /// Hands a message to the next group commit.
     ///
-    /// The content's resident bytes were reserved in ``memory`` by the caller; from here on the queue accounts for them.
+    /// The message's resident bytes were reserved in ``memory`` by the caller; from here on the queue accounts for them.
     ///
     /// - Parameters:
     ///   - entrance: the door it came in by, for the metrics.
@@ -214,7 +214,7 @@ extension MailQueue {
         }
         memory.release(freed)
         for answer in answers where answer.error == nil { QueueMetrics.countAccepted(by: answer.arrival.entrance) }
-        for answer in answers where answer.error != nil { memory.release(answer.arrival.message.content.residentBytes) }
+        for answer in answers where answer.error != nil { memory.release(answer.arrival.message.residentBytes) }
         tell(answers)
         wakeDispatcher()
     }

@@ -105,4 +105,7 @@ final class Resident: Sendable {
         envelope = message.envelope
         content = message.content
     }
+
+    /// The same as the message's own.
+    var bytes: Int { content.residentBytes + envelope.footprint }
 }

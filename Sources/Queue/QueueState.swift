@@ -202,7 +202,7 @@ extension QueueState {
         bytes -= entry.size
         messages[Int(slot)] = nil
         freeMessages.append(slot)
-        return entry.resident?.content.residentBytes ?? 0
+        return entry.resident?.bytes ?? 0
     }
 
     /// Whether some parcel of a message may go now, as far as pauses and the rests of lanes tell.
@@ -222,7 +222,7 @@ extension QueueState {
     mutating func dropResident(_ slot: Int32) -> Int {
         guard let resident = messages[Int(slot)]?.resident else { return 0 }
         messages[Int(slot)]?.resident = nil
-        return resident.content.residentBytes
+        return resident.bytes
     }
 
     mutating func setParcel(_ ticket: Ticket, _ change: (inout ParcelEntry) -> Void) { change(&parcels[Int(ticket)]) }

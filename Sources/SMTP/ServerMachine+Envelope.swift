@@ -58,25 +58,43 @@ extension ServerMachine {
 
     // MARK: RCPT
 
-    mutating func rcpt(_ recipient: Recipient, _ output: inout ByteBuffer) {
+    mutating func rcpt(_ recipient: Recipient, _ output: inout ByteBuffer) -> Need? {
         guard transaction != nil else {
             refuse(hello == .none ? .helloFirst : .mailFirst, &output)
-            return
+            return nil
         }
         guard mayRelay else {
             rejections.append(.relayDenied)
             refuse(.relayDenied, &output)
-            return
+            return nil
         }
         guard transaction?.usesChunks == false else {
             refuse(.chunksBegun, &output)
-            return
+            return nil
         }
         // No copy of the transaction is held here: the array of recipients must stay the only one to grow in place.
         guard transaction?.recipients.count ?? 0 < limits.recipients else {
             refuseForNow(.tooManyRecipients, &output)
-            return
+            return nil
         }
+        if let total = transaction?.bytesNeeded(with: recipient) {
+            phase = .growing(recipient)
+            return .envelope(total)
+        }
+        transaction?.add(recipient)
+        CannedReply.recipientOK.write(to: &output)
+        return nil
+    }
+
+    /// Answers ``Need/envelope(_:)``: the memory is there, or it is not and the recipient is refused for now.
+    package mutating func envelopeGrown(_ hasRoom: Bool, _ output: inout ByteBuffer) {
+        guard case .growing(let recipient) = phase else { return }
+        phase = .command
+        guard hasRoom else {
+            rejections.append(.noRoom)
+            return refuseForNow(.noRoom, &output)
+        }
+        transaction?.grow(for: recipient)
         transaction?.add(recipient)
         CannedReply.recipientOK.write(to: &output)
     }

@@ -5,9 +5,18 @@ import Mail
 extension ServerMachine {
     /// What MAIL began.
     struct Transaction {
+        /// Bytes of an envelope that a session has for nothing, so that ordinary mail asks nobody.
+        static let free = 2048
+        /// Bytes that are asked for at once.
+        static let block = 16 << 10
+
         let sender: ReversePath
         let parameters: MailParameters
         private(set) var recipients: [Recipient] = []
+        /// What the recipients take, bytes.
+        private var bytes = 0
+        /// What they may take, bytes.
+        private var granted = Transaction.free
         /// A message was begun, with DATA or the first chunk.
         private(set) var isBegun = false
         /// The message comes by BDAT.
@@ -22,7 +31,19 @@ extension ServerMachine {
             self.parameters = parameters
         }
 
-        mutating func add(_ recipient: Recipient) { recipients.append(recipient) }
+        mutating func add(_ recipient: Recipient) {
+            bytes += recipient.footprint
+            recipients.append(recipient)
+        }
+
+        /// The bytes that must be there before one more recipient may be added; nil when they are.
+        func bytesNeeded(with recipient: Recipient) -> Int? {
+            let needed = bytes + recipient.footprint
+            return needed <= granted ? nil : max(granted == Self.free ? 0 : granted, needed) + Self.block
+        }
+
+        /// The bytes are there.
+        mutating func grow(for recipient: Recipient) { granted = bytesNeeded(with: recipient) ?? granted }
 
         mutating func begin() { isBegun = true }
 

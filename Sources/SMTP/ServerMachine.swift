@@ -20,6 +20,8 @@ package struct ServerMachine: ~Copyable, Sendable {
         case input
         /// Is there room for a message of so many octets? Then ``roomChecked(_:_:)``.
         case room(Int)
+        /// The envelope of the transaction takes so many bytes altogether from now on. Then ``envelopeGrown(_:_:)``.
+        case envelope(Int)
         /// A message of at most so many octets begins. Then ``begun(_:_:)``.
         case begin(Int)
         /// Whether a client is who it says: find out, then ``authenticated(_:_:)``.
@@ -65,6 +67,8 @@ package struct ServerMachine: ~Copyable, Sendable {
         case securing
         /// ``Need/room(_:)`` is open: MAIL waits.
         case checkingRoom
+        /// ``Need/envelope(_:)`` is open: RCPT waits.
+        case growing(Recipient)
         /// ``Need/begin(_:)`` is open: DATA waits, or the chunk.
         case beginning
         case data
@@ -238,7 +242,7 @@ package struct ServerMachine: ~Copyable, Sendable {
             case .data: need = data(&input, &output, &body)
             case .chunk: need = chunk(&input, &output, &body)
             case .swallowing(let octets, let reply): need = swallow(octets, reply, &input, &output)
-            case .connected, .securing, .verifying, .checkingRoom, .beginning, .committing: need = .input
+            case .connected, .securing, .verifying, .checkingRoom, .growing, .beginning, .committing: need = .input
             case .closed: need = .close
             }
             if let need { return need }
@@ -275,7 +279,7 @@ package struct ServerMachine: ~Copyable, Sendable {
     private mutating func obey(_ command: Command, _ output: inout ByteBuffer) -> Need? {
         switch command {
         case .mail(let sender, let parameters): return mail(sender, parameters, &output)
-        case .rcpt(let recipient): rcpt(recipient, &output)
+        case .rcpt(let recipient): return rcpt(recipient, &output)
         case .data: return startData(&output)
         case .bdat(let size, let isLast): return startChunk(size, isLast: isLast, &output)
         case .ehlo(let name): return introduce(.ehlo, name, &output)

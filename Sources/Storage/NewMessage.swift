@@ -16,6 +16,9 @@ package struct NewMessage: Sendable {
         self.envelope = envelope
         self.content = content
     }
+
+    /// Bytes of this message that are held in memory, its envelope included.
+    package var residentBytes: Int { content.residentBytes + envelope.footprint }
 }
 
 /// The bytes of a message exactly as they will be sent: lines end in CRLF, the last one too, and nothing is dot-stuffed.

@@ -33,7 +33,7 @@ import Testing
 
     @Test func tellsTheDefaults() throws {
         #expect(try Self.checkDefaults(ListenerSettings.self) == 25)
-        #expect(try Self.checkDefaults(AuthSettings.self) == 5)
+        #expect(try Self.checkDefaults(AuthSettings.self) == 6)
         #expect(try Self.checkDefaults(DKIMSettings.self) == 2)
         #expect(try Self.checkDefaults(OutboundSettings.self) == 30)
         #expect(try Self.checkDefaults(ResolverSettings.self) == 3)
@@ -59,7 +59,7 @@ import Testing
             #expect(settings == Target() || isOurChoice, "\(Target.file): the default of \(key.name) is not \(text)")
             let others = [
                 "true", "ca.pem", "4242", "65537", "v6", "17", "PLAIN", "From", "127.0.0.1:1", "127.0.0.1", "TLSv1.3",
-                "no",
+                "no", "refuse",
             ]
             let changes = others.contains { other in
                 var settings = Target()

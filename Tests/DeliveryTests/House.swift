@@ -186,7 +186,7 @@ final class House: Sendable {
             envelope: Envelope(sender: sender, recipients: recipients),
             content: content
         )
-        queue.memory.force(content.residentBytes)
+        queue.memory.force(message.residentBytes)
         let stored = loop.makePromise(of: QueueError?.self)
         queue.accept(message, by: .smtp, on: loop) { stored.succeed($0) }
         if let error = try await stored.futureResult.get() { throw error }

@@ -77,7 +77,7 @@ struct ReceptionTests {
         #expect(socket.line() == "250 2.0.0 Ok")
         await relay.listener.stop(patience: 0)
         #expect(relay.store.messages.count == 1)
-        #expect(relay.queue.memory.used == relay.store.messages.reduce(0) { $0 + $1.content.residentBytes })
+        #expect(relay.queue.memory.used == relay.store.messages.reduce(0) { $0 + $1.residentBytes })
     }
 
     @Test func aHeaderWithoutEndIsRefused() async throws {
@@ -115,7 +115,7 @@ struct ReceptionTests {
         #expect(state.isFinished)
         #expect(!state.isDiscarded)
         #expect(state.largestWrite < 500_000, "memory must not grow with the message")
-        #expect(relay.queue.memory.used == message.content.residentBytes)
+        #expect(relay.queue.memory.used == message.residentBytes)
         await relay.listener.stop(patience: 0)
     }
 

@@ -33,7 +33,7 @@ struct SocketDialogueTests {
         let differences = try dialogue.play(to: SocketServer(Socket(port: relay.port), relay.store))
         #expect(differences.isEmpty, "\(differences.joined(separator: "\n"))")
         await relay.listener.stop(patience: 0)
-        let accepted = relay.store.messages.reduce(0) { $0 + $1.content.residentBytes }
+        let accepted = relay.store.messages.reduce(0) { $0 + $1.residentBytes }
         #expect(relay.queue.memory.used == accepted)
     }
 }

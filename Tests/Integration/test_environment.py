@@ -21,6 +21,7 @@ VALUES = {
     "body_bytes": "30M",
     "methods": "PLAIN,LOGIN",
     "constrain_sender": "true",
+    "constrain_from": "refuse",
     "allow_plaintext": "true",
     "enable_tls": "true",
     "disabled": "true",

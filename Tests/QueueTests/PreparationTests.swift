@@ -39,7 +39,7 @@ import Testing
                 isEightBit: false
             )
         )
-        queue.memory.force(message.content.residentBytes)
+        queue.memory.force(message.residentBytes)
         queue.accept(message, by: .smtp, on: MultiThreadedEventLoopGroup.singleton.any()) { _ in }
         store.commit()
     }

@@ -55,7 +55,7 @@ private struct Wait: Sendable {
             )
         )
         queue.lastID.withLock { $0 = max($0, message.id) }
-        #expect(queue.memory.reserve(message.content.residentBytes))
+        #expect(queue.memory.reserve(message.residentBytes))
         queue.accept(message, by: .smtp, on: loop) { _ in }
         store.commit()
     }

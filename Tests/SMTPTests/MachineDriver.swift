@@ -91,6 +91,7 @@ final class MachineDriver: DialogueServer {
             switch machine.advance(&input, &output, &body) {
             case .input: return
             case .room: machine.roomChecked(setup.hasRoom, &output)
+            case .envelope: machine.envelopeGrown(true, &output)
             case .authenticate(let question):
                 let answer = answer(question)
                 switch answer {

@@ -86,6 +86,7 @@ private struct Session: ~Copyable {
         var input = ByteBuffer(string: text)
         while true {
             switch machine.advance(&input, &output, &body) {
+            case .envelope: machine.envelopeGrown(true, &output)
             case .begin: machine.begun(true, &output)
             case .content: body.clear()
             case .commit:

@@ -107,6 +107,7 @@ struct ServerTLSTests {
                         #expect(!isSecured, "round \(round): twice")
                         isSecured = true
                     case .room: session.machine.roomChecked(true, &session.output)
+                    case .envelope: session.machine.envelopeGrown(true, &session.output)
                     case .begin: session.machine.begun(true, &session.output)
                     case .authenticate: session.machine.authenticated(.refused, &session.output)
                     case .commit: session.machine.committed(.refused(.noRoom), &session.output)
