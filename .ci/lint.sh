@@ -70,6 +70,9 @@ ban "banned" 'nonisolated\(unsafe\)|DispatchQueue|DispatchSemaphore|Task\.detach
 # Synchronization has no condition variable; the doorbell of the spool is the one place that needs it.
 mapfile -t lockless < <(printf '%s\n' "${sources[@]}" "${tests[@]}" | grep -v '^Sources/Storage/SpoolThread.swift$')
 ban "banned" 'pthread_mutex' "${lockless[@]}"
+# The environment is asked for in one place, and read by one rule: Config/Environment.
+mapfile -t elsewhere < <(printf '%s\n' "${sources[@]}" | grep -v '^Sources/Process/')
+ban "environment" '\b(getenv|secure_getenv|setenv|putenv|unsetenv)\(|\benviron\b' "${elsewhere[@]}"
 ban "no public" '^ *(public|open) +(final |static |class |struct |enum |protocol |actor |func |var |let |init|extension |typealias |import )' "${sources[@]}"
 ban "no Foundation" '^ *((package|internal|private) +)?import +Foundation *$' "${sources[@]}" "${tests[@]}"
 ban "name says nothing" '\b(class|struct|enum|protocol|actor) [A-Za-z]*(Manager|Helper|Helpers|Util|Utils|Base)\b' "${sources[@]}" "${tests[@]}"

@@ -111,7 +111,7 @@ enum ForeignVariables {
 
     /// What a setting asks for that nobody here would hold; nil when it asks for no protection, or has it anyway.
     private static func protection(_ key: String, _ word: String) -> String? {
-        let remedy = "which has no counterpart here; take it away when you have read about TLS in Security.md"
+        let remedy = "which has no counterpart here; read TLS.md, and take it away"
         if key.starts(withOctets: "POSTFIX_lmtp_"), isLevel(key), isProtective(word) {
             return "TLS of LMTP sessions, \(remedy)"
         }

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from harness import MARTLET
+from harness import MARTLET, ROOT
 from peers import need_root
 from smtp_client import send_mail
 
@@ -131,3 +131,91 @@ def test_sockets_of_systemd(make_relay, sink, tmp_path):
     finally:
         process.terminate()
         assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("group, word", [("root", "the group of root"), ("shadow", "password hashes")])
+def test_a_privileged_group_stops_the_start(make_relay, group, word):
+    need_root()
+    relay = make_relay(started=False, smtp={"user": "nobody", "group": group})
+    ran = subprocess.run(
+        [MARTLET, "serve", "--config", relay.config, "--data", relay.data], capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 1 and "[main] group" in ran.stderr and word in ran.stderr
+
+
+@pytest.mark.parametrize("file", ["smtp.ini", "me", "routes.ini", "outbound.ini"])
+def test_root_repeats_nothing_of_a_file_that_was_swapped(make_relay, open_path, file):
+    need_root()
+    secret = open_path / "shadow"
+    secret.write_text("root:$y$s3cret-hash:19000:0:99999:7:::\n[s3cret-section]\nlisten = s3cret-address\n")
+    secret.chmod(0o600)
+    relay = make_relay(started=False, smtp={"user": "nobody"})
+    (relay.config / file).unlink(missing_ok=True)
+    (relay.config / file).symlink_to(secret)
+    ran = subprocess.run(
+        [MARTLET, "serve", "--config", relay.config, "--data", relay.data],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **({"MARTLET_SMTP_USER": "nobody"} if file == "smtp.ini" else {})},
+    )
+    assert ran.returncode == 1 and file in ran.stderr and "s3cret" not in ran.stderr, ran.stderr
+
+
+@pytest.mark.parametrize("kind", ["fifo", "file", "link", "live socket", "dead socket"])
+def test_only_a_dead_socket_is_ever_removed(make_relay, kind):
+    relay = make_relay(started=False)
+    path = relay.data / "admin.sock"
+    held = socket.socket(socket.AF_UNIX)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "file":
+        path.write_text("mine")
+    elif kind == "link":
+        path.symlink_to(relay.config / "me")
+    else:
+        held.bind(str(path))
+        if kind == "live socket":
+            held.listen()
+        else:
+            held.close()
+    before = path.lstat()
+    relay.start()
+    is_same = path.lstat().st_ino == before.st_ino and path.lstat().st_mode == before.st_mode
+    assert is_same == (kind != "dead socket")
+    assert ("the API does not listen everywhere" in relay.log_path.read_text()) == is_same
+    held.close()
+
+
+def test_the_package_changes_files_by_descriptor_and_not_through_links(tmp_path):
+    """Its script, with other places in it: a link, another name of a file, and a file that is not root's stay as they are."""
+    need_root()
+    etc, data, secret = tmp_path / "etc", tmp_path / "data", tmp_path / "secret"
+    etc.mkdir()
+    secret.write_text("x")
+    secret.chmod(0o600)
+    (etc / "link").symlink_to(secret)
+    os.link(secret, etc / "other")
+    (etc / "plain").write_text("x")
+    (etc / "plain").chmod(0o644)
+    (etc / "theirs").write_text("x")
+    os.chmod(etc / "theirs", 0o600)
+    os.chown(etc / "theirs", 65534, 65534)
+    os.mkfifo(etc / "pipe")
+    text = (ROOT / "deploy/debian/package/martlet.postinst").read_text()
+    for old, new in (
+        ("systemd-sysusers martlet.conf", ":"),
+        ("/etc/martlet", str(etc)),
+        ("/var/lib/martlet", str(data)),
+        ('getgrnam("martlet")', 'getgrnam("nogroup")'),
+        ("chgrp martlet", "chgrp nogroup"),
+        ("-o martlet -g martlet", "-o nobody -g nogroup"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    ran = subprocess.run(["sh", "-c", text, "sh", "configure"], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert secret.stat().st_mode & 0o7777 == 0o600 and secret.stat().st_gid == os.getgid()
+    assert (etc / "plain").stat().st_mode & 0o7777 == 0o664 and (etc / "plain").stat().st_gid == 65534
+    assert (etc / "theirs").stat().st_mode & 0o7777 == 0o600
+    assert data.stat().st_mode & 0o7777 == 0o751

@@ -4,7 +4,9 @@ import http.client
 import json
 import os
 import re
+import socket
 import subprocess
+import sys
 
 import pytest
 from harness import MARTLET, environment, wait_until
@@ -55,6 +57,45 @@ def test_sendmail_of_a_container_that_variables_configure(make_relay, sink):
     assert result.returncode == 0, result
     message = sink.wait_for(1)[0]
     assert b"@out1.example.net>" in repr(message).encode() or "@out1.example.net" in str(message), message
+
+
+def test_sendmail_where_all_smtp_is_inside_tls(make_relay, sink):
+    relay = make_relay(started=False, routes={"*": sink.address}, smtp={"smtps_listen": "127.0.0.1:0"})
+    made = subprocess.run([MARTLET, "tls", "self-signed", "--name", "relay.test", "--config", relay.config])
+    assert made.returncode == 0
+    relay.write("smtp.ini", "listen =\nsmtps_listen = 127.0.0.1:0\n")
+    relay.start()
+    result = sendmail(relay, "b@b.test", text=b"Subject: x\n\n" + b"line\n" * 50_000)
+    assert result.returncode == 0, result
+    sink.wait_for(1)
+    # And the same conversation by hand.
+    result = sendmail(relay, "-bs", text=b"EHLO a.test\r\nQUIT\r\n")
+    assert result.stdout.startswith(b"220 ") and b"221 " in result.stdout, result
+
+
+def test_sendmail_behind_sockets_of_systemd(make_relay, sink, tmp_path):
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        relay = make_relay(started=False, routes={"*": sink.address})
+        script = (
+            "import os,sys; os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True); "
+            "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='smtp'); "
+            "os.execv(sys.argv[2], sys.argv[2:])"
+        )
+        command = [sys.executable, "-c", script, str(listening.fileno()), MARTLET, "serve"]
+        command += ["--config", str(relay.config), "--data", str(relay.data)]
+        with open(tmp_path / "log", "wb") as log:
+            process = subprocess.Popen(command, stderr=log, pass_fds=[listening.fileno()])
+    try:
+        wait_until(lambda: b" ready " in (tmp_path / "log").read_bytes(), timeout=60)
+        assert note(relay)["smtp"] == f"127.0.0.1:{port}"
+        result = sendmail(relay, "b@b.test")
+        assert result.returncode == 0, result
+        sink.wait_for(1)
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def test_a_smart_host_of_the_environment_is_listed_and_not_edited(make_relay, sink):
