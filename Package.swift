@@ -84,6 +84,7 @@ let package = Package(
                 "Mail",
                 "JSON",
                 "Log",
+                "Loop",
                 "OpenSSL",
                 "HTTPClient",
                 "IDNA",
@@ -100,6 +101,7 @@ let package = Package(
             [
                 "Mail",
                 "Log",
+                "Loop",
                 "OpenSSL",
                 "SMTP",
                 "MessageFormat",
@@ -288,7 +290,7 @@ let package = Package(
                 embedded,
             ]
         ),
-        tests("Departure", ["Mail", "HTTPClient", "Config", "DNS"]),
+        tests("Departure", ["Mail", "HTTPClient", "Config", "DNS", "Loop"]),
         tests("Doctor", ["Mail", "Config", "DNS", "Departure"]),
         tests(
             "Delivery",
@@ -301,6 +303,7 @@ let package = Package(
                 "Departure",
                 "Intake",
                 "Log",
+                "Loop",
                 core,
                 posix,
                 embedded,

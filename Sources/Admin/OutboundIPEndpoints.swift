@@ -98,19 +98,19 @@ enum OutboundIPEndpoints {
     }
 
     /// What a body says.
-    private struct Draft {
+    private struct Wanted {
         var addresses: [IPAddress]?
         var helo: Domain?
         var namesHelo = false
     }
 
-    private static func draft(_ request: AdminRequest, _ match: String) throws(Problem) -> Draft {
+    private static func draft(_ request: AdminRequest, _ match: String) throws(Problem) -> Wanted {
         try request.allowQuery([])
         var body = try JSONObject(request.json(), at: "")
         if let given = try body.string("match"), name(given) != match {
             throw Problem.invalid("/match", "exclusive", "is another name than the path's")
         }
-        var draft = Draft()
+        var draft = Wanted()
         if body.names.contains("ip") { draft.addresses = try addresses(&body) }
         draft.namesHelo = body.names.contains("helo")
         if let text = try body.string("helo") {

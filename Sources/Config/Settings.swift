@@ -8,61 +8,32 @@ package import Mail
 package struct Settings: Hashable, Sendable {
     /// `me`: our host name, for the banner, EHLO, Received and reports.
     package var me: Domain
-    package var listener: ListenerSettings
-    package var outbound: OutboundSettings
+    package var listener = ListenerSettings()
+    package var outbound = OutboundSettings()
     /// `relay_acl_allow`: who may relay without authentication.
-    package var relayNetworks: [IPNetwork]
+    package var relayNetworks: [IPNetwork] = []
     /// `auth_flat_file.ini`: who may authenticate.
-    package var auth: AuthSettings
+    package var auth = AuthSettings()
     /// `relay_acl_certs`: SHA-256 of certificates whose owners may relay.
-    package var relayCertificates: Set<[UInt8]>
+    package var relayCertificates: Set<[UInt8]> = []
     /// `dkim.ini`: whose mail is signed.
-    package var dkim: DKIMSettings
-    package var routes: Routes
-    package var outboundIPs: OutboundIPs
-    package var resolver: ResolverSettings
-    package var admin: AdminSettings
+    package var dkim = DKIMSettings()
+    package var routes = Routes()
+    package var outboundIPs = OutboundIPs()
+    package var resolver = ResolverSettings()
+    package var admin = AdminSettings()
     /// What `tls_ca_file` holds; nil: next hops are verified with the system's authorities.
     package var nextHopAuthorities: [UInt8]?
-    package var tls: TLSSettings
+    package var tls = TLSSettings()
     /// `hooks.ini` and `plugin_timeout`.
     package var hooks = HookSettings()
     /// What variables said when this was read.
     package var environment = Environment()
     /// `outbound.bounce_message`, the text of the template; empty when there is no such file.
-    package var bounceTemplate: String
+    package var bounceTemplate = ""
 
-    package init(
-        me: Domain,
-        listener: ListenerSettings = ListenerSettings(),
-        outbound: OutboundSettings = OutboundSettings(),
-        relayNetworks: [IPNetwork] = [],
-        auth: AuthSettings = AuthSettings(),
-        relayCertificates: Set<[UInt8]> = [],
-        dkim: DKIMSettings = DKIMSettings(),
-        routes: Routes = Routes(),
-        outboundIPs: OutboundIPs = OutboundIPs(),
-        resolver: ResolverSettings = ResolverSettings(),
-        admin: AdminSettings = AdminSettings(),
-        nextHopAuthorities: [UInt8]? = nil,
-        tls: TLSSettings = TLSSettings(),
-        bounceTemplate: String = ""
-    ) {
-        self.me = me
-        self.listener = listener
-        self.outbound = outbound
-        self.relayNetworks = relayNetworks
-        self.auth = auth
-        self.relayCertificates = relayCertificates
-        self.dkim = dkim
-        self.routes = routes
-        self.outboundIPs = outboundIPs
-        self.resolver = resolver
-        self.admin = admin
-        self.nextHopAuthorities = nextHopAuthorities
-        self.tls = tls
-        self.bounceTemplate = bounceTemplate
-    }
+    /// What empty files say.
+    package init(me: Domain) { self.me = me }
 }
 
 /// `resolver.ini`.

@@ -4,6 +4,7 @@ import Config
 import Glibc
 import Intake
 import Log
+import Loop
 import Mail
 import MessageFormat
 import NIOCore
@@ -88,7 +89,7 @@ struct BounceWriter: Sendable {
         _ sender: EmailAddress,
         _ message: Assignment
     ) async -> Submission? {
-        let settings = intake.settings()
+        let settings = intake.settings.current
         let limit = settings.outbound.bounceMessageBytes
         guard let prefix = await beginning(of: message.content, limit) else { return nil }
         let now = Timestamp.now()

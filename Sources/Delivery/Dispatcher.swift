@@ -6,7 +6,7 @@
 package import Config
 package import Departure
 package import Log
-import Loop
+package import Loop
 import Mail
 package import NIOCore
 package import Queue
@@ -23,7 +23,7 @@ package final class Dispatcher: Sendable {
     private let router: Router
     private let trust: TrustFinder
     private let settler: Settler
-    private let settings: @Sendable () -> Settings
+    private let settings: InForce<Settings>
     private let log: LogSink
 
     /// - Parameters:
@@ -40,7 +40,7 @@ package final class Dispatcher: Sendable {
         router: Router,
         trust: TrustFinder,
         settler: Settler,
-        settings: @escaping @Sendable () -> Settings,
+        settings: InForce<Settings>,
         log: LogSink
     ) {
         self.loop = loop
@@ -111,7 +111,7 @@ private final class Floor: ParcelSource {
     private let router: Router
     private let trust: TrustFinder
     private let settler: Settler
-    private let settings: @Sendable () -> Settings
+    private let settings: InForce<Settings>
     private let log: LogSink
     private var idle: [Lane: [ClientHandler]] = [:]
     private var sessions: [ObjectIdentifier: ClientHandler] = [:]
@@ -128,7 +128,7 @@ private final class Floor: ParcelSource {
         router: Router,
         trust: TrustFinder,
         settler: Settler,
-        settings: @escaping @Sendable () -> Settings,
+        settings: InForce<Settings>,
         log: LogSink,
         wake: @escaping @Sendable () -> Void
     ) {
@@ -171,7 +171,7 @@ private final class Floor: ParcelSource {
     }
 
     func leaveOldHosts() {
-        let routes = settings().routes
+        let routes = settings.ask { $0.routes }
         for session in Array(sessions.values) {
             guard case .route(let name) = session.lane.hop else { continue }
             let mx = session.plan.route.hosts[session.plan.host]
@@ -263,7 +263,7 @@ private final class Floor: ParcelSource {
             router: router,
             trust: trust,
             connector: Connector(loop: loop, source: NIOLoopBound(self, eventLoop: loop)),
-            settings: settings(),
+            settings: settings.current,
             disk: queue.disk,
             isCautious: { cautious.contains($0) }
         )

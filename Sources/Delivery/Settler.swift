@@ -9,6 +9,7 @@ import Departure
 import Hooks
 package import Intake
 import Log
+import Loop
 import Mail
 package import NIOCore
 import NIOPosix
@@ -48,7 +49,7 @@ package final class Settler: Sendable {
     let log: LogSink
     private let loop: any EventLoop
     private let reports: BounceWriter
-    private let settings: @Sendable () -> Settings
+    private let settings: InForce<Settings>
     private let state = Mutex(State())
 
     /// - Parameters:
@@ -82,13 +83,10 @@ package final class Settler: Sendable {
     ///   - trail: the hosts that it met.
     func settle(_ assignment: Assignment, _ outcomes: [Outcome?], _ trail: Trail = Trail()) {
         if settleDelivered(assignment, outcomes, trail.peer) { return }
-        let settings = settings()
-        let retries = RetrySchedule(
-            maxFailures: settings.outbound.maxTempFailures,
-            intervals: settings.outbound.tempFailIntervals
-        )
+        let outbound = settings.ask { $0.outbound }
+        let retries = RetrySchedule(maxFailures: outbound.maxTempFailures, intervals: outbound.tempFailIntervals)
         let verdicts = Verdicts(assignment.parcel, outcomes, retries: retries)
-        let delayIsDue = delayIsDue(assignment.parcel, settings.outbound)
+        let delayIsDue = delayIsDue(assignment.parcel, outbound)
         let asks = verdicts.hasFailures && plugins.asks(.failures)
         guard asks || verdicts.needsReport(assignment.envelope, delayIsDue: delayIsDue) else {
             return mark(assignment, verdicts, trail, delayReported: false)

@@ -6,6 +6,7 @@
 package import Config
 package import DNS
 import IDNA
+package import Loop
 package import Mail
 import Synchronization
 
@@ -23,8 +24,8 @@ package final class Router: Sendable {
     /// The longest that a route is kept.
     private static let keptAtMost = Duration.seconds(3600)
 
-    private let resolver: @Sendable () -> any Resolver
-    private let settings: @Sendable () -> Settings
+    private let resolver: InForce<any Resolver>
+    private let settings: InForce<Settings>
     private let ownAddresses: @Sendable () -> Set<IPAddress>
     private let kept = Mutex<[Lane.Hop: Kept]>([:])
 
@@ -33,8 +34,8 @@ package final class Router: Sendable {
     ///   - settings: those in force.
     ///   - ownAddresses: of this machine's interfaces.
     package init(
-        resolver: @escaping @Sendable () -> any Resolver,
-        settings: @escaping @Sendable () -> Settings,
+        resolver: InForce<any Resolver>,
+        settings: InForce<Settings>,
         ownAddresses: (@Sendable () -> Set<IPAddress>)? = nil
     ) {
         self.resolver = resolver
@@ -48,7 +49,7 @@ package final class Router: Sendable {
     package func route(_ lane: Lane, at now: Uptime) async throws(Failure) -> Route {
         switch lane.hop {
         case .route(let name):
-            guard let route = settings().routes.route(named: name), !route.hosts.isEmpty else {
+            guard let route = settings.ask({ $0.routes.route(named: name) }), !route.hosts.isEmpty else {
                 throw .routing(451, EnhancedStatus(4, 4, 4), "route [\(name)] is not configured any more")
             }
             return Route(hosts: Self.ordered(route.hosts), isFromTable: true)
@@ -67,7 +68,7 @@ package final class Router: Sendable {
         let answer: Answer<MXLookup.Hosts>
         do throws(DNSError) {
             var generator = SystemRandomNumberGenerator()
-            answer = try await MXLookup(resolver()).hosts(of: domain, using: &generator)
+            answer = try await MXLookup(resolver.current).hosts(of: domain, using: &generator)
         } catch .noSuchName {
             throw .routing(550, EnhancedStatus(5, 1, 2), "\(domain) does not exist or takes no mail")
         } catch {
@@ -109,7 +110,7 @@ package final class Router: Sendable {
         in route: Route,
         from source: Source?
     ) async throws(Failure) -> Answer<[IPAddress]> {
-        let settings = settings()
+        let settings = settings.current
         let answer = try await lookUp(mx, route, settings.outbound.addressPreference)
         var found = answer.value
         try refuseLoop(found, mx, route, settings)
@@ -135,7 +136,7 @@ package final class Router: Sendable {
             throw .routing(550, EnhancedStatus(5, 1, 2), "an MX that is no host name")
         }
         do throws(DNSError) {
-            return try await resolver().addresses(of: host, preference: preference)
+            return try await resolver.current.addresses(of: host, preference: preference)
         } catch .noSuchName {
             // A name that an administrator wrote and the DNS does not know is no reason to bounce mail.
             if route.isFromTable { throw .routing(451, EnhancedStatus(4, 4, 4), "\(host) has no address") }

@@ -8,6 +8,7 @@ package import Config
 package import DNS
 import HTTPClient
 package import Log
+package import Loop
 package import Mail
 import Synchronization
 
@@ -41,8 +42,8 @@ package final class STSPolicies: Sendable {
         var fetching: Task<KeptPolicy?, Never>?
     }
 
-    private let resolver: @Sendable () -> any Resolver
-    private let settings: @Sendable () -> Settings
+    private let resolver: InForce<any Resolver>
+    private let settings: InForce<Settings>
     private let fetch: WebFetch
     private let store: STSStore
     private let now: @Sendable () -> Timestamp
@@ -57,8 +58,8 @@ package final class STSPolicies: Sendable {
     ///   - log: for policies that are tested, and servers that fail.
     ///   - now: the time.
     package init(
-        resolver: @escaping @Sendable () -> any Resolver,
-        settings: @escaping @Sendable () -> Settings,
+        resolver: InForce<any Resolver>,
+        settings: InForce<Settings>,
         fetch: WebFetch,
         store: STSStore,
         log: LogSink,
@@ -102,7 +103,9 @@ package final class STSPolicies: Sendable {
     package func policy(of domain: Domain) async -> STSPolicy? {
         let id: String?
         do throws(DNSError) {
-            id = STSPolicy.id(in: try await resolver().text(of: Domain(unchecked: "_mta-sts.\(domain.name)")).value)
+            id = STSPolicy.id(
+                in: try await resolver.current.text(of: Domain(unchecked: "_mta-sts.\(domain.name)")).value
+            )
         } catch {
             id = nil
         }
@@ -172,9 +175,9 @@ package final class STSPolicies: Sendable {
         let host = Domain(unchecked: "mta-sts.\(domain.name)")
         let addresses: [IPAddress]
         do throws(DNSError) {
-            addresses = try await resolver().addresses(
+            addresses = try await resolver.current.addresses(
                 of: host,
-                preference: settings().outbound.addressPreference
+                preference: settings.ask { $0.outbound.addressPreference }
             ).value
         } catch {
             return .failure(HTTPError(.cannotResolve, "\(host): \(error)"))
@@ -183,7 +186,7 @@ package final class STSPolicies: Sendable {
         request.addresses = addresses.prefix(4).map(\.description)
         request.timeout = .seconds(20)
         request.maxResponseBytes = 64 << 10
-        request.caFile = settings().outbound.tlsCAFile
+        request.caFile = settings.ask { $0.outbound.tlsCAFile }
         switch await fetch(request) {
         case .failure(let error): return .failure(error)
         case .success(let response):

@@ -3,6 +3,7 @@
 
 package import Config
 package import DNS
+package import Loop
 package import Mail
 package import OpenSSL
 package import SMTP
@@ -22,8 +23,8 @@ package final class TrustFinder: Sendable {
         let context: TLSContext
     }
 
-    private let resolver: @Sendable () -> any Resolver
-    private let settings: @Sendable () -> Settings
+    private let resolver: InForce<any Resolver>
+    private let settings: InForce<Settings>
     private let policies: STSPolicies?
     private let tokens: TokenSource?
     private let broken = Mutex<[String: Uptime]>([:])
@@ -35,8 +36,8 @@ package final class TrustFinder: Sendable {
     ///   - policies: MTA-STS; nil: no domain has a policy.
     ///   - tokens: OAuth; nil: no access tokens are to be had.
     package init(
-        resolver: @escaping @Sendable () -> any Resolver,
-        settings: @escaping @Sendable () -> Settings,
+        resolver: InForce<any Resolver>,
+        settings: InForce<Settings>,
         policies: STSPolicies? = nil,
         tokens: TokenSource? = nil
     ) {
@@ -53,7 +54,7 @@ package final class TrustFinder: Sendable {
     /// - Parameter addresses: of the host; nil for a Unix socket.
     package func trust(in mx: MX, of route: Route, _ lane: Lane, _ addresses: Answer<[IPAddress]>?) async -> HostTrust {
         var facts = TLSFacts()
-        facts.isEnabled = settings().outbound.isTLSEnabled
+        facts.isEnabled = settings.ask { $0.outbound.isTLSEnabled }
         facts.level = mx.tls
         facts.demand = lane.tls
         facts.isImplicit = mx.implicitTLS
@@ -87,7 +88,7 @@ package final class TrustFinder: Sendable {
         _ addresses: Answer<[IPAddress]>
     ) async {
         guard let host = Domain(mx.exchange) else { return }
-        switch await TLSALookup(resolver()).records(of: host, port: mx.port, addresses: addresses) {
+        switch await TLSALookup(resolver.current).records(of: host, port: mx.port, addresses: addresses) {
         case .absent: break
         case .failed(let error): trust.facts.dane = .failed("\(error)")
         case .records(let records, let base):
@@ -131,7 +132,7 @@ package final class TrustFinder: Sendable {
 
     /// The context of sessions to next hops; made once for the same authorities, so that sessions can be resumed.
     package func context() throws(Failure) -> TLSContext {
-        let authorities = settings().nextHopAuthorities
+        let authorities = settings.ask { $0.nextHopAuthorities }
         if let kept = kept.withLock({ $0 }), kept.authorities == authorities { return kept.context }
         var client = TLSContext.Client()
         if let authorities { client.authorities = .pem(authorities) }

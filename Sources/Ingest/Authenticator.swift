@@ -7,6 +7,7 @@
 package import Config
 import CoreMetrics
 import Log
+package import Loop
 package import Mail
 import NIOCore
 import NIOPosix
@@ -28,13 +29,13 @@ package final class Authenticator: Sendable {
     /// Logins that may wait for a thread; more are asked to come again.
     private static let longestLine = 256
 
-    private let settings: @Sendable () -> Settings
+    private let settings: InForce<Settings>
     private let throttle = Mutex(AuthThrottle())
     private let inLine = Mutex(0)
     /// Makes salts for those who have none, the same for the same name as long as the process lives.
     private let secret: [UInt8]
 
-    package init(settings: @escaping @Sendable () -> Settings) {
+    package init(settings: InForce<Settings>) {
         self.settings = settings
         var generator = SystemRandomNumberGenerator()
         secret = (0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
@@ -62,7 +63,7 @@ package final class Authenticator: Sendable {
         from client: IPAddress?,
         on loop: any EventLoop
     ) -> EventLoopFuture<SASLAnswer> {
-        let lookup = Lookup(settings: settings().auth, secret: secret)
+        let lookup = Lookup(settings: settings.ask { $0.auth }, secret: secret)
         if case .scramSalt(let user) = question { return loop.makeSucceededFuture(lookup.salt(of: user)) }
         let promise = loop.makePromise(of: SASLAnswer.self)
         let now = Uptime.now()

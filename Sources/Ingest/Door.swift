@@ -3,6 +3,7 @@
 import Config
 package import Intake
 import Log
+import Loop
 package import OpenSSL
 
 /// The way in behind the door, the settings in front of it, and who is inside.
@@ -22,6 +23,6 @@ package struct Door: Sendable {
     }
 
     /// A snapshot of the configuration; never blocks.
-    var settings: @Sendable () -> Settings { intake.settings }
+    var settings: InForce<Settings> { intake.settings }
     var log: LogSink { intake.log }
 }

@@ -4,6 +4,7 @@
 // queue and the deliveries need; when descriptors run out all the same, accepting pauses for a second and goes on by itself.
 
 package import Config
+import Loop
 import Mail
 package import NIOCore
 import NIOPosix
@@ -182,7 +183,7 @@ package final class Listener: Sendable {
     private static func welcome(_ channel: any Channel, _ door: Door, _ kind: Kind) throws {
         try setOptions(channel)
         let client = channel.remoteAddress.flatMap(address)
-        let settings = door.settings()
+        let settings = door.settings.current
         let limits = settings.listener
         let total = min(limits.connections, DescriptorLimit.forClients(deliveries: settings.outbound.concurrencyMax))
         guard door.slots.enter(client, total: total, perClient: limits.connectionsPerClient) else {

@@ -2,6 +2,7 @@
 
 import Config
 import Log
+import Loop
 import NIOCore
 import SMTP
 
@@ -29,7 +30,7 @@ extension ServerHandler {
         resume()
     }
 
-    private func isKnown(_ user: String) -> Bool { door.settings().auth.users[user] != nil }
+    private func isKnown(_ user: String) -> Bool { door.settings.ask { $0.auth.users[user] != nil } }
 
     private func log(_ message: StaticString, _ user: String?) {
         door.log.write(.notice, message) { line in

@@ -5,6 +5,7 @@
 
 import Config
 import Log
+import Loop
 import NIOCore
 import OpenSSL
 import SMTP
@@ -59,7 +60,7 @@ extension ServerHandler {
         security = summary
         protection = summary.protection
         IngestMetrics.secured(summary)
-        let settings = door.settings()
+        let settings = door.settings.current
         // Whoever authenticated in the clear has to do it again.
         let mayRelay = mayRelay(settings, isAuthenticated: false)
         let offer = Authenticator.offer(settings.auth, to: client, isSecure: true)

@@ -338,7 +338,7 @@ final class ServerHandler: ChannelDuplexHandler {
     private func refreshSettings(_ now: NIODeadline) {
         guard now - settingsRead >= .milliseconds(Self.settingsAge), !machine.hasTransaction else { return }
         settingsRead = now
-        let fresh = door.settings()
+        let fresh = door.settings.current
         settings = fresh.listener
         reception.rules = IntakeRules(fresh)
         machine.update(

@@ -8,6 +8,7 @@
 package import Config
 package import Hooks
 package import Log
+package import Loop
 import Mail
 package import Queue
 
@@ -18,13 +19,13 @@ package struct Intake: Sendable {
     package let plugins: PluginChain
     package let log: LogSink
     /// Those in force; never blocks.
-    package let settings: @Sendable () -> Settings
+    package let settings: InForce<Settings>
 
     package init(
         queue: MailQueue,
         plugins: PluginChain,
         log: LogSink,
-        settings: @escaping @Sendable () -> Settings
+        settings: InForce<Settings>
     ) {
         self.queue = queue
         self.plugins = plugins

@@ -2,6 +2,7 @@
 // From here on it is a message like one that came in by SMTP.
 
 import Hooks
+import Loop
 package import Mail
 import MessageFormat
 package import NIOCore
@@ -98,7 +99,7 @@ extension Intake {
         guard submission.provenance.about != nil || queue.hasRoom(for: submission.content.readableBytes) else {
             return .refused(Refusal(.noRoom))
         }
-        let rules = IntakeRules(settings())
+        let rules = IntakeRules(settings.current)
         let looked: Result<LookedAt, Refusal>
         if submission.content.readableBytes <= Self.quick {
             looked = LookedAt.make(submission.content, rules)

@@ -32,7 +32,7 @@ struct SetOutbound: RelayCommand {
     )
 
     @Argument(help: "key=value; key=null goes back to the default.")
-    var changes: [Assignment]
+    var changes: [KeyValue]
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
@@ -72,7 +72,7 @@ struct EnableOutbound: RelayCommand {
 }
 
 /// `name=value` on a command line.
-struct Assignment: ExpressibleByArgument {
+struct KeyValue: ExpressibleByArgument {
     let name: String
     let value: String
 

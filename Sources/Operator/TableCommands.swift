@@ -79,7 +79,7 @@ struct SetRoute: RelayCommand {
     @Argument(help: "Hosts in the order to try them: host, host:port, ip, ip:port or [v6]:port.")
     var hosts: [String]
     @Option(name: .customLong("with"), help: "A property of the route, such as tls=verify or bind=192.0.2.1.")
-    var properties: [Assignment] = []
+    var properties: [KeyValue] = []
     @Option(name: .customLong("password-file"), help: "A file that holds auth_pass; - reads standard input.")
     var passwordFile: String?
     @OptionGroup var options: RelayOptions
@@ -145,7 +145,7 @@ struct SetIP: RelayCommand {
     @Argument(help: "The address of this machine to send from.")
     var address: String
     @Option(name: .customLong("with"), help: "A property of the binding, such as helo=out1.example.net.")
-    var properties: [Assignment] = []
+    var properties: [KeyValue] = []
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {

@@ -161,7 +161,7 @@ extension QueueState {
     ) -> Bool {
         let prepares = prepares
         let groups = parcelling(recipients(of: ticket), limit: options.recipientsPerParcel) {
-            Self.entrance($0, envelope, prepares: prepares, lane)
+            Self.firstLane($0, envelope, prepares: prepares, lane)
         }
         guard groups.count > 1 || groups.first?.lane != scheduler.lane(of: ticket) else { return false }
         let due = scheduler.due(ticket) ?? now

@@ -60,7 +60,7 @@ struct QueueState: ~Copyable, Sendable {
     func slot(of id: QueueID) -> Int32? { byID.find(id, in: messages) }
 
     /// Where a recipient's parcel goes first: to its next hop, or to those that plugins are asked about.
-    static func entrance(_ index: UInt32, _ envelope: Envelope, prepares: Bool, _ lane: MailQueue.LaneOf) -> Lane {
+    static func firstLane(_ index: UInt32, _ envelope: Envelope, prepares: Bool, _ lane: MailQueue.LaneOf) -> Lane {
         let recipient = envelope.recipients[Int(index)].address
         return prepares ? Lane(.preparation(recipient.domain.name)) : lane(recipient, envelope)
     }
@@ -94,7 +94,7 @@ extension QueueState {
         let slot = add(entry)
         let prepares = prepares
         let groups = parcelling(0..<count, limit: options.recipientsPerParcel) {
-            Self.entrance($0, envelope, prepares: prepares, lane)
+            Self.firstLane($0, envelope, prepares: prepares, lane)
         }
         for group in groups {
             addParcel(of: slot, group.recipients, to: group.lane, due: now, at: now)
@@ -120,7 +120,7 @@ extension QueueState {
         let slot = add(entry)
         if !state.done.isEmpty { progress[slot] = Progress(done: state.done, bounced: state.bounced) }
         let prepares = prepares
-        let laneOf: (UInt32) -> Lane = { Self.entrance($0, envelope, prepares: prepares, lane) }
+        let laneOf: (UInt32) -> Lane = { Self.firstLane($0, envelope, prepares: prepares, lane) }
         for alike in Self.merged(state.waiting) {
             let group = alike.first
             // A wall clock that was set back must not stretch a wait: never longer than it was when it was noted.

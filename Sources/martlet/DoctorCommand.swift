@@ -8,6 +8,7 @@ import Departure
 import Doctor
 import HTTPClient
 import JSON
+import Loop
 import Mail
 import NIOCore
 import NIOPosix
@@ -74,17 +75,18 @@ struct DoctorCommand: ParsableCommand {
         let threads = NIOThreadPool(numberOfThreads: 1)
         threads.start()
         defer { threads.shutdownGracefully { _ in } }
-        let settings = patient.settings
+        let settings = InForce(patient.settings)
+        let current = InForce<any DNS.Resolver>(resolver)
         let visit = Visit(
             loop: MultiThreadedEventLoopGroup.singleton.next(),
             disk: threads,
-            router: Router(resolver: { resolver }, settings: { settings }),
+            router: Router(resolver: current, settings: settings),
             trust: TrustFinder(
-                resolver: { resolver },
-                settings: { settings },
+                resolver: current,
+                settings: settings,
                 tokens: TokenSource(WebFetch(HTTPClient(), on: threads))
             ),
-            settings: settings
+            settings: patient.settings
         )
         return await Doctor.examine(patient, .success(resolver)) { mx in
             do throws(Failure) { return .success(try await visit(to: mx)) } catch { return .failure(error) }

@@ -6,7 +6,7 @@ import Operator
 
 /// Where the process begins: called by one of Postfix's names it does what that does, else it is `martlet`.
 @main
-enum Entrance {
+enum Program {
     static func main() {
         if let dropIn = CommandLine.arguments.first.flatMap({ DropIn(program: $0) }) {
             exit(dropIn.run(Array(CommandLine.arguments.dropFirst()), place: SubmissionPlace.ofThisMachine))

@@ -4,6 +4,7 @@ import Config
 import Hooks
 import Intake
 import Log
+import Loop
 import Mail
 import NIOCore
 import NIOPosix
@@ -16,7 +17,7 @@ struct PluginServices: RelayServices {
     let intake: Intake
     let loop: any EventLoop
     var log: LogSink { intake.log }
-    var me: Domain { intake.settings().me }
+    var me: Domain { intake.settings.ask { $0.me } }
 
     func contents(of id: QueueID) async throws(Failure) -> MessageContents {
         let queue = intake.queue

@@ -78,25 +78,25 @@ final class Wiring: Sendable {
         settings = launch.settings
         log = launch.log
         let (settings, log) = (settings, log)
-        let current: @Sendable () -> Settings = { settings.current }
+        let (first, inForce) = (settings.current, settings.inForce)
 
-        loops = MultiThreadedEventLoopGroup(numberOfThreads: Self.threads(current().listener))
+        loops = MultiThreadedEventLoopGroup(numberOfThreads: Self.threads(first.listener))
         disk = NIOThreadPool(numberOfThreads: Self.diskThreads)
         disk.start()
 
         queue = MailQueue(
             store: Spool(directory: "\(launch.dataPath)/queue") { SpoolLog.write($0, to: log) },
             disk: disk,
-            memory: MemoryBudget(limit: current().listener.memoryForMail),
-            options: MailQueue.Options(current().outbound)
+            memory: MemoryBudget(limit: first.listener.memoryForMail),
+            options: MailQueue.Options(first.outbound)
         ) { recipient, envelope in settings.inForce.ask { $0.lane(for: recipient, of: envelope) } }
 
-        resolver = InForce<any DNS.Resolver>(try UnboundResolver(UnboundResolver.Options(current().resolver)))
-        router = Router(resolver: { [resolver] in resolver.current }, settings: current)
+        resolver = InForce<any DNS.Resolver>(try UnboundResolver(UnboundResolver.Options(first.resolver)))
+        router = Router(resolver: resolver, settings: inForce)
         let loop = loops.next()
         plugins = PluginChain([], log: log, deadline: { .seconds(settings.current.hooks.timeout) })
         programs = HookPrograms(threads: .ofTheirOwn(Self.hookThreads), log: log)
-        let intake = Intake(queue: queue, plugins: plugins, log: log, settings: current)
+        let intake = Intake(queue: queue, plugins: plugins, log: log, settings: inForce)
         services = PluginServices(intake: intake, loop: loop)
         let settler = Settler(intake, loop: loop)
         queue.setReporter { message, reason in await settler.reportRemoval(of: message, because: reason) }
@@ -104,8 +104,8 @@ final class Wiring: Sendable {
         web.start()
         let fetch = WebFetch(HTTPClient(), on: web)
         let policies = STSPolicies(
-            resolver: { [resolver] in resolver.current },
-            settings: current,
+            resolver: resolver,
+            settings: inForce,
             fetch: fetch,
             store: STSStore(directory: "\(launch.dataPath)/mta-sts"),
             log: log
@@ -116,17 +116,17 @@ final class Wiring: Sendable {
             queue: queue,
             router: router,
             trust: TrustFinder(
-                resolver: { [resolver] in resolver.current },
-                settings: current,
+                resolver: resolver,
+                settings: inForce,
                 policies: policies,
                 tokens: tokens
             ),
             settler: settler,
-            settings: current,
+            settings: inForce,
             log: log
         )
         api = AdminAPI(launch, intake: intake, router: router, loop: loop)
-        certificates = try CertificatesInForce(current().tls)
+        certificates = try CertificatesInForce(first.tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
     }
 

@@ -7,6 +7,7 @@ import Glibc
 import Hooks
 import Intake
 import Log
+import Loop
 import Mail
 import NIOCore
 import NIOPosix
@@ -142,14 +143,15 @@ final class House: Sendable {
         let chain = PluginChain(plugins, log: log, deadline: { .seconds(30) })
         _ = queue.setPreparing(chain.asks(.preparation))
         _ = try queue.recover(at: .now(), wall: .now())
-        let resolver = self.resolver
+        let resolver = InForce<any DNS.Resolver>(self.resolver)
+        let inForce = InForce(final)
         dispatcher = Dispatcher(
             loop: loop,
             queue: queue,
-            router: Router(resolver: { resolver }, settings: { final }, ownAddresses: { [] }),
-            trust: TrustFinder(resolver: { resolver }, settings: { final }),
-            settler: Settler(Intake(queue: queue, plugins: chain, log: log, settings: { final }), loop: loop),
-            settings: { final },
+            router: Router(resolver: resolver, settings: inForce, ownAddresses: { [] }),
+            trust: TrustFinder(resolver: resolver, settings: inForce),
+            settler: Settler(Intake(queue: queue, plugins: chain, log: log, settings: inForce), loop: loop),
+            settings: inForce,
             log: log
         )
         dispatcher.start()

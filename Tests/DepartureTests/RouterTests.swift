@@ -2,6 +2,7 @@
 
 import Config
 import DNS
+import Loop
 import Mail
 import TestSupport
 import Testing
@@ -17,10 +18,8 @@ struct RouterTests {
             IPAddress(text).map { ListenAddress(ip: $0, port: port) }
         }
         change(&settings)
-        let final = settings
-        let resolver = self.resolver
         let own = Set(["198.51.100.7"].compactMap { IPAddress($0) })
-        return Router(resolver: { resolver }, settings: { final }, ownAddresses: { own })
+        return Router(resolver: InForce(resolver), settings: InForce(settings), ownAddresses: { own })
     }
 
     private func lane(_ domain: String) -> Lane { .domain(Domain(unchecked: domain)) }

@@ -6,11 +6,11 @@ import Hooks
 import Ingest
 import Intake
 import Log
+import Loop
 import Mail
 import NIOCore
 import NIOPosix
 import Queue
-import Synchronization
 
 /// Everything that reception needs, real but for the disk.
 final class TestRelay: Sendable {
@@ -33,7 +33,7 @@ final class TestRelay: Sendable {
     let intake: Intake
     let listener: Listener
     let port: UInt16
-    private let shared: Shared
+    private let settings: InForce<Settings>
 
     init(
         memory: Int = 64 << 20,
@@ -44,7 +44,7 @@ final class TestRelay: Sendable {
         var first = Settings(me: Domain(unchecked: "relay.example"))
         first.relayNetworks = [IPNetwork("127.0.0.0/8")].compactMap { $0 }
         change(&first)
-        let shared = Shared(first)
+        settings = InForce(first)
         store = IngestStore(writer: Self.writer)
         queue = MailQueue(
             store: store,
@@ -57,17 +57,16 @@ final class TestRelay: Sendable {
             queue: queue,
             plugins: PluginChain(plugins, log: log, deadline: { .seconds(30) }),
             log: log,
-            settings: { shared.value }
+            settings: settings
         )
         let door = Door(intake)
         listener = Listener(door: door, group: Self.loops)
         let loopback = ListenAddress(ip: try requireIP("127.0.0.1"), port: 0)
         port = try await listener.start(Listener.Place(loopback, .plain)).address.port
-        self.shared = shared
     }
 
     /// Changes the settings as a reload would.
-    func change(_ change: @Sendable (inout Settings) -> Void) { shared.change(change) }
+    func change(_ change: @Sendable (inout Settings) -> Void) { settings.change(change) }
 
     /// Waits until something holds; polls, because it happens on other threads.
     static func eventually(_ condition: () -> Bool) async -> Bool {
@@ -79,13 +78,6 @@ final class TestRelay: Sendable {
             await Task.yield()
         }
         return condition()
-    }
-
-    private final class Shared: Sendable {
-        private let settings: Mutex<Settings>
-        init(_ settings: Settings) { self.settings = Mutex(settings) }
-        var value: Settings { settings.withLock { $0 } }
-        func change(_ change: @Sendable (inout Settings) -> Void) { settings.withLock { change(&$0) } }
     }
 }
 
