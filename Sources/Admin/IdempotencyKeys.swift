@@ -16,6 +16,8 @@ package final class IdempotencyKeys: Sendable {
     private static let life: Int64 = 86_400_000
     /// Answers kept.
     private static let limit = 10_000
+    /// Bytes that the file may have; ours is rewritten long before.
+    private static let longestFile = 256 << 20
     /// An answer larger than this is not kept; none of ours is.
     private static let largest = 64 << 10
 
@@ -155,21 +157,81 @@ package final class IdempotencyKeys: Sendable {
     }
 
     private func load(_ now: Timestamp) {
-        guard let bytes = try? disk.contents(of: path, limit: 256 << 20) else { return }
+        let bytes: [UInt8]
+        do throws(DiskError) {
+            bytes = try disk.contents(of: path, limit: Self.longestFile)
+        } catch {
+            if !error.isMissing { setAside("cannot be read: \(error)") }
+            return
+        }
+        var damaged: [UInt8] = []
         state.withLock { state in
-            for line in bytes.split(separator: 0x0A) {
+            // A last line torn by a power cut is a request that was not answered.
+            let whole = bytes[..<((bytes.lastIndex(of: 0x0A) ?? -1) + 1)]
+            for line in whole.split(separator: 0x0A) {
                 state.lines += 1
-                // A line torn by a power cut is a request that was not answered.
-                guard let value = try? JSON(parsing: Array(line)), case .string(let name)? = value["key"],
-                    case .string(let request)? = value["request"], case .integer(let at)? = value["at"],
-                    let answer = value["answer"]
-                else { continue }
-                if state.entries.updateValue(Entry(request: request, at: at, answer: answer), forKey: name) == nil {
-                    state.order.append(name)
+                guard let value = try? JSON(parsing: Array(line)), let (name, entry) = Self.entry(value, now) else {
+                    damaged += line + [0x0A]
+                    continue
                 }
+                if state.entries.updateValue(entry, forKey: name) == nil { state.order.append(name) }
             }
             Self.expire(&state, now)
-            if bytes.last.map({ $0 != 0x0A }) ?? false { state.lines = 2 * Self.limit + 1 }
+            if whole.count < bytes.count { state.lines = 2 * Self.limit + 1 }
+        }
+        if !damaged.isEmpty { setAside(damaged) }
+    }
+
+    /// An entry that makes sense in every part: an answer is given to a client as it stands here.
+    private static func entry(_ value: JSON, _ now: Timestamp) -> (name: String, Entry)? {
+        guard case .string(let name)? = value["key"], isDigest(name), case .string(let request)? = value["request"],
+            isDigest(request), case .integer(let milliseconds)? = value["at"], let answer = value["answer"],
+            Timestamp.storable.contains(Timestamp(milliseconds: milliseconds)),
+            case .integer(200...599)? = answer["status"], case .string(let body)? = answer["body"],
+            body.utf8.count <= largest, case .object(let headers)? = answer["headers"],
+            headers.allSatisfy({ isHeader($0) })
+        else { return nil }
+        // A clock that was set back must not keep it for ever.
+        return (name, Entry(request: request, at: min(milliseconds, now.milliseconds), answer: answer))
+    }
+
+    private static func isDigest(_ text: String) -> Bool {
+        text.utf8.count == 64 && text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+    }
+
+    private static func isHeader(_ member: JSON.Member) -> Bool {
+        guard case .string(let value) = member.value, !member.name.isEmpty else { return false }
+        return member.name.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: ":") }
+            && value.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+    }
+
+    /// Keeps lines that make no sense for a human, named by their content so that the same ones are kept once, and writes
+    /// the file again without them.
+    private func setAside(_ lines: [UInt8]) {
+        let mark = String(lines.withUnsafeBytes { CRC32C.of($0) }, radix: 16)
+        let count = lines.count { $0 == 0x0A }
+        log.write(.warning, "lines of a file make no sense and were set aside") { line in
+            line.add(.file, "\(path).damaged-\(mark)")
+            line.add(.count, count)
+        }
+        do throws(DiskError) {
+            try disk.replace("\(path).damaged-\(mark)", with: lines)
+            try state.withLock { state throws(DiskError) in try rewrite(&state) }
+        } catch {
+            log.write(.warning, "a damaged file stays as it is") { $0.add(.error, "\(error)") }
+        }
+    }
+
+    /// Gives the file another name.
+    private func setAside(_ reason: String) {
+        log.write(.warning, "a file cannot be used and was set aside") { line in
+            line.add(.file, "\(path).damaged")
+            line.add(.error, reason)
+        }
+        do throws(DiskError) {
+            try disk.rename(path, to: "\(path).damaged")
+        } catch {
+            log.write(.warning, "a damaged file stays as it is") { $0.add(.error, "\(error)") }
         }
     }
 

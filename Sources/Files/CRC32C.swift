@@ -42,6 +42,23 @@ package struct CRC32C: Hashable, Sendable {
         return crc.value
     }
 
+    /// The value from which these bytes lead to a known one: the checksum gone through backwards.
+    package static func start(leadingTo value: UInt32, over bytes: [UInt8]) -> UInt32 {
+        var register = ~value
+        for byte in bytes.reversed() {
+            let index = lastBytes[Int(register >> 24)]
+            register = (register ^ tables[Int(index)]) << 8 | UInt32(index ^ byte)
+        }
+        return ~register
+    }
+
+    /// `lastBytes[t]` is the byte whose entry in the first table begins with `t`; each does once.
+    private static let lastBytes: [UInt8] = {
+        var found = [UInt8](repeating: 0, count: 256)
+        for byte in 0..<256 { found[Int(tables[byte] >> 24)] = UInt8(truncatingIfNeeded: byte) }
+        return found
+    }()
+
     private static let hasInstruction = martlet_has_crc32c()
 
     /// Eight bytes per turn through eight tables; for processors without the instruction, and for the test of the other.

@@ -20,8 +20,22 @@ package struct Timestamp: Hashable, Comparable, Sendable {
 
     package static func < (a: Timestamp, b: Timestamp) -> Bool { a.milliseconds < b.milliseconds }
 
-    /// This time moved by a number of milliseconds, which may be negative.
-    package func adding(milliseconds count: Int64) -> Timestamp { Timestamp(milliseconds: milliseconds &+ count) }
+    /// This time moved by a number of milliseconds, which may be negative; at most to the end of what can be counted.
+    package func adding(milliseconds count: Int64) -> Timestamp {
+        Timestamp(milliseconds: milliseconds.addingWithoutTrap(count))
+    }
+
+    /// Milliseconds from another time to this one; at most as many as can be counted.
+    package func milliseconds(since other: Timestamp) -> Int64 {
+        milliseconds.subtractingWithoutTrap(other.milliseconds)
+    }
+
+    /// From 1970 to the end of the year 9999, the last that RFC 3339 can write: what a file of ours may say.
+    package static let storable: ClosedRange<Timestamp> =
+        Timestamp(milliseconds: 0)...Timestamp(milliseconds: 253_402_300_799_999)
+
+    /// This time, or the end of ``storable`` that is nearest.
+    package var clamped: Timestamp { min(max(self, Self.storable.lowerBound), Self.storable.upperBound) }
 }
 
 /// Milliseconds of a clock that never jumps (CLOCK_BOOTTIME): deadlines, retry timers, rests.
@@ -41,6 +55,24 @@ package struct Uptime: Hashable, Comparable, Sendable {
 
     package static func < (a: Uptime, b: Uptime) -> Bool { a.milliseconds < b.milliseconds }
 
-    /// This time moved by a number of milliseconds, which may be negative.
-    package func adding(milliseconds count: Int64) -> Uptime { Uptime(milliseconds: milliseconds &+ count) }
+    /// This time moved by a number of milliseconds, which may be negative; at most to the end of what can be counted.
+    package func adding(milliseconds count: Int64) -> Uptime {
+        Uptime(milliseconds: milliseconds.addingWithoutTrap(count))
+    }
+
+    /// Milliseconds from another time to this one; at most as many as can be counted.
+    package func milliseconds(since other: Uptime) -> Int64 { milliseconds.subtractingWithoutTrap(other.milliseconds) }
+}
+
+/// Times come from files and from other machines too: whatever they say, calculating with them must not trap.
+extension Int64 {
+    fileprivate func addingWithoutTrap(_ other: Int64) -> Int64 {
+        let (sum, isBeyond) = addingReportingOverflow(other)
+        return isBeyond ? (other < 0 ? .min : .max) : sum
+    }
+
+    fileprivate func subtractingWithoutTrap(_ other: Int64) -> Int64 {
+        let (difference, isBeyond) = subtractingReportingOverflow(other)
+        return isBeyond ? (self < 0 ? .min : .max) : difference
+    }
 }

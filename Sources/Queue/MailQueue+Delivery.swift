@@ -253,7 +253,31 @@ extension MailQueue {
     ///
     /// Blocks.
     func readBack(_ id: QueueID, at location: Location) throws(QueueError) -> NewMessage {
-        try reading(id, at: location) { location throws(QueueError) in try store.read(id, at: location) }
+        try reading(id, at: location) { location throws(QueueError) in
+            let message = try store.read(id, at: location)
+            guard fits(message.envelope, id) else {
+                store.setAside(id, at: location, because: "has other recipients than were known of it")
+                throw .damaged("message \(id) has other recipients than were known of it")
+            }
+            return message
+        }
+    }
+
+    /// Reads a message's envelope; if compaction moves it meanwhile, from where it has gone.
+    ///
+    /// Blocks.
+    func readEnvelope(_ id: QueueID, at location: Location) throws(QueueError) -> Envelope {
+        try reading(id, at: location) { location throws(QueueError) in
+            let envelope = try store.readEnvelope(id, at: location)
+            guard fits(envelope, id) else { throw .damaged("message \(id) has other recipients than were known of it") }
+            return envelope
+        }
+    }
+
+    /// Parcels name recipients by their places in the envelope: it must have as many as when it was filed.
+    private func fits(_ envelope: Envelope, _ id: QueueID) -> Bool {
+        let count = state.withLock { state in state.slot(of: id).flatMap { state[$0]?.recipientCount } }
+        return count.map { Int($0) == envelope.recipients.count } ?? true
     }
 
     /// Reads something of a message; if compaction moves it meanwhile, from where it has gone.

@@ -175,9 +175,7 @@ extension MailQueue {
     private func envelope(of entry: MessageEntry) -> Envelope? {
         if let resident = entry.resident { return resident.envelope }
         do throws(QueueError) {
-            return try reading(entry.id, at: entry.location) { location throws(QueueError) in
-                try store.readEnvelope(entry.id, at: location)
-            }
+            return try readEnvelope(entry.id, at: entry.location)
         } catch {
             return nil
         }
@@ -208,16 +206,13 @@ extension MailQueue {
         if let resident = facts.entry.resident {
             envelope = resident.envelope
         } else {
-            envelope = try reading(id, at: facts.entry.location) { location throws(QueueError) in
-                try store.readEnvelope(id, at: location)
-            }
+            envelope = try readEnvelope(id, at: facts.entry.location)
         }
         return MessageReport(
             row: QueueRow(facts, envelope, now: now, wall: wall),
             envelope: envelope,
             recipients: zip(envelope.recipients, recipients).map { $1.report(on: $0, now: now, wall: wall) },
-            waitingBecause: reasons,
-            location: facts.entry.location
+            waitingBecause: reasons
         )
     }
 
@@ -244,7 +239,7 @@ extension QueueRow {
             size: facts.entry.size,
             acceptedAt: facts.entry.acceptedAt,
             attempts: facts.attempts,
-            nextAttempt: facts.due.map { wall.adding(milliseconds: $0.milliseconds &- now.milliseconds) },
+            nextAttempt: facts.due.map { wall.adding(milliseconds: $0.milliseconds(since: now)) },
             lastAttempt: facts.attemptedAt == 0 ? nil : Timestamp(milliseconds: Int64(facts.attemptedAt) * 1000),
             lanes: facts.lanes,
             reply: facts.reply,

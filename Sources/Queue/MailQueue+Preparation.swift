@@ -38,7 +38,7 @@ extension MailQueue {
         guard let location = state.withLock({ state in state.slot(of: id).flatMap { state[$0]?.location } }) else {
             throw .damaged("message \(id) is not in the queue")
         }
-        return try store.readEnvelope(id, at: location)
+        return try readEnvelope(id, at: location)
     }
 
     /// The next hop a recipient would take by route table and DNS.

@@ -85,7 +85,7 @@ extension MailQueue {
             start += Self.rerouteChunk
             count += found.elsewhere
             for (id, location, isCounted) in found.moving {
-                guard let envelope = try? store.readEnvelope(id, at: location) else { continue }
+                guard let envelope = try? readEnvelope(id, at: location) else { continue }
                 let hasMoved = state.withLock { $0.reroute(id, envelope, now: Uptime.now(), lane: laneOf) }
                 if hasMoved, !isCounted { count += 1 }
             }

@@ -108,7 +108,7 @@ struct PreparedFilter: Sendable {
         self.filter = filter
         acceptedFrom = filter.maxAge.map { wall.milliseconds &- Self.milliseconds($0) } ?? .min
         acceptedUntil = filter.minAge.map { wall.milliseconds &- Self.milliseconds($0) } ?? .max
-        dueBefore = filter.dueBefore.map { now.adding(milliseconds: $0.milliseconds &- wall.milliseconds) }
+        dueBefore = filter.dueBefore.map { now.adding(milliseconds: $0.milliseconds(since: wall)) }
         guard filter.reason != nil || filter.errorContains != nil else {
             replies = nil
             return

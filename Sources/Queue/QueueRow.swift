@@ -64,8 +64,6 @@ package struct MessageReport: Sendable {
     package let envelope: Envelope
     package let recipients: [RecipientReport]
     package let waitingBecause: [WaitingReason]
-    /// The body is a file of its own.
-    package let location: Location
 }
 
 /// Why a message is not being delivered right now.

@@ -19,7 +19,7 @@ extension MessageReport {
                 state: state,
                 lane: lane,
                 attempts: attempts,
-                nextAttempt: due.map { wall.adding(milliseconds: $0.milliseconds &- now.milliseconds) },
+                nextAttempt: due.map { wall.adding(milliseconds: $0.milliseconds(since: now)) },
                 lastAttempt: attemptedAt == 0 ? nil : Timestamp(milliseconds: Int64(attemptedAt) * 1000),
                 reply: reply
             )
@@ -112,12 +112,12 @@ extension QueueState {
     func waitingReasons(of entry: MessageEntry, now: Uptime, wall: Timestamp) -> [WaitingReason] {
         var reasons: [WaitingReason] = []
         func add(_ code: WaitingReason.Code, _ lane: Lane?, _ until: Uptime?, _ text: String) {
-            let until = until.map { wall.adding(milliseconds: $0.milliseconds &- now.milliseconds) }
+            let until = until.map { wall.adding(milliseconds: $0.milliseconds(since: now)) }
             let reason = WaitingReason(code: code, lane: lane, until: until, text: text)
             if reasons.count < QueueRow.shown, !reasons.contains(reason) { reasons.append(reason) }
         }
         if entry.isHeld {
-            let end = holds[entry.id]?.until.map { now.adding(milliseconds: $0.milliseconds &- wall.milliseconds) }
+            let end = holds[entry.id]?.until.map { now.adding(milliseconds: $0.milliseconds(since: wall)) }
             add(.held, nil, end, holdText(entry.id))
         }
         if options.isDisabled { add(.disabled, nil, nil, "delivery is switched off: disabled in outbound.ini") }

@@ -124,10 +124,9 @@ extension QueueState {
         for alike in Self.merged(state.waiting) {
             let group = alike.first
             // A wall clock that was set back must not stretch a wait: never longer than it was when it was noted.
-            let longest = max(0, group.due.milliseconds &- state.notedAt.milliseconds)
-            let wait = min(max(0, group.due.milliseconds &- wall.milliseconds), longest)
-            let known = alike.recipients.filter { $0 < count }
-            for parcel in parcelling(known, limit: options.recipientsPerParcel, lane: laneOf) {
+            let longest = max(0, group.due.milliseconds(since: state.notedAt))
+            let wait = min(max(0, group.due.milliseconds(since: wall)), longest)
+            for parcel in parcelling(alike.recipients, limit: options.recipientsPerParcel, lane: laneOf) {
                 let ticket = addParcel(
                     of: slot,
                     parcel.recipients,
@@ -158,7 +157,7 @@ extension QueueState {
     ) -> Ticket {
         guard let entry = messages[Int(slot)] else { return .max }
         var parcel = ParcelEntry(message: slot, first: recipients.first ?? 0, sibling: entry.firstParcel)
-        let isRun = recipients.last.map { Int($0 - parcel.first) == recipients.count - 1 } ?? true
+        let isRun = recipients.last.map { Int($0) - Int(parcel.first) == recipients.count - 1 } ?? true
         if isRun { parcel.count = UInt32(recipients.count) }
         let ticket: Ticket
         if freeTickets.count > 0 {
@@ -292,7 +291,7 @@ extension QueueState {
         var groups: [DeliveryState.Group] = []
         forEachParcel(of: entry) { ticket, parcel in
             guard parcel.failures > 0 || scheduler.due(ticket) != nil else { return }
-            let wait = (scheduler.due(ticket) ?? now).milliseconds - now.milliseconds
+            let wait = (scheduler.due(ticket) ?? now).milliseconds(since: now)
             var group = DeliveryState.Group(
                 recipients: recipients(of: ticket),
                 failures: parcel.failures,

@@ -70,7 +70,7 @@ extension MailQueue {
                 bytes: state.bytes,
                 bytesByState: survey.bytes,
                 traffic: state.traffic,
-                oldest: survey.oldest.mapValues { max(0, wall.milliseconds - $0.milliseconds) / 1000 },
+                oldest: survey.oldest.mapValues { max(0, wall.milliseconds(since: $0)) / 1000 },
                 ages: survey.ages,
                 ageSum: survey.ageSum,
                 destinations: survey.lanes.map { report in
@@ -81,7 +81,7 @@ extension MailQueue {
                         inFlight: report.inFlight,
                         sessions: report.sessions,
                         restsUntil: report.restsUntil.map {
-                            wall.adding(milliseconds: $0.milliseconds - now.milliseconds)
+                            wall.adding(milliseconds: $0.milliseconds(since: now))
                         }
                     )
                 },
@@ -95,7 +95,7 @@ extension MailQueue {
 
     private func currentSurvey(_ now: Uptime, _ wall: Timestamp) -> QueueSurvey {
         let last = survey.withLock { $0 }
-        guard now.milliseconds - last.at.milliseconds >= QueueSurvey.life else { return last }
+        guard now.milliseconds(since: last.at) >= QueueSurvey.life else { return last }
         let fresh = makeSurvey(now, wall)
         survey.withLock { $0 = fresh }
         return fresh
@@ -110,7 +110,7 @@ extension MailQueue {
             for message in messages {
                 result.oldest[message.state] = result.oldest[message.state].map { min($0, message.at) } ?? message.at
                 result.bytes[message.state, default: 0] += message.size
-                let age = max(0, wall.milliseconds - message.at.milliseconds) / 1000
+                let age = max(0, wall.milliseconds(since: message.at)) / 1000
                 result.ageSum += age
                 result.ages[QueueSurvey.ageBounds.firstIndex { age <= $0 } ?? QueueSurvey.ageBounds.count] += 1
             }

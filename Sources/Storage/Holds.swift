@@ -29,35 +29,56 @@ package struct Hold: Hashable, Sendable {
 ///
 /// Pure.
 enum HoldsFile {
+    /// Bytes that the file may have: a hundred for each of some millions of messages.
+    static let longest = 512 << 20
+
     static func encoded(_ holds: [QueueID: Hold]) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(holds.count * 32)
         for (id, hold) in holds.sorted(by: { $0.key < $1.key }) {
-            let end = hold.until.map { "..\($0.milliseconds)" } ?? ""
-            bytes += "\(id) \(hold.since.milliseconds)\(end) \(hold.reason)\n".utf8
+            let end = hold.until.map { "..\($0.clamped.milliseconds)" } ?? ""
+            bytes += "\(id) \(hold.since.clamped.milliseconds)\(end) \(hold.reason)\n".utf8
         }
         return bytes
     }
 
-    /// Lines that make no sense are left out.
-    static func decoded(_ bytes: [UInt8]) -> [QueueID: Hold] {
+    /// What a line is taken for whose id is sound and nothing else: rather stopped than sent.
+    private static let unread = Hold(since: Timestamp(milliseconds: 0), reason: "its line in queue/holds is damaged")
+
+    /// Reads the file.
+    ///
+    /// - Returns: lines that make no sense as well, for a human; a message that such a line names is held all the same.
+    static func decoded(_ bytes: [UInt8]) -> (holds: [QueueID: Hold], damaged: [UInt8]) {
         var holds: [QueueID: Hold] = [:]
+        var damaged: [UInt8] = []
         for line in bytes.split(separator: UInt8(ascii: "\n")) {
             let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 2, omittingEmptySubsequences: false)
-            guard fields.count >= 2, let id = QueueID(String(decoding: fields[0], as: UTF8.self)),
-                let times = times(String(decoding: fields[1], as: UTF8.self))
-            else { continue }
-            let reason = fields.count == 3 ? String(decoding: fields[2], as: UTF8.self) : ""
-            holds[id] = Hold(since: times.since, until: times.until, reason: reason)
+            let id = QueueID(String(decoding: fields[0], as: UTF8.self))
+            if let id, fields.count >= 2, let times = times(fields[1]) {
+                let reason = fields.count == 3 ? String(decoding: fields[2], as: UTF8.self) : ""
+                holds[id] = Hold(since: times.since, until: times.until, reason: reason)
+            } else {
+                damaged += line + [UInt8(ascii: "\n")]
+                if let id, holds[id] == nil { holds[id] = unread }
+            }
         }
-        return holds
+        return (holds, damaged)
     }
 
-    private static func times(_ text: String) -> (since: Timestamp, until: Timestamp?)? {
-        let numbers = text.split(separator: "..").map { Int64($0).map { Timestamp(milliseconds: $0) } }
-        guard (1...2).contains(numbers.count), let since = numbers[0] else { return nil }
-        guard numbers.count == 2 else { return (since, nil) }
-        return numbers[1].map { (since, $0) }
+    /// `SINCE` or `SINCE..UNTIL`.
+    private static func times(_ text: ArraySlice<UInt8>) -> (since: Timestamp, until: Timestamp?)? {
+        var numbers: [Timestamp] = []
+        for part in text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false) where !part.isEmpty {
+            guard let number = Int64(String(decoding: part, as: UTF8.self)) else { return nil }
+            numbers.append(Timestamp(milliseconds: number))
+        }
+        let dots = text.count { $0 == UInt8(ascii: ".") }
+        guard let since = numbers.first, numbers.allSatisfy(Timestamp.storable.contains) else { return nil }
+        switch (numbers.count, dots) {
+        case (1, 0): return (since, nil)
+        case (2, 2): return (since, numbers[1])
+        default: return nil
+        }
     }
 }
 
@@ -74,13 +95,28 @@ extension Spool {
 
     package func savedHolds() -> [QueueID: Hold] {
         let path = context.path("holds")
+        let bytes: [UInt8]
         do throws(DiskError) {
             guard let status = try context.disk.status(path, following: false), status.kind == .file else { return [:] }
-            let file = try context.disk.open(path, .read, permissions: 0)
-            return HoldsFile.decoded(try file.read(status.size, at: 0))
+            guard status.size <= HoldsFile.longest else {
+                if context.moveAside("holds", as: "holds") {
+                    context.report(.damaged, "holds", "is beyond all measure, so nothing is held; moved to corrupt/")
+                }
+                return [:]
+            }
+            bytes = try context.disk.open(path, .read, permissions: 0).read(status.size, at: 0)
         } catch {
             context.report(.failed, "holds", "cannot be read, so nothing is held: \(error)")
             return [:]
         }
+        let (holds, damaged) = HoldsFile.decoded(bytes)
+        if !damaged.isEmpty {
+            // The next change replaces the file. Named by content: the same lines are kept once.
+            let name = "holds-\(String(damaged.withUnsafeBytes { CRC32C.of($0) }, radix: 16)).txt"
+            let count = damaged.count { $0 == UInt8(ascii: "\n") }
+            context.report(.damaged, "holds", "\(count) lines make no sense; set aside as corrupt/\(name)")
+            _ = context.setAside(damaged, as: name)
+        }
+        return holds
     }
 }

@@ -81,7 +81,28 @@ package struct DeliveryState: Hashable, Sendable {
     }
 }
 
+extension DeliveryState {
+    /// Each recipient stands in one group or among the done, and who bounced is done.
+    var isConsistent: Bool {
+        guard waiting.count > 1 || !done.isEmpty else { return bounced.isEmpty }
+        var seen = Set(done)
+        guard seen.count == done.count, bounced.allSatisfy(seen.contains) else { return false }
+        for group in waiting {
+            for recipient in group.recipients where !seen.insert(recipient).inserted { return false }
+        }
+        return true
+    }
+
+    /// Whether it can be about a message with so many recipients.
+    func fits(recipients count: Int) -> Bool {
+        // Every list rises, so its last one is its greatest.
+        (waiting.compactMap(\.recipients.last) + done.suffix(1)).allSatisfy { Int($0) < count }
+    }
+}
+
 /// A message found at start-up.
+///
+/// Its state fits its envelope, and no two have the same id.
 package struct RecoveredMessage: Sendable {
     package let id: QueueID
     package let acceptedAt: Timestamp
@@ -149,6 +170,9 @@ package protocol QueueStore: AnyObject, Sendable {
 
     /// Reads the envelope alone; for listings. Blocks.
     func readEnvelope(_ id: QueueID, at location: Location) throws(QueueError) -> Envelope
+
+    /// Keeps a message for a human that does not fit what ``recover(committed:visit:)`` said of it, and settles it. Blocks.
+    func setAside(_ id: QueueID, at location: Location, because text: String)
 
     /// Opens a body file for a message that is being received and has outgrown memory. Blocks.
     func makeLargeBody(_ id: QueueID) throws(QueueError) -> any LargeBody

@@ -111,7 +111,7 @@ extension Spool {
         for (stamp, capacity, dataEnd) in found.unsealed {
             keeper.submit(.seal(stamp, capacity: capacity, dataEnd: dataEnd))
         }
-        for (id, location) in found.setAside { appendSettled(id, at: location) }
+        for (id, location) in found.finished { appendSettled(id, at: location) }
     }
 
     private func prepareDirectories() throws(QueueError) {
@@ -259,11 +259,16 @@ extension Spool {
     }
 
     package func readEnvelope(_ id: QueueID, at location: Location) throws(QueueError) -> Envelope {
-        guard let envelope = SpoolRecovery.readHead(id, at: location, in: context)?.envelope else {
+        guard let envelope = RecordHead(id, at: location, in: context)?.envelope else {
             // The whole record decides whether it is damaged, and sets it aside.
             return try read(id, at: location).envelope
         }
         return envelope
+    }
+
+    package func setAside(_ id: QueueID, at location: Location, because text: String) {
+        guard let (_, buffer) = try? record(at: location) else { return }
+        _ = damaged(id, at: location, buffer, text)
     }
 
     /// Reads a record's bytes, verified or not.
@@ -305,8 +310,8 @@ extension Spool {
             frame.kind == SpoolKind.message.rawValue || frame.kind == SpoolKind.moved.rawValue,
             let parts = try? SpoolRecord.parts(raw, length: frame.length), parts.id == id
         else { return nil }
-        var reader = SpoolReader(UnsafeRawBufferPointer(rebasing: raw[parts.envelope]))
-        guard let envelope = try? Envelope(decoding: &reader),
+        var reader = SpoolReader(UnsafeRawBufferPointer(rebasing: raw[24..<parts.state.upperBound]))
+        guard let envelope = try? RecordHead(decoding: &reader).envelope,
             let prologue = buffer.getSlice(
                 at: buffer.readerIndex + parts.prologue.lowerBound,
                 length: parts.prologue.count
@@ -350,13 +355,18 @@ extension Spool {
     }
 
     /// Sets a damaged record aside and closes the file on the message, so that it is not tried for ever.
-    private func damaged(_ id: QueueID, at location: Location, _ record: ByteBuffer) -> QueueError {
+    private func damaged(
+        _ id: QueueID,
+        at location: Location,
+        _ record: ByteBuffer,
+        _ text: String = "is damaged"
+    ) -> QueueError {
         guard context.knows(location.segment) else { return .broken("\(id) was moved while it was read") }
         let name = "\(SegmentFile.name(location.segment).dropLast(4))-\(location.offset).bin"
         context.report(
             .damaged,
             SegmentFile.name(location.segment),
-            "message \(id) is damaged; set aside as corrupt/\(name)"
+            "message \(id) \(text); set aside as corrupt/\(name)"
         )
         if context.setAside(Array(record.readableBytesView), as: name) {
             keepBody(of: id)

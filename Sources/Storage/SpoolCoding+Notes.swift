@@ -38,7 +38,7 @@ extension Notes {
         let flags = try reader.byte()
         self.init(forceTLS: flags & Flag.forceTLS != 0)
         if flags & Flag.outboundIP != 0 { outboundIP = try reader.address() }
-        if flags & Flag.outboundHelo != 0 { outboundHelo = Domain(unchecked: try reader.string()) }
+        if flags & Flag.outboundHelo != 0 { outboundHelo = try reader.domain() }
         if flags & Flag.client != 0 { client = try reader.address() }
         if flags & Flag.values != 0 {
             for _ in 0..<(try reader.count()) {

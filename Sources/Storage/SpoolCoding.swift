@@ -1,7 +1,9 @@
 // SpoolCoding.swift — envelopes and delivery states as bytes.
 //
 // Guarantees: decoding never reads outside its bytes, never traps, and takes memory in proportion to its input whatever
-// the input says. Numbers are little-endian; lengths and small numbers are LEB128.
+// the input says. What is decoded makes sense: addresses fit into a command, times into a calendar, recipients rise and
+// stand in one place each. A right checksum proves none of that, so nobody reads a record but through these. Numbers are
+// little-endian; lengths and small numbers are LEB128.
 
 import Mail
 
@@ -53,10 +55,39 @@ struct SpoolReader {
         return value
     }
 
+    /// Text as it was written: what is no UTF-8 never came from us.
     mutating func string() throws(Malformed) -> String {
+        let text = UnsafeRawBufferPointer(rebasing: try piece())
+        guard let string = String(validating: text, as: UTF8.self) else { throw Malformed() }
+        return string
+    }
+
+    /// Text that may stand in a command: no line can end in it.
+    mutating func plainText() throws(Malformed) -> String {
+        let string = try string()
+        guard string.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else { throw Malformed() }
+        return string
+    }
+
+    /// A domain, whose characters were checked when it came in: a command can go on behind none of them.
+    mutating func domain() throws(Malformed) -> Domain {
+        let name = try plainText()
+        guard !name.utf8.contains(where: { $0 == 0x20 || $0 == UInt8(ascii: "<") || $0 == UInt8(ascii: ">") }) else {
+            throw Malformed()
+        }
+        return Domain(unchecked: name)
+    }
+
+    mutating func time() throws(Malformed) -> Timestamp {
+        let time = Timestamp(milliseconds: try number())
+        guard Timestamp.storable.contains(time) else { throw Malformed() }
+        return time
+    }
+
+    private mutating func piece() throws(Malformed) -> Slice<UnsafeRawBufferPointer> {
         let length = try count()
         defer { position += length }
-        return String(decoding: UnsafeRawBufferPointer(rebasing: bytes[position..<position + length]), as: UTF8.self)
+        return bytes[position..<position + length]
     }
 }
 
@@ -73,6 +104,9 @@ extension [UInt8] {
         }
         append(UInt8(truncatingIfNeeded: rest))
     }
+
+    /// A time that will be read again, whatever a clock or a plugin said.
+    mutating func append(time: Timestamp) { append(number: time.clamped.milliseconds) }
 
     mutating func append(string: String) {
         var string = string
@@ -129,12 +163,14 @@ extension Envelope {
             var flags: UInt8 = 0
             if recipient.notify != nil { flags |= RecipientFlag.notify }
             if recipient.original != nil { flags |= RecipientFlag.original }
-            if domain == previous { flags |= RecipientFlag.sameDomain }
+            // Octet by octet: two names that look alike are two.
+            let isSame = previous.map { $0.name.utf8.elementsEqual(domain.name.utf8) } ?? false
+            if isSame { flags |= RecipientFlag.sameDomain }
             bytes.append(flags)
             if let notify = recipient.notify { bytes.append(notify.rawValue) }
             if let original = recipient.original { bytes.append(string: original) }
             bytes.append(string: recipient.address.local)
-            if domain != previous { bytes.append(string: domain.name) }
+            if !isSame { bytes.append(string: domain.name) }
             previous = domain
         }
         if !notes.isEmpty { notes.encode(to: &bytes) }
@@ -148,14 +184,16 @@ extension Envelope {
             guard let known = ReturnContent(rawValue: try reader.byte()) else { throw Malformed() }
             returns = known
         }
-        let envelopeID = flags & Flag.envelopeID != 0 ? try reader.string() : nil
+        let envelopeID = flags & Flag.envelopeID != 0 ? try reader.plainText() : nil
         let user = flags & Flag.user != 0 ? try reader.string() : nil
         var sender = ReversePath.null
         if flags & Flag.sender != 0 {
-            let local = try reader.string()
-            sender = .address(EmailAddress(local: local, domain: Domain(unchecked: try reader.string())))
+            let local = try reader.plainText()
+            sender = .address(EmailAddress(local: local, domain: try reader.domain()))
         }
         let count = try reader.count()
+        // Mail for nobody would stay for ever.
+        guard count > 0 else { throw Malformed() }
         var recipients: [Recipient] = []
         // A recipient takes at least two bytes.
         recipients.reserveCapacity(min(count, reader.remaining / 2))
@@ -181,14 +219,14 @@ extension Envelope {
     ) throws(Malformed) -> Recipient {
         let flags = try reader.byte()
         let notify = flags & RecipientFlag.notify != 0 ? Notify(rawValue: try reader.byte()) : nil
-        let original = flags & RecipientFlag.original != 0 ? try reader.string() : nil
-        let local = try reader.string()
+        let original = flags & RecipientFlag.original != 0 ? try reader.plainText() : nil
+        let local = try reader.plainText()
         let domain: Domain
         if flags & RecipientFlag.sameDomain != 0 {
             guard let previous else { throw Malformed() }
             domain = previous
         } else {
-            domain = Domain(unchecked: try reader.string())
+            domain = try reader.domain()
         }
         return Recipient(EmailAddress(local: local, domain: domain), notify: notify, original: original)
     }
@@ -202,7 +240,7 @@ extension DeliveryState {
     func encode(to bytes: inout [UInt8]) {
         bytes.append(3)
         bytes.append(delayReported ? 1 : 0)
-        bytes.append(number: notedAt.milliseconds)
+        bytes.append(time: notedAt)
         bytes.append(list: done)
         bytes.append(list: bounced)
         var places: [LastReply: Int] = [:]
@@ -220,8 +258,8 @@ extension DeliveryState {
         bytes.append(compact: UInt64(waiting.count))
         for group in waiting {
             bytes.append(compact: UInt64(group.failures))
-            bytes.append(number: group.due.milliseconds)
-            bytes.append(number: group.attemptedAt.milliseconds)
+            bytes.append(time: group.due)
+            bytes.append(time: group.attemptedAt)
             bytes.append(compact: UInt64(group.reply.flatMap { places[$0] } ?? 0))
             bytes.append(list: group.recipients)
         }
@@ -230,7 +268,7 @@ extension DeliveryState {
     init(decoding reader: inout SpoolReader) throws(Malformed) {
         guard try reader.byte() == 3 else { throw Malformed() }
         let delayReported = try reader.byte() & 1 != 0
-        let notedAt = Timestamp(milliseconds: try reader.number())
+        let notedAt = try reader.time()
         let done = try Self.recipients(from: &reader)
         let bounced = try Self.recipients(from: &reader)
         var replies: [LastReply] = []
@@ -242,8 +280,8 @@ extension DeliveryState {
         var waiting: [Group] = []
         for _ in 0..<(try reader.count()) {
             guard let failures = UInt16(exactly: try reader.compact()) else { throw Malformed() }
-            let due = Timestamp(milliseconds: try reader.number())
-            let attemptedAt = Timestamp(milliseconds: try reader.number())
+            let due = try reader.time()
+            let attemptedAt = try reader.time()
             let place = try reader.compact()
             guard place <= replies.count else { throw Malformed() }
             waiting.append(
@@ -257,13 +295,29 @@ extension DeliveryState {
             )
         }
         self.init(waiting: waiting, done: done, bounced: bounced, delayReported: delayReported, notedAt: notedAt)
+        guard isConsistent else { throw Malformed() }
     }
 
+    /// Reads what an attempt noted; nil when it does not make sense.
+    init?(stored bytes: ArraySlice<UInt8>) {
+        let state = bytes.withUnsafeBytes { raw in
+            var reader = SpoolReader(raw)
+            return try? DeliveryState(decoding: &reader)
+        }
+        guard let state else { return nil }
+        self = state
+    }
+
+    /// Recipients rise; whoever reads a list relies on it.
     private static func recipients(from reader: inout SpoolReader) throws(Malformed) -> [UInt32] {
         let count = try reader.count()
         var recipients: [UInt32] = []
         recipients.reserveCapacity(count)
-        for _ in 0..<count { recipients.append(try reader.compact32()) }
+        for _ in 0..<count {
+            let next = try reader.compact32()
+            guard recipients.last.map({ $0 < next }) ?? true else { throw Malformed() }
+            recipients.append(next)
+        }
         return recipients
     }
 }

@@ -123,37 +123,45 @@ package final class SpoolExport {
             throw QueueError(error)
         }
         var sources: [Source] = []
-        for sequence in found.sorted() {
-            if let source = look(at: sequence, &report) { sources.append(source) }
+        found.sort()
+        let newest = SegmentFinding.newest(of: found, context)
+        for sequence in found {
+            if let source = look(at: sequence, isWritten: sequence < newest, &report) { sources.append(source) }
         }
-        let live = sortOut(sources)
+        let live = sortOut(sources, &report)
         findOrphans(live, &report)
         return live
     }
 
-    private func look(at sequence: UInt32, _ report: inout Report) -> Source? {
+    private func look(at sequence: UInt32, isWritten: Bool, _ report: inout Report) -> Source? {
         let name = SegmentFile.name(sequence)
         do throws(DiskError) {
             let file = try context.disk.open(context.path(sequence), .read, permissions: 0)
             let size = try file.status().size
-            let places = [0, max(0, size - SegmentHeader.size)]
-            let headers = places.compactMap { place in
-                (try? file.read(SegmentHeader.size, at: place)).flatMap(SegmentHeader.init(decoding:))
-            }
-            guard let header = headers.first(where: { $0.role == .data && $0.sequence == sequence }) else {
-                if headers.contains(where: { $0.role == .spare }) {
-                    report.spares += 1
-                } else {
-                    report.damage.append("\(name): no header")
+            let look = try SegmentFinding.look(at: file, sequence: sequence, size: size, isWritten: isWritten)
+            let stamp: SegmentStamp
+            var capacity: Int?
+            switch look.finding {
+            case .data(let header):
+                (stamp, capacity) = (header.stamp, header.capacity)
+                if look.headers == 1 { report.damage.append("\(name): one of two headers is damaged") }
+                if size < header.capacity {
+                    report.damage.append("\(name): \(size) bytes instead of \(header.capacity)")
                 }
+            case .headless(let found):
+                stamp = found
+                report.damage.append("\(name): both headers are lost")
+            case .spare:
+                report.spares += 1
+                return nil
+            case .wrong(let text):
+                report.damage.append("\(name): \(text)")
                 return nil
             }
-            if headers.count == 1 { report.damage.append("\(name): one of two headers is damaged") }
-            if size < header.capacity { report.damage.append("\(name): \(size) bytes instead of \(header.capacity)") }
             report.segments += 1
             report.segmentBytes += size
-            context.register(header.stamp, file)
-            return Source(stamp: header.stamp, index: scan(file, header, size: size, name, &report))
+            context.register(stamp, file)
+            return Source(stamp: stamp, index: scan(file, stamp, capacity, size: size, name, &report))
         } catch {
             report.damage.append("\(name): \(error)")
             return nil
@@ -162,16 +170,19 @@ package final class SpoolExport {
 
     private func scan(
         _ file: any OpenFile,
-        _ header: SegmentHeader,
+        _ stamp: SegmentStamp,
+        _ capacity: Int?,
         size: Int,
         _ name: String,
         _ report: inout Report
     ) -> SpoolIndex {
-        let end = min(header.capacity - SegmentFile.reserve, size)
-        let footer = (try? file.read(SegmentFooter.size, at: header.capacity - SegmentFile.reserve)).flatMap {
-            SegmentFooter(decoding: $0, in: header.stamp, capacity: header.capacity)
+        let end = min(capacity.map { $0 - SegmentFile.reserve } ?? size, size)
+        let footer = capacity.flatMap { capacity in
+            (try? file.read(SegmentFooter.size, at: capacity - SegmentFile.reserve)).flatMap {
+                SegmentFooter(decoding: $0, in: stamp, capacity: capacity)
+            }
         }
-        let scan = SpoolScanner.scan(file, header.stamp, until: min(end, footer?.indexOffset ?? end) & ~7)
+        let scan = SpoolScanner.scan(file, stamp, until: min(end, footer?.indexOffset ?? end) & ~7)
         report.records += scan.index.rows.count
         for range in scan.damage {
             report.damage.append("\(name): \(range.count) damaged bytes at \(range.lowerBound)")
@@ -179,54 +190,68 @@ package final class SpoolExport {
         if let torn = scan.torn { report.remarks.append("\(name): a record at \(torn.lowerBound) was cut off") }
         if let footer {
             let index = try? file.read(footer.indexLength, at: footer.indexOffset)
-            if index.map({ SpoolScanner.checksum($0, in: header.stamp) }) != footer.indexChecksum {
+            if index.map({ SpoolScanner.checksum($0, in: stamp) }) != footer.indexChecksum {
                 report.damage.append("\(name): the index is damaged")
             }
         }
         return scan.index
     }
 
-    private func sortOut(_ sources: [Source]) -> [Live] {
-        var finished: Set<QueueID> = []
-        var states: [QueueID: DeliveryState] = [:]
+    /// What is live, by the same rules as at a start of the relay, oldest first.
+    private func sortOut(_ sources: [Source], _ report: inout Report) -> [Live] {
+        var records = LiveRecords<DeliveryState>()
         var live: [Live] = []
         for source in sources.reversed() {
             for position in source.index.rows.reversed() {
                 let row = source.index.row(at: position)
                 let location = Location(segment: source.stamp.sequence, offset: row.offset, length: row.length)
                 switch row.kind {
-                case .settled: finished.insert(row.id)
-                case .attempt:
-                    if !finished.contains(row.id), states[row.id] == nil {
-                        states[row.id] = attempt(row, source, location)
-                    }
+                case .settled: records.settle(row.id)
+                case .attempt: records.note(row.id) { note(row, source, location, &report) }
                 case .message, .moved:
-                    if finished.contains(row.id) { continue }
-                    if row.kind == .moved { finished.insert(row.id) }
-                    let known = states.removeValue(forKey: row.id)
-                    let state = known ?? SpoolRecovery.readHead(row.id, at: location, in: context)?.state
-                    live.append(Live(id: row.id, location: location, state: state))
+                    switch records.message(row.id, isCopy: row.kind == .moved) {
+                    case .live(let note):
+                        if let found = known(row.id, location, note, &report) { live.append(found) }
+                    case .double:
+                        report.damage.append("\(Self.place(location)): a second record of message \(row.id)")
+                    case .over: break
+                    }
                 }
             }
         }
         return live.reversed()
     }
 
-    private func attempt(_ row: SpoolIndex.Row, _ source: Source, _ location: Location) -> DeliveryState? {
-        if row.isOmitted {
-            guard let file = try? context.segment(location.segment)?.file,
-                let bytes = try? file.read(Int(row.length), at: Int(row.offset))
-            else { return nil }
-            return bytes.withUnsafeBytes { raw in
-                guard raw.count > 32 else { return nil }
-                var reader = SpoolReader(UnsafeRawBufferPointer(rebasing: raw[32...]))
-                return try? DeliveryState(decoding: &reader)
-            }
+    private func known(_ id: QueueID, _ location: Location, _ note: DeliveryState?, _ report: inout Report) -> Live? {
+        // A head that cannot be read is complained about when the whole record is.
+        guard let head = RecordHead(id, at: location, in: context) else {
+            return Live(id: id, location: location, state: note)
         }
-        return try? source.index.withDetail(of: row) { reader throws(Malformed) in
-            _ = try reader.number(UInt64.self)
-            return try DeliveryState(decoding: &reader)
+        let state = head.state(after: note)
+        if state == nil { report.damage.append("\(Self.place(location)): a note about message \(id) does not fit it") }
+        let counts = state ?? head.state
+        return head.isFinished(counts) ? nil : Live(id: id, location: location, state: counts)
+    }
+
+    private func note(
+        _ row: SpoolIndex.Row,
+        _ source: Source,
+        _ location: Location,
+        _ report: inout Report
+    ) -> DeliveryState? {
+        let bytes = source.index.state(of: row) { row in
+            try? context.segment(location.segment)?.file.read(Int(row.length), at: Int(row.offset))
         }
+        guard let bytes else { return nil }
+        let state = DeliveryState(stored: bytes)
+        if state == nil {
+            report.damage.append("\(Self.place(location)): a note about message \(row.id) makes no sense")
+        }
+        return state
+    }
+
+    private static func place(_ location: Location) -> String {
+        "\(SegmentFile.name(location.segment)) at \(location.offset)"
     }
 
     private func findOrphans(_ live: [Live], _ report: inout Report) {

@@ -59,19 +59,42 @@ struct SpoolIndex: Sendable {
     }
 
     /// Takes a table read from disk whose checksum was right; every row is still looked at.
-    init(reading table: [UInt8]) throws(Malformed) {
+    ///
+    /// - Parameter end: where the records end that it lists; they stand one behind the other before it.
+    init(reading table: [UInt8], recordsEndAt end: Int) throws(Malformed) {
         bytes = table
         rows = []
         var position = 0
+        var free = SegmentHeader.size
         while position < table.count {
             guard table.count - position >= Self.fixedRowSize else { throw Malformed() }
             let row = Row(table, at: position)
-            guard SpoolKind(rawValue: row.rawKind) != nil, row.detail.upperBound <= table.count else {
-                throw Malformed()
-            }
+            guard let kind = SpoolKind(rawValue: row.rawKind), row.detail.upperBound <= table.count,
+                row.isOmitted ? row.detail.isEmpty : row.detail.count >= Self.leastDetail(kind),
+                Int(row.offset) >= free, row.offset & 7 == 0, row.length & 7 == 0,
+                Int(row.length) >= SpoolRecord.minimumSize, Int(row.offset) + Int(row.length) <= end
+            else { throw Malformed() }
             rows.append(UInt32(truncatingIfNeeded: position))
             position = row.detail.upperBound
+            free = Int(row.offset) + Int(row.length)
         }
+    }
+
+    /// Bytes of a record behind its id that are always there.
+    private static func leastDetail(_ kind: SpoolKind) -> Int {
+        switch kind {
+        case .message, .moved: MessageHead.end - 24
+        case .attempt: 8
+        case .settled: 0
+        }
+    }
+
+    /// The encoded state of an attempt.
+    ///
+    /// - Parameter record: reads a record that is too long for the table, whole and verified; nil where it cannot.
+    func state(of row: Row, _ record: (Row) -> [UInt8]?) -> ArraySlice<UInt8>? {
+        guard row.isOmitted else { return bytes[row.detail.lowerBound + 8..<row.detail.upperBound] }
+        return record(row).map { $0[SpoolRecord.minimumSize...] }
     }
 
     struct Row {

@@ -187,7 +187,9 @@ extension SpoolKeeper {
     private static func markSpare(_ file: any OpenFile, _ capacity: Int) throws(DiskError) {
         let header = SegmentHeader(role: .spare, sequence: 0, salt: 0, capacity: capacity).encoded()
         try file.write(header, at: capacity - SegmentHeader.size)
-        try file.write(header, at: 0)
+        // Should both headers be lost, nobody must take the records of an earlier life for mail: see SegmentSeeker.
+        let blank = [UInt8](repeating: 0, count: SegmentFile.blank(capacity) - header.count)
+        try file.write(header + blank, at: 0)
         try file.sync()
     }
 

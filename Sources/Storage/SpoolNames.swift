@@ -47,7 +47,7 @@ enum SpoolNames {
         else { return nil }
         let claims = [0, size - SegmentHeader.size].compactMap { place -> UInt32? in
             let header = (try? file.read(SegmentHeader.size, at: place)).flatMap { SegmentHeader(decoding: $0) }
-            guard let header, header.role == .data, header.sequence > 0 else { return nil }
+            guard let header, header.role == .data, (1...SegmentFile.last).contains(header.sequence) else { return nil }
             return header.sequence
         }
         return claims.contains(number) ? number : claims.first

@@ -46,11 +46,27 @@ struct SegmentStamp: Hashable, Sendable {
         seed = crc.value
     }
 
+    /// Of a segment whose headers are lost, and its salt with them: records give the seed away.
+    init(sequence: UInt32, seed: UInt32) {
+        self.sequence = sequence
+        salt = 0
+        self.seed = seed
+    }
+
     func mark(offset: Int, length: Int, kind: UInt8) -> UInt32 {
         var crc = CRC32C(continuing: seed)
         crc.update(UInt64(UInt32(truncatingIfNeeded: offset)) | UInt64(UInt32(truncatingIfNeeded: length)) << 32)
         crc.update(UInt64(kind))
         return crc.value
+    }
+
+    /// The seed with which a record at that place has that mark.
+    static func seed(of frame: SpoolRecord.Frame, at offset: Int) -> UInt32 {
+        var marked: [UInt8] = []
+        marked.append(number: UInt32(truncatingIfNeeded: offset))
+        marked.append(number: UInt32(truncatingIfNeeded: frame.length))
+        marked.append(number: UInt64(frame.kind))
+        return CRC32C.start(leadingTo: frame.mark, over: marked)
     }
 }
 
@@ -62,6 +78,8 @@ struct MessageHead: Hashable, Sendable {
 
     /// Bytes from the start of a record to the envelope.
     static let end = 64
+    /// Bytes of a body at most; no file system keeps a longer one, and sums of sizes stay far from overflowing.
+    static let longestBody = 1 << 44
 
     var acceptedAt: Timestamp
     var bodyLength: Int
@@ -78,8 +96,10 @@ struct MessageHead: Hashable, Sendable {
 
     /// Reads bytes 24 ..< 64 of a record; `reader` stands at 24 and is left at 64.
     init(decoding reader: inout SpoolReader) throws(Malformed) {
-        acceptedAt = Timestamp(milliseconds: try reader.number())
-        guard let body = Int(exactly: try reader.number(UInt64.self)) else { throw Malformed() }
+        acceptedAt = try reader.time()
+        guard let body = Int(exactly: try reader.number(UInt64.self)), body <= Self.longestBody else {
+            throw Malformed()
+        }
         bodyLength = body
         envelopeLength = Int(try reader.number(UInt32.self))
         stateLength = Int(try reader.number(UInt32.self))
@@ -110,12 +130,19 @@ enum SpoolRecord {
     ///
     /// - Returns: nil when no record of this segment starts at this offset.
     static func frame(_ bytes: UnsafeRawBufferPointer, at offset: Int, in stamp: SegmentStamp) -> Frame? {
+        guard let frame = unboundFrame(bytes),
+            frame.mark == stamp.mark(offset: offset, length: frame.length, kind: frame.kind)
+        else { return nil }
+        return frame
+    }
+
+    /// What could be a record's start in some segment, whatever its mark.
+    static func unboundFrame(_ bytes: UnsafeRawBufferPointer) -> Frame? {
         guard bytes.count >= headerSize else { return nil }
         let length = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 0, as: UInt32.self)))
         let kind = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self))
         guard length & 7 == 0, length >= minimumSize, (1...4).contains(kind) else { return nil }
         let mark = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 12, as: UInt32.self))
-        guard mark == stamp.mark(offset: offset, length: length, kind: UInt8(kind)) else { return nil }
         let checksum = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
         return Frame(length: length, kind: UInt8(kind), mark: mark, checksum: checksum)
     }
@@ -161,7 +188,7 @@ extension [UInt8] {
         let content = message.content
         append(contentsOf: repeatElement(0, count: SpoolRecord.headerSize))
         append(number: message.id.rawValue)
-        append(number: message.acceptedAt.milliseconds)
+        append(time: message.acceptedAt)
         append(number: UInt64(content.bodySize))
         append(number: UInt64(0))  // envelope and state lengths, filled in below
         append(number: UInt32(content.prologue.readableBytes))

@@ -6,12 +6,8 @@ import Glibc
 import Mail
 
 extension SpoolRecovery {
-    /// What the head of a message record says.
-    struct Head {
-        let head: MessageHead
-        let envelope: Envelope
-        let state: DeliveryState
-    }
+    /// Ids go on from the highest that is known; there must be some left.
+    private static let lastID = UInt64.max - 1 << 44
 
     mutating func visitLive(
         of number: Int,
@@ -20,47 +16,27 @@ extension SpoolRecovery {
         _ known: inout Set<QueueID>,
         _ visit: (RecoveredMessage) -> Void
     ) {
-        guard !sources[number].live.isEmpty else { return }
+        guard !sources[number].live.isEmpty || !sources[number].doubles.isEmpty else { return }
         let source = sources[number]
         let index = index(of: number)
         var live = source.live[...]
+        var doubles = source.doubles[...]
         for position in index.rows {
             let row = index.row(at: position)
+            let location = Location(segment: source.stamp.sequence, offset: row.offset, length: row.length)
+            if doubles.last == row.offset {
+                doubles.removeLast()
+                // Not noted as settled: that would be the end of the other one too.
+                setAside(location, source, "a second record of message \(row.id)")
+            }
             guard let (offset, state) = live.last, offset == row.offset else { continue }
             live.removeLast()
-            let location = Location(segment: source.stamp.sequence, offset: row.offset, length: row.length)
-            let head: Head? =
-                row.isOmitted
-                ? Self.readHead(row.id, at: location, in: context)
-                : try? index.withDetail(of: row) { reader throws(Malformed) in try Self.decode(&reader) }
-            guard let head else {
-                setAside(row.id, location, source, "cannot be decoded")
+            guard let (message, isLarge) = message(row, of: index, at: location, source, states, state, bodies) else {
                 continue
             }
-            if head.head.isLarge {
-                known.insert(row.id)
-                let size = bodies[row.id]
-                guard let size, size >= head.head.bodyLength else {
-                    setAside(
-                        row.id,
-                        location,
-                        source,
-                        size == nil ? "has lost its body file" : "has a body file that is too short"
-                    )
-                    continue
-                }
-            }
+            if isLarge { known.insert(row.id) }
             result.ledger.add(location)
-            visit(
-                RecoveredMessage(
-                    id: row.id,
-                    acceptedAt: head.head.acceptedAt,
-                    location: location,
-                    envelope: head.envelope,
-                    size: head.head.prologueLength + head.head.bodyLength,
-                    state: Self.state(states, state) ?? head.state
-                )
-            )
+            visit(message)
         }
         if !live.isEmpty {
             sawDamage = true
@@ -74,61 +50,91 @@ extension SpoolRecovery {
         }
     }
 
-    private static func state(_ states: [UInt8], _ range: Range<Int>?) -> DeliveryState? {
-        guard let range else { return nil }
-        return states.withUnsafeBytes { raw in
-            var reader = SpoolReader(UnsafeRawBufferPointer(rebasing: raw[range]))
-            return try? DeliveryState(decoding: &reader)
+    /// Puts a message together; nil when it was set aside, or is finished.
+    ///
+    /// - Parameter note: bytes of `states`.
+    private mutating func message(
+        _ row: SpoolIndex.Row,
+        of index: SpoolIndex,
+        at location: Location,
+        _ source: Source,
+        _ states: [UInt8],
+        _ note: Range<Int>?,
+        _ bodies: [QueueID: Int]
+    ) -> (RecoveredMessage, isLarge: Bool)? {
+        let head: RecordHead? =
+            row.isOmitted
+            ? RecordHead(row.id, at: location, in: context)
+            : try? index.withDetail(of: row) { reader throws(Malformed) in try RecordHead(decoding: &reader) }
+        guard let head else { return finish(row.id, location, source, "cannot be decoded") }
+        guard row.id.rawValue <= Self.lastID else {
+            return finish(row.id, location, source, "has an id that leaves none for later ones")
         }
-    }
-    /// Decodes a record from byte 24 on.
-    private static func decode(_ reader: inout SpoolReader) throws(Malformed) -> Head {
-        let head = try MessageHead(decoding: &reader)
-        let envelope = try Envelope(decoding: &reader)
-        let state = head.stateLength > 0 ? try DeliveryState(decoding: &reader) : DeliveryState()
-        return Head(head: head, envelope: envelope, state: state)
-    }
-    /// Reads and verifies the head of a record without its body; nil when anything is wrong.
-    static func readHead(_ id: QueueID, at location: Location, in context: SpoolContext) -> Head? {
-        guard let (stamp, file) = try? context.segment(location.segment),
-            var bytes = try? file.read(min(Int(location.length), 1024), at: Int(location.offset)),
-            let parts = parts(bytes, location, stamp), parts.id == id
-        else { return nil }
-        if parts.state.upperBound > bytes.count {
-            guard let more = try? file.read(parts.state.upperBound, at: Int(location.offset)),
-                more.count == parts.state.upperBound
-            else { return nil }
-            bytes = more
+        if head.head.isLarge {
+            guard let size = bodies[row.id] else { return finish(row.id, location, source, "has lost its body file") }
+            guard size >= head.head.bodyLength else {
+                return finish(row.id, location, source, "has a body file that is too short")
+            }
         }
-        return bytes.withUnsafeBytes { raw in
-            let stored = UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: 60, as: UInt32.self))
-            let head = UnsafeRawBufferPointer(rebasing: raw[..<parts.state.upperBound])
-            guard SpoolRecord.headChecksum(head, in: stamp) == stored else { return nil }
-            var reader = SpoolReader(UnsafeRawBufferPointer(rebasing: raw[24..<parts.state.upperBound]))
-            return try? decode(&reader)
+        var state = head.state
+        if let note {
+            if let known = head.state(after: DeliveryState(stored: states[note])) {
+                state = known
+            } else {
+                setNoteAside(row.id, location, states[note])
+            }
         }
+        guard !head.isFinished(state) else {
+            result.finished.append((row.id, location))
+            return nil
+        }
+        let message = RecoveredMessage(
+            id: row.id,
+            acceptedAt: head.head.acceptedAt,
+            location: location,
+            envelope: head.envelope,
+            size: head.size,
+            state: state
+        )
+        return (message, head.head.isLarge)
     }
 
-    private static func parts(_ bytes: [UInt8], _ location: Location, _ stamp: SegmentStamp) -> SpoolRecord.Parts? {
-        bytes.withUnsafeBytes { raw in
-            guard SpoolRecord.frame(raw, at: Int(location.offset), in: stamp) != nil else { return nil }
-            return try? SpoolRecord.parts(raw, length: Int(location.length))
-        }
+    /// Sets a message aside and has it noted as settled, so that it is not tried for ever.
+    private mutating func finish<Value>(
+        _ id: QueueID,
+        _ location: Location,
+        _ source: Source,
+        _ text: String
+    ) -> Value? {
+        if setAside(location, source, "message \(id) \(text)") { result.finished.append((id, location)) }
+        return nil
     }
 
-    private mutating func setAside(_ id: QueueID, _ location: Location, _ source: Source, _ text: String) {
+    /// Keeps the bytes of a record for a human.
+    ///
+    /// - Returns: false when they could not be kept; then the segment is.
+    @discardableResult
+    mutating func setAside(_ location: Location, _ source: Source, _ text: String) -> Bool {
         sawDamage = true
         let segment = SegmentFile.name(location.segment)
         let target = "\(segment.dropLast(4))-\(location.offset).bin"
-        context.report(.damaged, segment, "message \(id) \(text); set aside as corrupt/\(target)")
+        context.report(.damaged, segment, "\(text); set aside as corrupt/\(target)")
         if let bytes = try? file(of: source)?.read(Int(location.length), at: Int(location.offset)),
             context.setAside(bytes, as: target)
         {
-            result.setAside.append((id, location))
-        } else {
-            // Nothing of it may be overwritten before somebody has looked.
-            unreadable.insert(location.segment)
+            return true
         }
+        // Nothing of it may be overwritten before somebody has looked.
+        unreadable.insert(location.segment)
+        return false
+    }
+
+    private mutating func setNoteAside(_ id: QueueID, _ location: Location, _ note: ArraySlice<UInt8>) {
+        sawDamage = true
+        let target = "\(id)-note.bin"
+        let text = "a note about message \(id) does not fit it; set aside as corrupt/\(target)"
+        context.report(.damaged, SegmentFile.name(location.segment), text)
+        if !context.setAside(Array(note), as: target) { unreadable.insert(location.segment) }
     }
 
     // MARK: - Large bodies

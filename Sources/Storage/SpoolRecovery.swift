@@ -18,8 +18,8 @@ struct SpoolRecovery {
         var newest: UInt32 = 0
         /// Segments that were never sealed and are sound.
         var unsealed: [(SegmentStamp, capacity: Int, dataEnd: Int)] = []
-        /// Messages that were set aside and are to be noted as settled.
-        var setAside: [(QueueID, Location)] = []
+        /// Messages to be noted as settled: they were set aside, or were done and the note of that was lost.
+        var finished: [(QueueID, Location)] = []
     }
 
     /// A segment with records.
@@ -31,6 +31,8 @@ struct SpoolRecovery {
         var scanned: SpoolIndex?
         /// Where the records of live messages begin, newest first, each with the place of its state in `states`.
         var live: [(offset: UInt32, state: Range<Int>?)] = []
+        /// Where records begin whose id a newer one has, newest first.
+        var doubles: [UInt32] = []
     }
 
     /// How often what cannot be read is tried.
@@ -89,18 +91,27 @@ struct SpoolRecovery {
             }
         }
         found.sort()
-        var others: [(UInt32, Content)] = []
+        let newest = SegmentFinding.newest(of: found, context)
+        var others: [(UInt32, Other)] = []
         for sequence in found {
-            let content = inspect(sequence)
-            if case .data(let header, let file, let size) = content {
-                addSource(header, file, size)
-            } else {
-                others.append((sequence, content))
+            do throws(DiskError) {
+                let file = try context.disk.open(context.path(sequence), .update, permissions: 0)
+                let size = try file.status().size
+                let isWritten = sequence < newest
+                let look = try SegmentFinding.look(at: file, sequence: sequence, size: size, isWritten: isWritten)
+                switch look.finding {
+                case .data(let header): addSource(header.stamp, header.capacity, file, size)
+                case .headless(let stamp): addSource(stamp, nil, file, size)
+                case .spare: others.append((sequence, .spare(file, size: size)))
+                case .wrong(let text): others.append((sequence, .wrong(text)))
+                }
+            } catch {
+                others.append((sequence, .unreadable(error)))
             }
         }
         result.newest = sources.last?.stamp.sequence ?? 0
         result.nextSequence = max(found.last ?? 0, result.newest) &+ 1
-        for (sequence, content) in others { takeOther(sequence, content) }
+        for (sequence, other) in others { takeOther(sequence, other) }
     }
 
     private func setForeignAside(_ name: String) {
@@ -109,48 +120,16 @@ struct SpoolRecovery {
         }
     }
 
-    enum Content {
-        case data(SegmentHeader, any OpenFile, size: Int)
+    /// A file with a segment's name that holds no records.
+    private enum Other {
         case spare(any OpenFile, size: Int)
         case wrong(String)
         case unreadable(DiskError)
     }
-    /// Reads both headers.
-    ///
-    /// One that says *data* outweighs one that says *spare*: the latter are written first to last
-    /// and synced before the segment changes its name.
-    private func inspect(_ sequence: UInt32) -> Content {
-        do throws(DiskError) {
-            let file = try context.disk.open(context.path(sequence), .update, permissions: 0)
-            let size = try file.status().size
-            guard size >= SegmentHeader.size else { return .wrong(size == 0 ? "is empty" : "is cut off") }
-            var headers: [SegmentHeader] = []
-            var failure: DiskError?
-            for place in [0, size - SegmentHeader.size] {
-                do throws(DiskError) {
-                    let header = SegmentHeader(decoding: try file.read(SegmentHeader.size, at: place))
-                    if let header { headers.append(header) }
-                } catch {
-                    failure = error
-                }
-            }
-            if headers.isEmpty, let failure { return .unreadable(failure) }
-            if let data = headers.first(where: { $0.role == .data && $0.sequence == sequence }) {
-                return .data(data, file, size: size)
-            }
-            if let data = headers.first(where: { $0.role == .data }) {
-                return .wrong("is a copy of \(SegmentFile.name(data.sequence))")
-            }
-            return headers.isEmpty ? .wrong("has no header") : .spare(file, size: size)
-        } catch {
-            return .unreadable(error)
-        }
-    }
 
-    private mutating func takeOther(_ sequence: UInt32, _ content: Content) {
+    private mutating func takeOther(_ sequence: UInt32, _ other: Other) {
         let name = SegmentFile.name(sequence)
-        switch content {
-        case .data: break
+        switch other {
         case .spare(let file, let size):
             // Spares stand behind every written segment.
             if sequence > result.newest, size == context.options.segmentSize,
@@ -172,38 +151,45 @@ struct SpoolRecovery {
             context.report(.failed, name, "cannot be opened, left alone: \(error)")
         }
     }
+
     /// Takes a segment with records: its index where it has a sound one, otherwise a scan.
-    private mutating func addSource(_ header: SegmentHeader, _ file: any OpenFile, _ size: Int) {
-        let stamp = header.stamp
-        let isWhole = size >= header.capacity
-        var source = Source(stamp: stamp, size: size, footer: isWhole ? footer(header, file) : nil)
+    ///
+    /// - Parameter capacity: bytes it was made with; nil when its headers are lost.
+    private mutating func addSource(_ stamp: SegmentStamp, _ capacity: Int?, _ file: any OpenFile, _ size: Int) {
+        let whole = capacity.flatMap { size >= $0 ? $0 : nil }
+        var source = Source(stamp: stamp, size: size, footer: whole.flatMap { footer($0, stamp, file) })
         if source.footer == nil {
             // What a failed sync left in memory is not on the disk: look at the disk.
             file.forgetCache()
-            let limit = isWhole ? header.capacity - SegmentFile.reserve : size & ~7
-            let scan = SpoolScanner.scan(file, stamp, until: limit)
+            let scan = SpoolScanner.scan(file, stamp, until: whole.map { $0 - SegmentFile.reserve } ?? size & ~7)
             if scan.hasUnreadable, scan.index.rows.isEmpty {
                 takeOther(stamp.sequence, .unreadable(DiskError("pread", context.path(stamp.sequence), EIO)))
                 return
             }
             if scan.hasUnreadable { unreadable.insert(stamp.sequence) }
             context.register(stamp, file)
-            report(scan, of: source, isWhole: isWhole)
-            if scan.damage.isEmpty, !scan.hasUnreadable, isWhole {
-                result.unsealed.append((stamp, capacity: header.capacity, dataEnd: scan.end))
+            if whole == nil {
+                sawDamage = true
+                let text = capacity == nil ? "has lost both headers" : "is shorter than it was made: \(size) bytes"
+                context.report(.damaged, SegmentFile.name(stamp.sequence), text)
+            }
+            report(scan, of: source, isWhole: whole != nil)
+            if let whole, scan.damage.isEmpty, !scan.hasUnreadable {
+                result.unsealed.append((stamp, capacity: whole, dataEnd: scan.end))
             }
             source.scanned = scan.index
         }
         context.register(stamp, file)
         result.ledger.open(stamp.sequence, size: size)
-        result.ledger.closeLast(isBroken: !isWhole)
+        result.ledger.closeLast(isBroken: whole == nil)
         sources.append(source)
     }
+
     /// A footer whose index is sound.
-    private func footer(_ header: SegmentHeader, _ file: any OpenFile) -> SegmentFooter? {
-        guard let bytes = try? file.read(SegmentFooter.size, at: header.capacity - SegmentFile.reserve),
-            let footer = SegmentFooter(decoding: bytes, in: header.stamp, capacity: header.capacity),
-            readIndex(footer, file, header.stamp) != nil
+    private func footer(_ capacity: Int, _ stamp: SegmentStamp, _ file: any OpenFile) -> SegmentFooter? {
+        guard let bytes = try? file.read(SegmentFooter.size, at: capacity - SegmentFile.reserve),
+            let footer = SegmentFooter(decoding: bytes, in: stamp, capacity: capacity),
+            readIndex(footer, file, stamp) != nil
         else { return nil }
         return footer
     }
@@ -213,15 +199,11 @@ struct SpoolRecovery {
             table.count == footer.indexLength,
             SpoolScanner.checksum(table, in: stamp) == footer.indexChecksum
         else { return nil }
-        return try? SpoolIndex(reading: table)
+        return try? SpoolIndex(reading: table, recordsEndAt: footer.indexOffset)
     }
 
     private mutating func report(_ scan: SpoolScanner.Scan, of source: Source, isWhole: Bool) {
         let name = SegmentFile.name(source.stamp.sequence)
-        if !isWhole {
-            sawDamage = true
-            context.report(.damaged, name, "is shorter than it was made: \(source.size) bytes")
-        }
         var ranges = scan.damage
         if let torn = scan.torn {
             if isWhole {
@@ -264,6 +246,7 @@ struct SpoolRecovery {
         if scan.hasUnreadable || !scan.damage.isEmpty { unreadable.insert(source.stamp.sequence) }
         return scan.index
     }
+
     /// Through the shared table, which keeps the number of open files bounded.
     func file(of source: Source) -> (any OpenFile)? {
         do throws(DiskError) {
@@ -273,48 +256,45 @@ struct SpoolRecovery {
             return nil
         }
     }
+
     /// From the newest record to the oldest: which messages are live, and what is known of them.
     ///
     /// - Parameter states: gets the encoded states of live messages.
     mutating func sortOut(_ states: inout [UInt8]) {
-        var settled: Set<UInt64> = []
-        var moved: Set<UInt64> = []
-        var attempts: [UInt64: Range<Int>] = [:]
+        var records = LiveRecords<Range<Int>>()
         for number in sources.indices.reversed() {
             let index = index(of: number)
             for position in index.rows.reversed() {
                 let row = index.row(at: position)
-                let id = row.id.rawValue
                 switch row.kind {
-                case .settled:
-                    settled.insert(id)
-                case .attempt:
-                    if attempts[id] == nil, !settled.contains(id), !moved.contains(id) {
-                        attempts[id] = take(row, of: index, in: sources[number], &states)
-                    }
+                case .settled: records.settle(row.id)
+                case .attempt: records.note(row.id) { take(row, of: index, in: sources[number], &states) }
                 case .message, .moved:
-                    // Of a message that was moved, only the newest copy counts.
-                    if settled.contains(id) || moved.contains(id) { continue }
-                    if row.kind == .moved { moved.insert(id) }
-                    sources[number].live.append((row.offset, attempts.removeValue(forKey: id)))
+                    switch records.message(row.id, isCopy: row.kind == .moved) {
+                    case .live(let state): sources[number].live.append((row.offset, state))
+                    case .double: sources[number].doubles.append(row.offset)
+                    case .over: break
+                    }
                 }
             }
         }
     }
+
     /// Copies an attempt's state; nil when it is damaged, so that an older one may count.
-    func take(
+    private mutating func take(
         _ row: SpoolIndex.Row,
         of index: SpoolIndex,
         in source: Source,
         _ states: inout [UInt8]
     ) -> Range<Int>? {
-        let start = states.count
-        if row.isOmitted {
-            guard let record = readRecord(row, in: source) else { return nil }
-            states += record[32...]
-        } else {
-            states += index.bytes[(row.detail.lowerBound + min(8, row.detail.count))..<row.detail.upperBound]
+        guard let state = index.state(of: row, { readRecord($0, in: source) }) else { return nil }
+        guard DeliveryState(stored: state) != nil else {
+            let location = Location(segment: source.stamp.sequence, offset: row.offset, length: row.length)
+            setAside(location, source, "a note about message \(row.id) makes no sense")
+            return nil
         }
+        let start = states.count
+        states += state
         return start..<states.count
     }
 

@@ -55,7 +55,9 @@ struct SegmentHeader: Hashable, Sendable {
             guard stored == CRC32C.of(body), (try? reader.number()) == Self.magic,
                 let role = (try? reader.number()).flatMap(SegmentRole.init(rawValue:)),
                 let sequence = try? reader.number(UInt32.self), let salt = try? reader.number(UInt64.self),
-                let capacity = (try? reader.number(UInt64.self)).flatMap(Int.init(exactly:))
+                let capacity = (try? reader.number(UInt64.self)).flatMap(Int.init(exactly:)),
+                // Offsets are 32 bits wide.
+                (Self.size + SegmentFile.reserve...Int(UInt32.max)).contains(capacity)
             else { return nil }
             return (role, sequence, salt, capacity)
         }
@@ -119,6 +121,10 @@ struct SegmentFooter: Hashable, Sendable {
 enum SegmentFile {
     /// The end of a segment that records and index leave alone.
     static let reserve = SegmentHeader.size + SegmentFooter.size
+    /// The greatest number that a segment may have, so that there are always further ones; no relay lives to see it.
+    static let last: UInt32 = .max - 1 << 20
+    /// Bytes that are zeros between the header of a spare and what an earlier life left in it: mail that is long gone.
+    static func blank(_ capacity: Int) -> Int { min(64 << 10, capacity - reserve) }
 
     /// The file's name, `00000000000000000042.seg`.
     static func name(_ sequence: UInt32) -> String {
@@ -128,11 +134,11 @@ enum SegmentFile {
 
     /// The sequence number in a segment's name; nil for any other name.
     static func sequence(_ name: String) -> UInt32? {
-        guard name.utf8.count == 24, name.hasSuffix(".seg") else { return nil }
-        let digits = name.dropLast(4)
-        guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = UInt32(digits), number > 0 else {
-            return nil
-        }
+        let bytes = name.utf8
+        guard bytes.count == 24, bytes.suffix(4).elementsEqual(".seg".utf8),
+            bytes.prefix(20).allSatisfy({ (0x30...0x39).contains($0) }),
+            let number = UInt32(String(decoding: bytes.prefix(20), as: UTF8.self)), (1...last).contains(number)
+        else { return nil }
         return number
     }
 }

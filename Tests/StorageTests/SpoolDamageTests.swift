@@ -13,6 +13,7 @@ import Testing
     enum Damage: String, CaseIterable, Sendable {
         case emptied, halved, shortened, zeroed, headZeroed, tailZeroed, middleZeroed, garbled
         case headerFlipped, recordHeaderFlipped, bodyFlipped, checksumFlipped, indexFlipped, footerFlipped, missing
+        case bothHeadersZeroed, bothEndsZeroed
 
         /// - Parameter record: where some record in the middle lies.
         func apply(_ bytes: inout [UInt8], record: Location) {
@@ -35,6 +36,12 @@ import Testing
                 let footer = Array(bytes[bytes.count - 128..<bytes.count - 64])
                 let start = Int(footer[8]) | Int(footer[9]) << 8 | Int(footer[10]) << 16
                 bytes[min(start + 30, bytes.count - 1)] ^= 0x40
+            case .bothHeadersZeroed:
+                for index in 0..<64 { bytes[index] = 0 }
+                for index in bytes.count - 64..<bytes.count { bytes[index] = 0 }
+            case .bothEndsZeroed:
+                for index in 0..<2048 { bytes[index] = 0 }
+                for index in bytes.count - 2048..<bytes.count { bytes[index] = 0 }
             case .footerFlipped: bytes[bytes.count - 120] ^= 0x02
             }
         }
@@ -90,7 +97,8 @@ import Testing
         }
         // Whoever lost something says so. What nobody can know: an end that was never written, and a file that is gone.
         let harness = try SpoolHarness(disk)
-        let isUnknowable = damage == .missing || (which == "last" && (damage == .tailZeroed || damage == .middleZeroed))
+        let isCutOff = [.tailZeroed, .middleZeroed, .bothEndsZeroed].contains(damage)
+        let isUnknowable = damage == .missing || (which == "last" && isCutOff)
         if lost > 0, !isUnknowable {
             for id in harness.order { _ = try? harness.content(id) }
             #expect(harness.count(.damaged) > 0)
@@ -195,7 +203,9 @@ import Testing
             #expect(try body.read(at: 0, count: 100).readableBytes == 100)
         } else {
             #expect(harness.recovered[id] == nil)
-            #expect(harness.count(.damaged) == 1)
+            // A body that is too short is kept beside its record.
+            #expect(harness.count(.damaged) == (kind == "short" ? 2 : 1))
+            #expect(disk.paths.contains("/data/queue/corrupt/\(id).eml") == (kind == "short"))
             #expect(disk.paths.contains { $0.hasPrefix("/data/queue/corrupt/") && $0.hasSuffix(".bin") })
         }
         harness.spool.close()

@@ -12,4 +12,7 @@ extension QueueStore {
 
     /// Nothing is held.
     package func savedHolds() -> [QueueID: Hold] { [:] }
+
+    /// Nobody looks at it.
+    package func setAside(_ id: QueueID, at location: Location, because text: String) {}
 }
