@@ -58,7 +58,7 @@ let package = Package(
         .systemLibrary(name: "CContract"),
         .systemLibrary(name: "CProcess"),
         // floor 1
-        room("Mail"),
+        room("Mail", ["CIDN2"]),
         room("JSON"),
         room("Files", ["CIntrinsics"]),
         room("Log"),
@@ -66,7 +66,6 @@ let package = Package(
         room("OpenSSL", ["COpenSSL", core]),
         room("HTTPClient", ["CCurl"]),
         room("Passwords", ["CCrypt"]),
-        room("IDNA", ["CIDN2"]),
         room("Process", ["CProcess"]),
         // floor 2
         room("SMTP", ["Mail", core]),
@@ -87,7 +86,6 @@ let package = Package(
                 "Loop",
                 "OpenSSL",
                 "HTTPClient",
-                "IDNA",
                 "SMTP",
                 "Config",
                 "DNS",
@@ -125,7 +123,6 @@ let package = Package(
                 "Process",
                 "OpenSSL",
                 "Passwords",
-                "IDNA",
                 "SMTP",
                 "MessageFormat",
                 "Storage",
@@ -145,7 +142,6 @@ let package = Package(
                 "Log",
                 "Loop",
                 "OpenSSL",
-                "IDNA",
                 "SMTP",
                 "MessageFormat",
                 "Storage",
@@ -170,7 +166,6 @@ let package = Package(
                 "Log",
                 "Loop",
                 "OpenSSL",
-                "IDNA",
                 "MessageFormat",
                 "Storage",
                 "Queue",
@@ -194,7 +189,7 @@ let package = Package(
                 "CTimex",
             ]
         ),
-        room("Operator", ["Mail", "JSON", "Files", "Process", "OpenSSL", "HTTPClient", "Config", core, arguments]),
+        room("Operator", ["Mail", "JSON", "Files", "Process", "OpenSSL", "HTTPClient", "MessageFormat", "Config", core, arguments]),
         // floor 6
         .executableTarget(
             name: "martlet",
@@ -260,7 +255,6 @@ let package = Package(
         tests("OpenSSL", [core, embedded]),
         tests("HTTPClient"),
         tests("Passwords"),
-        tests("IDNA"),
         tests("Process"),
         tests("SMTP", ["OpenSSL", core]),
         tests("MessageFormat", ["OpenSSL", core]),
@@ -271,7 +265,7 @@ let package = Package(
         tests("Hooks"),
         tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient"]),
         tests("Admin", ["Mail", "JSON", "Files", "Log", "Queue", "Config", yams, core, posix]),
-        tests("Operator", ["Mail", "JSON", "Config"]),
+        tests("Operator", ["Mail", "JSON", "MessageFormat", "Config", core]),
         tests("martlet", ["Mail", "Files", "Log", "Config", arguments]),
         tests(
             "Ingest",

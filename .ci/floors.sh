@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The house, from the ground up. A new room gets its place here and in Package.swift.
 ground="COpenSSL CMicrohttpd CUnbound CCurl CCrypt CIDN2 CIntrinsics CContract CTimex CProcess"
-floor1="Mail JSON OpenSSL Files HTTPClient Passwords IDNA Log Loop Process"
+floor1="Mail JSON OpenSSL Files HTTPClient Passwords Log Loop Process"
 floor2="SMTP MessageFormat Storage Config DNS Hooks"
 floor3="Queue"
 floor4="Intake Departure"

@@ -1,5 +1,6 @@
 // QueueFilterReader.swift — the one filter of listings and bulk actions, read from a query or from JSON.
 
+import Config
 import JSON
 import Mail
 import Queue
@@ -64,7 +65,7 @@ enum QueueFilterReader {
                 text.hasPrefix("*@")
                     ? Domain(text.dropFirst(2)).map { .domain($0) } : EmailAddress(text).map { .address($0) }
             }
-            filter.route = values["route"]?.first
+            filter.route = values["route"]?.first.map { Routes.normalized($0) ?? $0 }
             filter.minAge = try number("min_age_s")
             filter.maxAge = try number("max_age_s")
             filter.minAttempts = try number("min_attempts").map { Int($0) }

@@ -1,3 +1,3 @@
-/* libidn2 as the IDNA room sees it; that room is the only importer. */
+/* libidn2 as the room Mail sees it; that room is the only importer. */
 #pragma once
 #include <idn2.h>

@@ -9,7 +9,7 @@ enum AddressPattern: Hashable, Sendable, CustomStringConvertible {
     /// The null sender, `<>`.
     case null
     /// `user@domain` in lower case: nobody gives two people mailboxes that differ in case alone.
-    case address(String)
+    case address(EmailAddress)
     case domain(String)
     /// `*.example.com`: every domain below `example.com`, not that one itself.
     case suffix(String)
@@ -37,19 +37,22 @@ enum AddressPattern: Hashable, Sendable, CustomStringConvertible {
     var description: String {
         switch self {
         case .null: "<>"
-        case .address(let name), .domain(let name): name
+        case .address(let address): address.description
+        case .domain(let name): name
         case .suffix(let name): "*.\(name)"
         case .any: "*"
         }
     }
 
-    static func key(_ address: EmailAddress) -> String { "\(address.local.lowercased())@\(address.domain.name)" }
+    static func key(_ address: EmailAddress) -> EmailAddress {
+        EmailAddress(local: address.local.lowercased(), domain: address.domain)
+    }
 }
 
 /// Values by pattern.
 struct PatternTable<Value: Hashable & Sendable>: Hashable, Sendable {
     private var null: Value?
-    private var byAddress: [String: Value] = [:]
+    private var byAddress: [EmailAddress: Value] = [:]
     private var byDomain: [String: Value] = [:]
     private var bySuffix: [String: Value] = [:]
     private var any: Value?

@@ -70,7 +70,7 @@ package struct DKIMSettings: Hashable, Sendable {
 
     /// Letters, digits, hyphens and dots (RFC 6376 §3.1): fit for the DNS, and for the name of a file.
     package static func isSelector(_ text: some StringProtocol) -> Bool {
-        Domain(text).map { $0.isASCII && $0.literal == nil && $0.name == text && !text.utf8.contains(0x5F) } ?? false
+        Domain(text).map { $0.literal == nil && $0.name == text && !text.utf8.contains(0x5F) } ?? false
     }
 }
 
@@ -87,8 +87,8 @@ extension DKIMSettings: KeyedSettings {
     /// A line of a domain's section.
     package mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool {
         guard let section = entry.section, section != "main" else { return false }
-        guard let domain = Domain(section), domain.isASCII, domain.literal == nil else {
-            throw ValueError("[\(ValueParsing.shown(section))] is no domain; write an internationalised one as xn--…")
+        guard let domain = Domain(section), domain.literal == nil else {
+            throw ValueError("[\(ValueParsing.shown(section))] is no domain")
         }
         guard entry.key == "selectors" || entry.key == "selector" else {
             throw ValueError("unknown key; a domain has selectors")

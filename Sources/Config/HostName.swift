@@ -14,7 +14,7 @@ package enum HostName {
 
     /// A name that may stand in a banner, whatever the machine is called: other characters become hyphens.
     package static func valid(_ name: String) -> Domain {
-        if let domain = Domain(name), domain.isASCII { return domain }
+        if let domain = Domain(name) { return domain }
         let isLetter = { (byte: UInt8) in
             (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
         }

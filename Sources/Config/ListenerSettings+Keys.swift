@@ -16,7 +16,7 @@ extension ListenerSettings: KeyedSettings {
         SettingKey("allowed_sender_domains") { (text, target) throws(ValueError) in
             var found: Set<Domain> = []
             for piece in ValueParsing.list(text) {
-                guard let domain = Domain(piece), domain.isASCII else {
+                guard let domain = Domain(piece) else {
                     throw ValueError("\"\(ValueParsing.shown(piece))\" is not a domain such as example.org")
                 }
                 found.insert(domain)

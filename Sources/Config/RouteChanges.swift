@@ -36,7 +36,7 @@ package struct RouteChanges: Sendable {
             }
         }
         moved += after.keys.filter { before[$0] == nil }
-        concernsAll = moved.count > Self.most || moved.contains { $0.hasPrefix("sender ") }
+        concernsAll = moved.count > Self.most || moved.contains { $0.utf8.starts(with: "sender ".utf8) }
         self.moved = moved.compactMap { AddressPattern($0) }
         self.gone = gone
         self.changed = changed
@@ -70,8 +70,8 @@ extension AddressPattern {
         case .null: false
         case .any: true
         case .domain(let name): name == domain
-        case .address(let key): key.utf8.count > domain.utf8.count && key.hasSuffix("@\(domain)")
-        case .suffix(let name): domain.hasSuffix(".\(name)")
+        case .address(let address): address.domain.name == domain
+        case .suffix(let name): Self.is(domain, below: name)
         }
     }
 
@@ -80,10 +80,16 @@ extension AddressPattern {
         switch (self, other) {
         case (.any, _): other != .any
         case (.suffix(let outer), .suffix(let inner)), (.suffix(let outer), .domain(let inner)):
-            inner.hasSuffix(".\(outer)")
-        case (.suffix(let outer), .address(let key)): key.hasSuffix(".\(outer)")
-        case (.domain(let name), .address(let key)): key.hasSuffix("@\(name)")
+            Self.is(inner, below: outer)
+        case (.suffix(let outer), .address(let address)): Self.is(address.domain.name, below: outer)
+        case (.domain(let name), .address(let address)): address.domain.name == name
         default: false
         }
+    }
+
+    private static func `is`(_ name: String, below suffix: String) -> Bool {
+        let (name, suffix) = (name.utf8, suffix.utf8)
+        return name.count > suffix.count && name.suffix(suffix.count).elementsEqual(suffix)
+            && name.dropLast(suffix.count).last == UInt8(ascii: ".")
     }
 }

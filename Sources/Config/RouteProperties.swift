@@ -141,7 +141,7 @@ struct RouteProperties {
     // MARK: - Values
 
     static func host(_ value: String, _ name: String) throws(ValueError) -> Domain {
-        guard let domain = Domain(value), domain.isASCII else {
+        guard let domain = Domain(value) else {
             throw ValueError("\(name): \"\(ValueParsing.shown(value))\" is not a host name")
         }
         return domain

@@ -268,7 +268,7 @@ package struct SettingsReader: Sendable {
             }
             return name
         }
-        guard let domain = Domain(first.text), domain.isASCII else {
+        guard let domain = Domain(first.text) else {
             throw ConfigErrors([
                 ConfigError(
                     file: "me",

@@ -1,5 +1,7 @@
 // TLSSettings+Keys.swift — the keys of `tls.ini`, and the files they name.
 
+import Mail
+
 extension TLSSettings: KeyedSettings {
     package static let file = "tls.ini"
     private static let versions = ["TLSv1.2", "TLSv1.3"]
@@ -38,8 +40,7 @@ extension TLSSettings: KeyedSettings {
         // A name without a dot is no section of a host: Haraka has [outbound] and [redis] here.
         guard let section = entry.section, section.utf8.contains(UInt8(ascii: ".")), Self.ownKeys.contains(entry.key)
         else { return false }
-        let name = section.lowercased()
-        guard Self.isHostName(name) else {
+        guard let name = Self.hostName(section) else {
             let shown = ValueParsing.shown(section)
             throw ValueError("[\(shown)] is no host name, such as mail.example.com or *.example.com")
         }
@@ -59,16 +60,13 @@ extension TLSSettings: KeyedSettings {
         return text
     }
 
-    private static func isHostName(_ name: String) -> Bool {
-        let labels = (name.hasPrefix("*.") ? name.dropFirst(2) : name[...])
-            .split(separator: ".", omittingEmptySubsequences: false)
-        return name.utf8.count <= 253
-            && labels.allSatisfy { label in
-                (1...63).contains(label.utf8.count)
-                    && label.utf8.allSatisfy { byte in
-                        (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) || byte == UInt8(ascii: "-")
-                    }
-            }
+    /// The name that clients ask for (RFC 6066 §3), in normal form; `*.` may stand in front.
+    private static func hostName(_ text: String) -> String? {
+        let isWild = text.utf8.starts(with: "*.".utf8)
+        guard let domain = Domain(isWild ? text.dropFirst(2) : text[...]), domain.literal == nil,
+            !domain.name.utf8.contains(UInt8(ascii: "_"))
+        else { return nil }
+        return isWild ? "*.\(domain.name)" : domain.name
     }
 
     // MARK: The files

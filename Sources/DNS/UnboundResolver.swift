@@ -118,7 +118,8 @@ package final class UnboundResolver: Resolver {
     }
 
     private func result(_ name: Domain, _ type: RecordType) async -> Result<RawAnswer, DNSError> {
-        guard name.isASCII else { return .failure(.serverFailure("\(name) needs its ASCII form")) }
+        // Records of an older version may hold a name that has no A-label.
+        guard name.name.utf8.allSatisfy({ $0 < 0x80 }) else { return .failure(.noSuchName) }
         guard name.literal == nil else { return .failure(.serverFailure("\(name) is no name")) }
         let begin = Uptime.now()
         let answer = await pump.ask(name.name, type)

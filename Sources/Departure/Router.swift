@@ -5,7 +5,6 @@
 
 package import Config
 package import DNS
-import IDNA
 package import Loop
 package import Mail
 import Synchronization
@@ -60,7 +59,7 @@ package final class Router: Sendable {
             if let ip = domain.literal {
                 return Route(hosts: [MX(ip.description)], isFromTable: false)
             }
-            return try await askDNS(try domain.forDNS, lane, now)
+            return try await askDNS(domain, lane, now)
         }
     }
 
@@ -132,7 +131,7 @@ package final class Router: Sendable {
         _ preference: AddressPreference
     ) async throws(Failure) -> Answer<[IPAddress]> {
         if let ip = IPAddress(mx.exchange) { return Answer([ip], timeToLive: Answer<[IPAddress]>.longest) }
-        guard let host = try Domain(mx.exchange)?.forDNS else {
+        guard let host = Domain(mx.exchange) else {
             throw .routing(550, EnhancedStatus(5, 1, 2), "an MX that is no host name")
         }
         do throws(DNSError) {
@@ -176,21 +175,6 @@ package final class Router: Sendable {
             if listener.ip == ip { return true }
             // A listener on every address, or a destination that means "here", whichever of our addresses it is.
             return (listener.ip.isUnspecified && isOurs(ip)) || (ip.isUnspecified && isOurs(listener.ip))
-        }
-    }
-}
-
-extension Domain {
-    /// The name as the DNS knows it: internationalised ones as A-labels.
-    ///
-    /// - Throws: a permanent ``Failure``: a name that cannot be written so cannot exist.
-    fileprivate var forDNS: Domain {
-        get throws(Failure) {
-            if isASCII { return self }
-            guard let name = ASCIIForm.of(name), let domain = Domain(name) else {
-                throw .routing(550, EnhancedStatus(5, 1, 2), "\(self) is no name that the DNS could know")
-            }
-            return domain
         }
     }
 }

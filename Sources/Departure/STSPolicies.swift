@@ -78,7 +78,7 @@ package final class STSPolicies: Sendable {
     /// - Returns: `isUnderTest` where the host is named by a policy of mode `testing`: nothing is demanded of it, and what it
     ///   fails at is to be noted.
     func verdict(on host: String, of domain: Domain) async -> (TLSFacts.STS, isUnderTest: Bool) {
-        guard domain.isASCII, let policy = await policy(of: domain) else { return (.absent, false) }
+        guard let policy = await policy(of: domain) else { return (.absent, false) }
         let isNamed = policy.names(host)
         switch policy.mode {
         case .none: return (.absent, false)

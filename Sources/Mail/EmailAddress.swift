@@ -2,7 +2,8 @@
 
 /// A mailbox `local@domain`.
 ///
-/// The local part keeps its spelling, quotes included; the domain is in lower case.
+/// The local part keeps its spelling, quotes included; the domain is in normal form. Two addresses are the same when their
+/// octets are: letters that look alike but are written otherwise (`é` as one scalar or two) may be two mailboxes.
 ///
 /// - Source: RFC 5321 §4.1.2, RFC 6531 §3.3
 package struct EmailAddress: Hashable, Sendable, CustomStringConvertible {
@@ -31,7 +32,20 @@ package struct EmailAddress: Hashable, Sendable, CustomStringConvertible {
     package var description: String { "\(local)@\(domain.name)" }
 
     /// False when RFC 6531 (SMTPUTF8) is needed to carry this address.
-    package var isASCII: Bool { local.utf8.allSatisfy { $0 < 0x80 } && domain.isASCII }
+    package var isASCII: Bool { local.utf8.allSatisfy { $0 < 0x80 } }
+
+    package static func == (a: EmailAddress, b: EmailAddress) -> Bool {
+        a.domain == b.domain && a.local.utf8.elementsEqual(b.local.utf8)
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(domain)
+        let isDone: Void? = local.utf8.withContiguousStorageIfAvailable {
+            hasher.combine(bytes: UnsafeRawBufferPointer($0))
+        }
+        if isDone == nil { for byte in local.utf8 { hasher.combine(byte) } }
+        hasher.combine(UInt8(0xFF))
+    }
 
     private static func isLocalPart(_ bytes: some Collection<UInt8>) -> Bool {
         guard (1...256).contains(bytes.count), let first = bytes.first else { return false }

@@ -13,19 +13,20 @@ package enum SenderConstraint: Hashable, Sendable {
 
     /// Whether a login may use a sender.
     ///
-    /// The null sender is allowed: receipts and reports need it (RFC 5321 §4.5.5). Letters of ASCII compare without case.
+    /// The null sender is allowed: receipts and reports need it (RFC 5321 §4.5.5). Letters of ASCII compare without case,
+    /// domains in their normal form.
     package func allows(_ sender: ReversePath, by login: String) -> Bool {
         guard case .address(let address) = sender, self != .none else { return true }
-        let login = Self.folded(login)
+        let login = Array(login.utf8)
         let at = login.lastIndex(of: UInt8(ascii: "@"))
-        let local = Self.folded(address.local)
-        let domain = Self.folded(address.domain.name)
-        let loginDomain = at.map { Array(login[($0 + 1)...]) } ?? login
+        let local = Self.folded(address.local.utf8)
+        let domain = Array(address.domain.name.utf8)
+        let loginDomain = Self.domain(login[(at.map { $0 + 1 } ?? 0)...])
         switch self {
         case .none: return true
         case .login:
-            guard let at else { return local == login || domain == login }
-            return local == Array(login[..<at]) && domain == loginDomain
+            guard let at else { return local == Self.folded(login) || domain == loginDomain }
+            return local == Self.folded(login[..<at]) && domain == loginDomain
         case .domain: return domain == loginDomain
         }
     }
@@ -34,19 +35,23 @@ package enum SenderConstraint: Hashable, Sendable {
     ///
     /// A signature speaks for a domain, so a login with one may name anybody there.
     package func allows(author local: [UInt8], at domain: Domain, by login: String) -> Bool {
-        let text = Self.folded(login)
-        let at = text.lastIndex(of: UInt8(ascii: "@"))
-        let own = Domain(String(decoding: at.map { text[($0 + 1)...] } ?? text[...], as: UTF8.self))
+        let login = Array(login.utf8)
+        let at = login.lastIndex(of: UInt8(ascii: "@"))
+        let isOwn = Array(domain.name.utf8) == Self.domain(login[(at.map { $0 + 1 } ?? 0)...])
         switch self {
         case .none: return true
-        case .domain: return domain == own
-        case .login: return domain == own || at == nil && Self.folded(local) == text
+        case .domain: return isOwn
+        case .login: return isOwn || at == nil && Self.folded(local) == Self.folded(login)
         }
     }
 
-    private static func folded(_ text: String) -> [UInt8] { folded(Array(text.utf8)) }
+    /// The octets of a domain in normal form, or what stands there as it is.
+    private static func domain(_ text: ArraySlice<UInt8>) -> [UInt8] {
+        let name = String(validating: text, as: UTF8.self).flatMap { Domain($0) }?.name
+        return name.map { Array($0.utf8) } ?? Array(text)
+    }
 
-    private static func folded(_ text: [UInt8]) -> [UInt8] {
+    private static func folded(_ text: some Sequence<UInt8>) -> [UInt8] {
         text.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }
     }
 }

@@ -83,7 +83,7 @@ package struct QueueFilter: Hashable, Sendable {
 
     /// People write local parts in any case; for finding mail, case does not matter.
     private static func isSame(_ a: EmailAddress, _ b: EmailAddress) -> Bool {
-        a.domain == b.domain && (a.local == b.local || a.local.lowercased() == b.local.lowercased())
+        a == b || a.domain == b.domain && a.local.lowercased().utf8.elementsEqual(b.local.lowercased().utf8)
     }
 
     private static func isSame(_ a: ReversePath, _ b: ReversePath) -> Bool {

@@ -84,7 +84,7 @@ extension HookReply {
                 }
             case "outbound_helo":
                 notes.outboundHelo = try word.map { word throws(HookTrouble) in
-                    guard let name = Domain(word), name.isASCII else {
+                    guard let name = Domain(word) else {
                         throw HookTrouble("notes.outbound_helo is no host name")
                     }
                     return name

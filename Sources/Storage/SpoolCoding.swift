@@ -75,7 +75,7 @@ struct SpoolReader {
         guard !name.utf8.contains(where: { $0 == 0x20 || $0 == UInt8(ascii: "<") || $0 == UInt8(ascii: ">") }) else {
             throw Malformed()
         }
-        return Domain(unchecked: name)
+        return Domain(stored: name)
     }
 
     mutating func time() throws(Malformed) -> Timestamp {

@@ -136,8 +136,8 @@ struct ShowDKIM: ParsableCommand {
 /// The TXT record that publishes a key (RFC 6376 §3.6.1, RFC 8463 §4).
 private enum DKIMRecord {
     static func domain(_ text: String) throws -> Domain {
-        guard let domain = Domain(text), domain.isASCII, domain.literal == nil else {
-            throw CommandFailure("\(text) is no domain; write an internationalised one as xn--…")
+        guard let domain = Domain(text), domain.literal == nil else {
+            throw CommandFailure("\(text) is no domain")
         }
         return domain
     }

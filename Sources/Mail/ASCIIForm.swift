@@ -4,22 +4,19 @@
 
 import CIDN2
 
-/// Host names as A-labels.
-package enum ASCIIForm {
+/// Host names as A-labels: ``Domain`` asks for them and checks the rest.
+enum ASCIIForm {
     /// The name as the DNS knows it, in lower case.
     ///
-    /// - Returns: nil when some label is not allowed, or too long in that form.
+    /// - Returns: nil when some label is not allowed, or too long in that form; empty labels may pass.
     /// - Source: RFC 5891 §5, UTS #46 §4
-    package static func of(_ name: String) -> String? {
+    static func of(_ name: String) -> String? {
         guard !name.utf8.contains(0) else { return nil }
         let flags = CInt(IDN2_NFC_INPUT.rawValue | IDN2_NONTRANSITIONAL.rawValue)
         var found: UnsafeMutablePointer<CChar>?
         let code = name.withCString { idn2_to_ascii_8z($0, &found, flags) }
         defer { if let found { idn2_free(found) } }
         guard code == 0, let found else { return nil }
-        let text = String(cString: found)
-        // The library lets empty labels pass.
-        let labels = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        return text.utf8.count > 253 || labels.contains(where: \.isEmpty) ? nil : text
+        return String(cString: found)
     }
 }
