@@ -28,17 +28,7 @@ struct SubmittedMessage {
         }
         let sender = try Self.sender(from, "?from")
         var recipients: [EmailAddress] = []
-        for text in request.values("to").flatMap({ $0.split(separator: ",").map(String.init) }) {
-            let text = String(text.drop { $0 == " " })
-            guard let address = EmailAddress(text) else {
-                throw Problem.invalid(
-                    "?to",
-                    "format",
-                    "\"\(text.prefix(100))\" is no address (a plus sign is %2B in a query)"
-                )
-            }
-            recipients.append(address)
-        }
+        for text in request.values("to") { recipients += try Self.recipients(text, "?to") }
         guard !recipients.isEmpty else { throw Problem.invalid("?to", "required", "is missing: the recipients") }
         guard recipients.count <= limit else {
             throw Problem.invalid("?to", "length", "has more than \(limit) recipients")
@@ -48,35 +38,24 @@ struct SubmittedMessage {
         envelope = Self.envelope(sender, recipients, content)
     }
 
-    /// Line ends become CRLF; NUL and lines without end are refused, as SMTP does.
-    private static func lines(_ bytes: [UInt8]) throws(Problem) -> ByteBuffer {
-        var out = ByteBuffer()
-        out.reserveCapacity(bytes.count + bytes.count / 32)
-        var length = 0
-        var previous: UInt8 = 0
-        for byte in bytes {
-            switch byte {
-            case 0: throw Problem.invalid("", "control-character", "the message holds a NUL")
-            case 0x0A:
-                out.writeInteger(UInt8(0x0D))
-                out.writeInteger(byte)
-                length = 0
-            case 0x0D: break
-            default:
-                guard previous != 0x0D else {
-                    throw Problem.invalid("", "line-end", "the message holds a CR without LF")
-                }
-                length += 1
-                guard length <= 998 else {
-                    throw Problem.invalid("", "line-length", "a line is longer than 998 octets")
-                }
-                out.writeInteger(byte)
-            }
-            previous = byte
+    private static func recipients(_ text: String, _ pointer: String) throws(Problem) -> [EmailAddress] {
+        let list = AddressList(text.utf8)
+        let found = list.entries.compactMap(\.address)
+        guard list.fault == nil, found.count == list.entries.count else {
+            let fault = list.fault.map { "\($0)" } ?? "an address has no domain"
+            throw Problem.invalid(pointer, "format", "\(fault) (a plus sign is %2B in a query)")
         }
-        guard previous != 0x0D else { throw Problem.invalid("", "line-end", "the message ends with a CR without LF") }
-        if previous != 0x0A { out.writeString("\r\n") }
-        return out
+        return found
+    }
+
+    /// The message with the line ends of SMTP: what SMTP would refuse is refused.
+    private static func lines(_ bytes: [UInt8]) throws(Problem) -> ByteBuffer {
+        do throws(LineEnds.Fault) { return try LineEnds.crlf(bytes) } catch {
+            switch error {
+            case .nul: throw Problem.invalid("", "control-character", "the message \(error)")
+            case .bareCR: throw Problem.invalid("", "line-end", "the message \(error)")
+            }
+        }
     }
 
     // MARK: - JSON

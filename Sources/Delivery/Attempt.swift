@@ -1,7 +1,7 @@
 // Attempt.swift — a parcel on its way through the hosts of its route, with what the hosts so far have said.
 
-import IDNA
 import Mail
+import MessageFormat
 import NIOCore
 import Queue
 import SMTP
@@ -25,7 +25,7 @@ struct Attempt: Sendable {
     func transaction() -> Transaction {
         let recipients = open.map { $0.map { parcel.recipients[$0] } } ?? parcel.recipients
         let content = assignment.content
-        let envelope = assignment.envelope.needsUTF8 ? assignment.envelope.withASCIIDomains : assignment.envelope
+        let envelope = assignment.envelope
         return Transaction(
             envelope: envelope,
             recipients: recipients,
@@ -64,46 +64,14 @@ struct Attempt: Sendable {
     func settled(_ outcome: Outcome) -> [Outcome?] { Array(repeating: outcome, count: parcel.recipients.count) }
 }
 
-extension Envelope {
-    /// The same with A-labels for the domains of addresses whose local part is ASCII: every server understands those, also
-    /// one that does not know SMTPUTF8 (RFC 6531 §3.2).
-    fileprivate var withASCIIDomains: Envelope {
-        var envelope = self
-        if case .address(let address) = sender { envelope.sender = .address(address.withASCIIDomain) }
-        for index in recipients.indices where !recipients[index].address.isASCII {
-            envelope.recipients[index].address = recipients[index].address.withASCIIDomain
-        }
-        return envelope
-    }
-}
-
-extension EmailAddress {
-    fileprivate var withASCIIDomain: EmailAddress {
-        guard !domain.isASCII, local.utf8.allSatisfy({ $0 < 0x80 }), let name = ASCIIForm.of(domain.name),
-            let domain = Domain(name)
-        else { return self }
-        return EmailAddress(local: local, domain: domain)
-    }
-}
-
 extension Content {
-    /// Whether an octet above 127 stands before the first empty line.
+    /// Whether an octet above 127 stands in the header.
     ///
     /// What is in a file is taken to have one.
     fileprivate var hasEightBitHeader: Bool {
         guard case .memory(let bytes) = body else { return true }
         return bytes.withUnsafeReadableBytes { bytes in
-            var lineLength = 0
-            for byte in bytes {
-                if byte > 127 { return true }
-                if byte == UInt8(ascii: "\n") {
-                    if lineLength == 0 { return false }
-                    lineLength = 0
-                } else if byte != UInt8(ascii: "\r") {
-                    lineLength += 1
-                }
-            }
-            return false
+            bytes[..<HeaderBlock.size(in: bytes)].contains { $0 > 127 }
         }
     }
 }

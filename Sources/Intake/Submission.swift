@@ -44,7 +44,7 @@ package struct Submission: Sendable {
     ///
     /// - Parameters:
     ///   - to: at least one.
-    ///   - contents: header and body; lines may end in LF, CR or CRLF.
+    ///   - contents: header and body; lines end as ``LineEnds`` says.
     package init(from sender: ReversePath, to: [EmailAddress], contents: [UInt8]) {
         var isASCII = to.allSatisfy(\.isASCII)
         if case .address(let address) = sender { isASCII = isASCII && address.isASCII }
@@ -54,24 +54,9 @@ package struct Submission: Sendable {
             isEightBit: contents.contains { $0 > 127 },
             needsUTF8: !isASCII
         )
-        self.init(envelope, Self.withLineEnds(contents), from: Provenance(.inside))
-    }
-
-    /// Every line end as CRLF, the last line's too.
-    private static func withLineEnds(_ contents: [UInt8]) -> ByteBuffer {
-        var result = ByteBufferAllocator().buffer(capacity: contents.count + contents.count / 32 + 2)
-        let (cr, lf) = (UInt8(ascii: "\r"), UInt8(ascii: "\n"))
-        var previous: UInt8 = lf
-        for byte in contents {
-            // A CR alone becomes a line end when the next octet, which is no LF, comes.
-            if previous == cr, byte != lf { result.writeInteger(lf) }
-            if byte == lf, previous != cr { result.writeInteger(cr) }
-            result.writeInteger(byte)
-            previous = byte
-        }
-        if previous == cr { result.writeInteger(lf) }
-        if previous != cr, previous != lf { result.writeStaticString("\r\n") }
-        return result
+        // What no message may hold stays in it, and is refused as it would be by SMTP.
+        let content = (try? LineEnds.crlf(contents)) ?? ByteBuffer(bytes: contents)
+        self.init(envelope, content, from: Provenance(.inside))
     }
 }
 

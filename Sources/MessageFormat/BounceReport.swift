@@ -146,7 +146,7 @@ package struct BounceReport: Sendable {
 
     /// Writes the report.
     package func make() -> Made {
-        let needsUTF8 = !original.sender.isASCII || !me.isASCII
+        let needsUTF8 = !original.sender.isASCII
         let human = fillTemplate()
         let text = TextPart(human.lines)
         let status = StatusPart(self, isGlobal: needsUTF8).body

@@ -73,45 +73,8 @@ package final class DKIMBodyHash {
     }
 }
 
-/// A header block taken apart into its fields.
-struct DKIMFields {
-    struct Field {
-        /// In lower case.
-        let name: String
-        /// Behind the colon, folds included, without the last CRLF.
-        let value: ArraySlice<UInt8>
-    }
-
-    let fields: [Field]
-
-    /// Reads header fields up to the empty line; lines that are no fields are left out.
-    init(_ header: [UInt8]) {
-        var found: [Field] = []
-        var start = header.startIndex
-        while start < header.endIndex {
-            var end = start
-            // A field goes on as long as the next line begins with white space.
-            repeat {
-                let feed = header[end...].firstIndex(of: 0x0A) ?? header.endIndex - 1
-                end = feed + 1
-            } while end < header.endIndex && (header[end] == 0x20 || header[end] == 0x09)
-            if let field = Self.field(header[start..<end]) { found.append(field) }
-            start = end
-        }
-        fields = found
-    }
-
-    private static func field(_ line: ArraySlice<UInt8>) -> Field? {
-        guard let colon = line.firstIndex(of: UInt8(ascii: ":")), colon > line.startIndex else { return nil }
-        var name = line[..<colon]
-        while let last = name.last, last == 0x20 || last == 0x09 { name = name.dropLast() }
-        guard !name.isEmpty, name.allSatisfy({ (0x21...0x7E).contains($0) }) else { return nil }
-        var value = line[(colon + 1)...]
-        while let last = value.last, last == 0x0A || last == 0x0D { value = value.dropLast() }
-        let lower = name.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }
-        return Field(name: String(decoding: lower, as: UTF8.self), value: value)
-    }
-
+/// The relaxed form of header fields.
+enum DKIMHeader {
     /// `name:value` in the relaxed form, without CRLF.
     static func relaxed(_ name: String, _ value: some Sequence<UInt8>) -> [UInt8] {
         var out = Array("\(name):".utf8)

@@ -59,25 +59,29 @@ package final class DKIMDraft {
             bodyHash?.update(UnsafeRawBufferPointer(rebasing: bytes[(feed + 1)...]))
         case .header:
             // The scanner has seen these octets, and knows how many of them belong to the header.
-            let missing = block.hasEnded ? min(max(0, block.size - header.count), bytes.count) : bytes.count
+            guard let end = block.end else { return header.append(contentsOf: bytes) }
+            let missing = min(max(0, block.size - header.count), bytes.count)
             header.append(contentsOf: bytes[..<missing])
-            guard block.hasEnded else { return }
-            endHeader()
+            // The beginning of a line that turned out to be no field came with an earlier piece.
+            let text = Array(header[min(block.size, header.count)...])
+            header.removeLast(text.count)
+            endHeader(end)
+            text.withUnsafeBytes { update($0, block) }
             update(UnsafeRawBufferPointer(rebasing: bytes[missing...]), block)
         }
     }
 
-    private func endHeader() {
+    private func endHeader(_ end: HeaderBlock.End) {
         let authors = Authors(of: header)
         isForeign = !mayName(authors)
         signers = isForeign ? [] : authors.signingDomain.map(keys) ?? []
-        state = signers.isEmpty ? .unwanted : .separator
+        state = signers.isEmpty ? .unwanted : end == .emptyLine ? .separator : .body
         if !signers.isEmpty { bodyHash = DKIMBodyHash() }
     }
 
     /// What is to be signed, once the message is complete; nil when nobody's keys are to sign it.
     package func complete() -> DKIMWork? {
-        if case .header = state { endHeader() }
+        if case .header = state { endHeader(.text) }
         guard let hash = bodyHash?.finish() else { return nil }
         return DKIMWork(signers: signers, header: header, bodyHash: hash)
     }

@@ -45,19 +45,19 @@ package struct DKIMSigner: Sendable {
         _ coverage: Coverage,
         at time: Timestamp
     ) throws(TLSError) -> [UInt8] {
-        let fields = DKIMFields(header).fields
+        let fields = HeaderFields(header).fields
         var names: [String] = []
         var data: [UInt8] = []
         for name in coverage.signed {
             let found = fields.filter { $0.name == name }.reversed()
             for field in found {
                 names.append(name)
-                data += DKIMFields.relaxed(name, field.value) + [0x0D, 0x0A]
+                data += DKIMHeader.relaxed(name, field.value) + [0x0D, 0x0A]
             }
             if coverage.oversigned.contains(name) { names.append(name) }
         }
         let value = unsigned(names, bodyHash, time)
-        data += DKIMFields.relaxed("dkim-signature", value.utf8)
+        data += DKIMHeader.relaxed("dkim-signature", value.utf8)
         let signature = try key.sign(key.kind == .ed25519 ? Digest.sha256(data) : data)
         return Array("DKIM-Signature:\(value)\(Self.folded(Base64.encode(signature)))\r\n".utf8)
     }

@@ -32,24 +32,16 @@ struct ReturnedPart {
         self.body = body
     }
 
-    /// Everything before the first empty line, or the whole lines within the limit when the block is longer.
+    /// The header, or the whole lines of it within the limit when it is longer, or not all there.
     private static func headerBlock(_ message: ByteBuffer, limit: Int) -> ByteBuffer {
-        let bytes = message.readableBytesView
-        var end = 0
-        var index = 0
-        let stop = min(limit, bytes.count)
-        let start = bytes.startIndex
-        while index < stop {
-            guard bytes[start + index] == 0x0A else {
-                index += 1
-                continue
-            }
-            // A line that is nothing but CRLF ends the block.
-            if index - end <= 1 { break }
-            index += 1
-            end = index
+        var block = HeaderBlock(limit: limit)
+        block.consume(message, from: 0)
+        var length = block.size
+        if block.end == nil || block.isTooLarge {
+            let lines = message.readableBytesView.prefix(min(limit, length))
+            length = lines.lastIndex(of: 0x0A).map { $0 + 1 - lines.startIndex } ?? 0
         }
-        return message.getSlice(at: message.readerIndex, length: end) ?? ByteBuffer()
+        return message.getSlice(at: message.readerIndex, length: length) ?? ByteBuffer()
     }
 }
 

@@ -106,7 +106,11 @@ package struct TraceHeaders: Sendable {
             date.write(facts.at, to: &output)
             output.writeStaticString("\r\n")
         }
-        if header.isMissing { output.writeStaticString("\r\n") }
+        if header.isMissing {
+            output.writeStaticString("\r\n")
+        } else if header.beginsAsMailbox {
+            output.writeStaticString(HeaderBlock.mailboxField)
+        }
     }
 
     private mutating func writeReceived(_ facts: Facts, _ comment: String, to output: inout ByteBuffer) {

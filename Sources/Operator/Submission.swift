@@ -2,8 +2,21 @@
 //
 // Not the machine of the SMTP room: that speaks to the world, pipelines and keeps sessions; this is a client of ours to
 // ourselves, and a failed reply simply ends it.
+//
+// Guarantees: every recipient is taken by the relay, or named to the caller with the reason; a relay that takes fewer at
+// once gets the message in several transactions (RFC 5321 §4.5.3.1.10).
 
 import Glibc
+import Mail
+
+/// A message on its way to the relay.
+struct Letter: Hashable {
+    let from: ReversePath
+    /// Not empty, each once.
+    let to: [EmailAddress]
+    /// With CRLF line ends.
+    let bytes: [UInt8]
+}
 
 /// A conversation with the relay.
 struct Submission {
@@ -30,38 +43,59 @@ struct Submission {
         _ = try? say("QUIT", &reader)
     }
 
-    /// - Returns: the recipients that were refused, with the reply.
-    func send(_ message: [UInt8], from: String, to: [String]) throws -> [(String, String)] {
+    /// Hands the message over, and complains about recipients that were refused.
+    ///
+    /// - Returns: the exit status: 0, or that of the refusals.
+    /// - Throws: when nobody was taken, or not all of them could be asked about.
+    func send(_ letter: Letter) throws -> Int32 {
         var reader = ReplyReader(wire)
         try reader.expect("2")
         let hello = try ask("EHLO \(place.hostName)", &reader, "2")
-        let isEightBit = message.contains { $0 >= 0x80 } && hello.uppercased().contains("8BITMIME")
-        let isUTF8 = ([from] + to).contains { $0.utf8.contains { $0 >= 0x80 } }
-        guard !([from] + to).contains(where: { $0.utf8.contains { $0 < 0x21 || $0 == 0x7F || $0 == 0x3E } }) else {
-            throw OperatorError("an address holds a blank, > or a control character", status: EX_DATAERR)
-        }
-        let body = (isEightBit ? " BODY=8BITMIME" : "") + (isUTF8 ? " SMTPUTF8" : "")
-        _ = try ask("MAIL FROM:<\(from)>\(body)", &reader, "2")
-        var refused: [(String, String)] = []
-        var isTemporary = false
-        for address in to {
-            let reply = try say("RCPT TO:<\(address)>", &reader)
-            if reply.first != "2" {
-                refused.append((address, reply))
-                isTemporary = isTemporary || reply.first == "4"
+        let isEightBit = letter.bytes.contains { $0 >= 0x80 } && hello.uppercased().contains("8BITMIME")
+        var isUTF8 = letter.to.contains { !$0.isASCII }
+        if case .address(let sender) = letter.from { isUTF8 = isUTF8 || !sender.isASCII }
+        let mail = "MAIL FROM:<\(letter.from)>" + (isEightBit ? " BODY=8BITMIME" : "") + (isUTF8 ? " SMTPUTF8" : "")
+        var round = Round(waiting: letter.to[...])
+        do {
+            while !round.waiting.isEmpty {
+                _ = try ask(mail, &reader, "2")
+                try name(&round, &reader)
+                guard !round.named.isEmpty else { break }
+                _ = try ask("DATA", &reader, "3")
+                try wire.write(Self.stuffed(letter.bytes))
+                try reader.expect("2")
+                round.taken += round.named.count
+                round.named = []
             }
+        } catch let error as OperatorError where round.taken > 0 {
+            for refusal in round.refusals { Output.complain(refusal, by: "sendmail") }
+            for address in round.named + round.waiting { Output.complain("\(address): not sent", by: "sendmail") }
+            throw OperatorError("\(round.taken) recipients were taken, and the others not: \(error)", status: error.status)
         }
-        guard refused.count < to.count else {
-            throw OperatorError(
-                refused.map { "\($0): \($1)" }.joined(separator: "; "),
-                status: isTemporary ? EX_TEMPFAIL : EX_NOUSER
-            )
-        }
-        _ = try ask("DATA", &reader, "3")
-        try wire.write(Self.stuffed(message))
-        try reader.expect("2")
         _ = try? say("QUIT", &reader)
-        return refused
+        guard round.taken > 0 else { throw OperatorError(round.refusals.joined(separator: "; "), status: round.status) }
+        for refusal in round.refusals { Output.complain(refusal, by: "sendmail") }
+        return round.refused.isEmpty ? 0 : round.status
+    }
+
+    /// Names recipients until there are none left, or the relay wants no more in this transaction.
+    private func name(_ round: inout Round, _ reader: inout ReplyReader) throws {
+        while let address = round.waiting.first {
+            let reply = try say("RCPT TO:<\(address)>", &reader)
+            if reply.first == "2" {
+                round.named.append(address)
+            } else if !round.named.isEmpty, Self.isEnough(reply) {
+                return
+            } else {
+                round.refused.append((address, reply))
+            }
+            round.waiting.removeFirst()
+        }
+    }
+
+    /// Whether a reply says that a transaction has enough recipients: old servers say 552 (RFC 5321 §4.5.3.1.10).
+    private static func isEnough(_ reply: String) -> Bool {
+        reply.utf8.starts(with: "452".utf8) || reply.utf8.starts(with: "552".utf8)
     }
 
     /// `-bs`: SMTP between standard input and output and the relay.
@@ -139,6 +173,24 @@ struct Submission {
         }
         return socket
     }
+}
+
+/// How far a message with its recipients has come.
+private struct Round {
+    /// Not named yet.
+    var waiting: ArraySlice<EmailAddress>
+    /// In this transaction.
+    var named: [EmailAddress] = []
+    /// With a message that the relay answers for.
+    var taken = 0
+    var refused: [(address: EmailAddress, reply: String)] = []
+
+    init(waiting: ArraySlice<EmailAddress>) { self.waiting = waiting }
+
+    var refusals: [String] { refused.map { "\($0.address): \($0.reply)" } }
+
+    /// What the caller may do: try again when some refusal may pass.
+    var status: Int32 { refused.contains { $0.reply.first == "4" } ? EX_TEMPFAIL : EX_NOUSER }
 }
 
 /// Replies, line by line.

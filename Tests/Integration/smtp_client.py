@@ -259,11 +259,12 @@ def split_trace(content):
 
 def added_by_relay(delivered, sent):
     """What the relay put in front of `sent`. Fails when `sent` did not arrive octet for octet, or when anything but
-    trace fields (and an empty line, where `sent` has no header) was put in front."""
+    trace fields was put in front (and an empty line, where `sent` has no header, or the name that makes a field of the
+    `From ` line of a mailbox file)."""
     assert delivered.endswith(sent), f"not octet for octet: sent {sent[:300]!r}, came {delivered[:700]!r}"
     front = delivered[: len(delivered) - len(sent)]
     trace, rest = split_trace(front)
-    assert trace and rest in (b"", b"\r\n"), f"put in front: {front!r}"
+    assert trace and rest in (b"", b"\r\n", b"X-Mailbox-Line: "), f"put in front: {front!r}"
     return front
 
 

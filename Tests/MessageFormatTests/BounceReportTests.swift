@@ -188,6 +188,15 @@ private struct Parsed {
         }
     }
 
+    @Test(arguments: [
+        ("A: b\r\n", "no field\r\n\r\nsecret\r\n"), ("A: b\r\n", "n\r\n"), ("A: b\r\n c\r\n", "\r\nsecret\r\n"),
+        ("X-Mailbox-Line: From a\r\nA: b\r\n", "\r\nsecret\r\n"), ("A: b\r\n", ""), ("A: b\r\n", "\u{FC}: secret\r\n"),
+    ])
+    func aHeaderBringsNoTextBack(header: String, text: String) {
+        let message = original(header + text) { $0.returns = .headers }
+        #expect(String(buffer: ReturnedPart(message, kind: .failure, limit: 1000).body) == header)
+    }
+
     @Test func cutsAHeaderBlockThatIsTooLongBetweenLines() throws {
         var report = makeReport()
         report.returnLimit = 30

@@ -46,9 +46,9 @@ struct DKIMTests {
 
     /// RFC 6376 §3.4.5.
     @Test func fieldsAreRelaxed() {
-        let fields = DKIMFields(Array("A: X\r\nB : Y\t\r\n\tZ  \r\n".utf8)).fields
+        let fields = HeaderFields(Array("A: X\r\nB : Y\t\r\n\tZ  \r\n".utf8)).fields
         #expect(fields.map(\.name) == ["a", "b"])
-        let relaxed = fields.map { String(decoding: DKIMFields.relaxed($0.name, $0.value), as: UTF8.self) }
+        let relaxed = fields.map { String(decoding: DKIMHeader.relaxed($0.name, $0.value), as: UTF8.self) }
         #expect(relaxed == ["a:X", "b:Y Z"])
     }
 
@@ -58,6 +58,11 @@ struct DKIMTests {
         ("From: (c@z.example) a@x.example (d)\r\n", "x.example"),
         ("From: a@x.example, b@y.example\r\n", "x.example"), ("From: group: a@x.example;\r\n", "x.example"),
         ("From:\r\n\tA\r\n <a@x.example>\r\n", "x.example"), ("from : a@x.example\r\n", "x.example"),
+        ("From: \u{C4}nne <\u{E4}@b\u{FC}cher.example>\r\n", "xn--bcher-kva.example"),
+        ("From: a@b\u{FC}cher.example\r\n", "xn--bcher-kva.example"), ("From: Doe, John <a@x.example>\r\n", "x.example"),
+        ("From: John Doe a@x.example\r\n", "x.example"), ("From: b@y.example <a@x.example>\r\n", "x.example"),
+        ("From: a..b@x.example\r\n", "x.example"), ("From: A <a@x.example\r\n", "x.example"),
+        ("From: <@y.example:a@x.example>\r\n", "x.example"), ("From: \"a@y.example\"@x.example\r\n", "x.example"),
     ])
     func theAuthorIsThatOfFrom(header: String, domain: String) {
         #expect(Authors(of: Array(header.utf8)).signingDomain?.name == domain)
@@ -93,19 +98,30 @@ struct DKIMTests {
         let parts = text.split(separator: "\tb=", maxSplits: 1)
         let value = try #require(parts.first).dropFirst("DKIM-Signature:".count) + "\tb="
         var data = Array("from:a@x.example\r\nto:b\r\nsubject:two\r\nsubject:one\r\n".utf8)
-        data += DKIMFields.relaxed("dkim-signature", value.utf8)
+        data += DKIMHeader.relaxed("dkim-signature", value.utf8)
         let last = try #require(parts.last)
         let signature = try #require(Base64.decode(last.utf8.filter { $0 > 0x20 }))
         #expect(key.isValid(signature, of: kind == .ed25519 ? Digest.sha256(data) : data))
     }
 
-    @Test func piecesMakeNoDifference() throws {
+    /// The header, the bar, and the body that is hashed: the one rule of ``HeaderBlock``.
+    @Test(arguments: [
+        "From: a@x.example\r\nSubject: x\r\n\r\n|\r\nbody  of \r\n\r\ntext\r\n\r\n",
+        "From: a@x.example\r\nSubject: x\r\n|no field: here\r\nmore\r\n\r\ntext\r\n",
+        "From: a@x.example\r\n|n\r\n", "From: a@x.example\r\n|", "From: a@x.example\r\n\r\n|",
+        "From a@y.example Sun Nov 22 10:00:00 2026\r\nFrom: a@x.example\r\n\r\n|text\r\n",
+        "From: a@x.example\r\n|From b@y.example\r\n\r\ntext\r\n",
+    ])
+    func piecesMakeNoDifference(text: String) throws {
         let key = try SigningKey.generate(.ed25519)
-        let message = Array("From: a@x.example\r\nSubject: x\r\n\r\n\r\nbody  of \r\n\r\ntext\r\n\r\n".utf8)
+        let parts = text.utf8.split(separator: UInt8(ascii: "|"), omittingEmptySubsequences: false).map(Array.init)
+        let message = parts[0] + parts[1]
         let keys: DKIMDraft.Keys = { [DKIMSigner(domain: $0, selector: "s", key: key)] }
         let time = Timestamp(milliseconds: 0)
-        let whole = try Self.draft(of: ByteBuffer(bytes: message), keys).complete()?.signatures(Self.coverage, at: time)
-        #expect(whole?.isEmpty == false)
+        let draft = Self.draft(of: ByteBuffer(bytes: message), keys)
+        let whole = try #require(try draft.complete()?.signatures(Self.coverage, at: time))
+        let hash = Base64.encode(Self.hash(String(decoding: parts[1], as: UTF8.self)))
+        #expect(String(decoding: whole, as: UTF8.self).contains("d=x.example; s=s;\r\n\tt=0; bh=\(hash);"))
         for cut in 1..<message.count {
             let draft = DKIMDraft(keys: keys)
             var block = HeaderBlock(limit: 1000)

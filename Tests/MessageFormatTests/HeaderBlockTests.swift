@@ -12,6 +12,7 @@ struct HeaderBlockTests {
         var received = 0
         var ended = false
         var isMissing = false
+        var isMailbox = false
     }
 
     private static func scan(_ text: [UInt8], size: Int, limit: Int = 1 << 20) -> (facts: Facts, isTooLarge: Bool) {
@@ -24,7 +25,8 @@ struct HeaderBlockTests {
             hasDate: header.hasDate,
             received: header.receivedCount,
             ended: header.hasEnded,
-            isMissing: header.isMissing
+            isMissing: header.isMissing,
+            isMailbox: header.beginsAsMailbox
         )
         return (facts, header.isTooLarge)
     }
@@ -46,10 +48,44 @@ struct HeaderBlockTests {
         ("X: y\r\nnot a field\r\nDate: z\r\n\r\n", Facts(ended: true)),
         ("\r\nDate: in the body\r\n", Facts(ended: true)),
         ("", Facts()),
+        ("From a Sun Nov 22 10:00:00 2026\r\nDate: y\r\n\r\n", Facts(hasDate: true, ended: true, isMailbox: true)),
+        (">From a\r\n\tb\r\n>>From c\r\nMessage-ID: y\r\n", Facts(hasMessageID: true, isMailbox: true)),
+        ("From \r\nReceived: y\r\n", Facts(received: 1, isMailbox: true)),
+        ("From a\r\n\r\nDate: y\r\n", Facts(ended: true, isMissing: true)),
+        ("From a\r\nto b\r\nDate: y\r\n", Facts(ended: true, isMissing: true)),
+        ("From a\r\n", Facts(isMissing: true)),
+        ("From : a\r\nDate: x\r\n", Facts(hasDate: true)),
+        ("Date: x\r\nFrom a\r\nReceived: y\r\n", Facts(hasDate: true, ended: true)),
+        ("FROM a\r\nDate: y\r\n", Facts(ended: true, isMissing: true)),
+        ("From\ta\r\nDate: y\r\n", Facts(ended: true, isMissing: true)),
+        ("Fromage a\r\nDate: y\r\n", Facts(ended: true, isMissing: true)),
+        ("X>From a\r\nDate: y\r\n", Facts(ended: true, isMissing: true)),
         ("__proto__: x\r\nconstructor: y\r\n\r\n", Facts(ended: true)),
     ])
     func finds(text: String, facts: Facts) {
         for size in 1...20 { #expect(Self.scan(Array(text.utf8), size: size).facts == facts, "pieces of \(size)") }
+    }
+
+    /// What stands before the bar is the header; how it ended, and what is the text's.
+    @Test(arguments: [
+        ("A: b\r\n|\r\nc\r\n", HeaderBlock.End.emptyLine), ("A: b\r\n|no field\r\n\r\nc\r\n", .text),
+        ("A: b\r\n|n\r\n", .text), ("A: b\r\n c\r\n|d e: f\r\n", .text), ("A: b\r\n|: c\r\n", .text),
+        ("A: b\r\n|\u{FC}: c\r\n", .text), ("A: b\r\n|From c\r\n", .text), ("|text\r\n", .text),
+        ("|\r\nA: b\r\n", .emptyLine), ("A: b\r\n|", nil), ("A: b\r\nC :\r\n|", nil), ("|", nil),
+        ("From a\r\nA: b\r\n|\r\n", .emptyLine), ("|From a\r\n\r\n", .text), ("|From a\r\nb\r\n", .text),
+        ("From a\r\nA: b\r\n|c\r\n", .text),
+    ])
+    func endsWhereTheTextBegins(text: String, end: HeaderBlock.End?) {
+        let parts = text.utf8.split(separator: UInt8(ascii: "|"), omittingEmptySubsequences: false).map(Array.init)
+        let message = parts[0] + parts[1]
+        for cut in 1...max(1, message.count) {
+            var header = HeaderBlock(limit: 1000)
+            for start in stride(from: 0, to: message.count, by: cut) {
+                message[start..<min(message.count, start + cut)].withUnsafeBytes { header.consume($0) }
+            }
+            #expect(header.end == end && header.size == parts[0].count, "pieces of \(cut)")
+        }
+        #expect(message.withUnsafeBytes { HeaderBlock.size(in: $0) } == parts[0].count)
     }
 
     @Test func aHeaderHasALimitAndABodyHasNone() {

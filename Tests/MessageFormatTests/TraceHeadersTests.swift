@@ -8,6 +8,7 @@ import Testing
 struct TraceHeadersTests {
     private func write(
         comment: String? = "Martlet outbound",
+        before message: String = "Date: x\r\nMessage-ID: y\r\n\r\n",
         _ change: (inout TraceHeaders.Facts) -> Void = { _ in }
     ) -> String {
         var facts = TraceHeaders.Facts(
@@ -21,7 +22,7 @@ struct TraceHeadersTests {
         )
         change(&facts)
         var header = HeaderBlock(limit: 1000)
-        Array("Date: x\r\nMessage-ID: y\r\n\r\n".utf8).withUnsafeBytes { header.consume($0) }
+        Array(message.utf8).withUnsafeBytes { header.consume($0) }
         var output = ByteBuffer()
         var trace = TraceHeaders(comment: comment)
         trace.write(facts, header: header, to: &output)
@@ -63,5 +64,23 @@ struct TraceHeadersTests {
             }
         )
         #expect(shown.contains("?"))
+    }
+
+    /// Whatever a message begins with: what we put in front is a header, and what was one stays one.
+    @Test(arguments: [
+        ("Date: x\r\nMessage-ID: y\r\n\r\nz\r\n", ""), ("text\r\n", "\r\n"), (" folded\r\nDate: x\r\n", "\r\n"),
+        ("\r\ntext\r\n", ""), ("From a\r\nDate: x\r\n\r\n", "X-Mailbox-Line: "), ("From a\r\n", "\r\n"),
+        ("From a\r\n\r\n", "\r\n"), ("From now on\r\nall is text\r\n", "\r\n"), ("Date: x\r\nno field\r\n", ""),
+    ])
+    func endsAsTheMessageNeedsIt(message: String, end: String) {
+        let text = write(comment: nil, before: message)
+        var expected = ""
+        if !message.contains("Message-ID") || message.first == "\r\n" {
+            expected += "Message-ID: <0000000000001@relay.example>\r\n"
+        }
+        if !message.contains("Date: x") || message.first == " " {
+            expected += "Date: \(MailDate.text(Timestamp(milliseconds: 1_795_370_400_000)))\r\n"
+        }
+        #expect(text == expected + end)
     }
 }
