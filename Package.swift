@@ -156,7 +156,7 @@ let package = Package(
                 metrics,
             ]
         ),
-        room("RemoteHooks", ["Mail", "JSON", "Log", "HTTPClient", "Hooks", "Config"]),
+        room("RemoteHooks", ["Mail", "JSON", "Log", "HTTPClient", "Hooks", "Config", "MessageFormat", core]),
         room(
             "Admin",
             [
@@ -263,7 +263,7 @@ let package = Package(
         tests("Config", ["Files", "Loop"]),
         tests("DNS"),
         tests("Hooks"),
-        tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient"]),
+        tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient", core]),
         tests("Admin", ["Mail", "JSON", "Files", "Log", "Queue", "Config", yams, core, posix]),
         tests("Operator", ["Mail", "JSON", "MessageFormat", "Config", core]),
         tests("martlet", ["Mail", "Files", "Log", "Config", arguments]),

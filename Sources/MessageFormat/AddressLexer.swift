@@ -14,6 +14,8 @@ struct AddressToken {
     }
 
     let kind: Kind
+    /// Holds a control character, or octets that are no UTF-8: fit for a name that is passed over, not for an address.
+    let isBad: Bool
     /// A blank or a comment stands in front of it.
     let isApart: Bool
 
@@ -67,9 +69,20 @@ struct AddressLexer {
         return found
     }
 
-    private mutating func add(_ kind: AddressToken.Kind) {
-        found.append(AddressToken(kind: kind, isApart: isApart))
+    private mutating func add(_ kind: AddressToken.Kind, isBad: Bool = false) {
+        found.append(AddressToken(kind: kind, isBad: isBad, isApart: isApart))
         isApart = false
+    }
+
+    /// Adds what was cut out as text.
+    private mutating func add(_ bytes: some Collection<UInt8>, as kind: (String) -> AddressToken.Kind) {
+        let text = String(decoding: bytes, as: UTF8.self)
+        let isBad =
+            !text.utf8.elementsEqual(bytes)
+            || text.unicodeScalars.contains {
+                $0.value < 0x20 && $0.value != 0x09 || (0x7F...0x9F).contains($0.value)
+            }
+        add(kind(text), isBad: isBad)
     }
 
     private mutating func note(_ fault: AddressList.Fault) { self.fault = self.fault ?? fault }
@@ -89,7 +102,7 @@ struct AddressLexer {
             bytes.firstIndex {
                 Self.isMark($0) || [0x20, 0x09, 0x0D, 0x0A, UInt8(ascii: "\""), UInt8(ascii: "[")].contains($0)
             } ?? bytes.endIndex
-        add(.atom(checked(Array(bytes[..<end]))))
+        add(bytes[..<end], as: AddressToken.Kind.atom)
         bytes = bytes[end...]
     }
 
@@ -98,7 +111,7 @@ struct AddressLexer {
         var text: [UInt8] = []
         while let byte = bytes.popFirst() {
             switch byte {
-            case UInt8(ascii: "\""): return add(.quoted(checked(text)))
+            case UInt8(ascii: "\""): return add(text, as: AddressToken.Kind.quoted)
             case UInt8(ascii: "\\"): if let next = bytes.popFirst() { text.append(next) }
             // The CRLF of a fold is none of the text.
             case 0x0D, 0x0A: continue
@@ -114,7 +127,7 @@ struct AddressLexer {
             bytes = []
             return
         }
-        add(.literal(checked(bytes[...end].filter { $0 != 0x20 && $0 != 0x09 && $0 != 0x0D && $0 != 0x0A })))
+        add(bytes[...end].filter { ![0x20, 0x09, 0x0D, 0x0A].contains($0) }, as: AddressToken.Kind.literal)
         bytes = bytes[(end + 1)...]
     }
 
@@ -132,15 +145,5 @@ struct AddressLexer {
             }
         }
         note(.unterminated("("))
-    }
-
-    private mutating func checked(_ text: [UInt8]) -> String {
-        guard let text = String(validating: text, as: UTF8.self),
-            !text.unicodeScalars.contains(where: { $0.value < 0x20 && $0.value != 0x09 || (0x7F...0x9F).contains($0.value) })
-        else {
-            note(.badText)
-            return ""
-        }
-        return text
     }
 }

@@ -30,7 +30,7 @@ package struct AddressList: Sendable {
         case noAddress(String)
         /// A quote, comment, bracket or address literal that does not end.
         case unterminated(Character)
-        /// Octets that are no UTF-8, or a control character.
+        /// Octets that are no UTF-8, or a control character, in the name of the only mailbox.
         case badText
 
         package var description: String {
@@ -57,7 +57,9 @@ package struct AddressList: Sendable {
     /// the name.
     package init(one text: some Sequence<UInt8>) {
         var lexer = AddressLexer(text, keepsComments: true)
-        read(lexer.tokens(), isOne: true)
+        let tokens = lexer.tokens()
+        read(tokens, isOne: true)
+        if tokens.contains(where: \.isBad) { note(.badText) }
         fault = lexer.fault ?? fault
     }
 
@@ -97,7 +99,9 @@ package struct AddressList: Sendable {
         if inside == nil, outside.isEmpty { return }
         let spelling = AddressToken.text(of: outside) + (inside.map { " <\(AddressToken.text(of: $0))>" } ?? "")
         let isClean = inside == nil || !member.hasTrailer
-        guard let spec = AddressSpec(inside.map(Self.withoutRoute) ?? outside) else { return note(.noAddress(spelling)) }
+        guard let spec = AddressSpec(inside.map(Self.withoutRoute) ?? outside) else {
+            return note(.noAddress(spelling))
+        }
         if spec.local == nil || !isClean { note(.noAddress(spelling)) }
         let name = inside == nil ? "" : AddressToken.text(of: outside)
         entries.append(Entry(name: name, local: spec.local, domain: spec.domain))
@@ -154,6 +158,7 @@ private struct AddressSpec {
         var isQuoted = false
         var wantsWord = true
         for token in tokens {
+            guard !token.isBad else { return nil }
             switch token.kind {
             case .mark(UInt8(ascii: ".")):
                 text += "."

@@ -172,12 +172,10 @@ enum QuotedPrintable {
             let isLast = bytes.first.map { $0 == 0x0D || $0 == 0x0A } ?? true
             let isBlank = byte == 0x20 || byte == 0x09
             let isPlain = (0x21...0x7E).contains(byte) && byte != 0x3D || isBlank && !isLast
+            if line.count + (isPlain ? 1 : 3) > 75 { end(soft: true) }
             // A line that begins with a dot or `From ` is changed by some mailers on the way.
             let isRisky = line.isEmpty && (byte == UInt8(ascii: ".") || byte == UInt8(ascii: "F"))
-            let encoded =
-                isPlain && !isRisky ? [byte] : [UInt8(ascii: "="), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            if line.count + encoded.count > 75 { end(soft: true) }
-            line += encoded
+            line += isPlain && !isRisky ? [byte] : [UInt8(ascii: "="), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
         }
         if !line.isEmpty { end(soft: false) }
     }

@@ -10,6 +10,7 @@ package import Hooks
 import JSON
 package import Log
 package import Mail
+import MessageFormat
 import Synchronization
 
 /// Runs blocking work on some thread.
@@ -178,18 +179,8 @@ extension HookProgram {
         if endpoint.contents == .message {
             question.add(bytes, as: "message")
         } else {
-            question.add(Array(bytes.prefix(Self.headerLength(bytes))), as: "header")
+            question.add(Array(bytes.prefix(bytes.withUnsafeBytes { HeaderBlock.size(in: $0) })), as: "header")
         }
-    }
-
-    /// Octets before the empty line.
-    private static func headerLength(_ bytes: [UInt8]) -> Int {
-        var last: UInt8 = 0x0A
-        for (index, byte) in bytes.enumerated() where byte != 0x0D {
-            if byte == 0x0A, last == 0x0A { return index }
-            last = byte
-        }
-        return bytes.count
     }
 
     private func report(_ hook: Hook, _ mail: HMail?, _ trouble: HookTrouble, _ opens: Bool) {

@@ -101,6 +101,14 @@ import Testing
         ("[*a]\nmx = b", "routes.ini:1: [*a] is not an address, a domain"),
         ("[a b]\nmx = b", "routes.ini:1: [a b] is not an address, a domain"),
         ("[a]\nmx = b\n[A]\nmx = c", "routes.ini:3: [a] began in line 1 already"),
+        (
+            "[b\u{FC}cher.example]\nmx = b\n[xn--bcher-kva.example]\nmx = c",
+            "routes.ini:3: [xn--bcher-kva.example] began in line 1 already"
+        ),
+        (
+            "[sender *.B\u{DC}CHER.example]\nmx = b\n[sender *.bu\u{308}cher.example.]\nmx = c",
+            "routes.ini:3: [sender *.xn--bcher-kva.example] began in line 1 already"
+        ),
         ("[a]\nmx = b # no", "routes.ini:2: \"#\" is not host"),
         ("[a]\nmx = priority=1 b", "routes.ini:2: priority=1 comes before its host"),
         ("[a]\nmx = b priority=70000", "routes.ini:2: \"70000\" is not a number"),
