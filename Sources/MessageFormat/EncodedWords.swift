@@ -7,8 +7,9 @@ import Mail
 
 /// Encoding of header texts.
 enum EncodedWords {
-    /// Octets of text in one encoded word: 45 become 60 in base64, 72 with what stands around them.
-    private static let octets = 45
+    /// Octets of text in one encoded word: 39 become 52 in base64, 64 with what stands around them, and 76 are allowed in a
+    /// line (RFC 2047 §2).
+    private static let octets = 39
 
     /// Unstructured text: as it is when it is plain ASCII, in encoded words otherwise.
     static func text(_ text: String) -> String {

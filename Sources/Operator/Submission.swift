@@ -70,7 +70,10 @@ struct Submission {
         } catch let error as OperatorError where round.taken > 0 {
             for refusal in round.refusals { Output.complain(refusal, by: "sendmail") }
             for address in round.named + round.waiting { Output.complain("\(address): not sent", by: "sendmail") }
-            throw OperatorError("\(round.taken) recipients were taken, and the others not: \(error)", status: error.status)
+            throw OperatorError(
+                "\(round.taken) recipients were taken, and the others not: \(error)",
+                status: error.status
+            )
         }
         _ = try? say("QUIT", &reader)
         guard round.taken > 0 else { throw OperatorError(round.refusals.joined(separator: "; "), status: round.status) }

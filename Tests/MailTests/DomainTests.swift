@@ -27,7 +27,9 @@ struct DomainTests {
     func refuses(text: String) { #expect(Domain(text) == nil) }
 
     @Test func isItselfWhicheverWayItWasWritten() throws {
-        let names = try ["bücher.example", "bu\u{308}cher.example", "xn--bcher-kva.example"].map { try #require(Domain($0)) }
+        let names = try ["bücher.example", "bu\u{308}cher.example", "xn--bcher-kva.example"].map {
+            try #require(Domain($0))
+        }
         #expect(Set(names).count == 1)
         #expect(names[0].parent?.name == "example")
     }

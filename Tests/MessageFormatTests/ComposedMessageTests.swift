@@ -27,7 +27,7 @@ struct ComposedMessageTests {
         #expect(lines.count > 2 && lines.allSatisfy { $0.count <= 79 && $0.last == UInt8(ascii: "\r") })
         #expect(lines.dropFirst().allSatisfy { $0.first == UInt8(ascii: " ") })
         let emoji = EncodedWords.field("Subject", EncodedWords.text(String(repeating: "\u{1F642}", count: 100)))
-        #expect(emoji.utf8.split(separator: UInt8(ascii: "\n")).allSatisfy { $0.count <= 79 })
+        #expect(emoji.utf8.split(separator: UInt8(ascii: "\n")).allSatisfy { $0.count <= 77 })
     }
 
     @Test(arguments: [
@@ -79,7 +79,7 @@ struct ComposedMessageTests {
         #expect(names == ["from", "to", "subject", "x-a", "mime-version", "content-type"])
         let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         #expect(lines.dropLast().allSatisfy { $0.last == UInt8(ascii: "\r") && $0.count <= 999 })
-        #expect(!lines.contains { $0.starts(with: "Bcc".utf8) || $0.elementsEqual(".\r".utf8) })
+        #expect(!lines.contains { $0.elementsEqual(".\r".utf8) })
     }
 }
 

@@ -9,7 +9,8 @@ struct LineEndsTests {
     @Test(arguments: [
         ("", ""), ("a", "a\r\n"), ("a\n", "a\r\n"), ("a\r\n", "a\r\n"), ("\n", "\r\n"), ("\r\n", "\r\n"),
         ("a\nb\r\nc", "a\r\nb\r\nc\r\n"), ("a\n\nb\n", "a\r\n\r\nb\r\n"), ("a\n\r\n", "a\r\n\r\n"),
-        ("\u{FEFF}a\u{301}\n", "\u{FEFF}a\u{301}\r\n"), ("a\u{85}b\u{2028}c\u{B}d\u{C}e\n", "a\u{85}b\u{2028}c\u{B}d\u{C}e\r\n"),
+        ("\u{FEFF}a\u{301}\n", "\u{FEFF}a\u{301}\r\n"),
+        ("a\u{85}b\u{2028}c\u{B}d\u{C}e\n", "a\u{85}b\u{2028}c\u{B}d\u{C}e\r\n"),
     ])
     func linesEndInCRLF(text: String, expected: String) throws {
         #expect(Array(try LineEnds.crlf(Array(text.utf8)).readableBytesView) == Array(expected.utf8))

@@ -15,21 +15,33 @@ struct SendmailTests {
     private static func text(_ letter: Letter) -> String { String(decoding: letter.bytes, as: UTF8.self) }
 
     @Test(arguments: [
-        (["-t"], "To: a@x.example\nCc: B <b@x.example>,\n c@x.example\nBcc: d@x.example\n\nx\n",
-            "a@x.example b@x.example c@x.example d@x.example"),
+        (
+            ["-t"], "To: a@x.example\nCc: B <b@x.example>,\n c@x.example\nBcc: d@x.example\n\nx\n",
+            "a@x.example b@x.example c@x.example d@x.example"
+        ),
         (["-t"], "To: a@x.example\nBcc : b@x.example\n\nx\n", "a@x.example b@x.example"),
         (["-t", "z@x.example"], "To: a@x.example\n\nx\n", "z@x.example a@x.example"),
         (["-t"], "To: a@x.example, a@X.example\nCc: a@x.example\n\n", "a@x.example"),
-        (["-t"], "To: \"john doe\"@x.example, u@[IPv6:2001:db8::1], root\n\n",
-            "\"john doe\"@x.example u@[IPv6:2001:db8::1] root@host.example"),
+        (
+            ["-t"], "To: \"john doe\"@x.example, u@[IPv6:2001:db8::1], root\n\n",
+            "\"john doe\"@x.example u@[IPv6:2001:db8::1] root@host.example"
+        ),
         (["-t"], "To: team: a@x.example, b@x.example;\nCc: undisclosed-recipients:;\n\n", "a@x.example b@x.example"),
         (["-t"], "To: caf\u{E9}@x.example, cafe\u{301}@x.example\n\n", "caf\u{E9}@x.example cafe\u{301}@x.example"),
         (["-t"], "From ann Sun Nov 22 10:00:00 2026\nTo: a@x.example\n\nx\n", "a@x.example"),
-        (["-t"], "Resent-To: r@x.example\nResent-Bcc: s@x.example\nTo: a@x.example\nBcc: b@x.example\n\n",
-            "r@x.example s@x.example"),
-        (["-t"], "Resent-To: new@x.example\nReceived: x\nResent-To: old@x.example\nTo: a@x.example\n\n", "new@x.example"),
-        (["-t"], "Resent-From: me@x.example\nResent-To: new@x.example\nResent-From: she@x.example\nResent-To: old@x.example\n\n",
-            "new@x.example"),
+        (
+            ["-t"], "Resent-To: r@x.example\nResent-Bcc: s@x.example\nTo: a@x.example\nBcc: b@x.example\n\n",
+            "r@x.example s@x.example"
+        ),
+        (
+            ["-t"], "Resent-To: new@x.example\nReceived: x\nResent-To: old@x.example\nTo: a@x.example\n\n",
+            "new@x.example"
+        ),
+        (
+            ["-t"],
+            "Resent-From: me@x.example\nResent-To: new@x.example\nResent-From: she@x.example\nResent-To: old@x.example\n\n",
+            "new@x.example"
+        ),
         (["a@x.example", "b@x.example,c@x.example"], "To: z@x.example\n\n", "a@x.example b@x.example c@x.example"),
         (["--", "a@x.example"], "x\n", "a@x.example"), (["root"], "x\n", "root@host.example"),
     ])
@@ -50,7 +62,8 @@ struct SendmailTests {
     }
 
     @Test(arguments: [
-        (["-f", "a@x.example"], "a@x.example"), (["-fa@x.example"], "a@x.example"), (["-f", "<>"], ""), (["-f", ""], ""),
+        (["-f", "a@x.example"], "a@x.example"), (["-fa@x.example"], "a@x.example"), (["-f", "<>"], ""),
+        (["-f", ""], ""),
         (["-r", "Ann <a@x.example>"], "a@x.example"), (["-f", "ann"], "ann@host.example"),
     ])
     func isFrom(arguments: [String], expected: String) throws {
@@ -60,8 +73,10 @@ struct SendmailTests {
     /// Behind `-f a@x.example -i`.
     @Test(arguments: [
         ("From: f@x.example\nSubject: s\n\ntext\n", "From: f@x.example\r\nSubject: s\r\n\r\ntext\r\n"),
-        ("From: f@x.example\nBcc: b@x.example\nbcc :c@x.example,\n d@x.example\nResent-Bcc: e@x.example\n\nt\n",
-            "From: f@x.example\r\n\r\nt\r\n"),
+        (
+            "From: f@x.example\nBcc: b@x.example\nbcc :c@x.example,\n d@x.example\nResent-Bcc: e@x.example\n\nt\n",
+            "From: f@x.example\r\n\r\nt\r\n"
+        ),
         ("text", "From: a@x.example\r\n\r\ntext\r\n"), ("", "From: a@x.example\r\n\r\n"),
         ("Subject: s\nno field\n", "Subject: s\r\nFrom: a@x.example\r\n\r\nno field\r\n"),
         ("From: f@x.example\n\n10%\r20%\rdone\r\n\0.\n", "From: f@x.example\r\n\r\n10%\r\n20%\r\ndone\r\n?.\r\n"),
@@ -76,7 +91,9 @@ struct SendmailTests {
 
     @Test func endsAtADotAsOnATerminal() throws {
         let arguments = ["-f", "a@x.example", "b@x.example"]
-        #expect(Self.text(try Self.letter(arguments, "X: y\n\nt\n.\nmore\n")) == "X: y\r\nFrom: a@x.example\r\n\r\nt\r\n")
+        #expect(
+            Self.text(try Self.letter(arguments, "X: y\n\nt\n.\nmore\n")) == "X: y\r\nFrom: a@x.example\r\n\r\nt\r\n"
+        )
         #expect(Self.text(try Self.letter(arguments, "X: y\r\n\r\nt\r\n.\r\nmore")).hasSuffix("\r\n\r\nt\r\n"))
         #expect(Self.text(try Self.letter(arguments, "X: y\n\nt\r.\rmore\n")).hasSuffix("\r\n\r\nt\r\n.\r\nmore\r\n"))
     }

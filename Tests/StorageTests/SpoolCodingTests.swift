@@ -23,7 +23,7 @@ import Testing
 
     private static func envelope(_ random: inout SeededRandom) -> Envelope {
         var recipients: [Recipient] = []
-        let domains = (0..<3).map { _ in Domain(unchecked: plain(&random, 20)) }
+        let domains = (0..<3).map { _ in Domain(stored: plain(&random, 20)) }
         for _ in 0..<Int.random(in: 1...12, using: &random) {
             let address = EmailAddress(
                 local: plain(&random, 200),
@@ -62,7 +62,7 @@ import Testing
         }
         var notes = Notes(outboundIP: address(&random), client: address(&random))
         notes.forceTLS = Bool.random(using: &random)
-        if Bool.random(using: &random) { notes.outboundHelo = Domain(unchecked: plain(&random, 20)) }
+        if Bool.random(using: &random) { notes.outboundHelo = Domain(stored: plain(&random, 20)) }
         for _ in 0..<Int.random(in: 0...3, using: &random) { notes.values[text(&random, 9)] = text(&random, 30) }
         return notes
     }
