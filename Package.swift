@@ -189,7 +189,10 @@ let package = Package(
                 "CTimex",
             ]
         ),
-        room("Operator", ["Mail", "JSON", "Files", "Process", "OpenSSL", "HTTPClient", "MessageFormat", "Config", core, arguments]),
+        room(
+            "Operator",
+            ["Mail", "JSON", "Files", "Process", "OpenSSL", "HTTPClient", "MessageFormat", "Config", core, arguments]
+        ),
         // floor 6
         .executableTarget(
             name: "martlet",

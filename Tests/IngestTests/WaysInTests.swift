@@ -162,7 +162,7 @@ import Testing
     @Test(arguments: [
         ("Subject: x\r\n\r\nbare\nlf\r\n", "550 5.5.2 Bare CR, bare LF or NUL in message"),
         ("Subject: x\r\n\r\nbare\rcr\r\n", "550 5.5.2 Bare CR, bare LF or NUL in message"),
-        ("Subject: x\r\n\r\ntwo\r\r\n", "550 5.5.2 Bare CR, bare LF or NUL in message"),
+        ("Subject: x\r\n\r\ntwo\r\r\nx\r\n", "550 5.5.2 Bare CR, bare LF or NUL in message"),
         ("Subject: x\r\n\r\nnul\0\r\n", "550 5.5.2 Bare CR, bare LF or NUL in message"),
         ("Received: 1\r\nReceived: 2\r\nReceived: 3\r\n\r\nx\r\n", "554 5.4.6 Too many hops"),
         ("X: \(String(repeating: "a", count: 2000))\r\n\r\nx\r\n", "552 5.3.4 Message header too big"),
