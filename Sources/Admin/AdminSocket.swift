@@ -82,21 +82,26 @@ struct AdminSocket {
         data: String,
         _ disk: any Disk
     ) throws(DiskError) {
-        guard let there = try disk.status(path, following: false), there.kind == .socket, there.owner == geteuid(),
-            try isOurs(path, data: data, disk), !isAnswered(address)
+        guard let there = try disk.status(path, following: false), there.kind == .socket,
+            try isOurs(path, there.owner, data: data, disk), !isAnswered(address)
         else { return }
         try disk.unlink(path)
     }
 
-    /// Whether a socket of our user's is one that a relay left.
+    /// Whether a socket is one that a relay left.
     ///
-    /// Such are in the data directory, in a directory of the user's own, or where the last relay said it was. Root's are
-    /// many, so for root the second says nothing.
-    private static func isOurs(_ path: String, data: String, _ disk: any Disk) throws(DiskError) -> Bool {
-        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return false }
+    /// It is where the last relay said it was, whoever that ran as; or it is our user's, in the data directory or in a
+    /// directory of the user's own. Root's are many, so for root the last says nothing.
+    private static func isOurs(
+        _ path: String,
+        _ owner: UInt32,
+        data: String,
+        _ disk: any Disk
+    ) throws(DiskError) -> Bool {
+        if let left = RunningRelay.read(in: data, disk)?.socketPath(in: data), left.isSame(octets: path) { return true }
+        guard owner == geteuid(), let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return false }
         let directory = String(path[..<slash])
         if directory.isSame(octets: data) { return true }
-        if let left = RunningRelay.read(in: data, disk)?.socketPath(in: data), left.isSame(octets: path) { return true }
         guard geteuid() != 0 else { return false }
         return try disk.status(directory, following: true)?.owner == geteuid()
     }

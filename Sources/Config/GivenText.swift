@@ -6,13 +6,13 @@
 import Mail
 
 /// Bytes from outside as the one value they hold.
-enum GivenText {
+package enum GivenText {
     private static let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
 
     /// The text without mark and line ends; its other blanks stay, because a password may have them.
     ///
     /// - Throws: ``ValueError`` when it is no UTF-8 or holds a NUL.
-    static func value(_ bytes: [UInt8]) throws(ValueError) -> String {
+    package static func value(_ bytes: [UInt8]) throws(ValueError) -> String {
         var rest = bytes.starts(with: mark) ? bytes.dropFirst(mark.count) : bytes[...]
         while let last = rest.last, last == UInt8(ascii: "\n") || last == UInt8(ascii: "\r") { rest.removeLast() }
         guard let text = String(validating: rest, as: UTF8.self), !rest.contains(0) else {

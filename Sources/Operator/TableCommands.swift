@@ -1,6 +1,7 @@
 // TableCommands.swift — `martlet route …` and `martlet ip …`: the two tables that say where mail goes and from where.
 
 package import ArgumentParser
+import Config
 import Files
 import JSON
 
@@ -102,8 +103,11 @@ struct SetRoute: RelayCommand {
                 throw OperatorError("the password cannot be read: \(error)", status: 66)
             }
         }
-        let text = String(decoding: bytes, as: UTF8.self)
-        return String(text.prefix { $0 != "\n" && $0 != "\r\n" })
+        do throws(ValueError) {
+            return try GivenText.value(bytes)
+        } catch {
+            throw OperatorError("the password \(error.reason)", status: 65)
+        }
     }
 }
 

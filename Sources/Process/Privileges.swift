@@ -34,6 +34,18 @@ package enum Privileges {
         return account
     }
 
+    /// Why the relay should not become an account, were it started as root; nil when it may, and when this machine does not
+    /// know the names: a configuration may be looked at elsewhere.
+    package static func objection(to wanted: AccountName) -> ProcessFailure? {
+        guard getpwnam(wanted.user) != nil, wanted.group.map({ getgrnam($0) != nil }) ?? true else { return nil }
+        do throws(ProcessFailure) {
+            _ = try Account(wanted)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
     /// Becomes the account for good.
     ///
     /// - Throws: when any step fails, or root could be had back; then nothing may be started.

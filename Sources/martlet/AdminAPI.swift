@@ -12,6 +12,7 @@ import Log
 import Loop
 import Mail
 import NIOCore
+import OpenSSL
 import Queue
 import Storage
 
@@ -81,13 +82,7 @@ final class AdminAPI: Sendable {
     func start() throws {
         let admin = settings.current.admin
         let disk = LinuxDisk()
-        var tls: (certificate: [UInt8], key: [UInt8])?
-        if let certificate = admin.certificate, let key = admin.key {
-            tls = (
-                try disk.contents(of: certificate, limit: Self.largestPEM),
-                try disk.contents(of: key, limit: Self.largestPEM)
-            )
-        }
+        let tls = try Self.certificate(admin)
         let server = try AdminServer(
             admin,
             desk: desk,
@@ -100,6 +95,30 @@ final class AdminAPI: Sendable {
             log.write(.warning, "the API does not listen everywhere") { $0.add(.reason, complaint) }
         }
         state.change { $0.server = server }
+    }
+
+    /// The certificate and the key that `admin.ini` names; nil when it names none.
+    ///
+    /// - Throws: when they cannot be read, or do not fit together.
+    static func certificate(
+        _ admin: AdminSettings
+    ) throws(ConfigErrors) -> (certificate: [UInt8], key: [UInt8])? {
+        guard let certificate = admin.certificate, let key = admin.key else { return nil }
+        func contents(_ path: String) throws(ConfigErrors) -> [UInt8] {
+            do throws(DiskError) {
+                return try LinuxDisk().contents(of: path, limit: largestPEM)
+            } catch {
+                throw ConfigErrors([ConfigError(file: AdminSettings.file, reason: "\(error)")])
+            }
+        }
+        let pair = (certificate: try contents(certificate), key: try contents(key))
+        do throws(TLSError) {
+            let both = CertificatePair(certificates: pair.certificate, key: pair.key)
+            _ = try TLSContext(server: TLSContext.Server(certificate: both))
+        } catch {
+            throw ConfigErrors([ConfigError(file: AdminSettings.file, reason: "certificate and key: \(error.reason)")])
+        }
+        return pair
     }
 
     /// Once a second.

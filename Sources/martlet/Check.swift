@@ -3,6 +3,7 @@
 import ArgumentParser
 import Config
 import Mail
+import Process
 
 /// Reads every file and says what is wrong, one `file:line: reason` each.
 ///
@@ -38,12 +39,20 @@ struct Check: ParsableCommand {
         } catch {
             throw ConfigErrors(problems + error.errors)
         }
-        let obstacles = problems + store.current.obstacles
+        let obstacles = problems + ProcessSettings.obstacles(store.current) + objections(store.current.listener)
         guard obstacles.isEmpty else { throw ConfigErrors(obstacles) }
         let warnings = (store.warnings + store.current.hooks.unknownPlugins).map {
             "\(path($0, config)): warning: \($0.reason)"
         }
         return warnings + environment.notes.map { "note: \($0)" }
+    }
+
+    /// The account that root would become.
+    private static func objections(_ listener: ListenerSettings) -> [ConfigError] {
+        guard let user = listener.user else { return [] }
+        let wanted = AccountName(user: user, group: listener.group, mayBeShown: true)
+        let objection = Privileges.objection(to: wanted)
+        return objection.map { [ConfigError(file: ListenerSettings.file, reason: $0.description)] } ?? []
     }
 
     private static func path(_ error: ConfigError, _ config: String) -> String {

@@ -43,6 +43,13 @@ enum ProcessSettings {
         )
     }
 
+    /// Why a relay does not start with settings that can be read: `serve` and `check` ask the same.
+    static func obstacles(_ settings: Settings) -> [ConfigError] {
+        var found = settings.obstacles
+        do throws(ConfigErrors) { _ = try AdminAPI.certificate(settings.admin) } catch { found += error.errors }
+        return found
+    }
+
     /// For those who ask for some files only.
     ///
     /// - Throws: when there is no such directory.

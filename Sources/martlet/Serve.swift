@@ -135,7 +135,7 @@ struct Serve: ParsableCommand {
     ) throws -> SettingsStore {
         do throws(ConfigErrors) {
             let settings = try ProcessSettings.read(config, environment, data: data)
-            let obstacles = settings.current.obstacles
+            let obstacles = ProcessSettings.obstacles(settings.current)
             guard obstacles.isEmpty else { throw ConfigErrors(obstacles) }
             return settings
         } catch {

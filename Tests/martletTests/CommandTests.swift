@@ -64,6 +64,10 @@ struct CommandTests {
             (["MARTLET_ADMIN_TOKEN": "short"], [:], 1),
             (["MARTLET_LOG_LEVEL": "x"], ["smtp.ini": "listen = x\n"], 2),
             ([:], ["me": "not a name\n"], 1),
+            ([:], ["smtp.ini": "user = nobody\ngroup = root\n"], 1),
+            ([:], ["smtp.ini": "user = root\n"], 1),
+            ([:], ["admin.ini": "certificate = missing.pem\nkey = me\n"], 1),
+            ([:], ["smtp.ini": "user = nobody-knows-this-one\n"], 0),
         ] as [([String: String], [String: String], Int)]
     )
     func checkSaysWhatServeWouldSay(variables: [String: String], files: [String: String], count: Int) throws {
