@@ -267,7 +267,7 @@ let package = Package(
         tests("DNS"),
         tests("Hooks"),
         tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient", core]),
-        tests("Admin", ["Mail", "JSON", "Files", "Log", "Queue", "Config", yams, core, posix]),
+        tests("Admin", ["Mail", "JSON", "Files", "Log", "OpenSSL", "Queue", "Config", yams, core, posix]),
         tests("Operator", ["Mail", "JSON", "MessageFormat", "Config", core]),
         tests("martlet", ["Mail", "Files", "Log", "Config", arguments]),
         tests(

@@ -1,7 +1,14 @@
-// AdminConnections.swift — the open connections of one listener: how many there are, from where, and until when each may be slow.
+// AdminConnections.swift — the open connections of one listener: how many there are, from whom, and until when each may be slow.
 //
-// The library's own timeout ends only silence; somebody who sends a byte now and then would keep a thread for ever. So
-// each connection has a deadline for what it does now, and once a second those that passed theirs are shut down.
+// Who may have how much is decided when a connection is accepted, before it has said anything: a head that never ends must
+// not keep others out. There are seats, for requests of every kind, and a few places to stand, for those beyond their
+// share: standing, a probe of health is answered and everything else hears 503. When all seats are taken, a newcomer gets
+// that of the subscriber with most connections whose request has not come for the longest time.
+//
+// Guarantees: one subscriber (an IPv4 address, or an IPv6 /64) never has more than its share, and cannot keep another from
+// having one; some seats are for this machine alone; each connection has a deadline for what it does now, and once a
+// second those that passed theirs are shut down (the library's own timeout ends only silence, and somebody who sends a
+// byte now and then would keep a thread for ever).
 
 import Glibc
 import Mail
@@ -11,7 +18,9 @@ import Synchronization
 final class AdminConnections: Sendable {
     /// What a connection is busy with.
     enum Phase: Hashable, Sendable {
-        /// The next request should come.
+        /// The next request should come: until its head is there, the seat may go to somebody else.
+        case waiting
+        /// The body comes.
         case reading
         /// A handler works: it ends by itself.
         case working
@@ -19,10 +28,24 @@ final class AdminConnections: Sendable {
         case writing
     }
 
+    /// What a request on a connection may ask for.
+    enum Place: Hashable, Sendable {
+        case seat
+        /// Beyond its share: probes of health only.
+        case standing
+        /// The relay ends.
+        case none
+    }
+
     private struct Entry {
         let socket: Int32
         let client: IPAddress?
+        let isLocal: Bool
+        var isSeated: Bool
+        var phase = Phase.waiting
         var deadline: Int64
+        /// Shut down by us; it goes soon, and counts no more.
+        var isEnded = false
     }
 
     private struct State {
@@ -31,8 +54,15 @@ final class AdminConnections: Sendable {
         var isClosing = false
     }
 
+    /// Connections beyond the seats: so many at once, and so many of one subscriber.
+    static let standing = 16
+    private static let standingPerClient = 2
+    /// What was shut down and is not gone yet: beyond this nobody else is.
+    static let leaving = 16
     /// An answer has this many times the time of a request: a listing of a long queue over a slow line.
     private static let writingFactor: Int64 = 30
+    /// Milliseconds that somebody may stand without a request.
+    private static let standingTime: Int64 = 2000
 
     private let limit: Int
     private let limitPerClient: Int
@@ -46,18 +76,49 @@ final class AdminConnections: Sendable {
         self.timeout = Int64(timeout) * 1000
     }
 
+    /// Connections that the library must take: the seats, those who stand, and those who are about to go.
+    var most: Int { limit + Self.standing + Self.leaving }
+
     var count: Int { state.withLock { $0.entries.count } }
+
+    /// Those that were shut down and are not closed yet.
+    var ended: [UInt64] { state.withLock { $0.entries.filter(\.value.isEnded).map(\.key) } }
+
+    // MARK: - Accepting
+
+    /// Whether a connection may be accepted; makes room for it if its share is not used up and another's is.
+    ///
+    /// - Parameter client: nil: it comes by the Unix socket.
+    func admits(_ client: IPAddress?) -> Bool {
+        state.withLock { state in
+            let client = client?.subscriber
+            guard !state.isClosing else { return true }
+            guard state.entries.count < most else { return false }
+            if hasSeat(client, state) { return true }
+            let own = client.map { client in state.entries.values.count { !$0.isEnded && $0.client == client } } ?? 0
+            guard client == nil || own < limitPerClient + Self.standingPerClient else { return false }
+            if client == nil || own < limitPerClient, let victim = victim(for: client, state) {
+                end(victim, &state)
+                return true
+            }
+            return state.entries.values.count { !$0.isEnded && !$0.isSeated } < Self.standing
+        }
+    }
 
     /// A connection stands.
     ///
     /// - Returns: its number.
     func opened(_ socket: Int32, from client: IPAddress?, at now: Uptime) -> UInt64 {
         state.withLock { state in
+            let client = client?.subscriber
+            let isSeated = hasSeat(client, state)
             state.next += 1
             state.entries[state.next] = Entry(
                 socket: socket,
                 client: client,
-                deadline: now.milliseconds + timeout
+                isLocal: client?.isLoopback ?? true,
+                isSeated: isSeated,
+                deadline: now.milliseconds + (isSeated ? timeout : min(timeout, Self.standingTime))
             )
             return state.next
         }
@@ -66,24 +127,33 @@ final class AdminConnections: Sendable {
     /// A connection is about to be closed; its descriptor is ours no more.
     func closed(_ number: UInt64) { state.withLock { $0.entries[number] = nil } }
 
-    /// Whether this one is beyond what may be open at once.
-    func isBeyondLimit(_ number: UInt64) -> Bool {
+    /// The head of a request has come.
+    ///
+    /// - Returns: what it may ask for. Who stood gets a seat that has become free.
+    func place(of number: UInt64) -> Place {
         state.withLock { state in
-            guard state.entries.count <= limit, !state.isClosing else { return true }
-            guard let client = state.entries[number]?.client else { return false }
-            return state.entries.values.count { $0.client == client } > limitPerClient
+            guard !state.isClosing, let entry = state.entries[number] else { return .none }
+            guard !entry.isSeated else { return .seat }
+            guard hasSeat(entry.client, state) else { return .standing }
+            state.entries[number]?.isSeated = true
+            return .seat
         }
     }
+
+    // MARK: - Deadlines
 
     /// A connection begins something else.
     func enters(_ phase: Phase, _ number: UInt64, at now: Uptime) {
         let deadline =
             switch phase {
-            case .reading: now.milliseconds + timeout
+            case .waiting, .reading: now.milliseconds + timeout
             case .working: Int64.max
             case .writing: now.milliseconds + timeout * Self.writingFactor
             }
-        state.withLock { $0.entries[number]?.deadline = deadline }
+        state.withLock { state in
+            state.entries[number]?.phase = phase
+            state.entries[number]?.deadline = deadline
+        }
     }
 
     /// More time, for a body that is large and comes steadily: a second for each 16 KiB.
@@ -97,14 +167,52 @@ final class AdminConnections: Sendable {
     /// Shuts down those that were too slow.
     func sweep(at now: Uptime) {
         state.withLock { state in
-            for (number, entry) in state.entries where entry.deadline < now.milliseconds {
-                // The descriptor cannot be another's: `closed` comes before it is closed, and waits for this lock.
-                shutdown(entry.socket, Int32(SHUT_RDWR))
-                state.entries[number]?.deadline = .max
-            }
+            let late = state.entries.filter { $0.value.deadline < now.milliseconds }
+            for number in late.keys { end(number, &state) }
         }
     }
 
     /// From now on every request gets 503.
     func close() { state.withLock { $0.isClosing = true } }
+
+    // MARK: - Parts
+
+    /// Whether one more of this subscriber may sit.
+    private func hasSeat(_ client: IPAddress?, _ state: State) -> Bool {
+        var (all, own) = (0, 0)
+        for entry in state.entries.values where entry.isSeated && !entry.isEnded {
+            all += 1
+            if entry.client == client { own += 1 }
+        }
+        // An eighth of the seats is for this machine: its tools work whatever the world does.
+        let seats = client?.isLoopback ?? true ? limit : limit - limit / 8
+        return all < seats && (client == nil || own < limitPerClient)
+    }
+
+    /// Whose seat a newcomer gets: of the subscriber with most, and at least two more than it has itself, the one that
+    /// has waited longest for a request.
+    private func victim(for client: IPAddress?, _ state: State) -> UInt64? {
+        guard state.entries.values.count(where: \.isEnded) < Self.leaving else { return nil }
+        var seats: [IPAddress?: Int] = [:]
+        for entry in state.entries.values where entry.isSeated && !entry.isEnded {
+            seats[entry.client, default: 0] += 1
+        }
+        let own = seats[client] ?? 0
+        var found: (number: UInt64, seats: Int, deadline: Int64)?
+        for (number, entry) in state.entries where entry.isSeated && !entry.isEnded && entry.phase == .waiting {
+            let count = seats[entry.client] ?? 0
+            guard count > own + 1 else { continue }
+            if let best = found, (best.seats, -best.deadline) >= (count, -entry.deadline) { continue }
+            found = (number, count, entry.deadline)
+        }
+        return found?.number
+    }
+
+    private func end(_ number: UInt64, _ state: inout State) {
+        guard let entry = state.entries[number] else { return }
+        // The descriptor cannot be another's: `closed` comes before it is closed, and waits for this lock.
+        shutdown(entry.socket, Int32(SHUT_RDWR))
+        state.entries[number]?.deadline = .max
+        state.entries[number]?.isEnded = true
+    }
 }

@@ -5,7 +5,7 @@
 
 import Config
 import JSON
-package import Mail
+import Mail
 import OpenSSL
 import Synchronization
 
@@ -48,6 +48,10 @@ package struct Opening: Sendable {
 package struct AdminDesk: Sendable {
     /// Room for JSON around a message, and for its base64.
     private static let envelope = 1 << 16
+    /// JSON values of a body that is no message.
+    private static let usualValues = 200_000
+    /// What is answered also where there is no seat left.
+    private static let probes: Set<String> = ["/livez", "/readyz"]
 
     package let services: AdminServices
     let guardian: TokenGuard
@@ -67,10 +71,10 @@ package struct AdminDesk: Sendable {
     }
 
     /// Looks at the head of a request.
-    package func open(
+    func open(
         _ head: RequestHead,
         by door: TokenGuard.Door,
-        isFull: Bool,
+        at place: AdminConnections.Place,
         now: Uptime,
         wall: Timestamp
     ) -> Opening {
@@ -81,10 +85,10 @@ package struct AdminDesk: Sendable {
         }
         var operation = ""
         do throws(Problem) {
-            guard !isFull else {
+            guard place == .seat || place == .standing && Self.probes.contains(head.path) else {
                 throw Problem(
                     .unavailable,
-                    "too many connections at once",
+                    place == .none ? "the relay is stopping" : "too many connections at once",
                     headers: [HeaderField("Retry-After", "1")]
                 )
             }
@@ -98,11 +102,12 @@ package struct AdminDesk: Sendable {
             guard let method = HTTPMethod(rawValue: head.method == "HEAD" ? "GET" : head.method) else {
                 throw Problem(.methodNotAllowed, "no such method")
             }
-            var request = AdminRequest(method, head.path, id: id)
+            var request = AdminRequest(method, head.path, id: id, claim: RequestClaim(services.memory))
             request.parameters = found.parameters
             request.headers = headers
             request.caller = caller
             request.query = try PathText.query(head.query)
+            request.mostValues = mostValues(found.endpoint)
             let limit = bodyLimit(found.endpoint, request)
             try Self.checkBody(found.endpoint, request, hasBody: hasBody, limit: limit)
             return Opening(
@@ -149,7 +154,8 @@ package struct AdminDesk: Sendable {
         guard request.method == .get, let wanted = request.header("if-none-match"),
             let tag = response.headers.first(where: { $0.name == "ETag" })?.value
         else { return nil }
-        let isKnown = wanted == "*" || EntityTags.list(wanted).contains(tag)
+        // Weakly compared: the tag counts, and not how it is marked.
+        let isKnown = wanted == "*" || EntityTags.list(wanted)?.contains { $0.text == tag } ?? false
         guard isKnown else { return nil }
         let kept = response.headers.filter { $0.name == "ETag" || $0.name == "Cache-Control" }
         return AdminResponse(304, headers: kept)
@@ -170,10 +176,16 @@ package struct AdminDesk: Sendable {
 
     private func bodyLimit(_ endpoint: Endpoint, _ request: AdminRequest) -> Int {
         let settings = services.settings.current
-        guard endpoint.body == .message else { return settings.admin.bodyBytes }
+        guard endpoint.body == .message else { return min(endpoint.bodyBytes, settings.admin.bodyBytes) }
         let largest = settings.listener.messageBytes
         // Base64 makes three bytes four, and JSON may escape some of the rest.
         return request.mediaType == "message/rfc822" ? largest : largest + largest / 2 + Self.envelope
+    }
+
+    /// JSON values of a body: addresses three times, and all that stands around a message.
+    private func mostValues(_ endpoint: Endpoint) -> Int {
+        guard endpoint.body == .message else { return Self.usualValues }
+        return 4 * services.settings.current.listener.recipients + 2000
     }
 
     private static func checkBody(
@@ -205,6 +217,15 @@ package struct AdminDesk: Sendable {
         }
     }
 
+    /// 503: the memory for mail is used up.
+    static func noMemory() -> Problem {
+        Problem(
+            .unavailable,
+            "there is no memory for the request now; memory_for_mail in smtp.ini bounds it",
+            headers: [HeaderField("Retry-After", "2")]
+        )
+    }
+
     /// 413.
     package static func tooLarge(_ limit: Int) -> Problem {
         Problem(.tooLarge, "the body may have \(limit) bytes")
@@ -227,23 +248,5 @@ package struct AdminDesk: Sendable {
     private static func makeID() -> String {
         let text = String(UInt64.random(in: 0 ... .max), radix: 16)
         return String(repeating: "0", count: 16 - text.count) + text
-    }
-}
-
-/// Entity tags as header fields carry them.
-enum EntityTags {
-    /// Of the content itself.
-    static func of(_ bytes: [UInt8]) -> String { quoted(Revision(of: bytes).digest) }
-
-    /// The strong form of a digest.
-    static func quoted(_ digest: String) -> String { "\"\(digest)\"" }
-
-    /// The tags of `If-Match` and `If-None-Match`, weak marks removed.
-    static func list(_ text: String) -> [String] {
-        text.split(separator: ",").map { item in
-            let tag = item.drop { $0 == " " || $0 == "\t" }
-            let end = tag.lastIndex { $0 != " " && $0 != "\t" }.map { tag.index(after: $0) } ?? tag.endIndex
-            return String((tag.hasPrefix("W/") ? tag.dropFirst(2) : tag)[..<end])
-        }
     }
 }

@@ -14,8 +14,6 @@ import Mail
 final class AdminDoor: @unchecked Sendable {
     /// Bytes for header and buffers of a connection; a larger header gets 431.
     private static let connectionMemory = 64 << 10
-    /// Connections that the library takes beyond ours, so that somebody tells them 503.
-    private static let spare = 16
 
     let desk: AdminDesk
     let connections: AdminConnections
@@ -48,7 +46,7 @@ final class AdminDoor: @unchecked Sendable {
         )
         var options = relay_daemon_options()
         options.listen_socket = socket.descriptor
-        options.connection_limit = UInt32(clamping: settings.connections + Self.spare)
+        options.connection_limit = UInt32(clamping: connections.most)
         options.timeout = UInt32(clamping: settings.timeout)
         options.memory = Self.connectionMemory
         if let tls {
@@ -60,6 +58,7 @@ final class AdminDoor: @unchecked Sendable {
             options.key = UnsafePointer(certificates.last)
         }
         options.context = Unmanaged.passUnretained(self).toOpaque()
+        options.accept = adminAccept
         options.handle = adminHandle
         options.completed = adminCompleted
         options.connection = adminConnection
@@ -96,14 +95,10 @@ final class AdminDoor: @unchecked Sendable {
             case .tcp(let isLoopback): .tcp(client: client, isLoopback: isLoopback)
             }
         let now = Uptime.now()
-        let opening = desk.open(
-            head,
-            by: door,
-            isFull: connections.isBeyondLimit(number),
-            now: now,
-            wall: .now()
-        )
-        return AdminExchange(opening, connection: number, head: head, at: now)
+        let place = connections.place(of: number)
+        connections.enters(.reading, number, at: now)
+        let opening = desk.open(head, by: door, at: place, now: now, wall: .now())
+        return AdminExchange(opening, connection: number, head: head, isLast: place != .seat, at: now)
     }
 
     /// Answers, when everything has come or nothing more should.
@@ -111,17 +106,16 @@ final class AdminDoor: @unchecked Sendable {
     /// - Parameter isEarly: the body, if there is one, was not read, so the connection must end.
     fileprivate func answer(_ exchange: AdminExchange, _ connection: OpaquePointer, isEarly: Bool) -> MHD_Result {
         let response: AdminResponse
-        if let problem = exchange.problem {
+        switch exchange.result {
+        case .failure(let problem):
             response = desk.refuse(problem, exchange.opening.id, exchange.path)
-        } else if let open = exchange.open {
+        case .success(let open):
             connections.enters(.working, exchange.connection, at: .now())
             response = desk.answer(open)
-        } else {
-            return .NO
         }
         exchange.status = response.status
         connections.enters(.writing, exchange.connection, at: .now())
-        return send(response, exchange, connection, closes: isEarly)
+        return send(response, exchange, connection, closes: isEarly || exchange.isLast)
     }
 
     private func send(
@@ -167,7 +161,7 @@ final class AdminDoor: @unchecked Sendable {
 
     fileprivate func completed(_ exchange: AdminExchange) {
         let now = Uptime.now()
-        connections.enters(.reading, exchange.connection, at: now)
+        connections.enters(.waiting, exchange.connection, at: now)
         observe.call(
             AdminServer.Observation(
                 operation: exchange.opening.operation,
@@ -208,9 +202,12 @@ private let adminHandle: MHD_AccessHandlerCallback = { context, connection, path
         door.connections.extend(exchange.connection, bytes: count)
         return exchange.take(UnsafeRawBufferPointer(start: upload, count: count)) ? .YES : .NO
     }
-    // After a head that could be read in two ways nothing on this connection can be trusted.
-    let isEarly = exchange.problem?.kind == .malformed || exchange.problem?.kind == .tooLarge
-    return door.answer(exchange, connection, isEarly: isEarly)
+    return door.answer(exchange, connection, isEarly: false)
+}
+
+private let adminAccept: MHD_AcceptPolicyCallback = { context, address, _ in
+    guard let door = door(context) else { return .NO }
+    return door.connections.admits(address.flatMap { IPAddress($0) }) ? .YES : .NO
 }
 
 private let adminCompleted: MHD_RequestCompletedCallback = { context, _, state, _ in
@@ -224,7 +221,9 @@ private let adminConnection: MHD_NotifyConnectionCallback = { context, connectio
     guard let door = door(context), let connection, let state else { return }
     if event == .CONNECTION_NOTIFY_STARTED {
         let client = relay_client_address(connection).flatMap { IPAddress($0) }
-        let number = door.connections.opened(relay_connection_socket(connection), from: client, at: .now())
+        let socket = relay_connection_socket(connection)
+        relay_mark_thread(socket)
+        let number = door.connections.opened(socket, from: client, at: .now())
         state.pointee = UnsafeMutableRawPointer(bitPattern: UInt(number))
     } else {
         door.connections.closed(UInt64(UInt(bitPattern: state.pointee)))

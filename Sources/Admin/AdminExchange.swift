@@ -12,38 +12,55 @@ final class AdminExchange {
     let opening: Opening
     let path: String
     let method: String
-    private(set) var open: OpenRequest?
-    private(set) var problem: Problem?
-    /// Bytes of the body taken so far, those thrown away included.
-    private(set) var received = 0
+    /// The request whose body comes, or why it is refused.
+    private(set) var result: Result<OpenRequest, Problem>
+    /// The connection ends behind the answer.
+    private(set) var isLast: Bool
+    /// Bytes of the body taken so far, and those thrown away.
+    private var received = 0
+    private var thrownAway = 0
     var status = 0
 
-    init(_ opening: Opening, connection: UInt64, head: RequestHead, at now: Uptime) {
+    /// - Parameter isLast: nothing more may be asked on this connection.
+    init(_ opening: Opening, connection: UInt64, head: RequestHead, isLast: Bool, at now: Uptime) {
         self.opening = opening
         self.connection = connection
         path = head.path
         method = head.method
         startedAt = now
-        switch opening.result {
-        case .success(let open): self.open = open
-        case .failure(let problem): self.problem = problem
-        }
+        result = opening.result
+        self.isLast = isLast
+        // After a head that could be read in two ways nothing on this connection can be trusted.
+        if let problem, problem.kind == .malformed || problem.kind == .tooLarge { self.isLast = true }
+    }
+
+    /// Why the request is refused; nil: it is not, so far.
+    var problem: Problem? {
+        if case .failure(let problem) = result { problem } else { nil }
     }
 
     /// Takes a piece of the body.
     ///
-    /// What is beyond the limit is thrown away, so that the client hears why.
+    /// What is beyond a limit is thrown away, so that the client hears why.
     /// - Returns: false when so much is beyond that the connection should end.
     func take(_ bytes: UnsafeRawBufferPointer) -> Bool {
         received += bytes.count
-        guard let limit = open?.bodyLimit else { return received <= 1 << 20 }
-        guard received > limit else {
-            open?.request.body.append(contentsOf: bytes)
-            return true
+        guard case .success(let open) = result else {
+            thrownAway += bytes.count
+            return thrownAway <= 4 << 20
         }
-        problem = AdminDesk.tooLarge(limit)
-        open?.request.body = []
-        return received - limit <= 4 << 20
+        if received > open.bodyLimit {
+            refuse(AdminDesk.tooLarge(open.bodyLimit), open)
+        } else if !open.request.content.append(bytes, limit: open.bodyLimit) {
+            refuse(AdminDesk.noMemory(), open)
+        }
+        return true
+    }
+
+    private func refuse(_ problem: Problem, _ open: OpenRequest) {
+        open.request.content.drop()
+        result = .failure(problem)
+        isLast = true
     }
 }
 

@@ -41,14 +41,32 @@ package struct AdminRequest: Sendable {
     package var query: [HeaderField] = []
     /// Names in lower case.
     package var headers: [String: String] = [:]
-    package var body: [UInt8] = []
+    /// The body's bytes, until ``json()`` has read them.
+    package var body: [UInt8] {
+        get { content.bytes }
+        nonmutating set { content.bytes = newValue }
+    }
+    let content: RequestBody
+    /// Values that the body may hold as JSON.
+    var mostValues = 100_000
     package var caller = Caller.nobody
     package let id: String
+    private let claim: RequestClaim?
 
-    package init(_ method: HTTPMethod, _ path: String, id: String = "test") {
+    /// - Parameter claim: what the memory of the request is counted in; nil: in nothing.
+    package init(_ method: HTTPMethod, _ path: String, id: String = "test", claim: RequestClaim? = nil) {
         self.method = method
         self.path = path
         self.id = id
+        self.claim = claim
+        content = RequestBody(claim)
+    }
+
+    /// Asks for memory before it is spent.
+    ///
+    /// - Throws: 503 when there is none.
+    func reserve(_ bytes: Int) throws(Problem) {
+        guard claim?.pay(bytes) ?? true else { throw AdminDesk.noMemory() }
     }
 
     /// A header field, by its name in lower case.
@@ -117,18 +135,27 @@ package struct AdminRequest: Sendable {
 
     // MARK: - Body
 
-    /// The body as JSON.
+    /// The body as JSON; its bytes are let go.
     func json() throws(Problem) -> JSON {
+        let (bytes, release) = content.take()
+        defer { release() }
+        guard !bytes.isEmpty else { throw Problem(.malformed, "the body is missing: this operation takes JSON") }
+        // Strings take what they have as text; around them the smallest values are thirty times as large as their text.
+        let memory = bytes.count + min(32 * bytes.count, 256 * mostValues) + 1 << 16
         do throws(JSONError) {
-            return try JSON(parsing: body)
+            return try JSON(parsing: bytes, within: JSONBounds(values: mostValues, memory: memory, purse: claim))
         } catch {
-            throw Problem(.malformed, "the body is no JSON: \(error)")
+            switch error.cause {
+            case .syntax: throw Problem(.malformed, "the body is no JSON: \(error)")
+            case .bounds: throw Problem(.tooLarge, "the body holds too much: \(error)")
+            case .memory: throw AdminDesk.noMemory()
+            }
         }
     }
 
     /// The body as an object with known members; an empty body is an empty object.
     func object() throws(Problem) -> JSONObject {
-        body.isEmpty ? JSONObject([], at: "") : try JSONObject(json(), at: "")
+        content.isEmpty ? JSONObject([], at: "") : try JSONObject(json(), at: "")
     }
 
     /// Whether the client takes this media type.

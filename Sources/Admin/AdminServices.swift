@@ -15,6 +15,8 @@ package struct AdminServices: Sendable {
     /// Where the queue's answers arrive; handlers wait for them on their own threads.
     package let loop: any EventLoop
     package let bulk: BulkActions
+    /// What requests may hold in memory.
+    package let memory: RequestMemory
     /// The program's version.
     package let version: String
     package let startedAt: Timestamp
@@ -43,6 +45,7 @@ package struct AdminServices: Sendable {
         self.log = log
         self.loop = loop
         bulk = BulkActions(queue)
+        memory = RequestMemory(queue.memory) { settings.current.listener.memoryForMail / 2 }
         self.version = version
         self.startedAt = startedAt
         self.submit = submit

@@ -2,6 +2,7 @@
 
 package import Config
 import JSON
+import Mail
 
 /// What kind of body an operation takes.
 package enum BodyKind: Hashable, Sendable {
@@ -37,6 +38,8 @@ package struct Endpoint: Sendable {
     /// What a token needs; nil: everybody may ask.
     package let scope: AdminSettings.Scope?
     package let body: BodyKind
+    /// Bytes that a body other than a message may have; `body_bytes` may say less.
+    let bodyBytes: Int
     /// Media types of a successful answer.
     package let produces: [String]
     let handle: Handler
@@ -48,6 +51,7 @@ package struct Endpoint: Sendable {
         _ operation: String,
         _ scope: AdminSettings.Scope?,
         body: BodyKind = .none,
+        atMost bodyBytes: Int = 128 << 10,
         gives produces: [String] = ["application/json"],
         _ handle: @escaping Handler
     ) {
@@ -56,6 +60,7 @@ package struct Endpoint: Sendable {
         self.operation = operation
         self.scope = scope
         self.body = body
+        self.bodyBytes = bodyBytes
         self.produces = produces
         self.handle = handle
         segments = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map(String.init)
@@ -121,7 +126,7 @@ enum PathText {
         guard path.hasPrefix("/") else { throw Problem(.malformed, "the path must begin with /") }
         var found: [String] = []
         for piece in path.dropFirst().split(separator: "/", omittingEmptySubsequences: false) {
-            guard let text = decoded(piece) else {
+            guard let text = PercentEncoding.decoded(piece) else {
                 throw Problem(.malformed, "the path holds a broken escape or bytes that are no UTF-8")
             }
             guard !text.split(separator: "/").contains(where: { $0 == "." || $0 == ".." }),
@@ -140,7 +145,7 @@ enum PathText {
     static func query(_ pairs: [HeaderField]) throws(Problem) -> [HeaderField] {
         var found: [HeaderField] = []
         for pair in pairs {
-            guard let name = decoded(pair.name), let value = decoded(pair.value) else {
+            guard let name = PercentEncoding.decoded(pair.name), let value = PercentEncoding.decoded(pair.value) else {
                 throw Problem(.malformed, "the query holds a broken escape or bytes that are no UTF-8")
             }
             try JSONObject.check(name, "?", atMost: 256)
@@ -148,22 +153,5 @@ enum PathText {
             found.append(HeaderField(name, value))
         }
         return found
-    }
-
-    private static func decoded(_ text: some StringProtocol) -> String? {
-        var bytes: [UInt8] = []
-        var rest = Array(text.utf8)[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
-            }
-            guard rest.count >= 2, let high = Character(Unicode.Scalar(rest[rest.startIndex])).hexDigitValue,
-                let low = Character(Unicode.Scalar(rest[rest.startIndex + 1])).hexDigitValue
-            else { return nil }
-            rest = rest.dropFirst(2)
-            bytes.append(UInt8(high << 4 | low))
-        }
-        return String(validating: bytes, as: UTF8.self)
     }
 }

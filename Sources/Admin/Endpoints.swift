@@ -37,10 +37,18 @@ package enum Endpoints {
         Endpoint(.patch, "/v1/outbound", "editOutbound", .configWrite, body: .mergePatch, OutboundEndpoints.edit),
 
         Endpoint(.get, "/v1/routes", "listRoutes", .routesRead, RouteEndpoints.list),
-        Endpoint(.put, "/v1/routes", "replaceRoutes", .routesWrite, body: .json, RouteEndpoints.replace),
+        Endpoint(.put, "/v1/routes", "replaceRoutes", .routesWrite, body: .json, atMost: .max, RouteEndpoints.replace),
         Endpoint(.get, "/v1/routes/{match}", "showRoute", .routesRead, RouteEndpoints.show),
-        Endpoint(.put, "/v1/routes/{match}", "putRoute", .routesWrite, body: .json, RouteEndpoints.put),
-        Endpoint(.patch, "/v1/routes/{match}", "editRoute", .routesWrite, body: .mergePatch, RouteEndpoints.patch),
+        Endpoint(.put, "/v1/routes/{match}", "putRoute", .routesWrite, body: .json, atMost: .max, RouteEndpoints.put),
+        Endpoint(
+            .patch,
+            "/v1/routes/{match}",
+            "editRoute",
+            .routesWrite,
+            body: .mergePatch,
+            atMost: .max,
+            RouteEndpoints.patch
+        ),
         Endpoint(.delete, "/v1/routes/{match}", "removeRoute", .routesWrite, RouteEndpoints.remove),
 
         Endpoint(.get, "/v1/outbound-ips", "listOutboundIPs", .routesRead, OutboundIPEndpoints.list),

@@ -34,7 +34,7 @@ enum FileEdits {
         switching position: DeliverySwitch? = nil,
         _ change: (inout INIDocument) throws(Problem) -> Void
     ) throws(Problem) -> Edit {
-        let expected = try expected(request, services)
+        let expected = try expected(file, request, services)
         do throws(EditFailure<Problem>) {
             return try services.settings.edit(
                 file,
@@ -52,8 +52,12 @@ enum FileEdits {
         }
     }
 
-    /// What the client believes the file to be.
-    private static func expected(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> Revision? {
+    /// What the client believes the file to be: one of several versions, when it names them.
+    private static func expected(
+        _ file: ConfigFile,
+        _ request: AdminRequest,
+        _ services: AdminServices
+    ) throws(Problem) -> Revision? {
         guard let header = request.header("if-match") else {
             guard !services.settings.current.admin.requiresIfMatch else {
                 throw Problem(.revisionRequired, "send the ETag of what you change as If-Match")
@@ -61,11 +65,13 @@ enum FileEdits {
             return nil
         }
         guard header != "*" else { return nil }
-        let tags = EntityTags.list(header)
-        guard tags.count == 1, let tag = tags.first, tag.utf8.count > 2, tag.hasPrefix("\""), tag.hasSuffix("\"") else {
-            throw Problem(.malformed, "If-Match holds one entity tag, or *")
+        guard let tags = EntityTags.list(header) else {
+            throw Problem(.malformed, "If-Match holds entity tags in quotes, separated by commas, or *")
         }
-        return Revision(digest: String(tag.dropFirst().dropLast()))
+        let current = try document(file, services).revision
+        let tag = EntityTags.quoted(current.digest)
+        guard tags.contains(where: { !$0.isWeak && $0.text == tag }) else { throw problem(.stale(current: current)) }
+        return current
     }
 
     /// A refusal of the settings as an answer.

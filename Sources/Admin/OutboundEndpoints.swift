@@ -97,7 +97,7 @@ enum OutboundEndpoints {
     }
 
     private static func changes(_ request: AdminRequest) throws(Problem) -> [KeyChange] {
-        var body = try request.object()
+        var body = try JSONObject(request.json(), at: "")
         var changes: [KeyChange] = []
         let keys = OutboundSettings.keys + OutboundSettings.quietKeys
         for key in keys {

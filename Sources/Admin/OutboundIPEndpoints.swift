@@ -107,6 +107,7 @@ enum OutboundIPEndpoints {
     private static func draft(_ request: AdminRequest, _ match: String) throws(Problem) -> Wanted {
         try request.allowQuery([])
         var body = try JSONObject(request.json(), at: "")
+        try body.refuseNull("match")
         if let given = try body.string("match"), name(given) != match {
             throw Problem.invalid("/match", "exclusive", "is another name than the path's")
         }

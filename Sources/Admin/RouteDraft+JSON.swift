@@ -136,6 +136,9 @@ extension RouteDraft {
                 try body(property, "\(number)")
             case (.string(let text), .text), (.string(let text), .secret):
                 try JSONObject.check(text, pointer, atMost: 4096)
+                guard property.takes(text) else {
+                    throw Problem.invalid(pointer, "enum", "is none of the words for \(property.rawValue)")
+                }
                 if property.kind == .secret { try checkReference(text, pointer) }
                 try body(property, text)
             case (let other, let kind):

@@ -67,7 +67,8 @@ enum RouteEndpoints {
     ) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
         let match = try match(request)
-        var object = try JSONObject(request.json(), at: "")
+        let value = try request.json()
+        var object = try JSONObject(value, at: "")
         try checkName(&object, match)
         try refusePinned(match, services)
         var isNew = false
@@ -79,18 +80,18 @@ enum RouteEndpoints {
             guard request.header("if-none-match") != "*" || isNew else {
                 throw Problem(.stale, "there is a route of that name already")
             }
+            if !isPatch, known != nil, isShown(value, match, services) { return }
             var draft = known.map { RouteDraft(document, section: $0) } ?? RouteDraft()
             try draft.apply(object, isPatch: isPatch)
             try FileEdits.say { () throws(ConfigError) in try draft.write(to: &document, section: known ?? match) }
         }
         guard let route = written.edit.after.routes.route(named: match) else { throw missing(match) }
-        var value = view(route, services)
-        if case .object(let members) = value { value = .object(members + written.members) }
         return .json(
-            value,
+            .object(view(route, services).members + written.members),
             status: isNew ? 201 : 200,
             headers: [FileEdits.tag(written.edit.revision)]
-                + (isNew ? [HeaderField("Location", "/v1/routes/\(escaped(match))")] : [])
+                + (isNew
+                    ? [HeaderField("Location", "/v1/routes/\(PercentEncoding.encoded(match, keeping: "*@"))")] : [])
         )
     }
 
@@ -101,9 +102,11 @@ enum RouteEndpoints {
         guard let items = try body.array("items") else {
             throw Problem.invalid("/items", "required", "is missing: the routes of the whole table")
         }
-        for name in ["next", "total", "total_exact"] { _ = body.take(name) }
+        try body.passOver("next", "a string or null") { $0 == .null || $0.string != nil }
+        try body.passOver("total", "a whole number", JSONObject.isCount)
+        try body.passOver("total_exact", "true or false") { $0.bool != nil }
         try body.finish()
-        var wanted: [(match: String, object: JSONObject)] = []
+        var wanted: [(match: String, item: JSON, object: JSONObject)] = []
         var matches: Set<String> = []
         for (index, item) in items.enumerated() {
             var object = try JSONObject(item, at: "/items/\(index)")
@@ -113,14 +116,14 @@ enum RouteEndpoints {
             guard matches.insert(match).inserted else {
                 throw Problem.invalid("/items/\(index)/match", "duplicate", "comes twice")
             }
-            let origin = try object.string("origin")
-            _ = try object.string("variable")
+            let origin = item["origin"]?.string
+            try passOverOrigin(&object)
             if pin(match, services) != nil {
                 // As it was shown; the table of the file is the rest.
                 if origin != "environment" { try refusePinned(match, services) }
                 continue
             }
-            wanted.append((match, object))
+            wanted.append((match, item, object))
         }
         let written = try edited(request, services, "replace routes", "*") { (document) throws(Problem) in
             let known = names(document)
@@ -128,8 +131,9 @@ enum RouteEndpoints {
                 document.removeSection(old.section)
             }
             let sections = Dictionary(known.map { ($0.match, $0.section) }) { first, _ in first }
-            for (match, object) in wanted {
+            for (match, item, object) in wanted {
                 let section = sections[match]
+                if section != nil, isShown(item, match, services) { continue }
                 var draft = section.map { RouteDraft(document, section: $0) } ?? RouteDraft()
                 try draft.apply(object, isPatch: false)
                 try FileEdits.say { () throws(ConfigError) in
@@ -247,10 +251,28 @@ enum RouteEndpoints {
         )
     }
 
+    /// Whether a route is what answers say of it already: then its section stays as it was written, to the octet.
+    private static func isShown(_ value: JSON, _ match: String, _ services: AdminServices) -> Bool {
+        guard let route = services.settings.current.routes.route(named: match) else { return false }
+        var value = value
+        for name in ["messages_rerouted", "messages_rerouted_exact"] { value[name] = JSON?.none }
+        if value["match"] == nil { value["match"] = .string(match) }
+        if value["origin"] == nil { value["origin"] = "file" }
+        return value.isSame(as: view(route, services))
+    }
+
+    /// Where a route comes from may be repeated.
+    private static func passOverOrigin(_ object: inout JSONObject) throws(Problem) {
+        try object.passOver("origin", "file or environment") { ["file", "environment"].contains($0.string) }
+        try object.passOver("variable", "a string") { $0.string != nil }
+    }
+
     /// The body may repeat the name and where the route comes from, and nothing else.
     private static func checkName(_ object: inout JSONObject, _ match: String) throws(Problem) {
-        for name in ["messages_rerouted", "messages_rerouted_exact"] { _ = object.take(name) }
-        for name in ["origin", "variable"] { _ = try object.string(name) }
+        try object.passOver("messages_rerouted", "a whole number", JSONObject.isCount)
+        try object.passOver("messages_rerouted_exact", "true or false") { $0.bool != nil }
+        try passOverOrigin(&object)
+        try object.refuseNull("match")
         guard let given = try object.string("match") else { return }
         guard Routes.normalized(given) == match else {
             throw Problem.invalid("/match", "exclusive", "is another name than the path's")
@@ -258,15 +280,4 @@ enum RouteEndpoints {
     }
 
     private static func missing(_ match: String) -> Problem { Problem(.notFound, "there is no route of that name") }
-
-    /// A name as a part of a path.
-    private static func escaped(_ text: String) -> String {
-        text.utf8.map { byte in
-            let isPlain = "abcdefghijklmnopqrstuvwxyz0123456789-._*@".utf8.contains(byte)
-            return isPlain
-                ? String(UnicodeScalar(byte))
-                : "%" + String(byte >> 4, radix: 16, uppercase: true)
-                    + String(byte & 15, radix: 16, uppercase: true)
-        }.joined()
-    }
 }

@@ -20,14 +20,14 @@ enum SubmitEndpoint {
     /// `POST /v1/messages`.
     static func submit(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         let settings = services.settings.current.listener
-        guard !request.body.isEmpty else {
+        guard !request.content.isEmpty else {
             throw Problem(.malformed, "the body is the message, as message/rfc822 or JSON")
         }
         let isRaw = request.mediaType == "message/rfc822"
         let message =
             isRaw
             ? try SubmittedMessage(raw: request, limit: settings.recipients)
-            : try SubmittedMessage(json: request, limit: settings.recipients)
+            : try SubmittedMessage(json: request, limit: settings.recipients, largest: settings.messageBytes)
         guard message.content.readableBytes <= settings.messageBytes else {
             throw AdminDesk.tooLarge(settings.messageBytes)
         }

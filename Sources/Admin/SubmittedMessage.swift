@@ -33,10 +33,16 @@ struct SubmittedMessage {
         guard recipients.count <= limit else {
             throw Problem.invalid("?to", "length", "has more than \(limit) recipients")
         }
-        guard !request.body.isEmpty else { throw Problem.invalid("", "required", "the body is the message") }
-        content = try Self.lines(request.body)
+        guard !request.content.isEmpty else { throw Problem.invalid("", "required", "the body is the message") }
+        let (bytes, release) = request.content.take()
+        defer { release() }
+        try request.reserve(Self.room(bytes.count + bytes.count { $0 == 0x0A } + 2))
+        content = try Self.lines(bytes)
         envelope = Self.envelope(sender, recipients, content)
     }
+
+    /// What a buffer for so many bytes takes.
+    private static func room(_ bytes: Int) -> Int { 1 << (Int.bitWidth - (bytes - 1).leadingZeroBitCount) }
 
     private static func recipients(_ text: String, _ pointer: String) throws(Problem) -> [EmailAddress] {
         let list = AddressList(text.utf8)
@@ -61,7 +67,11 @@ struct SubmittedMessage {
     // MARK: - JSON
 
     /// Flat JSON, as the well-known services take it.
-    init(json request: AdminRequest, limit: Int) throws(Problem) {
+    ///
+    /// - Parameters:
+    ///   - limit: of the recipients.
+    ///   - largest: bytes of a message.
+    init(json request: AdminRequest, limit: Int, largest: Int) throws(Problem) {
         try request.allowQuery([])
         var body = try JSONObject(request.json(), at: "")
         guard let from = try body.string("from").map({ text throws(Problem) in try Self.mailbox(text, "/from") }) else {
@@ -76,7 +86,7 @@ struct SubmittedMessage {
         message.text = try Self.text(&body, "text")
         message.html = try Self.text(&body, "html")
         try Self.fields(&body, &message)
-        message.attachments = try Self.attachments(&body)
+        message.attachments = try Self.attachments(&body, request)
         try Self.tags(&body, &message)
         let path = try body.object("envelope")
         sendAt = try Self.time(try body.string("send_at"), "/send_at")
@@ -84,6 +94,7 @@ struct SubmittedMessage {
         var sender = ReversePath.address(from.address)
         var recipients = (message.to + message.cc + bcc).map(\.address)
         if var path {
+            try path.refuseNull("mail_from")
             if let text = try path.string("mail_from") { sender = try Self.sender(text, "/envelope/mail_from") }
             if let list = try path.strings("rcpt_to") {
                 recipients = []
@@ -100,6 +111,9 @@ struct SubmittedMessage {
         guard message.text != nil || message.html != nil || !message.attachments.isEmpty else {
             throw Problem.invalid("/text", "required", "there is neither text nor html nor an attachment")
         }
+        // Quoted-printable makes up to three bytes of one, so the text may have fitted.
+        guard message.mostBytes <= largest + largest / 4 + 1 << 16 else { throw AdminDesk.tooLarge(largest) }
+        try request.reserve(Self.room(message.mostBytes))
         content = message.make()
         envelope = Self.envelope(sender, recipients, content)
     }
@@ -166,7 +180,10 @@ struct SubmittedMessage {
         }
     }
 
-    private static func attachments(_ body: inout JSONObject) throws(Problem) -> [ComposedMessage.Attachment] {
+    private static func attachments(
+        _ body: inout JSONObject,
+        _ request: AdminRequest
+    ) throws(Problem) -> [ComposedMessage.Attachment] {
         var found: [ComposedMessage.Attachment] = []
         for (index, value) in (try body.array("attachments", atMost: most) ?? []).enumerated() {
             let pointer = "\(body.pointer("attachments"))/\(index)"
@@ -174,7 +191,9 @@ struct SubmittedMessage {
             let name = try object.string("filename", atMost: 255) ?? "attachment"
             let type = try object.string("content_type", atMost: 100) ?? "application/octet-stream"
             let id = try object.string("content_id", atMost: 200)
-            guard case .string(let text)? = object.take("content"), let bytes = Base64.decode(text.utf8) else {
+            let content = object.take("content")?.string
+            try request.reserve((content?.utf8.count ?? 0) / 4 * 3)
+            guard let content, let bytes = Base64.decode(content.utf8) else {
                 throw Problem.invalid("\(pointer)/content", "format", "must be base64")
             }
             try object.finish()

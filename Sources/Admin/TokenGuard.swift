@@ -28,10 +28,10 @@ package final class TokenGuard: Sendable {
         case scope(AdminSettings.Scope)
     }
 
-    /// Wrong tokens from one address before it has to wait, and how long one is remembered: 30, and 2 s each.
+    /// Wrong tokens of one subscriber before it has to wait, and how long one is remembered: 30, and 2 s each.
     private static let patience = 30
     private static let forgetting: Int64 = 2000
-    /// Addresses remembered.
+    /// Subscribers remembered.
     private static let memory = 1024
 
     private struct Failures {
@@ -117,6 +117,7 @@ package final class TokenGuard: Sendable {
 
     /// - Throws: 429 when there were too many.
     private func noteFailure(_ client: IPAddress?, _ now: Uptime) throws(Problem) {
+        let client = client?.subscriber
         let wait: Int64 = failures.withLock { failures in
             var entry = failures[client] ?? Failures(count: 0, last: now)
             let forgotten = Int((now.milliseconds - entry.last.milliseconds) / Self.forgetting)

@@ -1,7 +1,11 @@
 /* libmicrohttpd as the Admin room sees it; that room is the only importer. */
 #pragma once
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <microhttpd.h>
 
 /* What a daemon is started with: MHD_start_daemon is variadic, and some of its options are functions. */
@@ -16,6 +20,8 @@ struct relay_daemon_options {
     const char *certificate;
     const char *key;
     void *context;
+    /* Asked with every connection, before it is taken. */
+    MHD_AcceptPolicyCallback accept;
     MHD_AccessHandlerCallback handle;
     MHD_RequestCompletedCallback completed;
     MHD_NotifyConnectionCallback connection;
@@ -28,6 +34,59 @@ static size_t relay_keep_escapes(void *context, struct MHD_Connection *connectio
     return strlen(text);
 }
 
+/*
+ * The library answers what it cannot read with a page of HTML of its own and has no hook for that. But it logs first, on
+ * the connection's thread, so the answer is written there, as every other error of the API looks, and the page meets a
+ * socket that is shut. Which socket that is the thread knows by its timer slack: a thread inherits it from the one that
+ * makes it, where relay_mark_thread was called for the connection; some nanoseconds more or less mean nothing to it.
+ */
+enum { relay_usual_slack = 50000, relay_most_sockets = 1 << 20 };
+
+static inline void relay_mark_thread(int socket) {
+    prctl(PR_SET_TIMERSLACK, (unsigned long)(relay_usual_slack + (socket > 0 ? socket : 0)), 0, 0, 0);
+}
+
+static const char *relay_error_detail(unsigned int status) {
+    switch (status) {
+    case 400: return "the request line, a header field or a chunk cannot be read";
+    case 413: return "the body is too large";
+    case 414: return "the URI is too long";
+    case 431: return "the header is too large";
+    case 505: return "this is HTTP/1.1";
+    default: return "the request cannot be answered";
+    }
+}
+
+/* `tls`: not NULL where plain text would mean nothing; then the connection just ends. */
+static void relay_replace_error(void *tls, const char *format, va_list arguments) {
+    static const char known[] = "Error processing request (HTTP response code is %u";
+    if (strncmp(format, known, sizeof known - 1) != 0)
+        return;
+    unsigned int status = va_arg(arguments, unsigned int);
+    int socket = prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0) - relay_usual_slack;
+    if (socket <= 0 || socket > relay_most_sockets)
+        return;
+    if (tls == NULL) {
+        const char *phrase = MHD_get_reason_phrase_for(status);
+        char body[512], head[512], rest[4096];
+        int size = snprintf(
+            body, sizeof body,
+            "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":\"%s\",\"instance\":\"\","
+            "\"request_id\":\"\"}",
+            phrase, status, relay_error_detail(status));
+        int length = snprintf(
+            head, sizeof head,
+            "HTTP/1.1 %u %s\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
+            "Connection: close\r\n\r\n",
+            status, phrase, size);
+        if (send(socket, head, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT) == length)
+            send(socket, body, (size_t)size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        /* What is left unread would make of the end a reset, which takes the answer with it. */
+        for (int n = 0; n < 256 && recv(socket, rest, sizeof rest, MSG_DONTWAIT) > 0; n++) {}
+    }
+    shutdown(socket, SHUT_WR);
+}
+
 static inline struct MHD_Daemon *relay_start_daemon(const struct relay_daemon_options *o) {
     unsigned int flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC;
     struct MHD_OptionItem tls[] = {
@@ -37,10 +96,12 @@ static inline struct MHD_Daemon *relay_start_daemon(const struct relay_daemon_op
         {MHD_OPTION_END, 0, NULL},
     };
     struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+    flags |= MHD_USE_ERROR_LOG;
     if (o->certificate != NULL)
         flags |= MHD_USE_TLS;
     return MHD_start_daemon(
-        flags, 0, NULL, NULL, o->handle, o->context,
+        flags, 0, o->accept, o->context, o->handle, o->context,
+        MHD_OPTION_EXTERNAL_LOGGER, &relay_replace_error, (void *)o->certificate,
         MHD_OPTION_LISTEN_SOCKET, o->listen_socket,
         MHD_OPTION_CONNECTION_LIMIT, o->connection_limit,
         MHD_OPTION_CONNECTION_TIMEOUT, o->timeout,

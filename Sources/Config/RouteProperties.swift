@@ -166,3 +166,17 @@ struct RouteProperties {
         ValueError("\(property.rawValue): \"\(ValueParsing.shown(value))\" is none of \(words.joined(separator: ", "))")
     }
 }
+
+extension RouteProperty {
+    /// Whether a text is one of the words that the property has; true where other texts are allowed too.
+    ///
+    /// A value that no host takes over is looked at as well: it would come into force with the next change.
+    package func takes(_ text: String) -> Bool {
+        switch self {
+        case .tls: TLSLevel(name: text) != nil
+        case .authType: Credentials.Mechanism(name: text) != nil
+        case .onAuthUnavailable: AuthFallback(rawValue: text.lowercased()) != nil
+        default: true
+        }
+    }
+}

@@ -1,4 +1,4 @@
-// ConnectionSlots.swift — how many clients may be connected at once, in total and from one address.
+// ConnectionSlots.swift — how many clients may be connected at once, in total and of one subscriber.
 
 package import Mail
 import Synchronization
@@ -24,11 +24,11 @@ package final class ConnectionSlots: Sendable {
     /// - Parameters:
     ///   - client: nil is counted in the total only.
     ///   - total: limit of all connections.
-    ///   - perClient: limit of the connections from this address.
+    ///   - perClient: limit of the connections of this subscriber: an IPv4 address, or an IPv6 /64.
     package func enter(_ client: IPAddress?, total: Int, perClient: Int) -> Bool {
         state.withLock { state in
             guard state.total < total else { return false }
-            if let client {
+            if let client = client?.subscriber {
                 let own = state.byClient[client, default: 0]
                 guard own < perClient else { return false }
                 state.byClient[client] = own + 1
@@ -42,7 +42,7 @@ package final class ConnectionSlots: Sendable {
     package func leave(_ client: IPAddress?) {
         state.withLock { state in
             state.total -= 1
-            guard let client, let own = state.byClient[client] else { return }
+            guard let client = client?.subscriber, let own = state.byClient[client] else { return }
             state.byClient[client] = own > 1 ? own - 1 : nil
         }
     }

@@ -64,6 +64,18 @@ package enum JSON: Hashable, Sendable {
         }
     }
 
+    /// Whether both mean the same: the order of members does not count, nor whether a whole number has a fraction.
+    package func isSame(as other: JSON) -> Bool {
+        switch (self, other) {
+        case (.object(let a), .object(let b)):
+            a.count == b.count && a.allSatisfy { member in other[member.name]?.isSame(as: member.value) ?? false }
+        case (.array(let a), .array(let b)): a.count == b.count && zip(a, b).allSatisfy { $0.isSame(as: $1) }
+        case (.string(let a), .string(let b)): a.utf8.elementsEqual(b.utf8)
+        case (.integer, .number), (.number, .integer): double == other.double
+        default: self == other
+        }
+    }
+
     /// The elements of an array; none of anything else.
     package var elements: [JSON] {
         guard case .array(let elements) = self else { return [] }

@@ -26,6 +26,7 @@ private struct JSONParser {
     private var depth = 0
     private var values = 0
     private var spent = 0
+    private var paid = 0
 
     init(_ bytes: [UInt8], _ bounds: JSONBounds) {
         self.bytes = bytes
@@ -157,14 +158,20 @@ private struct JSONParser {
     private mutating func charge(_ bytes: Int) throws(JSONError) {
         spent += bytes
         guard spent <= bounds.memory else { throw beyond("the value would take more than \(bounds.memory) bytes") }
+        guard spent > paid, let purse = bounds.purse else { return }
+        let more = max(JSONBounds.piece, spent - paid)
+        guard purse.pay(more) else {
+            throw JSONError(offset: index, reason: "there is no memory for the value", cause: .memory)
+        }
+        paid += more
     }
 
     private func error(_ reason: String, at offset: Int? = nil) -> JSONError {
-        JSONError(offset: offset ?? index, reason: reason, isBeyondBounds: false)
+        JSONError(offset: offset ?? index, reason: reason, cause: .syntax)
     }
 
     private func beyond(_ reason: String) -> JSONError {
-        JSONError(offset: index, reason: reason, isBeyondBounds: true)
+        JSONError(offset: index, reason: reason, cause: .bounds)
     }
 }
 

@@ -78,6 +78,26 @@ package struct ObjectReader<Refusal: JSONRefusal> {
         return members.remove(at: index).value
     }
 
+    /// Takes a member that answers have and requests may repeat: nothing follows from it, but its type must be right.
+    package mutating func passOver(
+        _ name: String,
+        _ wanted: String,
+        _ isRight: (JSON) -> Bool
+    ) throws(Refusal) {
+        guard let value = take(name), !isRight(value) else { return }
+        throw Refusal(pointer(name), "type", "must be \(wanted), not \(value.kind)")
+    }
+
+    /// A whole number that is not negative.
+    package static func isCount(_ value: JSON) -> Bool {
+        if case .integer(let number) = value { number >= 0 } else { false }
+    }
+
+    /// Refuses null where a member may only be left out.
+    package func refuseNull(_ name: String) throws(Refusal) {
+        if isNull(name) { throw Refusal(pointer(name), "type", "cannot be null; leave it out") }
+    }
+
     /// Takes a text; nil when it is missing or null.
     ///
     /// Control characters are refused: these texts end in headers, SMTP commands and INI files.

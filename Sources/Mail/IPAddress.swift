@@ -92,8 +92,18 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     /// `0.0.0.0/8` or `::`: never a destination.
     package var isUnspecified: Bool { isV6 ? high == 0 && low == 0 : low >> 24 & 0xFF == 0 }
 
-    /// What one subscriber has: an IPv4 address, or the first 64 bits of an IPv6 address.
-    package var subscriber: IPAddress { isV6 ? IPAddress(high: high, low: 0, isV6: true) : self }
+    /// Who this is, as far as limits go: an IPv4 address, or the first 64 bits of an IPv6 address, which one customer has.
+    ///
+    /// An IPv4 address inside an IPv6 one is that IPv4 address: v4-mapped (which no value of this type keeps), and behind
+    /// the well-known prefix of translators, or all of IPv4 would be one subscriber.
+    /// - Source: RFC 6052 §2.1
+    package var subscriber: IPAddress {
+        guard isV6, !isLoopback else { return self }
+        if high == 0x0064_FF9B_0000_0000, low >> 32 == 0 {
+            return IPAddress(high: 0, low: 0xFFFF << 32 | low, isV6: false)
+        }
+        return IPAddress(high: high, low: 0, isV6: true)
+    }
 
     private init(high: UInt64, low: UInt64, isV6: Bool) {
         self.high = high

@@ -71,6 +71,7 @@ package struct ComposedMessage: Sendable {
     /// The text; Date and Message-ID come with the rest of the prologue.
     package func make() -> ByteBuffer {
         var out = ByteBuffer()
+        out.reserveCapacity(mostBytes)
         out.writeString(EncodedWords.field("From", from.field))
         for (name, list) in [("To", to), ("Cc", cc), ("Reply-To", replyTo)] where !list.isEmpty {
             out.writeString(EncodedWords.field(name, list.map(\.field).joined(separator: ", ")))
@@ -114,9 +115,9 @@ private indirect enum MIMEPart {
             out.writeString("Content-Disposition: \(kind);\r\n \(Self.parameter("filename", file.name))\r\n")
             if let id = file.contentID { out.writeString("Content-ID: <\(id)>\r\n") }
             out.writeString("\r\n")
-            let text = Array(Base64.encode(file.bytes).utf8)
-            for start in stride(from: 0, to: text.count, by: 76) {
-                out.writeBytes(text[start..<min(start + 76, text.count)])
+            // 57 bytes are a line of 76 letters.
+            for start in stride(from: 0, to: file.bytes.count, by: 57) {
+                out.writeString(Base64.encode(file.bytes[start..<min(start + 57, file.bytes.count)]))
                 out.writeString("\r\n")
             }
         case .several(let parts, let subtype):
@@ -162,7 +163,7 @@ enum QuotedPrintable {
             out.writeString("\r\n")
             line.removeAll(keepingCapacity: true)
         }
-        var bytes = Array(text.utf8)[...]
+        var bytes = text.utf8[...]
         while let byte = bytes.popFirst() {
             if byte == 0x0D || byte == 0x0A {
                 if byte == 0x0D, bytes.first == 0x0A { bytes.removeFirst() }

@@ -34,7 +34,8 @@ package enum LineEnds {
     /// - Throws: ``Fault`` for the first line that no message may hold.
     package static func crlf(_ text: [UInt8]) throws(Fault) -> ByteBuffer {
         var out = ByteBuffer()
-        out.reserveCapacity(text.count + text.count / 32 + 2)
+        // All of it at once: callers have reserved memory for that and no more.
+        out.reserveCapacity(text.count + text.count { $0 == lf } + 2)
         var start = text.startIndex
         var number = 1
         while start < text.endIndex {

@@ -4,6 +4,7 @@ import ArgumentParser
 import Glibc
 import HTTPClient
 import JSON
+import Mail
 
 /// Looking and flushing.
 enum PostQueue {
@@ -13,7 +14,7 @@ enum PostQueue {
         case ("-p", nil): try list()
         case ("-j", nil): try listAsJSON(relay)
         case ("-f", nil): try relay.ask("POST", "/v1/queue/flush", body: [:])
-        case ("-i", let id?): try relay.ask("POST", "/v1/queue/\(Relay.escaped(id))/retry")
+        case ("-i", let id?): try relay.ask("POST", "/v1/queue/\(PercentEncoding.encoded(id))/retry")
         case ("-s", let site?): try relay.ask("POST", "/v1/queue/flush", body: ["domain": .string(site)])
         default: throw OperatorError("usage: postqueue -p | -j | -f | -i ID | -s DOMAIN", status: EX_USAGE)
         }
@@ -93,9 +94,9 @@ enum PostSuper {
         let id = id.filter { $0 != "*" && $0 != "!" }
         do {
             if action == "remove" {
-                try relay.ask("DELETE", "/v1/queue/\(Relay.escaped(id))")
+                try relay.ask("DELETE", "/v1/queue/\(PercentEncoding.encoded(id))")
             } else {
-                try relay.ask("POST", "/v1/queue/\(Relay.escaped(id))/\(action)")
+                try relay.ask("POST", "/v1/queue/\(PercentEncoding.encoded(id))/\(action)")
             }
             return 1
         } catch {

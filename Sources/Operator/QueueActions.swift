@@ -3,6 +3,7 @@
 package import ArgumentParser
 import HTTPClient
 import JSON
+import Mail
 
 /// Which messages to act on, and how carefully.
 struct ActionOptions: ParsableArguments {
@@ -55,7 +56,7 @@ extension QueueActionCommand {
     /// Follows a job until it is over.
     private func end(of job: String, _ relay: Relay) throws -> HTTPResponse {
         while true {
-            let answer = try relay.ask("GET", "/v1/jobs/\(Relay.escaped(job))")
+            let answer = try relay.ask("GET", "/v1/jobs/\(PercentEncoding.encoded(job))")
             guard JSON(answer.body)?["finished_at"] == .null else { return answer }
             ClockTime.pause(milliseconds: 100)
         }
@@ -76,7 +77,7 @@ extension QueueActionCommand {
     }
 
     private func act(_ relay: Relay, _ id: String) throws -> HTTPResponse {
-        let path = "/v1/queue/\(Relay.escaped(id))"
+        let path = "/v1/queue/\(PercentEncoding.encoded(id))"
         if which.dryRun { return try relay.ask("GET", path) }
         if Self.action == "remove" {
             let reason = which.because.map { [("reason", $0)] } ?? []

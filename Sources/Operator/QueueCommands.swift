@@ -3,6 +3,7 @@
 package import ArgumentParser
 import HTTPClient
 import JSON
+import Mail
 
 /// The queue of a running relay.
 package struct QueueCommand: ParsableCommand {
@@ -104,7 +105,7 @@ struct ShowMessage: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        try show(try relay.ask("GET", "/v1/queue/\(Relay.escaped(id))")) { Printout.object($0) }
+        try show(try relay.ask("GET", "/v1/queue/\(PercentEncoding.encoded(id))")) { Printout.object($0) }
     }
 }
 
@@ -120,7 +121,7 @@ struct PrintContent: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        let path = "/v1/queue/\(Relay.escaped(id))/content"
+        let path = "/v1/queue/\(PercentEncoding.encoded(id))/content"
         Output.write(try relay.ask("GET", path, accept: "message/rfc822").body)
     }
 }

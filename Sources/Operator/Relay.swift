@@ -132,7 +132,7 @@ package struct Relay: Sendable {
         headers: [(name: String, value: String)] = [],
         raw: (type: String, bytes: [UInt8])? = nil
     ) throws -> HTTPResponse {
-        let pairs = query.map { "\(Self.escaped($0.0))=\(Self.escaped($0.1))" }
+        let pairs = query.map { "\(PercentEncoding.encoded($0.0))=\(PercentEncoding.encoded($0.1))" }
         let url = base + path + (pairs.isEmpty ? "" : "?" + pairs.joined(separator: "&"))
         var request = HTTPRequest(method, url, headers: headers, unixSocket: socket)
         request.headers.append(("Accept", accept))
@@ -157,25 +157,6 @@ package struct Relay: Sendable {
             failure.cause = error.kind
             throw failure
         }
-    }
-
-    /// A path segment or a query word, percent-encoded but for what is always allowed (RFC 3986 §2.3).
-    package static func escaped(_ text: String) -> String {
-        var out = ""
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-                UInt8(ascii: "~"):
-                out.unicodeScalars.append(Unicode.Scalar(byte))
-            default:
-                let digits = Array("0123456789ABCDEF".unicodeScalars)
-                out.unicodeScalars.append("%")
-                out.unicodeScalars.append(digits[Int(byte >> 4)])
-                out.unicodeScalars.append(digits[Int(byte & 15)])
-            }
-        }
-        return out
     }
 
     /// What problem+json says, in a few lines (RFC 9457).

@@ -4,6 +4,7 @@ package import ArgumentParser
 import Config
 import Files
 import JSON
+import Mail
 
 /// `routes.ini` of a running relay.
 package struct RouteCommand: ParsableCommand {
@@ -44,7 +45,7 @@ extension RowCommand {
     }
 }
 
-private func place(_ table: String, _ match: String) -> String { "\(table)/\(Relay.escaped(match))" }
+private func place(_ table: String, _ match: String) -> String { "\(table)/\(PercentEncoding.encoded(match))" }
 
 private func rows(_ answer: JSON) -> String {
     let items = answer["items"]?.elements ?? answer.elements

@@ -4,6 +4,7 @@ package import ArgumentParser
 import Glibc
 import HTTPClient
 import JSON
+import Mail
 
 /// The decisions about one message, without sending it.
 package struct ExplainCommand: RelayCommand {
@@ -66,7 +67,7 @@ package struct SendTestCommand: RelayCommand {
         if !options.json { print("accepted as \(id)") }
         while true {
             let seconds = (ContinuousClock.now - begin) / .seconds(1)
-            let answer = try relay.send("GET", "/v1/queue/\(Relay.escaped(id))")
+            let answer = try relay.send("GET", "/v1/queue/\(PercentEncoding.encoded(id))")
             if answer.status == 404 {
                 let text = "left the queue after \((seconds * 10).rounded() / 10) s; the log says where to: grep \(id)"
                 print(options.json ? (["id": .string(id), "state": "gone"] as JSON).text : text)

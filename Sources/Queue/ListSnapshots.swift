@@ -9,6 +9,8 @@ struct ListSnapshots: Sendable {
     struct Snapshot: Sendable {
         let ids: [QueueID]
         let filter: QueueFilter
+        /// Every one of them satisfied the filter when the listing began.
+        let isExact: Bool
         var usedAt: Uptime
     }
 
@@ -30,7 +32,7 @@ struct ListSnapshots: Sendable {
     var count: Int { snapshots.count }
 
     /// Keeps a listing; those used longest ago make room.
-    mutating func add(_ ids: [QueueID], _ filter: QueueFilter, at now: Uptime) -> UInt64 {
+    mutating func add(_ ids: [QueueID], _ filter: QueueFilter, isExact: Bool, at now: Uptime) -> UInt64 {
         expire(at: now)
         while !snapshots.isEmpty,
             snapshots.count >= most || ids.count + snapshots.values.reduce(0, { $0 + $1.ids.count }) > mostIDs,
@@ -40,7 +42,7 @@ struct ListSnapshots: Sendable {
         }
         var number = UInt64.random(in: 1...UInt64.max)
         while snapshots[number] != nil { number = UInt64.random(in: 1...UInt64.max) }
-        snapshots[number] = Snapshot(ids: ids, filter: filter, usedAt: now)
+        snapshots[number] = Snapshot(ids: ids, filter: filter, isExact: isExact, usedAt: now)
         return number
     }
 

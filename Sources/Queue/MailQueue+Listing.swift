@@ -23,6 +23,8 @@ struct RowFacts: Sendable {
 extension MailQueue {
     /// Messages looked at in one go while the lock is held.
     private static let slice: Int32 = 512
+    /// Envelopes read before the first page of a listing that they decide, so that its total is true.
+    private static let mostRead = 5000
     /// Rows of one page at most.
     package static let longestPage = 1000
 
@@ -50,10 +52,17 @@ extension MailQueue {
             guard known.position <= found.ids.count else { throw .unknownCursor }
             (place, snapshot) = (known, found)
         } else {
-            let ids = sorted(filter, by: sort, at: now, wall: wall)
-            let number = snapshots.withLock { $0.add(ids, filter, at: now) }
+            var ids = sorted(filter, by: sort, at: now, wall: wall)
+            let isExact = !filter.needsEnvelope || ids.count <= Self.mostRead
+            if filter.needsEnvelope, isExact {
+                ids = ids.filter { id in
+                    let facts = state.withLock { state in state.slot(of: id).flatMap { state.facts(of: $0) } }
+                    return facts.flatMap { row($0, filter, now: now, wall: wall) } != nil
+                }
+            }
+            let number = snapshots.withLock { [ids] in $0.add(ids, filter, isExact: isExact, at: now) }
             place = ListCursor(snapshot: number, position: 0)
-            snapshot = ListSnapshots.Snapshot(ids: ids, filter: filter, usedAt: now)
+            snapshot = ListSnapshots.Snapshot(ids: ids, filter: filter, isExact: isExact, usedAt: now)
         }
         return page(of: snapshot, from: place, limit: min(max(1, limit), Self.longestPage), now: now, wall: wall)
     }
@@ -83,7 +92,7 @@ extension MailQueue {
             rows: rows,
             next: isOver ? nil : ListCursor(snapshot: place.snapshot, position: position).text,
             total: snapshot.ids.count,
-            isTotalExact: !snapshot.filter.needsEnvelope
+            isTotalExact: snapshot.isExact
         )
     }
 

@@ -118,7 +118,7 @@ package struct QueuePage: Sendable {
     package let next: String?
     /// Messages of the whole listing.
     package let total: Int
-    /// False when envelopes decide, which are read page by page: ``total`` is the most it can be.
+    /// False when envelopes decide and there are too many to read at once: ``total`` is the most it can be.
     package let isTotalExact: Bool
 }
 

@@ -1,6 +1,7 @@
 // IdempotencyKeysTests.swift — the file of answers: what makes no sense is set aside, and the rest is used.
 
 import Files
+import JSON
 import Log
 import Mail
 import TestSupport

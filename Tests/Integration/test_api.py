@@ -79,7 +79,7 @@ def test_ambiguous_framing_ends_the_connection(make_api, head):
     [
         (b"{", 400),
         (b'{"disabled":true,"disabled":false}', 400),
-        (b"[" * 100_000, 400),
+        (b"[" * 100_000, 413),
         (b'{"reason":"\\ud800"}', 400),
         (b'{"reason":"\xff"}', 400),
         (b'{"reason":"a\\r\\n[x]"}', 422),

@@ -27,7 +27,7 @@ import Testing
     ])
     func refusesWhatIsNone(_ text: String) throws {
         let error = try #require(throws: JSONError.self) { try Self.parse(text) }
-        #expect(!error.isBeyondBounds)
+        #expect(error.cause == .syntax)
     }
 
     @Test(arguments: [
@@ -85,14 +85,14 @@ import Testing
 
     @Test func levelsAreBounded() throws {
         let error = try #require(Self.refusal(String(repeating: "[", count: 100_000), .standard))
-        #expect(error.isBeyondBounds && error.offset < 40)
+        #expect(error.cause == .bounds && error.offset < 40)
     }
 
     @Test func valuesAreBounded() throws {
         let bounds = JSONBounds(values: 10, memory: 1 << 20)
         #expect(Self.refusal("[0,0,0,0,0,0,0,0,0]", bounds) == nil)
         let error = try #require(Self.refusal("[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]", bounds))
-        #expect(error.isBeyondBounds && error.offset == 19)
+        #expect(error.cause == .bounds && error.offset == 19)
     }
 
     /// Every shape that is small as text: what the parser says it takes is more than what it holds in the end.
@@ -103,7 +103,7 @@ import Testing
         let text = "[" + String(repeating: element + ",", count: 50_000) + "0]"
         let bounds = JSONBounds(values: .max, memory: 1 << 20)
         let error = try #require(Self.refusal(text, bounds))
-        #expect(error.isBeyondBounds)
+        #expect(error.cause == .bounds)
         // What was read until then, as a text of its own.
         let count = error.offset / (element.utf8.count + 1)
         let whole = "[" + String(repeating: element + ",", count: max(0, count - 1)) + element + "]"

@@ -37,10 +37,6 @@ import Testing
         #expect(JSON(word: "1m, 5m") == .string("1m, 5m"))
     }
 
-    @Test func whatIsNotAllowedInAPathIsEscaped() {
-        #expect(Relay.escaped("sender <a/b@ü>") == "sender%20%3Ca%2Fb%40%C3%BC%3E")
-    }
-
     @Test func brokenAnswersAreNoJSON() {
         #expect(JSON([]) == nil)
         #expect(JSON(Array("{".utf8)) == nil)

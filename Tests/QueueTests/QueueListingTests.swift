@@ -183,10 +183,12 @@ private struct Wait: Sendable {
         #expect(throws: ListingError.unknownCursor) { try queue.list(QueueFilter(), after: "what", limit: 1) }
         var snapshots = ListSnapshots(most: 2, mostIDs: 5)
         let ids = [QueueID(rawValue: 1), QueueID(rawValue: 2)]
-        let numbers = (0..<3).map { snapshots.add(ids, QueueFilter(), at: Uptime(milliseconds: Int64($0))) }
+        let numbers = (0..<3).map {
+            snapshots.add(ids, QueueFilter(), isExact: true, at: Uptime(milliseconds: Int64($0)))
+        }
         #expect(snapshots.use(numbers[0], at: Uptime(milliseconds: 3)) == nil)
         #expect(snapshots.use(numbers[1], at: Uptime(milliseconds: 3)) != nil)
-        _ = snapshots.add(ids + ids, QueueFilter(), at: Uptime(milliseconds: 4))
+        _ = snapshots.add(ids + ids, QueueFilter(), isExact: true, at: Uptime(milliseconds: 4))
         #expect(snapshots.count == 1)
     }
 
