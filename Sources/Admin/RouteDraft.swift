@@ -1,122 +1,133 @@
-// RouteDraft.swift — a section of `routes.ini` while it is edited: hosts with their properties as text, from the file or from
-// JSON, and back into the file.
+// RouteDraft.swift — a section of the route table, and JSON, become a section: what is given, what stays, what must be given
+// again.
 //
-// Secrets are kept as the file has them and never leave; a host that keeps its name keeps its secret.
+// Guarantee (G11): a secret stays only where it goes to the host, port, protection, user and token server that it was given
+// for (`SecretBinding`); else the client has to give it again.
 
 import Config
 import Mail
 
-/// A section's content.
+/// A section while it is edited.
 struct RouteDraft {
-    /// A place to try.
+    /// A host of the new section.
     struct Host {
-        /// `host`, `host:port` … as it stands in the file.
-        var place: String
-        var properties: [RouteProperty: String] = [:]
-        /// Properties that were not given but taken over; without a user they mean nothing.
-        var kept: Set<RouteProperty> = []
+        var host: RouteSection.Host
+        /// A pointer to what was said about it.
+        let pointer: String
+        /// Properties that the client gave.
+        var given: Set<RouteProperty> = []
+        /// Properties that shall stay as they were, if they may.
+        var wanted: Set<RouteProperty> = []
+        /// The client said that there is a secret, so it must be there.
+        var isPromised = false
+        /// Its place among the old hosts, where the client left them as they are.
+        var origin: Int?
     }
 
+    /// The section as it was, with every word at its host; empty when there was none.
+    let old: RouteSection
     var hosts: [Host] = []
     /// The DNS decides, whatever less specific sections say.
-    var isDirect = false
+    var isDirect: Bool
 
-    init() {}
+    /// - Parameter old: nil for a new section.
+    init(_ old: RouteSection?) {
+        self.old = old?.flattened ?? RouteSection()
+        isDirect = self.old.isDirect
+    }
 
-    // MARK: - The file
+    /// The hosts as they were, each with its secrets.
+    mutating func keepHosts(_ pointer: String) {
+        hosts = old.hosts.enumerated().map { index, host in
+            var secrets = Set(host.words.keys.filter { $0.kind == .secret })
+            if host.hasLogin { secrets.insert(.authPass) }
+            return Host(host: host, pointer: pointer, wanted: secrets, origin: index)
+        }
+    }
 
-    /// Reads a section.
+    /// The new section.
     ///
-    /// - Parameter name: as it stands in the brackets.
-    init(_ document: INIDocument, section name: String) {
-        var shared: [RouteProperty: String] = [:]
-        for entry in document.entries where entry.section == name {
-            if let property = RouteProperty(rawValue: entry.key) {
-                shared[property] = entry.value
-            } else if entry.key == "direct" {
-                isDirect = !["false", "no", "off", "disabled", "0", ""].contains(entry.value.lowercased())
-            } else if entry.key == "mx" {
-                hosts += Self.hosts(entry.value)
+    /// - Throws: what is missing, contradicts itself, or must be given again.
+    func section() throws(Problem) -> RouteSection {
+        var section = RouteSection()
+        section.isDirect = isDirect
+        var hosts = hosts
+        for index in hosts.indices where hosts[index].host.words[.authUser] == nil && !hosts[index].keepsLogin {
+            // Without a user, secrets mean nothing.
+            for property in hosts[index].wanted { hosts[index].host.words[property] = nil }
+            hosts[index].wanted = []
+        }
+        section.hosts = hosts.map(\.host)
+        for (index, host) in hosts.enumerated() {
+            try keep(host, at: index, in: &section)
+            do throws(ValueError) { _ = try section.host(at: index) } catch {
+                throw Problem.invalid(host.pointer, "exclusive", error.reason)
             }
         }
-        for index in hosts.indices {
-            let own = hosts[index].properties
-            for (property, value) in shared where own[property] == nil {
-                // A name belongs to its address.
-                if property == .bindHelo, own[.bind] != nil { continue }
-                hosts[index].properties[property] = value
-            }
+        section.leaveOutDefaults { index, property in
+            hosts[index].given.contains(property) && property.kind != .secret
         }
+        return section
     }
 
-    /// The hosts of an `mx` line.
-    private static func hosts(_ line: String) -> [Host] {
-        var found: [Host] = []
-        for item in line.split(separator: ",") {
-            let first = found.count
-            for word in item.split(whereSeparator: { $0 == " " || $0 == "\t" }) {
-                let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-                if parts.count == 2, let property = RouteProperty(rawValue: String(parts[0])) {
-                    for index in first..<found.count { found[index].properties[property] = String(parts[1]) }
-                } else {
-                    found.append(Host(place: String(word)))
-                }
-            }
-        }
-        return found
+    /// Whether a section means what the old one meant, so that not a byte of the file has to change.
+    func isUnchanged(_ new: RouteSection) -> Bool {
+        guard old.isDirect == new.isDirect else { return false }
+        do throws(ValueError) {
+            return try old.hostsInOrder() == new.hostsInOrder()
+        } catch { return false }
     }
 
-    /// Writes the section: what all hosts have in common on lines of its own, the rest on the hosts' lines.
-    ///
-    /// - Throws: when a secret of one host among several can stand in neither place.
-    func write(to document: inout INIDocument, section name: String) throws(ConfigError) {
-        var shared: [RouteProperty: String] = [:]
-        if let first = hosts.first {
-            for (property, value) in first.properties
-            where property != .port && property != .priority
-                && hosts.allSatisfy({ $0.properties[property] == value })
-            {
-                shared[property] = value
+    /// Gives a host what it shall keep.
+    private func keep(_ host: Host, at index: Int, in section: inout RouteSection) throws(Problem) {
+        let missing = host.wanted
+        guard !missing.isEmpty else { return }
+        var change: SecretBinding.Change?
+        var secret = RouteProperty.allCases.first { $0.kind == .secret && missing.contains($0) } ?? .authPass
+        for candidate in candidates(for: host, at: index) {
+            var trial = section
+            for property in missing where trial.hosts[index].words[property] == nil {
+                trial.hosts[index].words[property] = old.hosts[candidate].words[property]
             }
-        }
-        var lines: [String] = []
-        for host in hosts {
-            var line = host.place
-            for property in RouteProperty.allCases {
-                guard let value = host.properties[property], shared[property] == nil else { continue }
-                guard Self.fitsOnLine(value) else {
-                    throw ConfigError(
-                        file: ConfigFile.routes.name,
-                        reason:
-                            "\(property.rawValue) of \(host.place) holds blanks or commas and differs between hosts; "
-                            + "put it into a file and give @file:PATH"
-                    )
+            do throws(ValueError) {
+                guard let other = try SecretBinding(old.host(at: candidate)).change(to: trial.host(at: index)) else {
+                    section = trial
+                    return
                 }
-                line += " \(property.rawValue)=\(value)"
-            }
-            lines.append(line)
-        }
-        if document.values("mx", in: name) != lines {
-            document.remove("mx", in: name)
-            for line in lines { try document.add("mx", line, in: name) }
-        }
-        for property in RouteProperty.allCases {
-            if let value = shared[property] {
-                if document.value(property.rawValue, in: name) != value {
-                    try document.set(property.rawValue, to: value, in: name)
+                if change == nil {
+                    change = other
+                    let known = old.hosts[candidate].words
+                    secret =
+                        known.keys.sorted { $0.rawValue < $1.rawValue }
+                        .first { $0.kind == .secret && missing.contains($0) } ?? secret
                 }
-            } else {
-                document.remove(property.rawValue, in: name)
+            } catch {
+                throw Problem.invalid(host.pointer, "exclusive", error.reason)
             }
         }
-        if isDirect {
-            try document.set("direct", to: "true", in: name)
-        } else {
-            document.remove("direct", in: name)
-        }
+        guard change != nil || host.isPromised else { return }
+        let reason = change.map { "; its \($0.rawValue) is another one" } ?? "; there is none to keep"
+        throw Problem.invalid(
+            "\(host.pointer)/\(secret.rawValue)",
+            "required",
+            "give \(secret.rawValue) again: it stays only with the host, port, protection and user it was given for\(reason)"
+        )
     }
 
-    private static func fitsOnLine(_ value: String) -> Bool {
-        !value.isEmpty && !value.utf8.contains { $0 == 0x20 || $0 == 0x09 || $0 == 0x2C }
+    /// Old hosts of the same name with something to keep, the likeliest first.
+    private func candidates(for host: Host, at index: Int) -> [Int] {
+        let places = host.origin.map { [$0] } ?? [index] + old.hosts.indices.filter { $0 != index }
+        return places.filter { place in
+            guard old.hosts.indices.contains(place) else { return false }
+            let other = old.hosts[place]
+            guard other.mx.exchange.isSame(octets: host.host.mx.exchange) else { return false }
+            return other.hasLogin
+                || other.words.keys.contains { $0.kind == .secret && host.wanted.contains($0) }
+        }
     }
+}
+
+extension RouteDraft.Host {
+    /// The user shall stay, or stands in the place itself.
+    fileprivate var keepsLogin: Bool { wanted.contains(.authUser) || host.hasLogin }
 }

@@ -74,16 +74,13 @@ enum RouteEndpoints {
         var isNew = false
         let written = try edited(request, services, isPatch ? "patch route" : "put route", match) {
             (document) throws(Problem) in
-            let known = names(document).first { $0.match == match }?.section
+            let known = RouteSection.all(in: document)[match]
             isNew = known == nil
             guard !isPatch || !isNew else { throw missing(match) }
             guard request.header("if-none-match") != "*" || isNew else {
                 throw Problem(.stale, "there is a route of that name already")
             }
-            if !isPatch, known != nil, isShown(value, match, services) { return }
-            var draft = known.map { RouteDraft(document, section: $0) } ?? RouteDraft()
-            try draft.apply(object, isPatch: isPatch)
-            try FileEdits.say { () throws(ConfigError) in try draft.write(to: &document, section: known ?? match) }
+            try write(object, match, over: known, to: &document, isPatch: isPatch)
         }
         guard let route = written.edit.after.routes.route(named: match) else { throw missing(match) }
         return .json(
@@ -106,7 +103,7 @@ enum RouteEndpoints {
         try body.passOver("total", "a whole number", JSONObject.isCount)
         try body.passOver("total_exact", "true or false") { $0.bool != nil }
         try body.finish()
-        var wanted: [(match: String, item: JSON, object: JSONObject)] = []
+        var wanted: [(match: String, object: JSONObject)] = []
         var matches: Set<String> = []
         for (index, item) in items.enumerated() {
             var object = try JSONObject(item, at: "/items/\(index)")
@@ -123,22 +120,15 @@ enum RouteEndpoints {
                 if origin != "environment" { try refusePinned(match, services) }
                 continue
             }
-            wanted.append((match, item, object))
+            wanted.append((match, object))
         }
         let written = try edited(request, services, "replace routes", "*") { (document) throws(Problem) in
-            let known = names(document)
-            for old in known where !matches.contains(old.match) && pin(old.match, services) == nil {
-                document.removeSection(old.section)
+            let known = RouteSection.all(in: document)
+            for (match, old) in known where !matches.contains(match) && pin(match, services) == nil {
+                document.removeSection(old.name)
             }
-            let sections = Dictionary(known.map { ($0.match, $0.section) }) { first, _ in first }
-            for (match, item, object) in wanted {
-                let section = sections[match]
-                if section != nil, isShown(item, match, services) { continue }
-                var draft = section.map { RouteDraft(document, section: $0) } ?? RouteDraft()
-                try draft.apply(object, isPatch: false)
-                try FileEdits.say { () throws(ConfigError) in
-                    try draft.write(to: &document, section: section ?? match)
-                }
+            for (match, object) in wanted {
+                try write(object, match, over: known[match], to: &document, isPatch: false)
             }
         }
         let routes = written.edit.after.routes
@@ -207,6 +197,29 @@ enum RouteEndpoints {
         )
     }
 
+    /// Writes what a client says of a route, unless it is what the file says already.
+    private static func write(
+        _ object: JSONObject,
+        _ match: String,
+        over known: (name: String, section: RouteSection?)?,
+        to document: inout INIDocument,
+        isPatch: Bool
+    ) throws(Problem) {
+        var draft = RouteDraft(known?.section)
+        try draft.apply(object, isPatch: isPatch)
+        let section = try draft.section()
+        if known?.section != nil, draft.isUnchanged(section) { return }
+        do throws(RouteSection.Unwritable) {
+            try section.write(to: &document, section: known?.name ?? match)
+        } catch {
+            throw Problem.invalid(
+                "\(object.pointer)/mx/\(error.host)/\(error.property.rawValue)",
+                "impossible",
+                error.reason
+            )
+        }
+    }
+
     /// A route for the log, without its secrets.
     private static func shown(_ route: Routes.Route?) -> String {
         route.map { String(decoding: RouteView.route($0, from: nil).bytes, as: UTF8.self) } ?? ""
@@ -249,16 +262,6 @@ enum RouteEndpoints {
             "the route \(match) is set by the environment variable \(variable) and its kin, which stand above routes.ini; "
                 + "change them and start the relay again, or take them away and put the route"
         )
-    }
-
-    /// Whether a route is what answers say of it already: then its section stays as it was written, to the octet.
-    private static func isShown(_ value: JSON, _ match: String, _ services: AdminServices) -> Bool {
-        guard let route = services.settings.current.routes.route(named: match) else { return false }
-        var value = value
-        for name in ["messages_rerouted", "messages_rerouted_exact"] { value[name] = JSON?.none }
-        if value["match"] == nil { value["match"] = .string(match) }
-        if value["origin"] == nil { value["origin"] = "file" }
-        return value.isSame(as: view(route, services))
     }
 
     /// Where a route comes from may be repeated.

@@ -26,34 +26,16 @@ enum RouteView {
 
     /// A place to try: the document's MX object.
     static func host(_ mx: MX) -> JSON {
-        var members: [JSON.Member] = [
-            JSON.Member("priority", .count(mx.priority)),
-            JSON.Member("exchange", .string(mx.exchange)),
-            JSON.Member("port", mx.isSocket ? .null : .count(mx.port)),
-            JSON.Member("bind", .optional(mx.bind.map { "\($0)" })),
-            JSON.Member("bind_helo", .optional(mx.bindHelo?.name)),
-            JSON.Member("using_lmtp", .bool(mx.usingLMTP)),
-            JSON.Member("auth_user", .optional(mx.auth?.user)),
-            JSON.Member("auth_pass_set", .bool(hasPassword(mx))),
-            JSON.Member("auth_type", .optional(mx.auth?.mechanism?.rawValue.lowercased())),
-            JSON.Member("tls", .optional(mx.tls?.description)),
-            JSON.Member("implicit_tls", .bool(mx.implicitTLS)),
-            JSON.Member("on_auth_unavailable", .string(mx.onAuthUnavailable.rawValue)),
-        ]
-        if case .grant(let grant)? = mx.auth?.proof {
-            members += [
-                JSON.Member("oauth_token_url", .string(grant.tokenURL)),
-                JSON.Member("oauth_client_id", .string(grant.clientID)),
-                JSON.Member("oauth_client_secret_set", .bool(grant.clientSecret != nil)),
-                JSON.Member("oauth_refresh_token_set", true),
-                JSON.Member("oauth_scope", .optional(grant.scope)),
-            ]
-        }
-        return .object(members)
+        .object(mx.properties.map { JSON.Member($0.name, json($0.value)) })
     }
 
-    private static func hasPassword(_ mx: MX) -> Bool {
-        if case .password? = mx.auth?.proof { true } else { false }
+    private static func json(_ value: SettingValue) -> JSON {
+        switch value {
+        case .truth(let truth): .bool(truth)
+        case .number(let number): .count(number)
+        case .text(let text): .string(text)
+        case .none: .null
+        }
     }
 
     /// Queued messages with a recipient whose next hop is another now.

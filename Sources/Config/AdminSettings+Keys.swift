@@ -39,6 +39,8 @@ extension AdminSettings: KeyedSettings {
 
     package static let quietKeys: [SettingKey<AdminSettings>] = []
 
+    package static let openKeys = ["scopes", "cidr", "expires", "revoked", "created"]
+
     /// Reads `admin.ini` whole, tokens included.
     ///
     /// - Throws: all errors of the file, each with its line.

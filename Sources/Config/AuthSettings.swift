@@ -96,6 +96,8 @@ extension AuthSettings: KeyedSettings {
                     + " ($y$, $6$, $2b$ and SCRAM-SHA-256$ are known); martlet passwd writes a good one"
             )
         }
+        // A hash has no blanks; a password may have been meant to have them.
+        if case .plain = password, let cut = entry.cut { throw RouteLine.loss("the password", cut, isReferable: false) }
         add(entry.key, password)
         return true
     }

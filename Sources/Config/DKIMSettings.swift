@@ -84,6 +84,8 @@ extension DKIMSettings: KeyedSettings {
 
     package static let quietKeys: [SettingKey<DKIMSettings>] = []
 
+    package static let openKeys = ["selectors", "selector"]
+
     /// A line of a domain's section.
     package mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool {
         guard let section = entry.section, section != "main" else { return false }

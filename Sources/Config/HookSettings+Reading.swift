@@ -3,6 +3,7 @@
 // As strict as the route table: a word that is not understood is an error, because a hook that is half configured would
 // let mail pass that its writer wanted to stop.
 
+import HTTPClient
 import Mail
 
 extension HookSettings {
@@ -61,6 +62,18 @@ extension HookSettings {
         return settings
     }
 
+    /// Whether a key means something in the file.
+    static func isKnown(_ key: String) -> Bool { (sectionKeys + ["plugins"]).contains { $0.isSame(octets: key) } }
+
+    /// Whether a text can be the `url` of a program; then it holds no login.
+    static func isURL(_ text: String) -> Bool {
+        var endpoint = Endpoint(name: "")
+        do throws(ValueError) {
+            try takeURL(text, into: &endpoint)
+            return true
+        } catch { return false }
+    }
+
     /// The rule of a program holds only when it gives up before the relay gives it up.
     func checkTimeouts() throws(ConfigErrors) {
         let late = endpoints.filter { $0.timeout >= timeout }
@@ -107,7 +120,7 @@ extension HookSettings {
 
     /// `fail_HOOK`.
     private static func takeFail(_ key: String, _ value: String, into endpoint: inout Endpoint) throws(ValueError) {
-        guard key.hasPrefix("fail_"), let hook = Hook(rawValue: String(key.dropFirst(5))) else {
+        guard let hook = key.rest(behind: "fail_").flatMap({ Hook(rawValue: String($0)) }) else {
             let hint = NearestName.hint(for: key, among: sectionKeys)
             throw ValueError("unknown key\(hint)")
         }
@@ -149,23 +162,27 @@ extension HookSettings {
     /// `http://host:port/path`, `https://…`, `unix:/path/of/socket` or `unix:/path/of/socket:/path`.
     private static func takeURL(_ value: String, into endpoint: inout Endpoint) throws(ValueError) {
         let isPlain = value.utf8.allSatisfy { (0x21...0x7E).contains($0) }
-        if value.hasPrefix("unix:/"), isPlain {
-            let rest = value.dropFirst(5)
+        if let rest = value.rest(behind: "unix:"), rest.starts(withOctets: "/"), isPlain {
             // The second part begins behind the first `:/`.
-            let parts = rest.utf8.split(separator: UInt8(ascii: ":"), maxSplits: 1)
-            let path = parts.count == 2 ? String(Substring(parts[1])) : "/"
-            guard let socket = parts.first, path.hasPrefix("/") else {
+            let parts = rest.split(octet: ":", maxSplits: 1)
+            let path = parts.count == 2 ? String(parts[1]) : "/"
+            guard let socket = parts.first, path.starts(withOctets: "/") else {
                 throw ValueError("\"\(ValueParsing.shown(value))\" is not unix:/socket or unix:/socket:/path")
             }
-            guard socket.count <= 107 else { throw ValueError("the path of a Unix socket has at most 107 bytes") }
-            endpoint.unixSocket = String(Substring(socket))
+            guard socket.utf8.count <= 107 else {
+                throw ValueError("the path of a Unix socket has at most 107 bytes")
+            }
+            endpoint.unixSocket = String(socket)
             endpoint.url = "http://localhost\(path)"
             return
         }
-        let scheme = ["http://", "https://"].first { value.hasPrefix($0) }
-        guard let scheme, isPlain, value.utf8.count > scheme.utf8.count, !value.utf8.contains(UInt8(ascii: "@")) else {
-            throw ValueError("\"\(ValueParsing.shown(value))\" is not http://host:port/path or unix:/path/of/socket")
+        do throws(HTTPError) {
+            _ = try WebURL(value)
+        } catch {
+            // What was not understood is not shown: it may hold a password.
+            throw ValueError("is not http://host:port/path or unix:/path/of/socket: \(error.text)")
         }
+        guard isPlain else { throw ValueError("is not http://host:port/path: a URL is ASCII") }
         endpoint.url = value
     }
 }

@@ -156,6 +156,14 @@ extension INIDocument {
         splice(bytes.count..<bytes.count, with: Array("\(gap)[\(section)]\n\(text)\n".utf8))
     }
 
+    /// Whether a value reads back as it was written: no white space at its edge, no line end, no ` ;`.
+    package static func canHold(_ value: String) -> Bool {
+        do throws(ConfigError) {
+            try check("key", value, nil)
+            return true
+        } catch { return false }
+    }
+
     /// Refuses what would not read back as it was written.
     private static func check(_ key: String, _ value: String, _ section: String?) throws(ConfigError) {
         let header = section.map { "[\($0)]\n" } ?? ""

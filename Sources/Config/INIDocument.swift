@@ -17,6 +17,18 @@ package struct INIDocument: Sendable {
         package let key: String
         /// Without surrounding white space and trailing comment.
         package let value: String
+        /// What was left out around the value; nil when nobody could miss it.
+        package let cut: Cut?
+    }
+
+    /// What a value could have lost that was meant to be a part of it.
+    package enum Cut: Hashable, Sendable {
+        /// `;` behind white space, and what follows.
+        case comment
+        /// White space behind it, a line end of DOS not counted.
+        case blanksBehind
+        /// More white space before it than the one blank that people write.
+        case blanksBefore
     }
 
     /// A `[name]` line.
@@ -81,11 +93,25 @@ package struct INIDocument: Sendable {
                 section = string(name)
                 return nil
             case .entry(let key, let value):
-                return Entry(line: index + 1, section: section, key: string(key), value: string(value))
+                return Entry(
+                    line: index + 1,
+                    section: section,
+                    key: string(key),
+                    value: string(value),
+                    cut: cut(lines[index], key, value)
+                )
             case .blank, .comment, .malformed:
                 return nil
             }
         }
+    }
+
+    private func cut(_ line: Line, _ key: Range<Int>, _ value: Range<Int>) -> Cut? {
+        var behind = bytes[value.upperBound..<line.range.upperBound]
+        if behind.last == UInt8(ascii: "\r") { behind.removeLast() }
+        if !behind.isEmpty { return behind.contains(UInt8(ascii: ";")) ? .comment : .blanksBehind }
+        let equals = bytes[key.upperBound..<value.lowerBound].firstIndex(of: UInt8(ascii: "=")) ?? key.upperBound
+        return value.lowerBound - equals > 2 ? .blanksBefore : nil
     }
 
     /// Numbers of the lines that are nothing we know, counted from 1.

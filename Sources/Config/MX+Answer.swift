@@ -20,12 +20,15 @@ extension MX {
     package static func answer(_ written: [Written]) throws(ConfigError) -> [MX] {
         // Files and environment are the administrator's, not the program's.
         var surroundings = Surroundings(author: .program)
-        var next: UInt16 = 0
-        var found: [MX] = []
-        for host in written {
-            do throws(ValueError) {
-                guard let parsed = MX.parse(host.exchange) else {
-                    throw ValueError("\"\(ValueParsing.shown(host.exchange))\" is not a host in any known form")
+        var found: [(host: RouteSection.Host, properties: RouteProperties)] = []
+        do throws(ValueError) {
+            for host in written {
+                guard let place = RouteSection.Host(host.exchange) else {
+                    // What was not understood may hold a login.
+                    let isShown = !host.exchange.contains(octet: "@")
+                    throw ValueError(
+                        "\(isShown ? "\"\(ValueParsing.shown(host.exchange))\"" : "exchange") is not a host in any known form"
+                    )
                 }
                 var properties = RouteProperties()
                 for (name, value) in host.properties {
@@ -34,14 +37,11 @@ extension MX {
                     }
                     try properties.set(property, to: value, in: &surroundings)
                 }
-                var mx = try properties.apply(to: parsed.mx, hasPort: parsed.hasPort)
-                mx.priority = properties.priority ?? next
-                next = mx.priority == .max ? .max : mx.priority + 1
-                found.append(mx)
-            } catch {
-                throw ConfigError(file: "mx", reason: error.reason)
+                found.append((place, properties))
             }
+            return try RouteSection.inOrder(found, shared: RouteProperties())
+        } catch {
+            throw ConfigError(file: "mx", reason: error.reason)
         }
-        return found.sorted { $0.priority < $1.priority }
     }
 }

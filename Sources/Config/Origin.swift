@@ -1,5 +1,7 @@
 // Origin.swift — where each value of the configuration comes from: a file and its line, a variable, or the default.
 
+import Mail
+
 /// A key, its value, and where that stands.
 package struct Origin: Hashable, Sendable {
     /// Where a value stands.
@@ -30,17 +32,20 @@ extension SettingsReader {
         var found: [Origin] = []
         for file in Self.files {
             let text = try fileText(file) ?? ""
-            guard file.hasSuffix(".ini") else {
+            guard file.ends(withOctets: ".ini") else {
                 found += plain(file, text)
                 continue
             }
             let entries = INIDocument(parsing: text).entries
             for entry in entries where environment.pin(entry.key, in: entry.section, of: file) == nil {
                 let section = entry.section == "main" ? nil : entry.section
-                found.append(origin(file, section, entry.key, entry.value, .line(entry.line)))
+                let value = Redaction.shown(entry, in: section, of: file)
+                found.append(
+                    Origin(file: file, section: section, key: entry.key, value: value, place: .line(entry.line))
+                )
             }
             for pin in environment.pins where pin.file == file {
-                found.append(origin(file, pin.section, pin.key, pin.value, .variable(pin.variable)))
+                found.append(pinned(file, pin))
             }
             let names = Self.keyed.first { $0.file == file }?.names ?? []
             for name in names
@@ -55,28 +60,26 @@ extension SettingsReader {
     private func plain(_ file: String, _ text: String) -> [Origin] {
         let pins = environment.pins.filter { $0.file == file }
         if !pins.isEmpty {
-            return pins.map { origin(file, nil, "", $0.value, .variable($0.variable)) }
+            return pins.map { pinned(file, $0) }
         }
         // A template is one text, not a list of values.
         guard file != Self.bounceFile else { return [] }
-        return PlainLines.of(text).map { origin(file, nil, "", $0.text, .line($0.line)) }
+        return PlainLines.of(text).map { line in
+            Origin(
+                file: file,
+                section: nil,
+                key: "",
+                value: ValueParsing.shown(line.text),
+                place: .line(line.line)
+            )
+        }
     }
 
-    private func origin(
-        _ file: String,
-        _ section: String?,
-        _ key: String,
-        _ value: String,
-        _ place: Origin.Place
-    ) -> Origin {
-        let words = ["pass", "secret", "token", "hash"]
-        // Where users and tokens are kept, whatever is not a known word may be a password.
-        let isDocumented = Self.keyed.first { $0.file == file }?.names.contains { $0 == (section, key) } ?? false
-        let isUser = file == AuthSettings.file && section != nil
-        let isSecret = !isDocumented && (isUser || words.contains { key.lowercased().contains($0) })
-        // What only says where the secret is may be seen.
-        let shown = isSecret && !value.hasPrefix("@") ? "(secret)" : ValueParsing.shown(value)
-        return Origin(file: file, section: section, key: key, value: shown, place: place)
+    /// A value of the environment as it may be shown.
+    private func pinned(_ file: String, _ pin: Environment.Pin) -> Origin {
+        let entry = INIDocument.Entry(line: 0, section: pin.section, key: pin.key, value: pin.value, cut: nil)
+        let value = pin.key.isEmpty ? ValueParsing.shown(pin.value) : Redaction.shown(entry, in: pin.section, of: file)
+        return Origin(file: file, section: pin.section, key: pin.key, value: value, place: .variable(pin.variable))
     }
 }
 

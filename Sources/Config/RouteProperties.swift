@@ -1,5 +1,6 @@
 // RouteProperties.swift — the properties of one MX while its section is being read, typed; and the MX they come to.
 
+import HTTPClient
 import Mail
 
 /// What may stand on an `mx` line behind the host, or in the section for all its hosts.
@@ -20,6 +21,16 @@ struct RouteProperties {
     var clientSecret: Secret?
     var refreshToken: Secret?
     var scope: String?
+
+    init() {}
+
+    /// Reads words; the first that is wrong, in the order of ``RouteProperty``, is the error.
+    init(_ words: [RouteProperty: String], in surroundings: inout Surroundings) throws(ValueError) {
+        if words.isEmpty { return }
+        for property in RouteProperty.allCases {
+            if let value = words[property] { try set(property, to: value, in: &surroundings) }
+        }
+    }
 
     /// Reads one property.
     ///
@@ -44,11 +55,11 @@ struct RouteProperties {
         case .authPass: password = try surroundings.secret(value, property)
         case .authType:
             guard let known = Credentials.Mechanism(name: value) else {
-                throw Self.none(of: Credentials.Mechanism.allCases.map { $0.rawValue.lowercased() }, value, property)
+                throw Self.none(of: Credentials.Mechanism.allCases.map { $0.rawValue.lowercasedASCII }, value, property)
             }
             mechanism = known
         case .onAuthUnavailable:
-            guard let known = AuthFallback(rawValue: value.lowercased()) else {
+            guard let known = AuthFallback(rawValue: value.lowercasedASCII) else {
                 throw Self.none(of: AuthFallback.allCases.map(\.rawValue), value, property)
             }
             fallback = known
@@ -126,7 +137,7 @@ struct RouteProperties {
             throw ValueError("oauth needs oauth_token_url, oauth_client_id and oauth_refresh_token")
         }
         if let mechanism, !mechanism.takesToken {
-            throw ValueError("auth_type \(mechanism.rawValue.lowercased()) takes no oauth token")
+            throw ValueError("auth_type \(mechanism.rawValue.lowercasedASCII) takes no oauth token")
         }
         let grant = OAuthGrant(
             tokenURL: tokenURL,
@@ -154,29 +165,21 @@ struct RouteProperties {
         return value
     }
 
+    /// Secrets are posted there.
     private static func url(_ value: String) throws(ValueError) -> String {
-        let isLocal = ["http://127.0.0.1", "http://[::1]", "http://localhost"].contains { value.hasPrefix($0) }
-        guard value.hasPrefix("https://") || isLocal, value.utf8.count <= 2048,
-            value.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
-        else { throw ValueError("oauth_token_url: \"\(ValueParsing.shown(value))\" is not an https URL") }
-        return value
+        do throws(HTTPError) {
+            let url = try WebURL(value)
+            guard url.isConfidential, value.utf8.count <= 2048, value.utf8.allSatisfy({ $0 < 0x80 }) else {
+                throw HTTPError(.invalidRequest, "\(ValueParsing.shown(value))")
+            }
+            return value
+        } catch {
+            // A URL that was not understood is not shown: it may hold a password anywhere.
+            throw ValueError("oauth_token_url: is not an https URL: \(error.text)")
+        }
     }
 
     private static func none(of words: [String], _ value: String, _ property: RouteProperty) -> ValueError {
         ValueError("\(property.rawValue): \"\(ValueParsing.shown(value))\" is none of \(words.joined(separator: ", "))")
-    }
-}
-
-extension RouteProperty {
-    /// Whether a text is one of the words that the property has; true where other texts are allowed too.
-    ///
-    /// A value that no host takes over is looked at as well: it would come into force with the next change.
-    package func takes(_ text: String) -> Bool {
-        switch self {
-        case .tls: TLSLevel(name: text) != nil
-        case .authType: Credentials.Mechanism(name: text) != nil
-        case .onAuthUnavailable: AuthFallback(rawValue: text.lowercased()) != nil
-        default: true
-        }
     }
 }

@@ -1,5 +1,7 @@
 // RouteProperty.swift — the words that say how to talk to a host: on its `mx` line, for a whole section, in the API.
 
+import Mail
+
 /// A property of an MX, in the source document's names and ours.
 package enum RouteProperty: String, Hashable, Sendable, CaseIterable {
     case port, priority, bind
@@ -32,6 +34,22 @@ package enum RouteProperty: String, Hashable, Sendable, CaseIterable {
         case .bind, .bindHelo, .authUser, .authType, .onAuthUnavailable, .tls, .oauthTokenURL, .oauthClientID,
             .oauthScope:
             .text
+        }
+    }
+
+    /// Says who we are; it means nothing without `auth_user`.
+    package var isOfLogin: Bool { rawValue.starts(withOctets: "auth_") || rawValue.starts(withOctets: "oauth_") }
+
+    /// Whether a value can be a host's, and can be written; files, variables and addresses are not looked at.
+    ///
+    /// - Throws: ``ValueError`` with the reason and the remedy, and without any secret.
+    package func check(_ value: String) throws(ValueError) {
+        var properties = RouteProperties()
+        var surroundings = Surroundings.ignored
+        try properties.set(self, to: value, in: &surroundings)
+        guard INIDocument.canHold(value) else {
+            let remedy = kind == .secret ? "; put it into a file below secrets/ and give @file:secrets/NAME" : ""
+            throw ValueError("\(rawValue): begins or ends with a blank, or holds \" ;\"\(remedy)")
         }
     }
 }

@@ -34,10 +34,10 @@ extension Routes {
             }
             guard report.isFirst(match, section.line) else { continue }
             let errors = report.count
-            var route = RouteSection()
+            var route = RouteReading()
             for entry in section.entries {
                 do throws(ValueError) {
-                    try route.take(entry.key, entry.value, &surroundings)
+                    try route.take(try RouteLine(entry), &surroundings)
                 } catch {
                     report.fail(entry.line, error.reason)
                 }
@@ -54,61 +54,31 @@ extension Routes {
     }
 }
 
-/// What one section of `routes.ini` says, until all its lines are known.
-private struct RouteSection {
-    private static let names = ["mx", "direct"] + RouteProperty.allCases.map(\.rawValue)
-
-    private var written: [RouteHost] = []
+/// What one section of `routes.ini` means, until all its lines are known.
+private struct RouteReading {
+    private var written: [(host: RouteSection.Host, properties: RouteProperties)] = []
     private var shared = RouteProperties()
     private var isDirect = false
 
-    mutating func take(_ key: String, _ value: String, _ surroundings: inout Surroundings) throws(ValueError) {
-        if key == "mx" {
-            let hosts = try RouteHost.parse(value)
-            for var host in hosts {
-                for (name, text) in host.words { try Self.set(name, text, in: &host.properties, &surroundings) }
-                written.append(host)
+    mutating func take(_ line: RouteLine, _ surroundings: inout Surroundings) throws(ValueError) {
+        switch line {
+        case .hosts(let hosts):
+            for host in hosts {
+                if host.hasLogin { surroundings.sawSecret() }
+                written.append((host, try RouteProperties(host.words, in: &surroundings)))
             }
-        } else if key == "direct" {
-            isDirect = try ValueParsing.boolean(value)
-        } else {
-            try Self.set(key, value, in: &shared, &surroundings)
+        case .property(let property, let value): try shared.set(property, to: value, in: &surroundings)
+        case .direct(let value): isDirect = value
         }
     }
 
     /// The hosts in the order to try them.
-    ///
-    /// One without a priority comes after the one written before it.
     func hosts() throws(ValueError) -> [MX] {
         if isDirect {
             guard written.isEmpty else { throw ValueError("has mx and says direct") }
             return []
         }
         guard !written.isEmpty else { throw ValueError("has no mx") }
-        var next: UInt16 = 0
-        var found: [MX] = []
-        found.reserveCapacity(written.count)
-        for host in written {
-            let all = host.properties.filled(from: shared)
-            var mx = try all.apply(to: host.mx, hasPort: host.hasPort)
-            mx.priority = all.priority ?? next
-            next = mx.priority == .max ? .max : mx.priority + 1
-            found.append(mx)
-        }
-        // Swift's sort is stable, so the written order holds among equals.
-        return found.sorted { $0.priority < $1.priority }
-    }
-
-    private static func set(
-        _ name: some StringProtocol,
-        _ value: String,
-        in properties: inout RouteProperties,
-        _ surroundings: inout Surroundings
-    ) throws(ValueError) {
-        guard let property = RouteProperty(rawValue: String(name)) else {
-            let hint = NearestName.hint(for: String(name), among: names)
-            throw ValueError("unknown key \(ValueParsing.shown(name))\(hint)")
-        }
-        try properties.set(property, to: value, in: &surroundings)
+        return try RouteSection.inOrder(written, shared: shared)
     }
 }

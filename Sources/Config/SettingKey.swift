@@ -1,5 +1,7 @@
 // SettingKey.swift — the keys of a typed file: one table per file, from which it is read and checked.
 
+import Mail
+
 /// The value of a key, typed, for those who show it otherwise than as text.
 package enum SettingValue: Hashable, Sendable {
     case truth(Bool)
@@ -88,6 +90,8 @@ package protocol KeyedSettings: Sendable {
     static var quietKeys: [SettingKey<Self>] { get }
     /// Keys of sections that have a user's name, which ``take(_:)`` takes.
     static var ownKeys: [String] { get }
+    /// Those whose values may be shown.
+    static var openKeys: [String] { get }
     init()
     /// Takes a line that no table can list, such as one with a user's name for a key.
     ///
@@ -98,7 +102,18 @@ package protocol KeyedSettings: Sendable {
 
 extension KeyedSettings {
     package static var ownKeys: [String] { [] }
+    package static var openKeys: [String] { ownKeys }
     package mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool { false }
+
+    /// Whether the value of a key may be shown: it is documented, so it is no secret.
+    ///
+    /// - Parameter section: nil for keys that stand before any section, or in `[main]`.
+    static func shows(_ key: String, _ section: String?) -> Bool {
+        if section != nil, openKeys.contains(where: { $0.isSame(octets: key) }) { return true }
+        return (keys + quietKeys).contains { known in
+            known.name.isSame(octets: key) && (known.section ?? "").isSame(octets: section ?? "")
+        }
+    }
 
     /// What is wrong with a value, as a sentence; nil when it is right.
     package static func complaint(about text: String, for key: SettingKey<Self>) -> String? {

@@ -66,6 +66,7 @@ struct Surroundings {
             let reference = SecretReference(value)
             try reference.check(from: author)
             guard resolvesSecrets else {
+                if case .plain = reference { return try Self.line(value) }
                 return Secret(value)
             }
             return try resolved(reference)

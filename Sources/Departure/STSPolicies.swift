@@ -182,7 +182,11 @@ package final class STSPolicies: Sendable {
         } catch {
             return .failure(HTTPError(.cannotResolve, "\(host): \(error)"))
         }
-        var request = HTTPRequest("GET", "https://\(host)/.well-known/mta-sts.txt")
+        let url = "https://\(host)/.well-known/mta-sts.txt"
+        guard let parsed = try? WebURL(url), parsed.isSecure, parsed.host.isSame(octets: host.name) else {
+            return .failure(HTTPError(.invalidRequest, "\(host) is no host of a URL"))
+        }
+        var request = HTTPRequest("GET", url)
         request.addresses = addresses.prefix(4).map(\.description)
         request.timeout = .seconds(20)
         request.maxResponseBytes = 64 << 10

@@ -185,7 +185,8 @@ package final class TokenSource: Sendable {
     }
 
     private func ask(_ grant: OAuthGrant, _ refreshToken: Secret) async -> Result<Granted, TokenError> {
-        guard Self.isConfidential(grant.tokenURL) else {
+        // Looked at when the table was read too; a hook's answer was read elsewhere.
+        guard let url = try? WebURL(grant.tokenURL), url.isConfidential else {
             return .failure(TokenError("oauth_token_url must begin with https://"))
         }
         var form = [
@@ -231,15 +232,6 @@ package final class TokenSource: Sendable {
 
     private static func shown(_ text: String) -> String {
         String(text.unicodeScalars.prefix(60).map { (0x20...0x7E).contains($0.value) ? Character($0) : "?" })
-    }
-
-    /// HTTPS, or a server on this machine.
-    private static func isConfidential(_ url: String) -> Bool {
-        if url.hasPrefix("https://") { return true }
-        return ["http://127.0.0.1", "http://localhost", "http://[::1]"].contains { start in
-            guard url.hasPrefix(start) else { return false }
-            return [nil, UInt8(ascii: ":"), UInt8(ascii: "/")].contains(url.utf8.dropFirst(start.utf8.count).first)
-        }
     }
 
     /// - Source: RFC 3986 §2.3

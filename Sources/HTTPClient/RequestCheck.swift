@@ -6,12 +6,7 @@ enum RequestCheck {
         guard !request.method.isEmpty, request.method.utf8.allSatisfy(isToken) else {
             throw HTTPError(.invalidRequest, "the HTTP method is not a word of letters")
         }
-        guard request.url.hasPrefix("http://") || request.url.hasPrefix("https://") else {
-            throw HTTPError(.invalidRequest, "the URL does not begin with http:// or https://")
-        }
-        guard request.url.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
-            throw HTTPError(.invalidRequest, "the URL holds a blank or a control character")
-        }
+        _ = try WebURL(request.url)
         for header in request.headers {
             guard !header.name.isEmpty, header.name.utf8.allSatisfy(isToken) else {
                 throw HTTPError(.invalidRequest, "the name of an HTTP header is not a word of letters")

@@ -12,4 +12,11 @@ package struct Secret: Hashable, Sendable, CustomStringConvertible, CustomDebugS
     package var description: String { "(secret)" }
     package var debugDescription: String { description }
     package var customMirror: Mirror { Mirror(self, children: []) }
+
+    /// Octets count: two spellings of é are two passwords.
+    package static func == (a: Secret, b: Secret) -> Bool { a.revealed.isSame(octets: b.revealed) }
+
+    package func hash(into hasher: inout Hasher) {
+        for octet in revealed.utf8 { hasher.combine(octet) }
+    }
 }

@@ -168,24 +168,13 @@ import Testing
                 diff == """
                     --- outbound.ini
                     +++ outbound.ini
-                    @@ -1,2 +1,3 @@
-                     a_word = 1
-                     concurrency_max = 4
+                    @@ -2,0 +3,1 @@
                     +disabled = true
 
                     """
             )
         }
         #expect(!store.current.outbound.isDisabled)
-    }
-
-    @Test func aDiffShowsNoSecret() {
-        let diff = LineDiff.of(
-            "",
-            "[a]\nmx = b auth_user=u auth_pass=geheim x=1\nauth_pass = @file:p\n",
-            file: "routes.ini"
-        )
-        #expect(!diff.contains("geheim") && diff.contains("@file:p") && diff.contains("auth_user=u"))
     }
 
     @Test func ourOwnWriteIsNoReload() throws {

@@ -89,7 +89,7 @@ import Testing
         ("[a]\nmx = b implicit_tls=true tls=off", "routes.ini:1: [a] implicit_tls and tls = off contradict"),
         ("[a]\nmx = b\nauth_user = u\nauth_pass = @file:none", "routes.ini:4: auth_pass: there is no file none"),
         ("[a]\nmx = b\nauth_user = u\nauth_pass = @env:NO_SUCH_", "routes.ini:4: auth_pass: the environment has no"),
-        ("[a]\nmx = b\noauth_token_url = ftp://x", "routes.ini:3: oauth_token_url: \"ftp://x\" is not an https URL"),
+        ("[a]\nmx = b\noauth_token_url = ftp://x", "routes.ini:3: oauth_token_url: is not an https URL"),
         ("[a]\nmx = b\ndirect = yes", "routes.ini:1: [a] has mx and says direct"),
         ("[a]\ndirect = no", "routes.ini:1: [a] has no mx"),
         ("[a]\nmx = /run/x bind=127.0.0.1", "routes.ini:1: [a] bind: a Unix socket has no source address"),

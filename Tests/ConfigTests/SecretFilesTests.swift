@@ -31,7 +31,7 @@ struct SecretFilesTests {
 
     @Test func readsUsers() throws {
         let auth = try Self.users(
-            "[core]\nmethods = plain, CRAM-MD5\nconstrain_sender = yes\n[users]\na@x=pass word ; c\nb=$x\n"
+            "[core]\nmethods = plain, CRAM-MD5\nconstrain_sender = yes\n[users]\na@x=pass word\nb=$x\n"
         )
         #expect(auth.methods == [.plain, .cramMD5])
         #expect(auth.constraint == .login)
