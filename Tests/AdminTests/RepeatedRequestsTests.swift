@@ -2,6 +2,7 @@
 // after a restart.
 
 import Files
+import JSON
 import Log
 import Mail
 import TestSupport
