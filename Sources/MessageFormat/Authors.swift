@@ -7,7 +7,7 @@ package import Mail
 
 /// A mailbox of a `From` field, as far as it decides anything.
 package struct Author: Hashable, Sendable {
-    /// As it stands in an address.
+    /// As it stands in an address; empty when it cannot stand in one.
     package let local: [UInt8]
     package let domain: Domain
 }
@@ -37,7 +37,7 @@ package struct Authors: Hashable, Sendable {
     static func mailboxes(_ text: some Sequence<UInt8>) -> [Author?] {
         let list = AddressList(text)
         let found = list.entries.map { entry in
-            entry.address.map { Author(local: Array($0.local.utf8), domain: $0.domain) }
+            entry.domain.map { Author(local: Array((entry.local ?? "").utf8), domain: $0) }
         }
         return list.fault == nil ? found : found + [nil]
     }
