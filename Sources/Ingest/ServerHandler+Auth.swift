@@ -19,7 +19,7 @@ extension ServerHandler {
     private func authenticated(_ answer: SASLAnswer, _ question: SASLQuestion) {
         // The session may have ended meanwhile.
         guard machine.isVerifying else { return }
-        machine.authenticated(answer, &output)
+        machine.authenticated(answer)
         switch answer {
         case .accepted, .scramSignature: log("client authenticated", question.user)
         // A name that nobody has may be a password in the wrong place: it is not written down.

@@ -13,7 +13,7 @@ extension ServerHandler: ReceptionOwner {
     /// The machine is about to receive a message of at most so many octets.
     func beginMessage(_ octets: Int) {
         let login = machine.user.map { Login($0, bound: machine.offer.constraint) }
-        machine.begun(reception.begin(octets, by: login), &output)
+        machine.begun(reception.begin(octets, by: login))
     }
 
     /// Some content arrived, and more is to come.
@@ -43,7 +43,7 @@ extension ServerHandler: ReceptionOwner {
         )
         let traits = ContentTraits(hasLeadingDots: machine.hasLeadingDots, isEightBit: machine.isEightBit)
         guard let refusal = reception.finish(envelope, provenance, traits, for: self) else { return }
-        machine.committed(Self.commit(.refused(refusal)), &output)
+        machine.committed(Self.commit(.refused(refusal)))
     }
 
     func receptionGoesOn(_ rejection: Rejection?) {
@@ -52,7 +52,7 @@ extension ServerHandler: ReceptionOwner {
     }
 
     func receptionEnded(_ admission: Admission) {
-        machine.committed(Self.commit(admission), &output)
+        machine.committed(Self.commit(admission))
         resume()
     }
 

@@ -16,10 +16,10 @@ extension ServerHandler {
     /// - Parameter buffered: input that came behind it, which must be nothing.
     func beginTLS(behind buffered: ByteBuffer) {
         guard let context, let engine = makeEngine() else {
-            machine.tlsBegins(false, &output)
+            machine.tlsBegins(false)
             return
         }
-        machine.tlsBegins(true, &output)
+        machine.tlsBegins(true)
         send(context)
         secure(context, engine, buffered)
     }
@@ -64,7 +64,7 @@ extension ServerHandler {
         // Whoever authenticated in the clear has to do it again.
         let mayRelay = mayRelay(settings, isAuthenticated: false)
         let offer = Authenticator.offer(settings.auth, to: client, isSecure: true)
-        machine.secured(mayRelay: mayRelay, offer: offer, &output)
+        machine.secured(mayRelay: mayRelay, offer: offer)
         door.log.write(.debug, "TLS established") { line in
             line.add(.client, clientLiteral)
             line.add(.tls, summary.description)

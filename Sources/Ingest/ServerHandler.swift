@@ -50,7 +50,6 @@ final class ServerHandler: ChannelDuplexHandler {
     var machine: ServerMachine
     /// The message that is being received.
     let reception: Reception
-    var output = ByteBuffer()
     var phase = Phase.talking
     var context: ChannelHandlerContext?
     /// What the handshake came to; nil in the clear.
@@ -149,7 +148,7 @@ final class ServerHandler: ChannelDuplexHandler {
 
     private func greet(spokeEarly: Bool) {
         greets = nil
-        machine.greet(spokeEarly: spokeEarly, &output)
+        machine.greet(spokeEarly: spokeEarly)
         resume()
     }
 
@@ -206,10 +205,10 @@ final class ServerHandler: ChannelDuplexHandler {
 
     private func process(_ work: inout ByteBuffer) {
         while !reception.isAtDisk, phase == .talking {
-            switch machine.advance(&work, &output, &reception.body) {
+            switch machine.advance(&work, &reception.body) {
             case .input: return
-            case .room(let octets): machine.roomChecked(door.intake.queue.hasRoom(for: octets), &output)
-            case .envelope(let bytes): machine.envelopeGrown(reception.reserveEnvelope(bytes), &output)
+            case .room(let octets): machine.roomChecked(door.intake.queue.hasRoom(for: octets))
+            case .envelope(let bytes): machine.envelopeGrown(reception.reserveEnvelope(bytes))
             case .authenticate(let question): authenticate(question)
             case .startTLS: beginTLS(behind: work)
             case .begin(let octets): beginMessage(octets)
@@ -247,9 +246,9 @@ final class ServerHandler: ChannelDuplexHandler {
 
     /// Writes what there is to say.
     func send(_ context: ChannelHandlerContext) {
-        guard output.readableBytes > 0 else { return }
-        context.writeAndFlush(wrapOutboundOut(output), promise: nil)
-        if output.capacity > Self.keptOutput { output = ByteBuffer() } else { output.clear() }
+        guard machine.output.readableBytes > 0 else { return }
+        context.writeAndFlush(wrapOutboundOut(machine.output), promise: nil)
+        if machine.output.capacity > Self.keptOutput { machine.output = ByteBuffer() } else { machine.output.clear() }
     }
 
     /// Ends the connection so that the client gets our last word: closing a socket with unread input would destroy it.
@@ -295,8 +294,8 @@ final class ServerHandler: ChannelDuplexHandler {
         }
         guard phase == .talking else { return }
         switch event {
-        case .drain: machine.drain(&output)
-        case .stop: machine.shutDown(&output)
+        case .drain: machine.drain()
+        case .stop: machine.shutDown()
         }
         if machine.isClosed { close() }
         settle()
@@ -358,10 +357,10 @@ final class ServerHandler: ChannelDuplexHandler {
         guard phase == .talking else { return context.close(promise: nil) }
         if machine.isCommitting, !reception.isAtDisk {
             reception.abandon()
-            machine.committed(.refused(.tooSlow), &output)
+            machine.committed(.refused(.tooSlow))
             resume()
         } else {
-            machine.timedOut(&output)
+            machine.timedOut()
             close()
             settle()
         }

@@ -4,7 +4,7 @@
 // response; a name and a wrong password get the same reply; after so many failures the session ends.
 
 package import Mail
-package import NIOCore
+import NIOCore
 
 /// How a session may authenticate; who owns it decides that.
 package struct AuthOffer: Hashable, Sendable {
@@ -30,64 +30,63 @@ package struct AuthOffer: Hashable, Sendable {
 }
 
 extension ServerMachine {
-    mutating func auth(_ text: String, _ output: inout ByteBuffer) -> Need? {
-        guard hello == .ehlo else { return deny(.helloFirst, &output) }
-        guard user == nil else { return deny(.authTwice, &output) }
-        guard transaction == nil else { return deny(.authInTransaction, &output) }
+    mutating func auth(_ text: String) -> Need? {
+        guard hello == .ehlo else { return deny(.helloFirst) }
+        guard user == nil else { return deny(.authTwice) }
+        guard transaction == nil else { return deny(.authInTransaction) }
         guard !offer.mechanisms.isEmpty else {
-            return deny(offer.needsTLS ? .authNeedsTLS : .authNotNow, &output)
+            return deny(offer.needsTLS ? .authNeedsTLS : .authNotNow)
         }
         let words = text.split(separator: " ", maxSplits: 1)
-        guard let name = words.first else { return deny(.authSyntax, &output) }
+        guard let name = words.first else { return deny(.authSyntax) }
         guard let mechanism = offer.mechanisms.first(where: { $0.rawValue == name.uppercased() }) else {
-            return deny(.authMechanism, &output)
+            return deny(.authMechanism)
         }
         var initial: [UInt8]?
         if words.count == 2 {
             // `=` is an initial response that is there and empty (RFC 4954 §4).
             guard let decoded = words[1] == "=" ? [] : Base64.decode(words[1].utf8) else {
-                return deny(.authMalformed, &output)
+                return deny(.authMalformed)
             }
             initial = decoded
         }
         var exchange = SASLExchange(mechanism, nonce: nonce(), me: me.name)
-        return go(on: exchange.begin(initial), exchange, &output)
+        return go(on: exchange.begin(initial), exchange)
     }
 
     /// Reads the client's response to a challenge.
-    mutating func response(_ exchange: SASLExchange, _ input: inout ByteBuffer, _ output: inout ByteBuffer) -> Need? {
+    mutating func response(_ exchange: SASLExchange, _ input: inout ByteBuffer) -> Need? {
         var exchange = exchange
         switch nextLine(&input) {
         case .incomplete: return .input
         case .refused(let fault):
             phase = .command
-            return deny(fault == .tooLong ? .lineTooLong : .bareLineEnding, &output)
+            return deny(fault == .tooLong ? .lineTooLong : .bareLineEnding)
         case .line(let length):
             phase = .command
             let line = input.readBytes(length: length) ?? []
             input.moveReaderIndex(forwardBy: LineFramer.lineEnd)
-            if line == [UInt8(ascii: "*")] { return deny(.authCancelled, &output) }
-            guard let decoded = Base64.decode(line) else { return deny(.authMalformed, &output) }
-            return go(on: exchange.receive(decoded), exchange, &output)
+            if line == [UInt8(ascii: "*")] { return deny(.authCancelled) }
+            guard let decoded = Base64.decode(line) else { return deny(.authMalformed) }
+            return go(on: exchange.receive(decoded), exchange)
         }
     }
 
     /// Answers ``Need/authenticate(_:)``.
-    package mutating func authenticated(_ answer: SASLAnswer, _ output: inout ByteBuffer) {
+    package mutating func authenticated(_ answer: SASLAnswer) {
         guard case .verifying(var exchange) = phase else { return }
         phase = .command
         switch answer {
         case .unavailable:
-            idle(.authUnavailable, &output)
-            drainIfIdle(&output)
-        case .tooMany: end(.tooManyAuthFailures, &output)
+            idle(.authUnavailable)
+            drainIfIdle()
+        case .tooMany: end(.tooManyAuthFailures)
         case .accepted, .refused, .scramSalt, .scramSignature:
-            _ = go(on: exchange.answered(answer), exchange, &output)
+            _ = go(on: exchange.answered(answer), exchange)
         }
     }
 
-    private mutating func go(on step: SASLExchange.Step, _ exchange: SASLExchange, _ output: inout ByteBuffer) -> Need?
-    {
+    private mutating func go(on step: SASLExchange.Step, _ exchange: SASLExchange) -> Need? {
         switch step {
         case .challenge(let octets):
             output.writeStaticString("334 ")
@@ -103,22 +102,22 @@ extension ServerMachine {
             mayRelay = true
             authFailures = 0
             CannedReply.authOK.write(to: &output)
-        case .malformed: refuse(.authMalformed, &output)
+        case .malformed: refuse(.authMalformed)
         case .refused:
             authFailures += 1
             if authFailures >= offer.failures {
-                end(.tooManyAuthFailures, &output)
+                end(.tooManyAuthFailures)
             } else {
-                refuse(.authRefused, &output)
+                refuse(.authRefused)
             }
         }
-        drainIfIdle(&output)
+        drainIfIdle()
         return nil
     }
 
-    private mutating func deny(_ reply: CannedReply, _ output: inout ByteBuffer) -> Need? {
-        refuse(reply, &output)
-        drainIfIdle(&output)
+    private mutating func deny(_ reply: CannedReply) -> Need? {
+        refuse(reply)
+        drainIfIdle()
         return nil
     }
 }

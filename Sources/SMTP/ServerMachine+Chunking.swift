@@ -6,18 +6,18 @@
 import NIOCore
 
 extension ServerMachine {
-    mutating func startChunk(_ size: Int, isLast: Bool, _ output: inout ByteBuffer) -> Need? {
+    mutating func startChunk(_ size: Int, isLast: Bool) -> Need? {
         guard let open = transaction else {
-            return swallowChunk(size, hello == .none ? .helloFirst : .mailFirst, &output)
+            return swallowChunk(size, hello == .none ? .helloFirst : .mailFirst)
         }
-        guard !open.recipients.isEmpty else { return swallowChunk(size, .noRecipients, &output) }
+        guard !open.recipients.isEmpty else { return swallowChunk(size, .noRecipients) }
         let before = open.usesChunks ? chunks.size : 0
         guard size <= limits.messageBytes - min(before, limits.messageBytes) else {
             let need = abandonTransaction()
-            return swallowChunk(size, .tooLarge, &output) ?? need
+            return swallowChunk(size, .tooLarge) ?? need
         }
         // An empty chunk brings the message no nearer.
-        guard size > 0 || isLast || countIdle(&output) else { return nil }
+        guard size > 0 || isLast || countIdle() else { return nil }
         let isFirst = !open.usesChunks
         transaction?.beginChunk(isLast: isLast)
         if isFirst { chunks = ChunkDecoder() }
@@ -30,7 +30,7 @@ extension ServerMachine {
         return .begin(max(size, open.parameters.size ?? limits.messageBytes))
     }
 
-    mutating func chunkBegun(_ hasRoom: Bool, _ output: inout ByteBuffer) {
+    mutating func chunkBegun(_ hasRoom: Bool) {
         if hasRoom {
             transaction?.begin()
             phase = .chunk
@@ -40,7 +40,7 @@ extension ServerMachine {
         }
     }
 
-    mutating func chunk(_ input: inout ByteBuffer, _ output: inout ByteBuffer, _ body: inout ByteBuffer) -> Need? {
+    mutating func chunk(_ input: inout ByteBuffer, _ body: inout ByteBuffer) -> Need? {
         let hadInput = input.readableBytes > 0
         guard chunks.decode(&input, into: &body) else { return hadInput ? .content : .input }
         guard transaction?.isLastChunk == true else {
@@ -49,14 +49,14 @@ extension ServerMachine {
             return .content
         }
         chunks.finish(&body)
-        return contentEnded(isClean: chunks.isClean, isTooLarge: false, &output)
+        return contentEnded(isClean: chunks.isClean, isTooLarge: false)
     }
 
     /// Throws the octets of a chunk away that nobody wants, then says why.
-    mutating func swallowChunk(_ octets: Int, _ reply: CannedReply, _ output: inout ByteBuffer) -> Need? {
+    mutating func swallowChunk(_ octets: Int, _ reply: CannedReply) -> Need? {
         // More than anybody could mean: not worth the line.
         guard octets <= 2 * limits.messageBytes + 1 << 20 else {
-            end(reply, &output)
+            end(reply)
             return nil
         }
         phase = .swallowing(octets, reply)
@@ -66,8 +66,7 @@ extension ServerMachine {
     mutating func swallow(
         _ octets: Int,
         _ reply: CannedReply,
-        _ input: inout ByteBuffer,
-        _ output: inout ByteBuffer
+        _ input: inout ByteBuffer
     ) -> Need? {
         let count = min(octets, input.readableBytes)
         input.moveReaderIndex(forwardBy: count)
@@ -76,8 +75,8 @@ extension ServerMachine {
             return .input
         }
         phase = .command
-        refuse(reply, &output)
-        drainIfIdle(&output)
+        refuse(reply)
+        drainIfIdle()
         return nil
     }
 }

@@ -1,38 +1,37 @@
 // ServerMachine+Envelope.swift — MAIL, RCPT, DATA, and the message behind it (RFC 5321 §3.3, §4.1.1).
 
 package import Mail
-package import NIOCore
+import NIOCore
 
 extension ServerMachine {
     // MARK: MAIL
 
     mutating func mail(
         _ sender: ReversePath,
-        _ parameters: MailParameters,
-        _ output: inout ByteBuffer
+        _ parameters: MailParameters
     ) -> Need? {
         guard hello != .none else {
-            refuse(.helloFirst, &output)
+            refuse(.helloFirst)
             return nil
         }
         guard transaction == nil else {
-            refuse(.nestedMail, &output)
+            refuse(.nestedMail)
             return nil
         }
         if let user, !offer.constraint.allows(sender, by: user) {
-            refuse(.notYourSender, &output)
+            refuse(.notYourSender)
             return nil
         }
         if parameters.requiresTLS, !isSecure {
-            refuse(.needsTLS, &output)
+            refuse(.needsTLS)
             return nil
         }
         guard limits.allow(sender) else {
-            refuse(.senderDomain, &output)
+            refuse(.senderDomain)
             return nil
         }
         if let size = parameters.size, size > limits.messageBytes {
-            refuse(.tooLarge, &output)
+            refuse(.tooLarge)
             return nil
         }
         transaction = Transaction(sender: sender, parameters: parameters)
@@ -45,36 +44,36 @@ extension ServerMachine {
     }
 
     /// Answers ``Need/room(_:)``.
-    package mutating func roomChecked(_ hasRoom: Bool, _ output: inout ByteBuffer) {
+    package mutating func roomChecked(_ hasRoom: Bool) {
         guard case .checkingRoom = phase else { return }
         phase = .command
         if hasRoom {
             CannedReply.senderOK.write(to: &output)
         } else {
             transaction = nil
-            refuseForNow(.noRoom, &output)
+            refuseForNow(.noRoom)
         }
     }
 
     // MARK: RCPT
 
-    mutating func rcpt(_ recipient: Recipient, _ output: inout ByteBuffer) -> Need? {
+    mutating func rcpt(_ recipient: Recipient) -> Need? {
         guard transaction != nil else {
-            refuse(hello == .none ? .helloFirst : .mailFirst, &output)
+            refuse(hello == .none ? .helloFirst : .mailFirst)
             return nil
         }
         guard mayRelay else {
             rejections.append(.relayDenied)
-            refuse(.relayDenied, &output)
+            refuse(.relayDenied)
             return nil
         }
         guard transaction?.usesChunks == false else {
-            refuse(.chunksBegun, &output)
+            refuse(.chunksBegun)
             return nil
         }
         // No copy of the transaction is held here: the array of recipients must stay the only one to grow in place.
         guard transaction?.recipients.count ?? 0 < limits.recipients else {
-            refuseForNow(.tooManyRecipients, &output)
+            refuseForNow(.tooManyRecipients)
             return nil
         }
         if let total = transaction?.bytesNeeded(with: recipient) {
@@ -87,12 +86,12 @@ extension ServerMachine {
     }
 
     /// Answers ``Need/envelope(_:)``: the memory is there, or it is not and the recipient is refused for now.
-    package mutating func envelopeGrown(_ hasRoom: Bool, _ output: inout ByteBuffer) {
+    package mutating func envelopeGrown(_ hasRoom: Bool) {
         guard case .growing(let recipient) = phase else { return }
         phase = .command
         guard hasRoom else {
             rejections.append(.noRoom)
-            return refuseForNow(.noRoom, &output)
+            return refuseForNow(.noRoom)
         }
         transaction?.grow(for: recipient)
         transaction?.add(recipient)
@@ -101,17 +100,17 @@ extension ServerMachine {
 
     // MARK: DATA
 
-    mutating func startData(_ output: inout ByteBuffer) -> Need? {
+    mutating func startData() -> Need? {
         guard let open = transaction else {
-            refuse(hello == .none ? .helloFirst : .mailFirst, &output)
+            refuse(hello == .none ? .helloFirst : .mailFirst)
             return nil
         }
         guard !open.usesChunks else {
-            refuse(.chunksBegun, &output)
+            refuse(.chunksBegun)
             return nil
         }
         guard !open.recipients.isEmpty else {
-            refuse(.noRecipients, &output)
+            refuse(.noRecipients)
             return nil
         }
         phase = .beginning
@@ -119,10 +118,10 @@ extension ServerMachine {
     }
 
     /// Answers ``Need/begin(_:)``: there is room and a message was begun, or there is none.
-    package mutating func begun(_ hasRoom: Bool, _ output: inout ByteBuffer) {
+    package mutating func begun(_ hasRoom: Bool) {
         guard case .beginning = phase, let open = transaction else { return }
         if open.usesChunks {
-            chunkBegun(hasRoom, &output)
+            chunkBegun(hasRoom)
         } else if hasRoom {
             transaction?.begin()
             decoder = DotDecoder(limit: limits.messageBytes)
@@ -131,18 +130,18 @@ extension ServerMachine {
         } else {
             phase = .command
             transaction = nil
-            refuseForNow(.noRoom, &output)
-            drainIfIdle(&output)
+            refuseForNow(.noRoom)
+            drainIfIdle()
         }
     }
 
-    mutating func data(_ input: inout ByteBuffer, _ output: inout ByteBuffer, _ body: inout ByteBuffer) -> Need? {
+    mutating func data(_ input: inout ByteBuffer, _ body: inout ByteBuffer) -> Need? {
         guard input.readableBytes > 0 else { return .input }
         guard decoder.decode(&input, into: &body) else {
             if decoder.isTooLarge || !decoder.isClean { decoder.discards = true }
             return .content
         }
-        return contentEnded(isClean: decoder.isClean, isTooLarge: decoder.isTooLarge, &output)
+        return contentEnded(isClean: decoder.isClean, isTooLarge: decoder.isTooLarge)
     }
 
     // MARK: The message
@@ -155,19 +154,19 @@ extension ServerMachine {
     }
 
     /// The message's last octet was consumed.
-    mutating func contentEnded(isClean: Bool, isTooLarge: Bool, _ output: inout ByteBuffer) -> Need? {
+    mutating func contentEnded(isClean: Bool, isTooLarge: Bool) -> Need? {
         if !isClean {
             // Somebody downstream might read another message here: no second try in this session.
             rejections.append(.bareLineEnding)
-            end(.bareInContent, &output)
+            end(.bareInContent)
             return nil
         }
         if isTooLarge {
-            finish(.tooLarge, &output)
+            finish(.tooLarge)
             return .abandon
         }
         if let objection = transaction?.objection {
-            finish(objection, &output)
+            finish(objection)
             return .abandon
         }
         phase = .committing
@@ -175,7 +174,7 @@ extension ServerMachine {
     }
 
     /// Answers ``Need/commit``.
-    package mutating func committed(_ result: Commit, _ output: inout ByteBuffer) {
+    package mutating func committed(_ result: Commit) {
         guard case .committing = phase else { return }
         switch result {
         case .queued(let id):
@@ -186,24 +185,24 @@ extension ServerMachine {
                 return 13
             }
             output.writeStaticString("\r\n")
-            leaveTransaction(&output)
+            leaveTransaction()
         case .taken:
             forgive()
             output.writeStaticString("250 2.0.0 Ok, taken\r\n")
-            leaveTransaction(&output)
-        case .refused(.closing): end(.shuttingDown, &output)
-        case .refused(let rejection): finish(rejection, &output)
+            leaveTransaction()
+        case .refused(.closing): end(.shuttingDown)
+        case .refused(let rejection): finish(rejection)
         case .denied(let reply):
             rejections.append(.plugin)
             reply.write(to: &output)
-            leaveTransaction(&output)
+            leaveTransaction()
         }
     }
 
-    private mutating func leaveTransaction(_ output: inout ByteBuffer) {
+    private mutating func leaveTransaction() {
         transaction = nil
         phase = .command
-        drainIfIdle(&output)
+        drainIfIdle()
     }
 
     /// The envelope of the complete message; the transaction keeps no recipients.
@@ -221,17 +220,17 @@ extension ServerMachine {
     package var isEightBit: Bool { transaction?.usesChunks == true ? chunks.isEightBit : decoder.isEightBit }
 
     /// Refuses the message, which ends the transaction.
-    private mutating func finish(_ rejection: Rejection, _ output: inout ByteBuffer) {
+    private mutating func finish(_ rejection: Rejection) {
         transaction = nil
         phase = .command
         rejections.append(rejection)
         let reply = rejection.reply
-        if reply.severityDigit == 5 { refuse(reply, &output) } else { refuseForNow(reply, &output) }
-        drainIfIdle(&output)
+        if reply.severityDigit == 5 { refuse(reply) } else { refuseForNow(reply) }
+        drainIfIdle()
     }
 
     /// A temporary refusal: no error of the client's, but no licence to repeat it without end.
-    private mutating func refuseForNow(_ reply: CannedReply, _ output: inout ByteBuffer) { idle(reply, &output) }
+    private mutating func refuseForNow(_ reply: CannedReply) { idle(reply) }
 }
 
 extension Reply {

@@ -3,13 +3,13 @@
 // Guarantees: nothing that came in the clear is known, or waits, behind the handshake (CVE-2011-0411 and its kin, “NO
 // STARTTLS”, USENIX Security 2021): a client that sends more before our 220 is refused and its session ends.
 
-package import NIOCore
+import NIOCore
 
 extension ServerMachine {
     /// Answers the command.
     ///
     /// - Parameter isFollowed: octets came behind it, which the handshake would have to protect already.
-    mutating func startTLS(isFollowed: Bool, _ output: inout ByteBuffer) -> Need? {
+    mutating func startTLS(isFollowed: Bool) -> Need? {
         let refusal: CannedReply? =
             switch true {
             case isSecure: .tlsTwice
@@ -19,28 +19,28 @@ extension ServerMachine {
             default: nil
             }
         if let refusal {
-            refuse(refusal, &output)
-            drainIfIdle(&output)
+            refuse(refusal)
+            drainIfIdle()
             return nil
         }
         if isFollowed {
-            end(.tlsPipelined, &output)
+            end(.tlsPipelined)
             return nil
         }
-        guard countIdle(&output) else { return nil }
+        guard countIdle() else { return nil }
         phase = .securing
         return .startTLS
     }
 
     /// Answers ``Need/startTLS``: the handshake begins when what is in `output` is sent, or there is no TLS now.
-    package mutating func tlsBegins(_ isReady: Bool, _ output: inout ByteBuffer) {
+    package mutating func tlsBegins(_ isReady: Bool) {
         guard case .securing = phase else { return }
         if isReady {
             CannedReply.startTLS.write(to: &output)
         } else {
             phase = .command
-            idle(.tlsUnavailable, &output)
-            drainIfIdle(&output)
+            idle(.tlsUnavailable)
+            drainIfIdle()
         }
     }
 
@@ -51,7 +51,7 @@ extension ServerMachine {
     /// - Parameters:
     ///   - mayRelay: as far as it is known now, for example by the client's certificate.
     ///   - offer: how the client may authenticate now.
-    package mutating func secured(mayRelay: Bool, offer: AuthOffer, _ output: inout ByteBuffer) {
+    package mutating func secured(mayRelay: Bool, offer: AuthOffer) {
         switch phase {
         case .connected: break
         case .securing:
@@ -61,6 +61,6 @@ extension ServerMachine {
         }
         isSecure = true
         take(mayRelay: mayRelay, offer: offer)
-        drainIfIdle(&output)
+        drainIfIdle()
     }
 }

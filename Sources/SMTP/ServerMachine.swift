@@ -4,9 +4,9 @@
 // It has no socket, no clock and no storage. Whoever owns it feeds it input and does what it needs. Guarantees: nothing
 // a client sends can trap; how input is cut into pieces changes nothing; a session that a client abuses ends.
 //
-//     loop: switch machine.advance(&input, &output, &body) {
+//     loop: switch machine.advance(&input, &body) {
 //           case .input: wait for more …
-//           case .begin(let octets): machine.begun(there is room for so many, &output)
+//           case .begin(let octets): machine.begun(there is room for so many)
 //           …
 
 package import Mail
@@ -18,21 +18,21 @@ package struct ServerMachine: ~Copyable, Sendable {
     package enum Need: Hashable, Sendable {
         /// More input; what there was is used, or an answer is outstanding.
         case input
-        /// Is there room for a message of so many octets? Then ``roomChecked(_:_:)``.
+        /// Is there room for a message of so many octets? Then ``roomChecked(_:)``.
         case room(Int)
-        /// The envelope of the transaction takes so many bytes altogether from now on. Then ``envelopeGrown(_:_:)``.
+        /// The envelope of the transaction takes so many bytes altogether from now on. Then ``envelopeGrown(_:)``.
         case envelope(Int)
-        /// A message of at most so many octets begins. Then ``begun(_:_:)``.
+        /// A message of at most so many octets begins. Then ``begun(_:)``.
         case begin(Int)
-        /// Whether a client is who it says: find out, then ``authenticated(_:_:)``.
+        /// Whether a client is who it says: find out, then ``authenticated(_:)``.
         case authenticate(SASLQuestion)
-        /// STARTTLS: prepare the handshake, then ``tlsBegins(_:_:)`` and, when it is over, ``secured(mayRelay:offer:_:)``.
+        /// STARTTLS: prepare the handshake, then ``tlsBegins(_:)`` and, when it is over, ``secured(mayRelay:offer:)``.
         ///
         /// A handshake that fails ends the connection.
         case startTLS
         /// Octets were appended to the body: a moment to look at them, and to hold input back.
         case content
-        /// The message is complete: make it durable, then ``committed(_:_:)``.
+        /// The message is complete: make it durable, then ``committed(_:)``.
         case commit
         /// The message that was begun will not be completed: forget it.
         case abandon
@@ -95,6 +95,9 @@ package struct ServerMachine: ~Copyable, Sendable {
     package internal(set) var hello = Hello.none
     /// What the client called itself, as it came: printable ASCII without spaces.
     package internal(set) var heloName = ""
+
+    /// What is to be sent to the client; whoever owns the session sends and clears it.
+    package var output = ByteBuffer()
 
     var phase = Phase.connected
     /// Changed by its own methods or replaced as a whole, and never assigned to in parts: Swift 6.3 leaks what
@@ -161,14 +164,14 @@ package struct ServerMachine: ~Copyable, Sendable {
     // MARK: Beginning and end
 
     /// The connection stands: greets, or refuses a client that has spoken already.
-    package mutating func greet(spokeEarly: Bool, _ output: inout ByteBuffer) {
+    package mutating func greet(spokeEarly: Bool) {
         guard case .connected = phase else { return }
         if spokeEarly {
-            end(.earlyTalker, &output)
+            end(.earlyTalker)
             return
         }
         if isDraining {
-            end(.shuttingDown, &output)
+            end(.shuttingDown)
             return
         }
         output.writeStaticString("220 ")
@@ -178,23 +181,23 @@ package struct ServerMachine: ~Copyable, Sendable {
     }
 
     /// A time limit has passed.
-    package mutating func timedOut(_ output: inout ByteBuffer) {
+    package mutating func timedOut() {
         if case .closed = phase { return }
-        end(.timeout, &output)
+        end(.timeout)
     }
 
     /// The relay stops: ends the session now, or after the transaction that is open.
-    package mutating func drain(_ output: inout ByteBuffer) {
+    package mutating func drain() {
         isDraining = true
-        if transaction == nil { drainIfIdle(&output) }
+        if transaction == nil { drainIfIdle() }
     }
 
     /// The relay stops, and the time for transactions is over.
     ///
     /// A message that waits for the disk may be queued all the same; the client will send it again.
-    package mutating func shutDown(_ output: inout ByteBuffer) {
+    package mutating func shutDown() {
         if case .closed = phase { return }
-        end(.shuttingDown, &output)
+        end(.shuttingDown)
     }
 
     package var isClosed: Bool { if case .closed = phase { true } else { false } }
@@ -227,21 +230,19 @@ package struct ServerMachine: ~Copyable, Sendable {
     ///
     /// - Parameters:
     ///   - input: what has arrived; consumed from the front.
-    ///   - output: replies are appended.
     ///   - body: decoded content is appended, from ``Need/begin(_:)`` on.
     package mutating func advance(
         _ input: inout ByteBuffer,
-        _ output: inout ByteBuffer,
         _ body: inout ByteBuffer
     ) -> Need {
         while true {
             let need: Need?
             switch phase {
-            case .command: need = command(&input, &output)
-            case .authenticating(let exchange): need = response(exchange, &input, &output)
-            case .data: need = data(&input, &output, &body)
-            case .chunk: need = chunk(&input, &output, &body)
-            case .swallowing(let octets, let reply): need = swallow(octets, reply, &input, &output)
+            case .command: need = command(&input)
+            case .authenticating(let exchange): need = response(exchange, &input)
+            case .data: need = data(&input, &body)
+            case .chunk: need = chunk(&input, &body)
+            case .swallowing(let octets, let reply): need = swallow(octets, reply, &input)
             case .connected, .securing, .verifying, .checkingRoom, .growing, .beginning, .committing: need = .input
             case .closed: need = .close
             }
@@ -249,11 +250,11 @@ package struct ServerMachine: ~Copyable, Sendable {
         }
     }
 
-    private mutating func command(_ input: inout ByteBuffer, _ output: inout ByteBuffer) -> Need? {
+    private mutating func command(_ input: inout ByteBuffer) -> Need? {
         switch nextLine(&input) {
         case .incomplete: return .input
         case .refused(let fault):
-            refuse(fault == .tooLong ? .lineTooLong : .bareLineEnding, &output)
+            refuse(fault == .tooLong ? .lineTooLong : .bareLineEnding)
             return nil
         case .line(let length):
             let (parser, allowsUTF8) = (parser, transaction?.parameters.needsUTF8 ?? false)
@@ -268,47 +269,47 @@ package struct ServerMachine: ~Copyable, Sendable {
                 return parser.parse(line, allowsUTF8: allowsUTF8)
             }
             input.moveReaderIndex(forwardBy: length + LineFramer.lineEnd)
-            if case .startTLS = command { return startTLS(isFollowed: input.readableBytes > 0, &output) }
-            return obey(command, &output)
+            if case .startTLS = command { return startTLS(isFollowed: input.readableBytes > 0) }
+            return obey(command)
         }
     }
 
     /// Looks for the next line at the front of the input.
     mutating func nextLine(_ input: inout ByteBuffer) -> LineFramer.Frame { framer.next(&input) }
 
-    private mutating func obey(_ command: Command, _ output: inout ByteBuffer) -> Need? {
+    private mutating func obey(_ command: Command) -> Need? {
         switch command {
-        case .mail(let sender, let parameters): return mail(sender, parameters, &output)
-        case .rcpt(let recipient): return rcpt(recipient, &output)
-        case .data: return startData(&output)
-        case .bdat(let size, let isLast): return startChunk(size, isLast: isLast, &output)
-        case .ehlo(let name): return introduce(.ehlo, name, &output)
-        case .helo(let name): return introduce(.helo, name, &output)
-        case .rset: return reset(&output)
-        case .noop: idle(.ok, &output)
-        case .vrfy: idle(.cannotVerify, &output)
-        case .help: idle(.help, &output)
+        case .mail(let sender, let parameters): return mail(sender, parameters)
+        case .rcpt(let recipient): return rcpt(recipient)
+        case .data: return startData()
+        case .bdat(let size, let isLast): return startChunk(size, isLast: isLast)
+        case .ehlo(let name): return introduce(.ehlo, name)
+        case .helo(let name): return introduce(.helo, name)
+        case .rset: return reset()
+        case .noop: idle(.ok)
+        case .vrfy: idle(.cannotVerify)
+        case .help: idle(.help)
         case .quit:
             saidGoodbye = true
-            end(.bye, &output)
-        case .startTLS: return startTLS(isFollowed: true, &output)
-        case .auth(let text): return auth(text, &output)
-        case .refused(let refusal): return obey(refusal, &output)
+            end(.bye)
+        case .startTLS: return startTLS(isFollowed: true)
+        case .auth(let text): return auth(text)
+        case .refused(let refusal): return obey(refusal)
         }
         return nil
     }
 
-    private mutating func obey(_ refusal: Refusal, _ output: inout ByteBuffer) -> Need? {
+    private mutating func obey(_ refusal: Refusal) -> Need? {
         switch refusal.then {
-        case .goOn: refuse(refusal.reply, &output)
-        case .close: end(refusal.reply, &output)
-        case .swallow(let octets): return swallowChunk(octets, refusal.reply, &output)
+        case .goOn: refuse(refusal.reply)
+        case .close: end(refusal.reply)
+        case .swallow(let octets): return swallowChunk(octets, refusal.reply)
         }
         return nil
     }
 
-    private mutating func introduce(_ kind: Hello, _ name: String, _ output: inout ByteBuffer) -> Need? {
-        guard countIdle(&output) else { return nil }
+    private mutating func introduce(_ kind: Hello, _ name: String) -> Need? {
+        guard countIdle() else { return nil }
         let need = abandonTransaction()
         hello = kind
         heloName = name
@@ -340,23 +341,23 @@ package struct ServerMachine: ~Copyable, Sendable {
         return need
     }
 
-    private mutating func reset(_ output: inout ByteBuffer) -> Need? {
-        guard countIdle(&output) else { return nil }
+    private mutating func reset() -> Need? {
+        guard countIdle() else { return nil }
         let need = abandonTransaction()
         CannedReply.ok.write(to: &output)
-        drainIfIdle(&output)
+        drainIfIdle()
         return need
     }
 
     // MARK: Replies and counters
 
     /// Says no, and ends a session that has been told so too often.
-    mutating func refuse(_ reply: CannedReply, _ output: inout ByteBuffer) {
+    mutating func refuse(_ reply: CannedReply) {
         if case .closed = phase { return }
         if reply.severityDigit == 5 {
             errors += 1
             if errors > limits.errors {
-                end(.tooManyErrors, &output)
+                end(.tooManyErrors)
                 return
             }
         }
@@ -364,15 +365,15 @@ package struct ServerMachine: ~Copyable, Sendable {
     }
 
     /// Answers a command that brings no message nearer.
-    mutating func idle(_ reply: CannedReply, _ output: inout ByteBuffer) {
-        if countIdle(&output) { reply.write(to: &output) }
+    mutating func idle(_ reply: CannedReply) {
+        if countIdle() { reply.write(to: &output) }
     }
 
     /// Counts such a command; false when it was one too many and the session has ended.
-    mutating func countIdle(_ output: inout ByteBuffer) -> Bool {
+    mutating func countIdle() -> Bool {
         idleCommands += 1
         if idleCommands <= limits.idleCommands { return true }
-        end(.tooManyIdleCommands, &output)
+        end(.tooManyIdleCommands)
         return false
     }
 
@@ -389,14 +390,14 @@ package struct ServerMachine: ~Copyable, Sendable {
         return rejections
     }
 
-    mutating func end(_ reply: CannedReply, _ output: inout ByteBuffer) {
+    mutating func end(_ reply: CannedReply) {
         reply.write(to: &output)
         phase = .closed
     }
 
-    mutating func drainIfIdle(_ output: inout ByteBuffer) {
+    mutating func drainIfIdle() {
         guard isDraining, transaction == nil, case .command = phase else { return }
-        end(.shuttingDown, &output)
+        end(.shuttingDown)
     }
 
     /// Forgets the transaction; the owner has to forget a message that was begun.

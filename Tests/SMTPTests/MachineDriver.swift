@@ -21,9 +21,9 @@ final class MachineDriver: DialogueServer {
     private let cuts: [Int]
     private var machine: ServerMachine
     private var input = ByteBuffer()
-    private(set) var output = ByteBuffer()
     private var body = ByteBuffer()
     private var cut = 0
+    var output: ByteBuffer { machine.output }
     private(set) var hasClosed = false
     private(set) var accepted: [Accepted] = []
     /// Messages that were begun and neither accepted nor forgotten; 0 or 1 or the machine is wrong.
@@ -43,7 +43,7 @@ final class MachineDriver: DialogueServer {
             nonce: { "nonce" }
         )
         machine.offersTLS = setup.offersTLS
-        machine.greet(spokeEarly: setup.spokeEarly, &output)
+        machine.greet(spokeEarly: setup.spokeEarly)
         run()
     }
 
@@ -59,22 +59,22 @@ final class MachineDriver: DialogueServer {
     }
 
     func line() -> String? {
-        guard let end = output.readableBytesView.firstIndex(of: 10),
-            let line = output.readString(length: end - output.readerIndex - 1)
+        guard let end = machine.output.readableBytesView.firstIndex(of: 10),
+            let line = machine.output.readString(length: end - machine.output.readerIndex - 1)
         else { return nil }
-        output.moveReaderIndex(forwardBy: 2)
+        machine.output.moveReaderIndex(forwardBy: 2)
         return line
     }
 
-    func isClosed() -> Bool { hasClosed && output.readableBytes == 0 }
+    func isClosed() -> Bool { hasClosed && machine.output.readableBytes == 0 }
 
     func direct(_ name: String) {
         switch name {
-        case "drain": machine.drain(&output)
+        case "drain": machine.drain()
         case "handshake":
             let offer = AuthOffer(mechanisms: setup.users.isEmpty ? [] : [.plain])
-            machine.secured(mayRelay: setup.mayRelay, offer: offer, &output)
-        default: machine.timedOut(&output)
+            machine.secured(mayRelay: setup.mayRelay, offer: offer)
+        default: machine.timedOut()
         }
         run()
     }
@@ -88,25 +88,25 @@ final class MachineDriver: DialogueServer {
 
     private func run() {
         while !hasClosed {
-            switch machine.advance(&input, &output, &body) {
+            switch machine.advance(&input, &body) {
             case .input: return
-            case .room: machine.roomChecked(setup.hasRoom, &output)
-            case .envelope: machine.envelopeGrown(true, &output)
+            case .room: machine.roomChecked(setup.hasRoom)
+            case .envelope: machine.envelopeGrown(true)
             case .authenticate(let question):
                 let answer = answer(question)
                 switch answer {
                 case .accepted, .scramSignature: grants += 1
                 case .refused, .scramSalt, .unavailable, .tooMany: break
                 }
-                machine.authenticated(answer, &output)
-            case .startTLS: machine.tlsBegins(!setup.isTLSBroken, &output)
+                machine.authenticated(answer)
+            case .startTLS: machine.tlsBegins(!setup.isTLSBroken)
             case .begin:
                 if setup.hasRoom {
                     open += 1
                     body = ByteBuffer()
                 }
                 if open > 1 { complaint = "a message was begun inside another" }
-                machine.begun(setup.hasRoom, &output)
+                machine.begun(setup.hasRoom)
             case .content: if open != 1 { complaint = "content outside a message" }
             case .commit: commit()
             case .abandon:
@@ -144,10 +144,10 @@ final class MachineDriver: DialogueServer {
         }
         open = 0
         switch setup.commit {
-        case "full": machine.committed(.refused(.noRoom), &output)
-        case "broken": machine.committed(.refused(.storageFailed), &output)
-        case "closing": machine.committed(.refused(.closing), &output)
-        case "late": machine.committed(.refused(.tooSlow), &output)
+        case "full": machine.committed(.refused(.noRoom))
+        case "broken": machine.committed(.refused(.storageFailed))
+        case "closing": machine.committed(.refused(.closing))
+        case "late": machine.committed(.refused(.tooSlow))
         default:
             accepted.append(
                 Accepted(
@@ -157,7 +157,7 @@ final class MachineDriver: DialogueServer {
                     isEightBit: machine.isEightBit
                 )
             )
-            machine.committed(.queued(QueueID(rawValue: UInt64(accepted.count))), &output)
+            machine.committed(.queued(QueueID(rawValue: UInt64(accepted.count))))
         }
     }
 }

@@ -69,11 +69,11 @@ private struct Missing: Error {}
 /// A client that may relay, and the envelope of its last message.
 private struct Session: ~Copyable {
     private var machine = ServerMachine(me: Domain(unchecked: "relay.test"), limits: Limits(), mayRelay: true)
-    private var (output, body) = (ByteBuffer(), ByteBuffer())
+    private var body = ByteBuffer()
     private var envelope: Envelope?
 
     init() {
-        machine.greet(spokeEarly: false, &output)
+        machine.greet(spokeEarly: false)
         send("EHLO client.test\r\n")
     }
 
@@ -85,15 +85,15 @@ private struct Session: ~Copyable {
     mutating func send(_ text: String) {
         var input = ByteBuffer(string: text)
         while true {
-            switch machine.advance(&input, &output, &body) {
-            case .envelope: machine.envelopeGrown(true, &output)
-            case .begin: machine.begun(true, &output)
+            switch machine.advance(&input, &body) {
+            case .envelope: machine.envelopeGrown(true)
+            case .begin: machine.begun(true)
             case .content: body.clear()
             case .commit:
                 envelope = machine.takeEnvelope()
-                machine.committed(.queued(QueueID(rawValue: 1)), &output)
+                machine.committed(.queued(QueueID(rawValue: 1)))
             default:
-                output.clear()
+                machine.output.clear()
                 return
             }
         }

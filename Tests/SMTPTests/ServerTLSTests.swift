@@ -14,17 +14,16 @@ struct ServerTLSTests {
             limits: DialogueSetup().limits,
             mayRelay: true
         )
-        var output = ByteBuffer()
         var body = ByteBuffer()
 
         init() {
             machine.offersTLS = true
-            machine.greet(spokeEarly: false, &output)
+            machine.greet(spokeEarly: false)
         }
 
         func advance(_ text: String) -> (ServerMachine.Need, left: Int) {
             var input = ByteBuffer(string: text)
-            let need = machine.advance(&input, &output, &body)
+            let need = machine.advance(&input, &body)
             return (need, input.readableBytes)
         }
 
@@ -37,7 +36,7 @@ struct ServerTLSTests {
         }
 
         /// What was said since the last time.
-        func said() -> String { output.readString(length: output.readableBytes) ?? "" }
+        func said() -> String { machine.output.readString(length: machine.output.readableBytes) ?? "" }
     }
 
     @Test(arguments: ["RSET\r\n", "MAIL FROM:<a@b.example>\r\n", "\r\n", "X", "\u{16}\u{3}\u{1}"])
@@ -55,7 +54,7 @@ struct ServerTLSTests {
         let session = Session()
         _ = session.advance("EHLO c\r\nNOOP\r\n")
         #expect(session.advance("STARTTLS\r\n") == (.startTLS, 0))
-        session.machine.tlsBegins(true, &session.output)
+        session.machine.tlsBegins(true)
         _ = session.said()
         #expect(session.advance("MAIL FROM:<a@b.example>\r\n") == (.input, 25))
         #expect(session.said() == "")
@@ -66,8 +65,8 @@ struct ServerTLSTests {
         let session = Session()
         _ = session.advance("EHLO c\r\n")
         _ = session.advance("STARTTLS\r\n")
-        session.machine.tlsBegins(true, &session.output)
-        session.machine.secured(mayRelay: false, offer: AuthOffer(), &session.output)
+        session.machine.tlsBegins(true)
+        session.machine.secured(mayRelay: false, offer: AuthOffer())
         #expect(session.isSecure)
         #expect(session.isFresh)
         #expect(!session.mayRelay)
@@ -76,9 +75,9 @@ struct ServerTLSTests {
     @Test func onlyAHandshakeThatWasAskedForCounts() {
         let session = Session()
         _ = session.advance("EHLO c\r\n")
-        session.machine.secured(mayRelay: true, offer: AuthOffer(), &session.output)
+        session.machine.secured(mayRelay: true, offer: AuthOffer())
         #expect(!session.isSecure)
-        session.machine.tlsBegins(true, &session.output)
+        session.machine.tlsBegins(true)
         #expect(session.advance("NOOP\r\n") == (.input, 0))
     }
 
@@ -98,19 +97,19 @@ struct ServerTLSTests {
                 let text = (0..<count).map { _ in lines.randomElement(using: &random) ?? "" }.joined()
                 var input = ByteBuffer(string: text)
                 loop: while true {
-                    switch session.machine.advance(&input, &session.output, &session.body) {
+                    switch session.machine.advance(&input, &session.body) {
                     case .startTLS:
                         #expect(input.readableBytes == 0, "round \(round): octets wait behind STARTTLS")
-                        session.machine.tlsBegins(true, &session.output)
-                        session.machine.secured(mayRelay: true, offer: AuthOffer(), &session.output)
+                        session.machine.tlsBegins(true)
+                        session.machine.secured(mayRelay: true, offer: AuthOffer())
                         #expect(session.isFresh, "round \(round)")
                         #expect(!isSecured, "round \(round): twice")
                         isSecured = true
-                    case .room: session.machine.roomChecked(true, &session.output)
-                    case .envelope: session.machine.envelopeGrown(true, &session.output)
-                    case .begin: session.machine.begun(true, &session.output)
-                    case .authenticate: session.machine.authenticated(.refused, &session.output)
-                    case .commit: session.machine.committed(.refused(.noRoom), &session.output)
+                    case .room: session.machine.roomChecked(true)
+                    case .envelope: session.machine.envelopeGrown(true)
+                    case .begin: session.machine.begun(true)
+                    case .authenticate: session.machine.authenticated(.refused)
+                    case .commit: session.machine.committed(.refused(.noRoom))
                     case .input, .close: break loop
                     case .content, .abandon: break
                     }
