@@ -243,8 +243,8 @@ package final class SettingsStore: Sendable {
     func publish(_ watch: inout Watch) -> Bool {
         let settings = watch.effective
         health.replace(with: ConfigHealth(watch, settings.environment))
-        guard inForce.ask({ $0 != settings }) else { return false }
-        inForce.replace(with: settings)
+        // Also when they are equal: two texts may be equal to Swift and different in octets, passwords among them.
+        guard inForce.replace(with: settings) != settings else { return false }
         for subscriber in watch.subscribers { subscriber(settings) }
         return true
     }

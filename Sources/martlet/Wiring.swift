@@ -40,7 +40,7 @@ final class Wiring: Sendable {
     /// What the tools were told last.
     private let noted = Mutex<RunningRelay?>(nil)
     /// What the last change was applied to.
-    private let inForce: Mutex<Settings>
+    private let applied: InForce<Settings>
     /// The last change of the listening addresses.
     private let moving = Mutex<Task<Void, Never>?>(nil)
     private let settings: SettingsStore
@@ -74,7 +74,7 @@ final class Wiring: Sendable {
 
     private init(_ launch: Launch) throws {
         (dataPath, sockets) = (launch.dataPath, launch.sockets)
-        inForce = Mutex(launch.settings.current)
+        applied = InForce(launch.settings.current)
         settings = launch.settings
         log = launch.log
         let (settings, log) = (settings, log)
@@ -333,10 +333,7 @@ extension Wiring {
         queue.memory.setLimit(settings.listener.memoryForMail)
         queue.apply(MailQueue.Options(settings.outbound))
         certificates.apply(settings.tls, log)
-        let before = inForce.withLock { inForce in
-            defer { inForce = settings }
-            return inForce
-        }
+        let before = applied.replace(with: settings)
         if before.me != settings.me { disk.submit { [weak self] _ in self?.leaveNote() } }
         if before.listener.places != settings.listener.places { listenElsewhere() }
         if before.resolver != settings.resolver { resolveOtherwise(settings.resolver) }

@@ -163,6 +163,19 @@ import Testing
         #expect(store.current.routes.route(named: "*")?.hosts.first?.exchange == "b.test")
     }
 
+    /// Two passwords that are equal to Swift and different in octets: the new one counts.
+    @Test func aPasswordInAnotherNormalFormComesIntoForce() throws {
+        func octets(_ store: SettingsStore) -> [UInt8] {
+            guard case .plain(let text)? = store.current.auth.users["u"] else { return [] }
+            return Array(text.utf8)
+        }
+        let (store, config) = try Self.store(["auth_flat_file.ini": "[users]\nu = \u{E9}\n"])
+        #expect(octets(store) == [0xC3, 0xA9])
+        config.write("auth_flat_file.ini", "[users]\nu = e\u{301}\n", now: 101_000)
+        _ = store.reloadIfChanged(now: Self.at(102))
+        #expect(octets(store) == [0x65, 0xCC, 0x81])
+    }
+
     @Test func aHangUpSaysItAgainAndWhatIsMended() throws {
         let (store, config) = try Self.store([:])
         config.write("routes.ini", "[*]\nmx =\n", now: 101_000)
