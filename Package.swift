@@ -73,7 +73,7 @@ let package = Package(
         room("Config", ["Mail", "Files", "Log", "Loop", "Process", "OpenSSL", "HTTPClient", "Passwords"]),
         room("DNS", ["Mail", "Log", "CUnbound", metrics]),
         room("Hooks", ["Mail", "Log", metrics]),
-        room("Storage", ["Mail", "Files", core, metrics]),
+        room("Storage", ["Mail", "JSON", "Files", core, metrics]),
         // floor 3
         room("Queue", ["Mail", "Storage", core, posix, deque, heap, metrics]),
         // floor 4
@@ -261,7 +261,7 @@ let package = Package(
         tests("Process"),
         tests("SMTP", ["OpenSSL", core]),
         tests("MessageFormat", ["OpenSSL", core]),
-        tests("Storage", ["Mail", "Files", core]),
+        tests("Storage", ["Mail", "JSON", "Files", core]),
         tests("Queue", ["Mail", "Files", "Storage", core, posix]),
         tests("Config", ["Files", "Loop"]),
         tests("DNS"),

@@ -120,7 +120,7 @@ package final class STSPolicies: Sendable {
     /// What is in memory, or was found on disk.
     private func kept(_ domain: Domain) async -> KeptPolicy? {
         if let known = known.withLock({ $0[domain] }) { return known.kept }
-        let found = store.load(domain).flatMap { KeptPolicy(parsing: $0) }
+        let found = store.load(domain).flatMap { KeptPolicy(parsing: $0, now: now()) }
         return known.withLock { known in
             if known.count >= Self.mostDomains { known = [:] }
             if known[domain] == nil { known[domain] = Known(kept: found) }
@@ -225,13 +225,13 @@ struct KeptPolicy: Sendable {
     /// One line of ours, then the text as it came.
     var bytes: [UInt8] { Array("mta-sts 1 \(id) \(fetched.milliseconds)\n\(text)".utf8) }
 
-    /// - Returns: nil for a file that is damaged: the policy is fetched again then.
-    init?(parsing bytes: [UInt8]) {
+    /// - Returns: nil for a file that is damaged, or comes from the future and would never age: the policy is fetched again.
+    init?(parsing bytes: [UInt8], now: Timestamp) {
         guard let end = bytes.firstIndex(of: 0x0A) else { return nil }
         let words = String(decoding: bytes[..<end], as: UTF8.self).split(separator: " ").map(String.init)
         let text = String(decoding: bytes[bytes.index(after: end)...], as: UTF8.self)
         guard words.count == 4, words[0] == "mta-sts", words[1] == "1", let milliseconds = Int64(words[3]),
-            let policy = STSPolicy(parsing: text)
+            milliseconds >= 0, milliseconds <= now.milliseconds, let policy = STSPolicy(parsing: text)
         else { return nil }
         self.init(id: words[2], fetched: Timestamp(milliseconds: milliseconds), text: text, policy: policy)
     }

@@ -10,11 +10,11 @@ package enum MailDate {
     package static func text(_ time: Timestamp) -> String {
         let second = floorDivide(Int(clamping: time.milliseconds), 1000).quotient
         let (days, rest) = floorDivide(second, 86_400)
-        let (year, month, day) = civil(fromDays: days)
+        let (year, month, day) = Timestamp.civil(Int64(days))
         // 1970-01-01 was a Thursday.
         let weekday = days &+ 4 - floorDivide(days &+ 4, 7).quotient * 7
         let clock = "\(two(rest / 3600)):\(two(rest / 60 % 60)):\(two(rest % 60))"
-        return "\(weekdays[weekday]), \(day) \(months[month - 1]) \(year) \(clock) +0000"
+        return "\(weekdays[weekday]), \(day) \(months[Int(month) - 1]) \(year) \(clock) +0000"
     }
 
     private static func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
@@ -22,16 +22,6 @@ package enum MailDate {
     private static func floorDivide(_ value: Int, _ by: Int) -> (quotient: Int, remainder: Int) {
         let (quotient, remainder) = value.quotientAndRemainder(dividingBy: by)
         return remainder < 0 ? (quotient - 1, remainder + by) : (quotient, remainder)
-    }
-
-    /// The Gregorian date of a day counted from 1970-01-01, by eras of 400 years that begin on a first of March.
-    private static func civil(fromDays days: Int) -> (year: Int, month: Int, day: Int) {
-        let (era, dayOfEra) = floorDivide(days + 719_468, 146_097)
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let shifted = (5 * dayOfYear + 2) / 153
-        let month = shifted < 10 ? shifted + 3 : shifted - 9
-        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * shifted + 2) / 5 + 1)
     }
 
     private static let weekdays = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]

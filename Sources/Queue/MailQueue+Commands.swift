@@ -138,9 +138,7 @@ extension MailQueue {
         let claim = state.withLock { $0.claim(id) }
         guard case .claimed(let parcel) = claim else { return claim.result }
         if withReport {
-            let loaded: Result<Assignment, QueueError>? = await onDisk {
-                do throws(QueueError) { return .success(try self.load(parcel)) } catch { return .failure(error) }
-            }
+            let loaded = await onDisk { Result { () throws(QueueError) in try self.load(parcel) } }
             guard case .success(let assignment)? = loaded else {
                 unclaim(id)
                 return .failed("the message cannot be read")

@@ -1,4 +1,4 @@
-// MailQueue+Upkeep.swift — work in the background: emptying old segments, and parcelling again when routes changed.
+// MailQueue+Upkeep.swift — work in the background: moving mail where the store wants room, and parcelling again when routes changed.
 
 package import Mail
 import NIOPosix
@@ -6,38 +6,46 @@ import Storage
 import Synchronization
 
 extension MailQueue {
-    /// Whether the oldest segment should be emptied now; at most one compaction runs.
+    /// Whether messages should be moved now; at most one compaction runs.
     func startsCompaction(_ state: inout QueueState) -> Bool {
-        guard !state.isCompacting, store.segmentToCompact != nil else { return false }
+        guard !state.isCompacting, store.wantsRoom else { return false }
         state.isCompacting = true
         return true
     }
 
     func compactInBackground() {
         disk.submit { _ in
-            while let segment = self.store.segmentToCompact, self.compact(segment) {}
+            while self.store.wantsRoom, self.compact() {}
             self.state.withLock { $0.isCompacting = false }
         }
     }
 
-    /// Copies every live message out of a segment.
+    /// Moves every message that lies where the store wants room, found in slices so that mail does not wait.
     ///
     /// - Returns: false when nothing was moved, so that a store that cannot write does not make us spin.
-    private func compact(_ segment: UInt32) -> Bool {
-        let ids = state.withLock { state in
-            (0..<Int32(state.messages.count)).compactMap {
-                state[$0]?.location.segment == segment ? state[$0]?.id : nil
-            }
-        }
+    private func compact() -> Bool {
         var moved = 0
-        for id in ids where move(id, outOf: segment) { moved += 1 }
+        var start = 0
+        while let ids = inTheWay(from: start) {
+            start += Self.chunk
+            for id in ids where move(id) { moved += 1 }
+        }
         return moved > 0
     }
 
-    private func move(_ id: QueueID, outOf segment: UInt32) -> Bool {
+    private func inTheWay(from start: Int) -> [QueueID]? {
+        state.withLock { state in
+            guard start < state.messages.count else { return nil }
+            return (start..<min(start + Self.chunk, state.messages.count)).compactMap { slot in
+                state[Int32(slot)].flatMap { store.isBeingEmptied($0.location) ? $0.id : nil }
+            }
+        }
+    }
+
+    private func move(_ id: QueueID) -> Bool {
         let (now, wall) = (Uptime.now(), Timestamp.now())
         let start: (Location, DeliveryState)? = state.withLock { state in
-            guard let slot = state.slot(of: id), let entry = state[slot], entry.location.segment == segment else {
+            guard let slot = state.slot(of: id), let entry = state[slot], store.isBeingEmptied(entry.location) else {
                 return nil
             }
             state[slot]?.isMoving = true
@@ -64,7 +72,7 @@ extension MailQueue {
     }
 
     /// Messages looked at under one lock.
-    private static let rerouteChunk = 512
+    private static let chunk = 512
 
     /// Asks for the lane of recipients again, after the route table changed.
     ///
@@ -82,7 +90,7 @@ extension MailQueue {
         var count = 0
         var start = 0
         while let found = affected(from: start, mayMove, leadsElsewhere) {
-            start += Self.rerouteChunk
+            start += Self.chunk
             count += found.elsewhere
             for (id, location, isCounted) in found.moving {
                 guard let envelope = try? readEnvelope(id, at: location) else { continue }
@@ -108,7 +116,7 @@ extension MailQueue {
         state.withLock { state in
             guard start < state.messages.count else { return nil }
             var found = Affected()
-            for slot in start..<min(start + Self.rerouteChunk, state.messages.count) {
+            for slot in start..<min(start + Self.chunk, state.messages.count) {
                 guard let entry = state[Int32(slot)] else { continue }
                 var (moves, isElsewhere) = (false, false)
                 var ticket = entry.firstParcel

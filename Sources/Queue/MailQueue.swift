@@ -14,12 +14,6 @@ package struct Assignment: Sendable {
     package let parcel: Parcel
     package let envelope: Envelope
     package let content: Content
-
-    package init(parcel: Parcel, envelope: Envelope, content: Content) {
-        self.parcel = parcel
-        self.envelope = envelope
-        self.content = content
-    }
 }
 
 /// The answer to a session that asks for work.
@@ -248,7 +242,7 @@ extension MailQueue {
         }
         var count = 0
         // One by one as they are found: a list of a million envelopes would cost more memory than the queue itself.
-        try store.recover(committed: { [weak self] in self?.committed($0) }) { message in
+        try store.recover { message in
             highest = max(highest, message.id)
             count += 1
             state.withLock { $0.restore(message, now: now, wall: wall, lane: laneOf) }
@@ -257,6 +251,7 @@ extension MailQueue {
             for id in holds.keys where state.slot(of: id) == nil { state.holds[id] = nil }
         }
         lastID.withLock { $0 = max($0, highest) }
+        try store.start { [weak self] in self?.committed($0) }
         return count
     }
 

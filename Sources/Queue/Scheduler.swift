@@ -22,14 +22,7 @@ package struct Scheduler: Sendable {
         /// Milliseconds that an unreachable lane rests at most.
         package var longestRest: Int64
         /// Parcels that plugins are asked about at once.
-        package var preparations: Int
-
-        package init(total: Int, perLane: Int, longestRest: Int64, preparations: Int = 64) {
-            self.total = total
-            self.perLane = perLane
-            self.longestRest = longestRest
-            self.preparations = preparations
-        }
+        package var preparations = 64
     }
 
     package var limits: Limits
@@ -137,13 +130,6 @@ extension Scheduler {
             want(Int32(number))
         }
         return count
-    }
-
-    /// Moves a parcel that is not in flight to another lane.
-    package mutating func move(_ ticket: Ticket, to lane: Lane, at now: Uptime) {
-        let due = tickets[Int(ticket)].place == .waiting ? tickets[Int(ticket)].due : now
-        remove(ticket)
-        add(ticket, to: lane, due: due, at: now)
     }
 
     /// When a parcel that waits, or will wait when it is released, is due; nil when it is due already.

@@ -1,25 +1,38 @@
 // QueueStore.swift — what the queue asks of durable storage, and nothing more.
 //
-// The embedded ``Spool`` implements it; a store shared by several nodes could. Nothing above this file knows of segments.
+// The embedded ``Spool`` implements it; a store shared by several nodes can: places are opaque, bodies are read in pieces, and
+// nothing above this room knows of segments.
 
 package import Mail
 
 /// Where a message's record lies.
 ///
-/// Values are the store's business; the index only keeps them.
+/// Opaque: values are the store's business, the index only keeps them. Twelve bytes, because it keeps one of each message.
 package struct Location: Hashable, Sendable {
-    /// Sequence number of the segment.
-    package let segment: UInt32
+    /// Sequence number of the spool's segment.
+    let segment: UInt32
     /// Bytes from the segment's start.
-    package let offset: UInt32
+    let offset: UInt32
     /// Bytes of the whole record, its header included.
-    package let length: UInt32
+    let length: UInt32
 
-    package init(segment: UInt32, offset: UInt32, length: UInt32) {
+    init(segment: UInt32, offset: UInt32, length: UInt32) {
         self.segment = segment
         self.offset = offset
         self.length = length
     }
+
+    /// A place in a store that numbers its messages.
+    package init(number: UInt64) {
+        self.init(
+            segment: 0,
+            offset: UInt32(truncatingIfNeeded: number >> 32),
+            length: UInt32(truncatingIfNeeded: number)
+        )
+    }
+
+    /// The number it was made of.
+    package var number: UInt64 { UInt64(offset) << 32 | UInt64(length) }
 }
 
 /// What is known of a message beyond its own record: which recipients are done, and when the others are due.
@@ -145,7 +158,7 @@ package struct CommitResult: Sendable {
 /// `append…` never waits: the record joins the next group commit. All other calls may block and belong on a thread of
 /// the disk pool.
 package protocol QueueStore: AnyObject, Sendable {
-    /// Joins the next commit. When its batch is synced (or has failed), `committed` of ``recover(committed:visit:)`` is called with it.
+    /// Joins the next commit. When its batch is synced (or has failed), `committed` of ``start(committed:)`` is called with it.
     func append(_ message: NewMessage)
 
     /// Notes the state of a message after an attempt. Joins the next commit; a batch of notes alone is written but not synced.
@@ -155,15 +168,15 @@ package protocol QueueStore: AnyObject, Sendable {
     /// The body file of a large message is removed once this record is written.
     func appendSettled(_ id: QueueID, at location: Location)
 
-    /// Visits every live message, oldest first, and sets aside what cannot be read; then the store is open for `append`.
+    /// Visits every live message, oldest first, and sets aside what cannot be read. Blocks.
     ///
-    /// - Parameters:
-    ///   - committed: called on the writer's thread, once per batch, after the sync.
-    ///   - visit: called on this thread, before the function returns.
-    func recover(
-        committed: @escaping @Sendable ([CommitResult]) -> Void,
-        visit: (RecoveredMessage) -> Void
-    ) throws(QueueError)
+    /// - Parameter visit: called on this thread, before the function returns.
+    func recover(_ visit: (RecoveredMessage) -> Void) throws(QueueError)
+
+    /// Opens the store for `append`; everything live was visited.
+    ///
+    /// - Parameter committed: called on the writer's thread, once per batch, after the sync.
+    func start(committed: @escaping @Sendable ([CommitResult]) -> Void) throws(QueueError)
 
     /// Reads a message back, verifying its checksum. Blocks. A message that turns out damaged is set aside by the store.
     func read(_ id: QueueID, at location: Location) throws(QueueError) -> NewMessage
@@ -171,16 +184,19 @@ package protocol QueueStore: AnyObject, Sendable {
     /// Reads the envelope alone; for listings. Blocks.
     func readEnvelope(_ id: QueueID, at location: Location) throws(QueueError) -> Envelope
 
-    /// Keeps a message for a human that does not fit what ``recover(committed:visit:)`` said of it, and settles it. Blocks.
+    /// Keeps a message for a human that does not fit what ``recover(_:)`` said of it, and settles it. Blocks.
     func setAside(_ id: QueueID, at location: Location, because text: String)
 
     /// Opens a body file for a message that is being received and has outgrown memory. Blocks.
     func makeLargeBody(_ id: QueueID) throws(QueueError) -> any LargeBody
 
-    /// The segment that should be emptied next, or nil. Asked after a settlement, cheap.
-    var segmentToCompact: UInt32? { get }
+    /// Some messages lie where the store would like to have room. Asked after a settlement, cheap.
+    var wantsRoom: Bool { get }
 
-    /// Copies a live message out of the segment that is being emptied, with its state. Blocks until it is synced.
+    /// Whether a message that lies there should be moved. Cheap.
+    func isBeingEmptied(_ location: Location) -> Bool
+
+    /// Copies a live message to where new ones go, with its state. Blocks until it is synced.
     func move(_ id: QueueID, from location: Location, _ state: DeliveryState) throws(QueueError) -> Location
 
     /// True when a message of this many bytes may be taken: enough free space and inodes, and the store is healthy. Cheap.

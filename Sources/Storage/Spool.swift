@@ -17,7 +17,7 @@ import Synchronization
 package final class Spool: QueueStore {
     /// Sizes and limits; the defaults are for real use, tests take smaller ones.
     package struct Options: Sendable {
-        /// Bytes of a segment; made smaller on a small file system, see ``recover(committed:visit:)``.
+        /// Bytes of a segment; made smaller on a small file system, see ``recover(_:)``.
         package var segmentSize = 64 << 20
         /// Empty segments kept for use.
         package var sparesKept = 4
@@ -53,9 +53,11 @@ package final class Spool: QueueStore {
     private let commits = GroupCommit()
     private let shared = SpoolShared()
     private let space = Mutex(Space())
+    /// What was found, until the writer starts with it.
+    private let recovered = Mutex<SpoolRecovery.Result?>(nil)
     private let lockFile = Mutex<(any OpenFile)?>(nil)
 
-    /// Nothing is touched before ``recover(committed:visit:)``.
+    /// Nothing is touched before ``recover(_:)``.
     ///
     /// - Parameters:
     ///   - directory: the `queue` directory; it is made when missing.
@@ -89,18 +91,23 @@ package final class Spool: QueueStore {
 // MARK: - Start and stop
 
 extension Spool {
-    package func recover(
-        committed: @escaping @Sendable ([CommitResult]) -> Void,
-        visit: (RecoveredMessage) -> Void
-    ) throws(QueueError) {
+    package func recover(_ visit: (RecoveredMessage) -> Void) throws(QueueError) {
         try prepareDirectories()
         try lock()
-        let found: SpoolRecovery.Result
         do throws(DiskError) {
-            found = try SpoolRecovery(context).run(visit)
+            let found = try SpoolRecovery(context).run(visit)
+            recovered.withLock { $0 = found }
         } catch {
             throw QueueError(error)
         }
+    }
+
+    package func start(committed: @escaping @Sendable ([CommitResult]) -> Void) throws(QueueError) {
+        let found = recovered.withLock { recovered in
+            defer { recovered = nil }
+            return recovered
+        }
+        guard let found else { throw .closing }
         keeper.start(nextSequence: found.nextSequence, newest: found.newest, spares: found.spares)
         if found.spares.isEmpty { makeFirstSegment() }
         let (context, keeper, shared, ledger) = (context, keeper, shared, found.ledger)
@@ -198,7 +205,9 @@ extension Spool {
         }
     }
 
-    package var segmentToCompact: UInt32? { shared.segmentToCompact }
+    package var wantsRoom: Bool { shared.segmentToCompact != nil }
+
+    package func isBeingEmptied(_ location: Location) -> Bool { location.segment == shared.segmentToCompact }
 
     /// A message that was settled or moved meanwhile stays where it is: its old location is returned.
     package func move(_ id: QueueID, from location: Location, _ state: DeliveryState) throws(QueueError) -> Location {

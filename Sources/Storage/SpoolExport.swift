@@ -4,6 +4,7 @@
 // indexes are not trusted; a message is exported only when all of it is sound.
 
 package import Files
+import JSON
 package import Mail
 import NIOCore
 
@@ -93,7 +94,7 @@ package final class SpoolExport {
             do throws(DiskError) {
                 try context.disk.replace("\(directory)/\(live.id).eml", with: message.bytes)
                 let json = Self.json(message.envelope, live.state, size: message.size)
-                try context.disk.replace("\(directory)/\(live.id).json", with: Array(json.utf8))
+                try context.disk.replace("\(directory)/\(live.id).json", with: json.lines)
             } catch {
                 throw QueueError(error)
             }
@@ -286,53 +287,38 @@ package final class SpoolExport {
 
     // MARK: - JSON
 
-    private static func json(_ message: NewMessage, _ state: DeliveryState?, size: Int) -> String {
+    private static func json(_ message: NewMessage, _ state: DeliveryState?, size: Int) -> JSON {
         let envelope = message.envelope
         let done = Set(state?.done ?? [])
         var waiting: [UInt32: DeliveryState.Group] = [:]
         for group in state?.waiting ?? [] { for recipient in group.recipients { waiting[recipient] = group } }
         let recipients = envelope.recipients.enumerated().map { number, recipient in
-            var fields = ["\"address\": \(quoted(recipient.address.description))"]
             let index = UInt32(truncatingIfNeeded: number)
-            fields.append(
-                "\"state\": \"\(done.contains(index) ? "done" : waiting[index] == nil ? "waiting" : "deferred")\""
-            )
-            if let notify = recipient.notify { fields.append("\"notify\": \(notify.rawValue)") }
-            if let original = recipient.original { fields.append("\"orcpt\": \(quoted(original))") }
-            if let group = waiting[index] {
-                fields.append("\"failures\": \(group.failures), \"due_ms\": \(group.due.milliseconds)")
-                if let reply = group.reply { fields.append("\"reply\": \(quoted(reply.text))") }
+            let group = waiting[index]
+            let state = done.contains(index) ? "done" : group == nil ? "waiting" : "deferred"
+            var fields: JSON = ["address": .string(recipient.address.description), "state": .string(state)]
+            if let notify = recipient.notify { fields["notify"] = .count(notify.rawValue) }
+            if let original = recipient.original { fields["orcpt"] = .string(original) }
+            if let group {
+                fields["failures"] = .count(group.failures)
+                fields["due_ms"] = .integer(group.due.milliseconds)
+                if let reply = group.reply { fields["reply"] = .string(reply.text) }
             }
-            return "    {\(fields.joined(separator: ", "))}"
+            return fields
         }
-        var fields = [
-            "\"id\": \"\(message.id)\"",
-            "\"accepted_at_ms\": \(message.acceptedAt.milliseconds)",
-            "\"size\": \(size)",
-            "\"sender\": \(quoted(envelope.sender.description))",
-            "\"eight_bit\": \(envelope.isEightBit)",
-            "\"smtputf8\": \(envelope.needsUTF8)",
-            "\"requiretls\": \(envelope.requiresTLS)",
+        var fields: JSON = [
+            "id": .string("\(message.id)"),
+            "accepted_at_ms": .integer(message.acceptedAt.milliseconds),
+            "size": .count(size),
+            "sender": .string(envelope.sender.description),
+            "eight_bit": .bool(envelope.isEightBit),
+            "smtputf8": .bool(envelope.needsUTF8),
+            "requiretls": .bool(envelope.requiresTLS),
         ]
-        if let returns = envelope.returns { fields.append("\"ret\": \"\(returns == .full ? "FULL" : "HDRS")\"") }
-        if let envelopeID = envelope.envelopeID { fields.append("\"envid\": \(quoted(envelopeID))") }
-        fields.append("\"recipients\": [\n\(recipients.joined(separator: ",\n"))\n  ]")
-        return "{\n  " + fields.joined(separator: ",\n  ") + "\n}\n"
-    }
-
-    private static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case _ where scalar.value < 0x20 || scalar.value == 0x7F:
-                let digits = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
+        if let returns = envelope.returns { fields["ret"] = .string(returns == .full ? "FULL" : "HDRS") }
+        if let envelopeID = envelope.envelopeID { fields["envid"] = .string(envelopeID) }
+        fields["recipients"] = .array(recipients)
+        return fields
     }
 }
 

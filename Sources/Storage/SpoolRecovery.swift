@@ -10,7 +10,7 @@ import Mail
 import Synchronization
 
 struct SpoolRecovery {
-    struct Result {
+    struct Result: Sendable {
         var ledger: SpoolLedger
         var spares: [SpareSegment] = []
         var nextSequence: UInt32 = 1

@@ -76,10 +76,11 @@ final class WatchedStore: QueueStore {
         pool.submit { _ in self.look() }
     }
 
-    func recover(
-        committed: @escaping @Sendable ([CommitResult]) -> Void,
-        visit: (RecoveredMessage) -> Void
-    ) throws(QueueError) { try inner.recover(committed: committed, visit: visit) }
+    func recover(_ visit: (RecoveredMessage) -> Void) throws(QueueError) { try inner.recover(visit) }
+
+    func start(committed: @escaping @Sendable ([CommitResult]) -> Void) throws(QueueError) {
+        try inner.start(committed: committed)
+    }
 
     func read(_ id: QueueID, at location: Location) throws(QueueError) -> NewMessage {
         try inner.read(id, at: location)
@@ -88,7 +89,8 @@ final class WatchedStore: QueueStore {
         try inner.readEnvelope(id, at: location)
     }
     func makeLargeBody(_ id: QueueID) throws(QueueError) -> any LargeBody { try inner.makeLargeBody(id) }
-    var segmentToCompact: UInt32? { nil }
+    var wantsRoom: Bool { false }
+    func isBeingEmptied(_ location: Location) -> Bool { false }
     func move(_ id: QueueID, from location: Location, _ state: DeliveryState) throws(QueueError) -> Location {
         location
     }
@@ -212,7 +214,7 @@ final class House: Sendable {
     var reports: [String] {
         store.records.compactMap { record in
             guard case .message(let id) = record,
-                let message = try? store.inner.read(id, at: Location(segment: 1, offset: 0, length: 1)),
+                let message = try? store.inner.read(id, at: Location(number: 1)),
                 message.envelope.sender == .null, case .memory(let bytes) = message.content.body
             else { return nil }
             let text = String(buffer: bytes)

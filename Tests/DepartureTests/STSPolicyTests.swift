@@ -51,11 +51,16 @@ struct STSPolicyTests {
 
     @Test func keepsAPolicyWithItsTime() throws {
         let text = "version: STSv1\nmode: enforce\nmx: a.test\nmax_age: 100\n"
-        let kept = try #require(KeptPolicy(parsing: Array("mta-sts 1 abc 5000\n\(text)".utf8)))
+        let now = Timestamp(milliseconds: 5000)
+        let kept = try #require(KeptPolicy(parsing: Array("mta-sts 1 abc 5000\n\(text)".utf8), now: now))
         #expect(kept.id == "abc")
         #expect(kept.expires.milliseconds == 105_000)
         #expect(kept.bytes == Array("mta-sts 1 abc 5000\n\(text)".utf8))
-        #expect(KeptPolicy(parsing: Array(text.utf8)) == nil)
-        #expect(KeptPolicy(parsing: []) == nil)
+        #expect(KeptPolicy(parsing: Array(text.utf8), now: now) == nil)
+        #expect(KeptPolicy(parsing: [], now: now) == nil)
+        // Of a time that has not come, or that is none: it would never age.
+        for time in ["5001", "9223372036854775807", "-9223372036854775808", "-1", "1e3"] {
+            #expect(KeptPolicy(parsing: Array("mta-sts 1 abc \(time)\n\(text)".utf8), now: now) == nil, "\(time)")
+        }
     }
 }

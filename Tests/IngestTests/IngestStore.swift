@@ -52,7 +52,7 @@ final class IngestStore: QueueStore {
                     CommitResult(
                         id: id,
                         result: error.map { .failure($0) }
-                            ?? .success(Location(segment: 1, offset: 0, length: 1))
+                            ?? .success(Location(number: 1))
                     )
                 }
             )
@@ -79,10 +79,9 @@ final class IngestStore: QueueStore {
     func append(_ state: DeliveryState, of id: QueueID) {}
     func appendSettled(_ id: QueueID, at location: Location) {}
 
-    func recover(
-        committed: @escaping @Sendable ([CommitResult]) -> Void,
-        visit: (RecoveredMessage) -> Void
-    ) throws(QueueError) {
+    func recover(_ visit: (RecoveredMessage) -> Void) throws(QueueError) {}
+
+    func start(committed: @escaping @Sendable ([CommitResult]) -> Void) throws(QueueError) {
         state.withLock { $0.committed = committed }
     }
 
@@ -105,7 +104,8 @@ final class IngestStore: QueueStore {
         return body
     }
 
-    var segmentToCompact: UInt32? { nil }
+    var wantsRoom: Bool { false }
+    func isBeingEmptied(_ location: Location) -> Bool { false }
 
     func move(_ id: QueueID, from location: Location, _ state: DeliveryState) throws(QueueError) -> Location {
         location

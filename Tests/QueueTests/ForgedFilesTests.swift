@@ -160,7 +160,7 @@ import Testing
         disk.plant("/data/queue/\(forged.name)", .file, forged.bytes())
         let spool = Spool(directory: "/data/queue", disk: disk) { _ in }
         var states: [DeliveryState] = []
-        try spool.recover(committed: { _ in }, visit: { states.append($0.state) })
+        try spool.recover { states.append($0.state) }
         spool.close()
         #expect(states.map(\.done) == [[2, 3]])
     }

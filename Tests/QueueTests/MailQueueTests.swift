@@ -330,7 +330,7 @@ import Testing
         RecoveredMessage(
             id: QueueID(rawValue: number),
             acceptedAt: wall,
-            location: Location(segment: 1, offset: UInt32(number), length: 1),
+            location: Location(number: number),
             envelope: try message(number, to: to).envelope,
             size: 10,
             state: state

@@ -114,7 +114,7 @@ import Testing
         let recovered = RecoveredMessage(
             id: QueueID(rawValue: 1),
             acceptedAt: wall,
-            location: Location(segment: 1, offset: 1, length: 1),
+            location: Location(number: 1),
             envelope: Envelope(sender: .null, recipients: [Recipient(try #require(EmailAddress("x@a.test")))]),
             size: 1,
             state: state

@@ -227,7 +227,7 @@ private struct Wait: Sendable {
                     RecoveredMessage(
                         id: QueueID(rawValue: 1),
                         acceptedAt: wall,
-                        location: Location(segment: 1, offset: 1, length: 1),
+                        location: Location(number: 1),
                         envelope: report.envelope,
                         size: 10,
                         state: state

@@ -50,18 +50,16 @@ import Testing
         _ visit: (RecoveredMessage) -> Void = { _ in }
     ) throws -> Spool {
         let spool = Spool(directory: "\(path)/queue") { print("problem: \($0)") }
-        try spool.recover(
-            committed: { results in
-                gate.state.withLock { state in
-                    state.batches += 1
-                    for entry in results {
-                        if case .success(let place) = entry.result { state.locations[entry.id] = place }
-                    }
+        try spool.recover(visit)
+        try spool.start { results in
+            gate.state.withLock { state in
+                state.batches += 1
+                for entry in results {
+                    if case .success(let place) = entry.result { state.locations[entry.id] = place }
                 }
-                for _ in results { gate.bell.ring() }
-            },
-            visit: visit
-        )
+            }
+            for _ in results { gate.bell.ring() }
+        }
         return spool
     }
 

@@ -1,6 +1,7 @@
 // SpoolExportTests.swift — check and export of a stopped spool.
 
 import Files
+import JSON
 import Mail
 import TestSupport
 import Testing
@@ -44,10 +45,10 @@ import Testing
             let original = try bytes(of: testMessage(id.rawValue, body: size).content)
             #expect(disk.bytes("/data/out/\(id).eml").map { String(decoding: $0, as: UTF8.self) } == original)
         }
-        let json =
-            disk.bytes("/data/out/\(QueueID(rawValue: 7)).json").map { String(decoding: $0, as: UTF8.self) } ?? ""
-        #expect(json.contains("\"address\": \"user1@to7.example\", \"state\": \"done\""))
-        #expect(json.contains("\"address\": \"user0@to7.example\", \"state\": \"waiting\""))
+        let json = try JSON(parsing: try #require(disk.bytes("/data/out/\(QueueID(rawValue: 7)).json")))
+        let recipients = json["recipients"]?.elements ?? []
+        #expect(recipients.map { $0["address"]?.string } == ["user0@to7.example", "user1@to7.example"])
+        #expect(recipients.map { $0["state"]?.string } == ["waiting", "done"])
         #expect(disk.bytes("/data/out/\(QueueID(rawValue: 3)).eml") == nil)
     }
 

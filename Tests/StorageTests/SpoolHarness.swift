@@ -91,15 +91,16 @@ final class SpoolHarness: Sendable {
         }
         var recovered: [QueueID: RecoveredMessage] = [:]
         var order: [QueueID] = []
-        try spool.recover { results in
+        try spool.recover { message in
+            recovered[message.id] = message
+            order.append(message.id)
+        }
+        try spool.start { results in
             collected.state.withLock { state in
                 state.batches += 1
                 for entry in results { state.results[entry.id] = entry.result }
             }
             for _ in results { collected.news.ring() }
-        } visit: { message in
-            recovered[message.id] = message
-            order.append(message.id)
         }
         self.recovered = recovered
         self.order = order

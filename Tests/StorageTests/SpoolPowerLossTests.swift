@@ -169,12 +169,12 @@ private func verify(_ disk: MemoryDisk, _ promises: Promises, _ cut: PowerCut, _
                 }
             case .move:
                 try driver.accept(1...2)
-                try driver.deferral(1, DeliveryState(waiting: [], done: [0]))
+                try driver.deferral(1, DeliveryState(delayReported: true))
                 for number in 10...26 as ClosedRange<UInt64> {
                     try driver.accept(number...number, size: 900)
                     try driver.settle(number)
                     for kept in [1, 2] as [UInt64]
-                    where driver.places[kept]?.segment == driver.harness.spool.segmentToCompact {
+                    where driver.places[kept].map({ driver.harness.spool.isBeingEmptied($0) }) ?? false {
                         try driver.move(kept)
                     }
                 }
@@ -278,7 +278,8 @@ private func verify(_ disk: MemoryDisk, _ promises: Promises, _ cut: PowerCut, _
         )
         let base = MemoryDisk()
         let first = Spool(directory: "/data/queue", disk: base) { _ in }
-        try first.recover(committed: { _ in }, visit: { _ in })
+        try first.recover { _ in }
+        try first.start { _ in }
         try first.save(old)
         first.close()
         for limit in 0..<40 {
@@ -289,7 +290,8 @@ private func verify(_ disk: MemoryDisk, _ promises: Promises, _ cut: PowerCut, _
                 let again = Spool(directory: "/data/queue", disk: crash.disk.afterPowerCut(cut)) { problem in
                     Issue.record("\(problem)")
                 }
-                try again.recover(committed: { _ in }, visit: { _ in })
+                try again.recover { _ in }
+                try again.start { _ in }
                 let found = again.savedHolds()
                 #expect(found == new || (!isDone && found == old), "call \(limit), \(cut)")
                 again.close()

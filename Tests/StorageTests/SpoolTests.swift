@@ -104,7 +104,7 @@ import Testing
             let location = try harness.accept(testMessage(number))
             harness.spool.appendSettled(QueueID(rawValue: number), at: location)
             harness.spool.sync()
-            if harness.spool.segmentToCompact == kept.segment {
+            if harness.spool.isBeingEmptied(kept) {
                 kept = try harness.spool.move(QueueID(rawValue: 1), from: kept, state)
                 moves += 1
             }

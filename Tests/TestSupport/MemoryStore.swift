@@ -29,11 +29,18 @@ package final class MemoryStore: QueueStore {
         var failsHolds = false
     }
 
+    /// Places are told by segment, as the spool has them.
+    package static func place(_ segment: UInt32, _ offset: UInt32) -> Location {
+        Location(number: UInt64(segment) << 32 | UInt64(offset))
+    }
+
+    private static func segment(_ location: Location) -> UInt32 { UInt32(truncatingIfNeeded: location.number >> 32) }
+
     private let contents = Mutex(Contents())
     private let duringMove: @Sendable (QueueID) -> Void
 
     /// - Parameters:
-    ///   - recovered: what ``recover(committed:visit:)`` finds.
+    ///   - recovered: what ``recover(_:)`` finds.
     ///   - duringMove: called in the middle of every ``move(_:from:_:)``.
     package init(
         recovered: [RecoveredMessage] = [],
@@ -52,7 +59,7 @@ package final class MemoryStore: QueueStore {
             let results = contents.pending.map { id -> CommitResult in
                 if let error { return CommitResult(id: id, result: .failure(error)) }
                 contents.offset += 1
-                return CommitResult(id: id, result: .success(Location(segment: 1, offset: contents.offset, length: 1)))
+                return CommitResult(id: id, result: .success(Self.place(1, contents.offset)))
             }
             contents.pending = []
             return (contents.committed, results)
@@ -88,20 +95,17 @@ package final class MemoryStore: QueueStore {
         contents.withLock { $0.records.append(.settled(id)) }
     }
 
-    package func recover(
-        committed: @escaping @Sendable ([CommitResult]) -> Void,
-        visit: (RecoveredMessage) -> Void
-    ) throws(QueueError) {
-        let recovered = contents.withLock { contents in
-            contents.committed = committed
-            return contents.recovered
-        }
-        recovered.forEach(visit)
+    package func recover(_ visit: (RecoveredMessage) -> Void) throws(QueueError) {
+        contents.withLock { $0.recovered }.forEach(visit)
+    }
+
+    package func start(committed: @escaping @Sendable ([CommitResult]) -> Void) throws(QueueError) {
+        contents.withLock { $0.committed = committed }
     }
 
     package func read(_ id: QueueID, at location: Location) throws(QueueError) -> NewMessage {
         let isRecycled = contents.withLock { contents in
-            guard contents.recycled.contains(location.segment) else { return false }
+            guard contents.recycled.contains(Self.segment(location)) else { return false }
             contents.readsOfRecycled += 1
             return true
         }
@@ -121,7 +125,11 @@ package final class MemoryStore: QueueStore {
         throw .full("no large bodies here")
     }
 
-    package var segmentToCompact: UInt32? { contents.withLock { $0.segmentToCompact } }
+    package var wantsRoom: Bool { contents.withLock { $0.segmentToCompact != nil } }
+
+    package func isBeingEmptied(_ location: Location) -> Bool {
+        contents.withLock { $0.segmentToCompact == Self.segment(location) }
+    }
 
     package func move(_ id: QueueID, from location: Location, _ state: DeliveryState) throws(QueueError) -> Location {
         duringMove(id)
@@ -129,7 +137,7 @@ package final class MemoryStore: QueueStore {
             contents.moves.append(id)
             contents.records.append(.message(id))
             contents.segmentToCompact = nil
-            return Location(segment: location.segment + 1, offset: location.offset, length: location.length)
+            return Self.place(Self.segment(location) + 1, UInt32(truncatingIfNeeded: location.number))
         }
     }
 

@@ -1,26 +1,26 @@
 // ForgedSegment.swift — a segment whose checksums are right, whatever stands in its records.
 
 import Files
-package import Mail
+import Mail
 import NIOCore
 
-@testable package import Storage
+@testable import Storage
 
 /// Puts records together as the spool would, and lets a test change them before their checksums are made.
-package struct ForgedSegment {
+struct ForgedSegment {
     private let stamp: SegmentStamp
     private let capacity: Int
     private let sequence: UInt32
     private var records: [[UInt8]] = []
 
-    package init(sequence: UInt32 = 1, capacity: Int = 16 << 10) {
+    init(sequence: UInt32 = 1, capacity: Int = 16 << 10) {
         self.sequence = sequence
         self.capacity = capacity
         stamp = SegmentStamp(sequence: sequence, salt: 77)
     }
 
     /// A message whose bytes are in the record; with a state it is one that was copied forward.
-    package static func record(_ message: NewMessage, _ state: DeliveryState? = nil) -> [UInt8] {
+    static func record(_ message: NewMessage, _ state: DeliveryState? = nil) -> [UInt8] {
         var bytes: [UInt8] = []
         let plan = bytes.appendRecord(message, state: state, bodyChecksum: 0)
         var record = Array(bytes[plan.head])
@@ -32,7 +32,7 @@ package struct ForgedSegment {
     }
 
     /// A note about a message.
-    package static func record(_ state: DeliveryState, of id: QueueID) -> [UInt8] {
+    static func record(_ state: DeliveryState, of id: QueueID) -> [UInt8] {
         var bytes: [UInt8] = []
         _ = bytes.appendRecord(state, of: id)
         bytes[8] = SpoolKind.attempt.rawValue
@@ -40,22 +40,22 @@ package struct ForgedSegment {
     }
 
     /// The end of a message.
-    package static func record(settled id: QueueID) -> [UInt8] {
+    static func record(settled id: QueueID) -> [UInt8] {
         var bytes: [UInt8] = []
         _ = bytes.appendRecord(settled: id)
         bytes[8] = SpoolKind.settled.rawValue
         return bytes
     }
 
-    package mutating func add(_ record: [UInt8]) { records.append(record) }
+    mutating func add(_ record: [UInt8]) { records.append(record) }
 
     /// The file's name.
-    package var name: String { SegmentFile.name(sequence) }
+    var name: String { SegmentFile.name(sequence) }
 
     /// The whole file.
     ///
     /// - Parameter changingIndex: called with the table at the end; nil leaves the segment without one.
-    package func bytes(changingIndex: ((inout [UInt8]) -> Void)? = nil) -> [UInt8] {
+    func bytes(changingIndex: ((inout [UInt8]) -> Void)? = nil) -> [UInt8] {
         let header = SegmentHeader(role: .data, sequence: sequence, salt: 77, capacity: capacity).encoded()
         var bytes = header
         var index = SpoolIndex()
