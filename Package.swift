@@ -89,6 +89,8 @@ let package = Package(
                 "SMTP",
                 "Config",
                 "DNS",
+                "Hooks",
+                "Queue",
                 posix,
                 metrics,
                 metricsCore,
@@ -170,6 +172,8 @@ let package = Package(
                 "Storage",
                 "Queue",
                 "Config",
+                "Hooks",
+                "Departure",
                 "CContract",
                 "CMicrohttpd",
                 core,
@@ -239,7 +243,7 @@ let package = Package(
         // tests
         .target(
             name: "TestSupport",
-            dependencies: ["Mail", "Files", "SMTP", "Storage", "DNS", core, posix],
+            dependencies: ["Mail", "Config", "Files", "SMTP", "Storage", "DNS", core, posix],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
@@ -287,16 +291,21 @@ let package = Package(
                 embedded,
             ]
         ),
-        tests("Departure", ["Mail", "HTTPClient", "Config", "DNS", "Loop"]),
+        tests(
+            "Departure",
+            ["Mail", "HTTPClient", "OpenSSL", "Config", "DNS", "Hooks", "Log", "Loop", "Storage", "Queue", posix]
+        ),
         tests("Doctor", ["Mail", "Config", "DNS", "Departure"]),
         tests(
             "Delivery",
             [
+                "OpenSSL",
                 "SMTP",
                 "Storage",
                 "Queue",
                 "Config",
                 "DNS",
+                "Hooks",
                 "Departure",
                 "Intake",
                 "Log",

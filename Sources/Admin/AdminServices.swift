@@ -1,7 +1,7 @@
 // AdminServices.swift — what the handlers work on. The engine does not know that the API exists.
 
 package import Config
-package import JSON
+package import Departure
 package import Log
 package import Mail
 package import NIOCore
@@ -22,8 +22,8 @@ package struct AdminServices: Sendable {
     package let startedAt: Timestamp
     /// Queues a message as reception does, hooks included; done when it is durable.
     package let submit: @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<QueueID, SubmitRefusal>
-    /// Which way a recipient's mail would go.
-    package let explain: @Sendable (EmailAddress, ReversePath) async -> JSON
+    /// Knows which way a recipient's mail would go.
+    package let guide: Guide
     package let metrics: PrometheusRegistry
     /// What `/readyz` asks of the parts that the API does not know; see ``ReadinessCheck``.
     package let checks: @Sendable () -> [ReadinessCheck]
@@ -36,7 +36,7 @@ package struct AdminServices: Sendable {
         version: String,
         startedAt: Timestamp,
         submit: @escaping @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<QueueID, SubmitRefusal>,
-        explain: @escaping @Sendable (EmailAddress, ReversePath) async -> JSON,
+        guide: Guide,
         metrics: PrometheusRegistry,
         checks: @escaping @Sendable () -> [ReadinessCheck]
     ) {
@@ -49,7 +49,7 @@ package struct AdminServices: Sendable {
         self.version = version
         self.startedAt = startedAt
         self.submit = submit
-        self.explain = explain
+        self.guide = guide
         self.metrics = metrics
         self.checks = checks
     }

@@ -1,7 +1,7 @@
 // LaneOpener.swift — from a lane that wants a session to a session that stands, on one screen.
 //
 //     route → hosts in order → what is known of the host → addresses in order
-//           → connect, greeting, EHLO, STARTTLS, AUTH → the session works by itself
+//           → departure → connect, greeting, EHLO, STARTTLS, AUTH → the session works by itself
 //
 // The first host that talks to us wins; when none does, the last failure says why. A login that was refused ends the
 // search: the next host would only count it again.
@@ -51,8 +51,7 @@ struct LaneOpener: Sendable {
                 addresses = mx.isSocket ? nil : try await self.addresses(of: mx, in: route, from: lane.source)
             } catch {
                 troubles.append(error)
-                // RFC 5321 §5.1: once we find ourselves in the list, what is behind would only come back to us.
-                if error.reply.status == EnhancedStatus(5, 4, 6) { throw last ?? error }
+                if error.isLoop { throw last ?? error }
                 last = worse(last, error)
                 continue
             }
@@ -70,7 +69,7 @@ struct LaneOpener: Sendable {
                 } catch {
                     troubles.append(error)
                     if error.stage == .auth, error.scope != .host {
-                        trust.loginRefused(at: mx)
+                        trust.loginRefused(at: mx, error.reply)
                         throw error
                     }
                     // What one host cannot do is no reason to bounce while another one was only out of reach.
@@ -111,55 +110,58 @@ struct LaneOpener: Sendable {
 
     /// One address of a host: as well protected as it must be, and in the clear on a new connection where it may.
     private func connect(_ host: HostAttempt, _ ip: IPAddress?) async throws(Failure) {
-        let peer = ip.map { "\(host.mx.exchange)[\($0)]:\(host.mx.port)" } ?? host.mx.exchange
-        var facts = host.trust.facts
-        facts.hasFailedRecently = trust.isBroken(peer, at: .now())
-        let decision = decideTLS(facts)
-        if host.trust.isUnderTest, case .connect(let level, _) = decision, level == .may || level == .require {
-            // As if the policy were meant, and then as if there were none (RFC 8461 §5).
+        let departure = Departure(
+            to: ip,
+            of: host.mx,
+            in: host.lane,
+            host.trust,
+            hasFailedRecently: trust.isBroken(Departure.peer(host.mx, ip), at: .now()),
+            settings
+        )
+        var last = Failure(
+            .host,
+            at: .tls,
+            Reply(451, EnhancedStatus(4, 7, 5), departure.refusal?.reason ?? "the host is not used"),
+            remote: departure.peer
+        )
+        if departure.refusal != nil { TrustMetrics.handshakeFailed() }
+        for (index, attempt) in departure.tries.enumerated() {
             do throws(Failure) {
-                return try await connect(host, ip, peer, .connect(.verify, mayFallBack: false))
+                try await connect(host, departure, attempt)
+                if host.login != nil { trust.loginAccepted(at: host.mx) }
+                return
             } catch {
                 guard error.stage == .tls else { throw error }
-                trust.fallsShort(host.mx.exchange, of: host.lane.hop, error)
+                last = error
+            }
+            let isLast = index == departure.tries.count - 1
+            if attempt.because == .policyUnderTest {
+                trust.fallsShort(host.mx.exchange, of: host.lane.hop, last)
+            } else if attempt.level > .off {
+                TrustMetrics.handshakeFailed()
+                if !isLast { trust.tlsBroke(departure.peer, at: .now()) }
             }
         }
-        do throws(Failure) {
-            return try await connect(host, ip, peer, decision)
-        } catch {
-            guard error.stage == .tls else { throw error }
-            TrustMetrics.handshakeFailed()
-            guard case .connect(_, true) = decision else { throw error }
-        }
-        trust.tlsBroke(peer, at: .now())
-        facts.hasFailedRecently = true
-        try await connect(host, ip, peer, decideTLS(facts))
+        throw last
     }
 
     private func connect(
         _ host: HostAttempt,
-        _ ip: IPAddress?,
-        _ peer: String,
-        _ decision: TLSDecision
+        _ departure: Departure,
+        _ attempt: Departure.Try
     ) async throws(Failure) {
-        switch decision {
-        case .refuse(let reason):
-            throw Failure(.host, at: .tls, Reply(451, EnhancedStatus(4, 7, 5), reason), remote: peer)
-        case .connect(let level, _):
-            let mx = host.mx
-            let begin = NIODeadline.now()
-            do throws(Failure) {
-                try await connector.open(
-                    try plan(host, ip, peer, level),
-                    to: ip,
-                    port: mx.port,
-                    from: mx.bind ?? ip.flatMap { host.lane.source?.address(towards: $0) }
-                )
-                DeliveryMetrics.countOpening(true, since: begin)
-            } catch {
-                DeliveryMetrics.countOpening(false, since: begin)
-                throw host.lane.tls == .verify ? error.unmetDemand : error
-            }
+        let begin = NIODeadline.now()
+        do throws(Failure) {
+            try await connector.open(
+                try plan(host, departure, attempt),
+                to: departure.ip,
+                port: departure.mx.port,
+                from: departure.bind
+            )
+            DeliveryMetrics.countOpening(true, since: begin)
+        } catch {
+            DeliveryMetrics.countOpening(false, since: begin)
+            throw host.lane.tls == .verify ? error.unmetDemand : error
         }
     }
 
@@ -169,46 +171,25 @@ struct LaneOpener: Sendable {
         return known.reply.severity == .permanent ? new : known
     }
 
-    /// The name that goes with the address we leave from.
-    private func helo(_ mx: MX, _ lane: Lane) -> Domain {
-        if let name = mx.bindHelo { return name }
-        // Without a name of its own, a bound address says the one that the table knows for it.
-        let name = mx.bind == nil ? lane.source?.helo : mx.bind.flatMap { settings.outboundIPs.name(of: $0) }
-        return name ?? settings.me
-    }
-
     private func plan(
         _ host: HostAttempt,
-        _ ip: IPAddress?,
-        _ peer: String,
-        _ level: TLSLevel
+        _ departure: Departure,
+        _ attempt: Departure.Try
     ) throws(Failure) -> ClientHandler.Plan {
-        let (mx, lane) = (host.mx, host.lane)
-        var options = ClientMachine.Options(
-            helo: helo(mx, lane).name,
-            isLMTP: mx.usingLMTP,
-            host: mx.exchange,
-            ip: ip,
-            port: mx.port,
-            pipelinesAcrossDot: ip.map { !isCautious("\($0):\(mx.port)") } ?? true
-        )
-        options.tls = HostTrust.need(at: level, mx.implicitTLS)
-        options.login = host.login
-        options.onAuthUnavailable = mx.onAuthUnavailable
-        options.mayLogInUnencrypted = ip?.isLoopback ?? true || mx.tls == .off
-        options.isHostAuthentic = host.trust.isAuthentic
+        var options = departure.options(attempt, host.login)
+        options.pipelinesAcrossDot = departure.ip.map { !isCautious("\($0):\(departure.mx.port)") } ?? true
         var tls: TLSStart?
-        if level > .off {
+        if attempt.level > .off {
             tls = TLSStart(
                 context: try trust.context(),
-                check: host.trust.check(at: level, of: mx),
-                serverName: host.trust.base?.name ?? mx.exchange,
-                peer: peer,
+                check: attempt.check,
+                serverName: departure.serverName,
+                peer: departure.peer,
                 timeout: settings.outbound.tlsTimeout
             )
         }
         return ClientHandler.Plan(
-            lane: lane,
+            lane: host.lane,
             options: options,
             limits: settings.outbound,
             hostsLeft: host.route.hosts.count - host.index - 1,
@@ -217,7 +198,7 @@ struct LaneOpener: Sendable {
             carried: host.carried,
             disk: disk,
             tls: tls,
-            isNamedByPolicy: host.trust.facts.sts == .match
+            isNamedByPolicy: departure.isNamedByPolicy
         )
     }
 }

@@ -106,14 +106,3 @@ final class Preparation: Sendable {
         }
     }
 }
-
-extension GetMXAnswer {
-    /// What the answer means for a recipient who is not to be delivered now; nil: there is a way.
-    fileprivate var failure: Failure? {
-        switch self {
-        case .next, .use: nil
-        case .reject(let reason): .routing(550, EnhancedStatus(5, 4, 4), reason)
-        case .tryLater(let reason): .routing(451, EnhancedStatus(4, 4, 4), reason)
-        }
-    }
-}

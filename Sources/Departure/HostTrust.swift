@@ -5,7 +5,7 @@ package import OpenSSL
 package import SMTP
 
 /// The facts about a host of a route, with the evidence that goes with them.
-package struct HostTrust: Sendable {
+package struct HostTrust: Hashable, Sendable {
     package var facts: TLSFacts
     /// TLSA records that can be used.
     package var tlsa: [PeerCheck.TLSA] = []
@@ -13,10 +13,25 @@ package struct HostTrust: Sendable {
     package var base: Domain?
     /// The domain that the host stands for, when that is as genuine as the records are.
     package var domain: Domain?
-    /// Nobody could have put another host in its place (RFC 8689 §4.2.1).
-    package var isAuthentic = false
+    /// Who vouches that nobody put another host in its place (RFC 8689 §4.2.1); nil: nobody.
+    package var voucher: Voucher?
+    /// The DNS was asked for TLSA records.
+    package var askedForRecords = false
+    /// An MTA-STS policy of the domain was looked for.
+    package var askedForPolicy = false
     /// An MTA-STS policy of mode `testing` names the host: what `enforce` would have done is tried first.
     package var isUnderTest = false
+
+    /// What makes a host's name genuine.
+    package enum Voucher: String, Hashable, Sendable {
+        /// An administrator wrote it.
+        case route
+        case dnssec
+        /// An MTA-STS policy in force names it.
+        case policy = "mta_sts"
+    }
+
+    package init(facts: TLSFacts) { self.facts = facts }
 
     /// What the host's certificate must be.
     package func check(at level: TLSLevel, of mx: MX) -> PeerCheck {

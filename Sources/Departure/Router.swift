@@ -184,4 +184,9 @@ extension Failure {
     package static func routing(_ code: UInt16, _ status: EnhancedStatus, _ text: String) -> Failure {
         Failure(.destination, at: .route, Reply(code, status, text))
     }
+
+    /// We found ourselves among the hosts: what is behind would only come back to us.
+    ///
+    /// - Source: RFC 5321 §5.1
+    package var isLoop: Bool { stage == .route && reply.status == EnhancedStatus(5, 4, 6) }
 }

@@ -75,18 +75,22 @@ package final class STSPolicies: Sendable {
 
     /// What the policy of a domain says about one of its hosts.
     ///
-    /// - Returns: `isUnderTest` where the host is named by a policy of mode `testing`: nothing is demanded of it, and what it
-    ///   fails at is to be noted.
-    func verdict(on host: String, of domain: Domain) async -> (TLSFacts.STS, isUnderTest: Bool) {
-        guard let policy = await policy(of: domain) else { return (.absent, false) }
-        let isNamed = policy.names(host)
+    func verdict(on host: String, of domain: Domain) async -> Verdict {
+        guard let policy = await policy(of: domain) else { return .absent }
         switch policy.mode {
-        case .none: return (.absent, false)
-        case .enforce: return (isNamed ? .match : .mismatch, false)
-        case .testing:
-            if !isNamed { note("the policy does not name this host", about: host, of: domain) }
-            return (.absent, isNamed)
+        case .none: return .absent
+        case .enforce: return .enforced(isNamed: policy.names(host))
+        case .testing: return .testing(isNamed: policy.names(host))
         }
+    }
+
+    /// What a policy says about a host.
+    enum Verdict: Hashable {
+        /// There is none, or it says nothing.
+        case absent
+        case enforced(isNamed: Bool)
+        /// Nothing is demanded, and what the host fails at is to be noted.
+        case testing(isNamed: Bool)
     }
 
     /// What a policy of mode `testing` would have kept mail from a host for.

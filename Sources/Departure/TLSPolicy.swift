@@ -39,6 +39,8 @@ package struct TLSFacts: Hashable, Sendable {
     package var isImplicit = false
     /// There is a password to be said.
     package var hasLogin = false
+    /// The host is a Unix socket: nobody listens in on one of this machine.
+    package var isSocket = false
     package var dane = DANE.absent
     package var sts = STS.absent
     /// TLS with this host came to nothing a short while ago.
@@ -47,45 +49,109 @@ package struct TLSFacts: Hashable, Sendable {
     package init() {}
 }
 
+/// Who had the last word about a connection's protection.
+package enum TLSCause: String, Hashable, Sendable, CaseIterable {
+    /// `tls` of the route.
+    case route
+    /// `enable_tls`.
+    case setting = "enable_tls"
+    /// A password is to be said.
+    case login
+    /// `implicit_tls` of the route.
+    case implicit = "implicit_tls"
+    /// The message: `force_tls` or REQUIRETLS.
+    case message
+    /// TLSA records of the host.
+    case dane
+    /// An MTA-STS policy of mode `enforce`.
+    case policy = "mta_sts"
+    /// An MTA-STS policy of mode `testing`, which demands nothing and is tried first.
+    case policyUnderTest = "mta_sts_testing"
+    /// The host is a Unix socket.
+    case socket
+    /// TLS with the host came to nothing a short while ago, or just now.
+    case remembered
+}
+
 /// What follows from the facts.
 package enum TLSDecision: Hashable, Sendable {
     /// Connect, with at least this protection.
     ///
     /// - `mayFallBack`: when TLS comes to nothing, the host may be tried again without.
-    case connect(TLSLevel, mayFallBack: Bool)
+    case connect(TLSLevel, mayFallBack: Bool, because: TLSCause)
     /// Do not use this host now; the mail waits for the reason given.
-    case refuse(String)
+    case refuse(String, because: TLSCause)
+
+    /// Nothing is encrypted, and nothing that could be found out would change that.
+    package var isPlain: Bool {
+        if case .connect(.off, _, _) = self { true } else { false }
+    }
 }
 
 /// Decides how a host is connected to.
 package func decideTLS(_ facts: TLSFacts) -> TLSDecision {
-    if facts.level == .off {
-        guard facts.demand == nil else { return .refuse("the message demands TLS and its route says tls = off") }
+    let demand = facts.isSocket ? nil : facts.demand
+    if facts.level ?? (facts.isSocket ? .off : .may) == .off {
+        guard demand == nil else {
+            return .refuse("the message demands TLS and its route says tls = off", because: .route)
+        }
         // Written by hand for this hop; only `implicit_tls` beside it is a contradiction, and TLS is what is spoken there.
-        return .connect(facts.isImplicit ? .require : .off, mayFallBack: false)
+        return facts.isImplicit
+            ? .connect(.require, mayFallBack: false, because: .implicit)
+            : .connect(.off, mayFallBack: false, because: facts.level == nil ? .socket : .route)
     }
-    // A password is not said in the clear where that can be helped.
-    let usual = facts.isEnabled || facts.hasLogin || facts.isImplicit ? TLSLevel.may : .off
-    var least = max(facts.level ?? usual, facts.demand ?? .off)
-    if least == .off { return .connect(.off, mayFallBack: false) }
-    if facts.isImplicit { least = max(least, .require) }
+    var least = LeastTLS(facts)
+    if let demand { least.raise(to: demand, because: .message) }
+    if least.level == .off { return .connect(.off, mayFallBack: false, because: least.cause) }
+    if facts.isImplicit { least.raise(to: .require, because: .implicit) }
     // `tls = verify` asks for an authority that we trust, and for nothing else.
     if facts.level != .verify {
         switch facts.dane {
-        case .failed(let reason): return .refuse("nobody can tell whether the host has TLSA records: \(reason)")
+        case .failed(let reason):
+            return .refuse("nobody can tell whether the host has TLSA records: \(reason)", because: .dane)
         // DANE wins over MTA-STS (RFC 8461 §2).
-        case .usable: return .connect(.dane, mayFallBack: false)
-        case .unusable: least = max(least, .require)
+        case .usable:
+            least.raise(to: .dane, because: .dane)
+            return .connect(.dane, mayFallBack: false, because: least.cause)
+        case .unusable: least.raise(to: .require, because: .dane)
         case .absent: break
         }
-        if least == .dane { return .refuse("tls = dane, and the host has no TLSA record that can be used") }
+        if least.level == .dane {
+            return .refuse("tls = dane, and the host has no TLSA record that can be used", because: .route)
+        }
     }
     switch facts.sts {
-    case .mismatch: return .refuse("the MTA-STS policy of the domain does not name this host")
-    case .match: least = max(least, .verify)
+    case .mismatch: return .refuse("the MTA-STS policy of the domain does not name this host", because: .policy)
+    case .match: least.raise(to: .verify, because: .policy)
     case .absent: break
     }
-    let mayFallBack = least == .may && !facts.hasLogin
-    if mayFallBack, facts.hasFailedRecently { return .connect(.off, mayFallBack: false) }
-    return .connect(least, mayFallBack: mayFallBack)
+    let mayFallBack = least.level == .may && !facts.hasLogin
+    if mayFallBack, facts.hasFailedRecently { return .connect(.off, mayFallBack: false, because: .remembered) }
+    return .connect(least.level, mayFallBack: mayFallBack, because: least.cause)
+}
+
+/// The least protection so far, and who asked for it.
+private struct LeastTLS {
+    private(set) var level: TLSLevel
+    private(set) var cause: TLSCause
+
+    /// What the configuration says by itself.
+    init(_ facts: TLSFacts) {
+        if let level = facts.level {
+            (self.level, cause) = (level, .route)
+        } else if facts.isEnabled {
+            (level, cause) = (.may, .setting)
+        } else if facts.hasLogin {
+            // A password is not said in the clear where that can be helped.
+            (level, cause) = (.may, .login)
+        } else if facts.isImplicit {
+            (level, cause) = (.may, .implicit)
+        } else {
+            (level, cause) = (.off, .setting)
+        }
+    }
+
+    mutating func raise(to other: TLSLevel, because cause: TLSCause) {
+        if other > level { (level, self.cause) = (other, cause) }
+    }
 }

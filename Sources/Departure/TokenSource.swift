@@ -71,6 +71,10 @@ package final class TokenSource: Sendable {
         var trouble: String?
         var quietUntil = Timestamp(milliseconds: 0)
         var request: Task<Result<Secret, TokenError>, Never>?
+
+        func state(_ grant: OAuthGrant) -> TokenState {
+            TokenState(tokenURL: grant.tokenURL, clientID: grant.clientID, expires: token?.expires, trouble: trouble)
+        }
     }
 
     private let fetch: WebFetch
@@ -94,17 +98,11 @@ package final class TokenSource: Sendable {
 
     /// Every grant that was used, in no order.
     package var states: [TokenState] {
-        entries.withLock { entries in
-            entries.map { grant, entry in
-                TokenState(
-                    tokenURL: grant.tokenURL,
-                    clientID: grant.clientID,
-                    expires: entry.token?.expires,
-                    trouble: entry.trouble
-                )
-            }
-        }
+        entries.withLock { entries in entries.map { grant, entry in entry.state(grant) } }
     }
+
+    /// What is known of a grant; nil: it was not used yet.
+    package func state(of grant: OAuthGrant) -> TokenState? { entries.withLock { $0[grant]?.state(grant) } }
 
     /// A token that is good now.
     func token(for grant: OAuthGrant) async throws(TokenError) -> Secret {

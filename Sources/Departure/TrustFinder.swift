@@ -28,6 +28,7 @@ package final class TrustFinder: Sendable {
     private let policies: STSPolicies?
     private let tokens: TokenSource?
     private let broken = Mutex<[String: Uptime]>([:])
+    private let refused = Mutex<[MX: Refusal]>([:])
     private let kept = Mutex<Kept?>(nil)
 
     /// - Parameters:
@@ -51,31 +52,49 @@ package final class TrustFinder: Sendable {
     ///
     /// Asks only what can make a difference: nothing at all where TLS is not wanted.
     ///
-    /// - Parameter addresses: of the host; nil for a Unix socket.
-    package func trust(in mx: MX, of route: Route, _ lane: Lane, _ addresses: Answer<[IPAddress]>?) async -> HostTrust {
+    /// - Parameters:
+    ///   - addresses: of the host; nil for a Unix socket.
+    ///   - isRehearsal: nobody is going there, so nothing is counted and nothing is logged.
+    package func trust(
+        in mx: MX,
+        of route: Route,
+        _ lane: Lane,
+        _ addresses: Answer<[IPAddress]>?,
+        isRehearsal: Bool = false
+    ) async -> HostTrust {
+        var trust = unasked(mx, of: route, lane)
+        guard !decideTLS(trust.facts).isPlain else { return trust }
+        if let addresses, trust.voucher != nil, trust.facts.level != .verify {
+            trust.askedForRecords = true
+            await findRecords(&trust, mx, route, lane, addresses)
+        }
+        // Where DANE has spoken, MTA-STS is not asked: it could change nothing.
+        let hasSpoken = trust.facts.dane != .absent && trust.facts.dane != .unusable
+        if case .domain(let domain) = lane.hop, let policies, domain.literal == nil, !hasSpoken {
+            trust.askedForPolicy = true
+            switch await policies.verdict(on: mx.exchange, of: domain) {
+            case .absent: break
+            case .enforced(let isNamed): trust.facts.sts = isNamed ? .match : .mismatch
+            case .testing(isNamed: true): trust.isUnderTest = true
+            case .testing(isNamed: false):
+                if !isRehearsal { policies.note("the policy does not name this host", about: mx.exchange, of: domain) }
+            }
+            if trust.facts.sts == .match { trust.voucher = trust.voucher ?? .policy }
+        }
+        return trust
+    }
+
+    /// What is known of a host without asking anybody.
+    func unasked(_ mx: MX, of route: Route, _ lane: Lane) -> HostTrust {
         var facts = TLSFacts()
         facts.isEnabled = settings.ask { $0.outbound.isTLSEnabled }
         facts.level = mx.tls
         facts.demand = lane.tls
         facts.isImplicit = mx.implicitTLS
         facts.hasLogin = mx.auth != nil
-        if addresses == nil {
-            // Nobody listens in on a socket of this machine.
-            facts.level = mx.tls ?? .off
-            facts.demand = nil
-        }
+        facts.isSocket = mx.isSocket
         var trust = HostTrust(facts: facts)
-        trust.isAuthentic = route.isFromTable || route.isSecure
-        guard decideTLS(facts) != .connect(.off, mayFallBack: false) else { return trust }
-        if let addresses, trust.isAuthentic, facts.level != .verify {
-            await findRecords(&trust, mx, route, lane, addresses)
-        }
-        // Where DANE has spoken, MTA-STS is not asked: it could change nothing.
-        let hasSpoken = trust.facts.dane != .absent && trust.facts.dane != .unusable
-        if case .domain(let domain) = lane.hop, let policies, domain.literal == nil, !hasSpoken {
-            (trust.facts.sts, trust.isUnderTest) = await policies.verdict(on: mx.exchange, of: domain)
-            if trust.facts.sts == .match { trust.isAuthentic = true }
-        }
+        trust.voucher = route.isFromTable ? .route : route.isSecure ? .dnssec : nil
         return trust
     }
 
@@ -161,7 +180,32 @@ package final class TrustFinder: Sendable {
     }
 
     /// A next hop refused our login: a token that it does not take any more is not used again.
-    package func loginRefused(at mx: MX) {
+    ///
+    /// - Parameter reply: what it said.
+    package func loginRefused(at mx: MX, _ reply: Reply) {
         if case .grant(let grant) = mx.auth?.proof { tokens?.forget(grant) }
+        refused.withLock { refused in
+            if refused.count >= Self.mostBroken { refused = [:] }
+            refused[mx] = Refusal(at: .now(), words: reply.description)
+        }
     }
+
+    /// A session stands at a next hop that has a login of ours.
+    package func loginAccepted(at mx: MX) { refused.withLock { $0[mx] = nil } }
+
+    /// The last refusal of our login, when no session has stood there since.
+    package func refusal(at mx: MX) -> Refusal? { refused.withLock { $0[mx] } }
+
+    /// What is known of the access token for a next hop, without asking for one; nil where none is needed or known.
+    package func tokenState(at mx: MX) -> TokenState? {
+        guard case .grant(let grant) = mx.auth?.proof else { return nil }
+        return tokens?.state(of: grant)
+    }
+}
+
+/// A login of ours that a next hop did not take.
+package struct Refusal: Hashable, Sendable {
+    package let at: Timestamp
+    /// Its reply.
+    package let words: String
 }

@@ -48,6 +48,9 @@ package final class PluginChain: Sendable {
     /// Whether any active plugin serves one of these hooks; cheap, from any thread.
     package func asks(_ hooks: HookSet) -> Bool { asked.load(ordering: .relaxed) & hooks.rawValue != 0 }
 
+    /// The plugins that are asked for a hook, in order.
+    package func names(for hook: Hook) -> [String] { plugins(for: hook).map(\.name) }
+
     /// Starts plugins; none may be used before.
     package func start(_ plugins: [any Plugin], _ services: any RelayServices) async {
         for plugin in plugins where await call(nil, { await plugin.start(services) }) == nil {

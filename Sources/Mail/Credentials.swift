@@ -15,6 +15,9 @@ package struct Credentials: Hashable, Sendable {
 
         /// The secret is an access token and no password.
         package var takesToken: Bool { self == .xoauth2 || self == .oauthBearer }
+
+        /// Whoever reads along learns the secret.
+        package var needsPrivacy: Bool { self != .cramMD5 }
     }
 
     /// What proves that we are who we say.
@@ -29,6 +32,15 @@ package struct Credentials: Hashable, Sendable {
     package var proof: Proof
     /// The only mechanism to use; nil: the best that both know.
     package var mechanism: Mechanism?
+
+    /// Those that may be used, best first.
+    package var mechanisms: [Mechanism] {
+        if let mechanism { return [mechanism] }
+        switch proof {
+        case .password: return [.plain, .login, .cramMD5]
+        case .grant: return [.xoauth2, .oauthBearer]
+        }
+    }
 
     package init(user: String, proof: Proof, mechanism: Mechanism? = nil) {
         self.user = user

@@ -17,6 +17,14 @@ package struct ExplainCommand: RelayCommand {
     var recipient: String
     @Option(help: "The envelope sender; <> for a report.")
     var from: String?
+    @Option(help: "Who logged in to hand the mail in.")
+    var user: String?
+    @Option(help: "The address that it was handed in from.")
+    var client: String?
+    @Flag(help: "The note force_tls is on the mail: encrypted or not at all.")
+    var forceTLS = false
+    @Flag(name: .customLong("require-tls"), help: "The mail came with REQUIRETLS.")
+    var requireTLS = false
     @OptionGroup package var options: RelayOptions
 
     package init() {}
@@ -24,7 +32,26 @@ package struct ExplainCommand: RelayCommand {
     package func run(_ relay: Relay) throws {
         var query = [("recipient", recipient)]
         if let from { query.append(("sender", from)) }
-        try show(try relay.ask("GET", "/v1/explain", query: query)) { Printout.object($0) }
+        if let user { query.append(("user", user)) }
+        if let client { query.append(("client", client)) }
+        if forceTLS { query.append(("force_tls", "true")) }
+        if requireTLS { query.append(("require_tls", "true")) }
+        try show(try relay.ask("GET", "/v1/explain", query: query)) { Printout.object(Self.flat($0)) }
+    }
+
+    /// The sessions of all hosts as a table of their own, beside that of the hosts.
+    static func flat(_ way: JSON) -> JSON {
+        var (hosts, sessions): ([JSON], [JSON]) = ([], [])
+        for host in way["mx"]?.elements ?? [] {
+            hosts.append(.object(host.members.filter { $0.name != "sessions" }))
+            let place = host.members.filter { $0.name == "exchange" || $0.name == "port" }
+            sessions += (host["sessions"]?.elements ?? []).map { .object(place + $0.members) }
+        }
+        return .object(
+            way.members.filter { $0.name != "mx" } + [
+                JSON.Member("mx", .array(hosts)), JSON.Member("sessions", .array(sessions)),
+            ]
+        )
     }
 }
 

@@ -18,14 +18,13 @@ package struct Login: Hashable, Sendable {
     /// - Returns: nil when the credentials need a token and there is none.
     package init?(_ credentials: Credentials, token: Secret? = nil) {
         user = credentials.user
+        mechanisms = credentials.mechanisms
         switch credentials.proof {
         case .password(let password):
             secret = password
-            mechanisms = credentials.mechanism.map { [$0] } ?? [.plain, .login, .cramMD5]
         case .grant:
             guard let token else { return nil }
             secret = token
-            mechanisms = credentials.mechanism.map { [$0] } ?? [.xoauth2, .oauthBearer]
         }
     }
 
@@ -40,7 +39,7 @@ package struct Login: Hashable, Sendable {
     func choose(offered: [String], isPrivate: Bool, canHash: Bool) -> [Credentials.Mechanism] {
         mechanisms.filter { mechanism in
             guard offered.contains(mechanism.rawValue) else { return false }
-            return mechanism == .cramMD5 ? canHash : isPrivate
+            return mechanism.needsPrivacy ? isPrivate : canHash
         }
     }
 }

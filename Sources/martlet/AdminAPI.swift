@@ -32,12 +32,11 @@ final class AdminAPI: Sendable {
     private let dataPath: String
     private let state = InForce(State())
 
-    init(_ launch: Launch, intake: Intake, router: Router, loop: any EventLoop) {
+    init(_ launch: Launch, intake: Intake, guide: Guide, loop: any EventLoop) {
         settings = launch.settings
         log = launch.log
         dataPath = launch.dataPath
         let (settings, state) = (settings, state)
-        let explanation = Explanation(settings: settings, router: router)
         let queue = intake.queue
         let services = AdminServices(
             queue: queue,
@@ -55,7 +54,7 @@ final class AdminAPI: Sendable {
                 case .refused(let refusal): return .failure(SubmitRefusal(refusal.reply))
                 }
             },
-            explain: { recipient, sender in await explanation(recipient, sender) },
+            guide: guide,
             metrics: launch.metrics,
             checks: { Self.checks(queue, settings, isDraining: state.current.isDraining) }
         )

@@ -111,21 +111,17 @@ final class Wiring: Sendable {
             log: log
         )
         tokens = TokenSource(fetch, store: TokenStore(directory: "\(launch.dataPath)/oauth"))
+        let trust = TrustFinder(resolver: resolver, settings: inForce, policies: policies, tokens: tokens)
         dispatcher = Dispatcher(
             loop: loop,
             queue: queue,
             router: router,
-            trust: TrustFinder(
-                resolver: resolver,
-                settings: inForce,
-                policies: policies,
-                tokens: tokens
-            ),
+            trust: trust,
             settler: settler,
             settings: inForce,
             log: log
         )
-        api = AdminAPI(launch, intake: intake, router: router, loop: loop)
+        api = AdminAPI(launch, intake: intake, guide: Guide(router, trust, plugins, queue), loop: loop)
         certificates = try CertificatesInForce(first.tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
     }

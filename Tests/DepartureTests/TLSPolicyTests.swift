@@ -22,12 +22,15 @@ struct TLSPolicyTests {
         facts.dane = try #require(Self.dane[try row.cell("dane")])
         facts.sts = try #require(Self.sts[try row.cell("sts")])
         facts.hasFailedRecently = try row.cell("broken") == "yes"
-        #expect(Self.words(decideTLS(facts)) == (try row.cell("decision")))
+        facts.isSocket = try row.cell("socket") == "yes"
+        let decision = decideTLS(facts)
+        #expect(Self.words(decision) == (try row.cell("decision")))
+        #expect(Self.cause(decision) == (try row.cell("because")))
     }
 
     @Test func whatWasDemandedIsNeverGivenUp() {
         for facts in Self.allFacts {
-            guard case .connect(let level, let mayFallBack) = decideTLS(facts) else { continue }
+            guard case .connect(let level, let mayFallBack, _) = decideTLS(facts) else { continue }
             if let demand = facts.demand { #expect(level >= demand, "\(facts)") }
             if let route = facts.level, route > .may { #expect(level >= route, "\(facts)") }
             if mayFallBack { #expect(level == .may && !facts.hasLogin && facts.demand == nil, "\(facts)") }
@@ -71,8 +74,14 @@ struct TLSPolicyTests {
 
     private static func words(_ decision: TLSDecision) -> String {
         switch decision {
-        case .connect(let level, let mayFallBack): "\(level)\(mayFallBack ? "+" : "")"
+        case .connect(let level, let mayFallBack, _): "\(level)\(mayFallBack ? "+" : "")"
         case .refuse: "refuse"
+        }
+    }
+
+    private static func cause(_ decision: TLSDecision) -> String {
+        switch decision {
+        case .connect(_, _, let cause), .refuse(_, let cause): cause.rawValue
         }
     }
 }

@@ -1,0 +1,195 @@
+// Itinerary+JSON.swift — a way as `/v1/explain` answers it. Nothing secret is in it: users, never their passwords or tokens.
+
+import Config
+import Departure
+import Hooks
+import JSON
+import Mail
+import OpenSSL
+import Queue
+
+extension JSON {
+    /// The way of one recipient's mail, each decision with its because.
+    init(_ way: Itinerary) {
+        let source = way.sourceBecause
+        let members: [Member] = [
+            Member("recipient", .string("\(way.recipient)")),
+            Member("sender", .string("\(way.envelope.sender)")),
+            Member("route", .optional(way.section)),
+            Member("asked", .array(way.asked.map { ["match": .string($0.match), "found": .bool($0.isMatch)] })),
+            Member("next_hop", .string("\(way.lane)")),
+            Member("next_hop_because", .string(way.hopBecause.rawValue)),
+            Member("demanded_tls", .optional(way.lane.tls?.description)),
+            Member(
+                "plugins",
+                [
+                    "send_email": .strings(way.delayingPlugins), "get_mx": .strings(way.guidingPlugins),
+                    "get_mx_answer": .optional(way.guidingPlugins.isEmpty ? nil : way.guidance.word),
+                ]
+            ),
+            Member("disabled", .bool(way.limits.isDisabled)),
+            Member("limits", Self.limits(way)),
+            Member("lane", Self.lane(way)),
+            Member("from_table", .bool(way.isFromTable)),
+            Member("dnssec", .bool(way.isSecure)),
+            Member("mx", .array(way.hosts.map { Self.host($0, source) })),
+            Member("problem", .optional(way.problem?.reply.description)),
+        ]
+        self = .object(members)
+    }
+
+    private static func limits(_ way: Itinerary) -> JSON {
+        [
+            "concurrency_max": .count(way.limits.concurrencyMax),
+            "concurrency_per_lane": .count(way.limits.concurrencyPerLane),
+            "recipients_per_transaction": .count(way.limits.alwaysSplit ? 1 : way.limits.recipientsPerTransaction),
+            "messages_per_session": .count(way.limits.messagesPerSession),
+        ]
+    }
+
+    private static func lane(_ way: Itinerary) -> JSON {
+        guard let report = way.laneReport else { return nil }
+        return [
+            "parcels": .count(report.parcels), "ready": .count(report.ready), "in_flight": .count(report.inFlight),
+            "sessions": .count(report.sessions), "rests_until": .optional(way.restsUntil?.rfc3339),
+        ]
+    }
+
+    private static func host(_ host: Itinerary.Host, _ source: SourceCause) -> JSON {
+        let (mx, outline) = (host.mx, host.outline)
+        return .object(
+            [
+                Member("priority", .count(mx.priority)),
+                Member("exchange", .string(mx.exchange)),
+                Member("port", .count(mx.port)),
+                Member("using_lmtp", .bool(mx.usingLMTP)),
+                Member("addresses", .strings(host.addresses.map(\.description))),
+                Member("problem", .optional(host.problem?.reply.description)),
+            ] + decisions(outline, source) + [
+                Member("implicit_tls", .bool(mx.implicitTLS)),
+                Member("authentic_because", .optional(host.trust.voucher?.rawValue)),
+                Member("dane", .optional(host.trust.daneWord)),
+                Member("tlsa", .strings(host.trust.tlsa.map(\.description))),
+                Member("mta_sts", .optional(host.trust.policyWord)),
+                Member("auth_user", .optional(mx.auth?.user)),
+                Member("on_auth_unavailable", .string(mx.onAuthUnavailable.rawValue)),
+                Member(
+                    "login_refused",
+                    host.loginRefusal.map { ["at": .string($0.at.rfc3339), "reply": .string($0.words)] } ?? nil
+                ),
+                Member(
+                    "token",
+                    host.token.map { ["expires": .optional($0.expires?.rfc3339), "problem": .optional($0.trouble)] }
+                        ?? nil
+                ),
+                Member("sessions", .array(host.sessions.map { session($0, host, source) })),
+            ]
+        )
+    }
+
+    /// A session with one address.
+    private static func session(_ departure: Departure, _ host: Itinerary.Host, _ source: SourceCause) -> JSON {
+        let first = departure.tries.first
+        let auth = departure.mx.auth
+        return .object(
+            [Member("address", .optional(departure.ip?.description))] + decisions(departure, source) + [
+                Member("tls_names", .strings(first?.check.names ?? [])),
+                Member("tls_fallback", .strings(departure.tries.dropFirst().map(\.level.description))),
+                Member("server_name", .string(departure.serverName)),
+                Member("tls_broke_recently", .bool(host.broken.contains(departure.peer))),
+                Member("refused", .optional(departure.refusal?.reason)),
+                Member(
+                    "auth_mechanisms",
+                    mechanisms(departure, auth, isEncrypted: first.map { $0.level > .off } ?? true)
+                ),
+                Member(
+                    "auth_mechanisms_in_clear",
+                    first.map { $0.level <= .may } ?? false ? mechanisms(departure, auth, isEncrypted: false) : []
+                ),
+            ]
+        )
+    }
+
+    private static func mechanisms(_ departure: Departure, _ auth: Credentials?, isEncrypted: Bool) -> JSON {
+        .strings(auth.map { departure.mechanisms($0, isEncrypted: isEncrypted).map(\.rawValue) } ?? [])
+    }
+
+    /// Address, name and protection.
+    private static func decisions(_ departure: Departure, _ source: SourceCause) -> [Member] {
+        let first = departure.tries.first
+        return [
+            Member("bind", .optional(departure.bind?.description)),
+            Member("bind_because", .string(departure.bindBecause.word(source))),
+            Member("helo", .string(departure.helo.name)),
+            Member("helo_because", .string(departure.heloBecause.word(source))),
+            Member("tls", .string(first?.level.description ?? "refused")),
+            Member("tls_because", .string((first?.because ?? departure.refusal?.because ?? .setting).rawValue)),
+        ]
+    }
+}
+
+extension Departure.BindCause {
+    fileprivate func word(_ source: SourceCause) -> String {
+        switch self {
+        case .route: "route"
+        case .source: source.rawValue
+        case .system: SourceCause.system.rawValue
+        }
+    }
+}
+
+extension Departure.HeloCause {
+    fileprivate func word(_ source: SourceCause) -> String {
+        switch self {
+        case .route: "route"
+        case .boundAddress: SourceCause.table.rawValue
+        case .source: source.rawValue
+        case .me: "me"
+        }
+    }
+}
+
+extension HostTrust {
+    /// nil: not asked.
+    fileprivate var daneWord: String? {
+        guard askedForRecords else { return nil }
+        return switch facts.dane {
+        case .absent: "absent"
+        case .usable: "usable"
+        case .unusable: "unusable"
+        case .failed: "failed"
+        }
+    }
+
+    /// nil: not asked.
+    fileprivate var policyWord: String? {
+        guard askedForPolicy else { return nil }
+        return switch facts.sts {
+        case .absent: isUnderTest ? "testing" : "absent"
+        case .match: "match"
+        case .mismatch: "mismatch"
+        }
+    }
+}
+
+extension PeerCheck {
+    /// The names that a certificate may be for.
+    fileprivate var names: [String] {
+        switch self {
+        case .none: []
+        case .names(let names): names
+        case .dane(_, let base, let names): [base] + names
+        }
+    }
+}
+
+extension GetMXAnswer {
+    fileprivate var word: String {
+        switch self {
+        case .next: "next"
+        case .use: "use"
+        case .reject: "reject"
+        case .tryLater: "try_later"
+        }
+    }
+}

@@ -1,0 +1,169 @@
+// Guide.swift — finds out which way a mail would go: asks what a delivery would ask, by the same functions, and goes nowhere.
+//
+// Nothing is sent, counted or remembered; no access token is fetched. Plugins that serve `get_mx` are asked, because they
+// decide; those that serve `send_email` are only named, because their answer is about one mail at one time.
+
+package import Config
+import DNS
+package import Hooks
+package import Mail
+package import Queue
+
+/// Who knows the ways.
+package struct Guide: Sendable {
+    /// Hosts whose addresses are looked up.
+    private static let mostHosts = 10
+
+    private let router: Router
+    private let trust: TrustFinder
+    private let plugins: PluginChain
+    private let queue: MailQueue
+
+    /// - Parameters:
+    ///   - router: delivery's.
+    ///   - trust: delivery's.
+    ///   - plugins: those in force.
+    ///   - queue: knows which lanes rest.
+    package init(_ router: Router, _ trust: TrustFinder, _ plugins: PluginChain, _ queue: MailQueue) {
+        self.router = router
+        self.trust = trust
+        self.plugins = plugins
+        self.queue = queue
+    }
+
+    /// The way of one recipient's mail.
+    ///
+    /// - Parameter settings: those in force.
+    package func way(
+        of envelope: Envelope,
+        to recipient: EmailAddress,
+        _ settings: Settings
+    ) async -> Itinerary {
+        let usual = settings.lane(for: recipient, of: envelope)
+        let guidance = await ask(envelope, recipient)
+        var lane = usual
+        if case .use(let hosts) = guidance { lane = Lane(.chosen(hosts), from: usual.source, tls: usual.tls) }
+        var hosts: [Itinerary.Host] = []
+        var route: Route?
+        var problem = guidance.failure
+        if problem == nil {
+            do throws(Failure) {
+                let found = try await router.route(lane, at: .now())
+                hosts = await self.hosts(of: found, lane, settings)
+                route = found
+            } catch {
+                problem = error
+            }
+        }
+        let report = queue.report(on: lane)
+        let (now, wall) = (Uptime.now(), Timestamp.now())
+        return Itinerary(
+            recipient: recipient,
+            envelope: envelope,
+            section: settings.routes.route(for: recipient, from: envelope.sender)?.match,
+            asked: settings.routes.steps(for: recipient, from: envelope.sender),
+            lane: lane,
+            hopBecause: lane.hopCause,
+            sourceBecause: settings.source(for: recipient, of: envelope).because,
+            delayingPlugins: plugins.names(for: .sendEmail),
+            guidingPlugins: plugins.names(for: .getMX),
+            guidance: guidance,
+            isFromTable: route?.isFromTable ?? (lane.hopCause != .dns),
+            isSecure: route?.isSecure ?? false,
+            hosts: hosts,
+            problem: problem,
+            limits: settings.outbound,
+            laneReport: report,
+            restsUntil: report?.restsUntil.map { wall.adding(milliseconds: $0.milliseconds - now.milliseconds) }
+        )
+    }
+
+    /// - Returns: `.next` without plugins for `get_mx`.
+    private func ask(_ envelope: Envelope, _ recipient: EmailAddress) async -> GetMXAnswer {
+        guard plugins.asks(.getMX) else { return .next }
+        let mail = HMail(
+            id: QueueID(at: .now()),
+            sender: envelope.sender,
+            recipients: [Recipient(recipient)],
+            domain: recipient.domain,
+            failures: 0,
+            queuedAt: .now(),
+            notes: envelope.notes
+        )
+        return await plugins.getMX(mail, domain: recipient.domain)
+    }
+
+    private func hosts(of route: Route, _ lane: Lane, _ settings: Settings) async -> [Itinerary.Host] {
+        var hosts: [Itinerary.Host] = []
+        for mx in route.hosts.prefix(Self.mostHosts) {
+            let host = await host(mx, route, lane, settings)
+            hosts.append(host)
+            if host.problem?.isLoop == true { break }
+        }
+        return hosts
+    }
+
+    private func host(_ mx: MX, _ route: Route, _ lane: Lane, _ settings: Settings) async -> Itinerary.Host {
+        var (addresses, problem): (Answer<[IPAddress]>?, Failure?)
+        if !mx.isSocket {
+            do throws(Failure) {
+                addresses = try await router.addresses(of: mx, in: route, from: lane.source)
+            } catch {
+                problem = error
+            }
+        }
+        let known =
+            problem == nil
+            ? await trust.trust(in: mx, of: route, lane, addresses, isRehearsal: true)
+            : trust.unasked(mx, of: route, lane)
+        var places: [IPAddress?] = addresses?.value.map(Optional.some) ?? []
+        if mx.isSocket { places = [nil] }
+        let broken = Set(places.map { Departure.peer(mx, $0) }.filter { trust.isBroken($0, at: .now()) })
+        let sessions = places.map { place in
+            Departure(
+                to: place,
+                of: mx,
+                in: lane,
+                known,
+                hasFailedRecently: broken.contains(Departure.peer(mx, place)),
+                settings
+            )
+        }
+        let anywhere = IPAddress(
+            mx.bind?.isV6 == true || lane.source?.v4 == nil && lane.source?.v6 != nil ? "::" : "0.0.0.0"
+        )
+        return Itinerary.Host(
+            mx: mx,
+            addresses: addresses?.value ?? [],
+            sessions: sessions,
+            outline: sessions.first
+                ?? Departure(to: anywhere, of: mx, in: lane, known, hasFailedRecently: false, settings),
+            trust: known,
+            broken: broken,
+            problem: problem,
+            loginRefusal: trust.refusal(at: mx),
+            token: trust.tokenState(at: mx)
+        )
+    }
+}
+
+extension Lane {
+    fileprivate var hopCause: Itinerary.HopCause {
+        switch hop {
+        case .route: .route
+        case .domain: .dns
+        case .chosen, .preparation: .plugin
+        }
+    }
+}
+
+extension GetMXAnswer {
+    /// What the answer means for a recipient who is not to be delivered now; nil: there is a way.
+    package var failure: Failure? {
+        switch self {
+        case .next, .use: nil
+        case .reject(let reason): .routing(550, EnhancedStatus(5, 4, 4), reason)
+        case .tryLater(let reason): .routing(451, EnhancedStatus(4, 4, 4), reason)
+        }
+    }
+}

@@ -1,0 +1,64 @@
+// Itinerary.swift — which way the mail of one recipient would go now, and why: what `explain` prints.
+
+package import Config
+package import Hooks
+package import Mail
+package import Queue
+
+/// A way, with everything that decides it.
+package struct Itinerary: Sendable {
+    /// Who decided the next hop.
+    package enum HopCause: String, Hashable, Sendable {
+        /// A section of `routes.ini`.
+        case route
+        /// A plugin that serves `get_mx`.
+        case plugin = "get_mx"
+        /// The MX records of the domain, or an address literal.
+        case dns
+    }
+
+    /// One host of the way.
+    package struct Host: Sendable {
+        package let mx: MX
+        /// In the order in which they are tried.
+        package let addresses: [IPAddress]
+        /// One for each address, or the one of a Unix socket.
+        package var sessions: [Departure]
+        /// As far as it can be told without an address; the first session where there is one.
+        package let outline: Departure
+        package let trust: HostTrust
+        /// Peers with which TLS came to nothing a short while ago.
+        package let broken: Set<String>
+        /// Why nobody gets there.
+        package let problem: Failure?
+        package let loginRefusal: Refusal?
+        package let token: TokenState?
+    }
+
+    package let recipient: EmailAddress
+    package let envelope: Envelope
+    /// The section of `routes.ini` that was found.
+    package let section: String?
+    /// Every section that was looked for.
+    package let asked: [Routes.Step]
+    package let lane: Lane
+    package let hopBecause: HopCause
+    package let sourceBecause: SourceCause
+    /// Plugins that may put the mail off before it is sent; nobody knows their answer before they are asked about it.
+    package let delayingPlugins: [String]
+    /// Plugins that were asked for the way.
+    package let guidingPlugins: [String]
+    /// What they said.
+    package let guidance: GetMXAnswer
+    package let isFromTable: Bool
+    /// DNSSEC vouches for the names of the hosts.
+    package let isSecure: Bool
+    package let hosts: [Host]
+    /// Why there is no way.
+    package let problem: Failure?
+    package let limits: OutboundSettings
+    /// How the queue stands with the lane.
+    package let laneReport: LaneReport?
+    /// When the lane may be tried again; nil: now.
+    package let restsUntil: Timestamp?
+}
