@@ -16,6 +16,8 @@ package struct AddressList: Sendable {
         package let local: String?
         /// nil when there is no @: somebody on this machine.
         package let domain: Domain?
+        /// It stood in `<…>`.
+        package let isBracketed: Bool
 
         /// The complete address; nil without a domain or a local part.
         package var address: EmailAddress? {
@@ -104,7 +106,7 @@ package struct AddressList: Sendable {
         }
         if spec.local == nil || !isClean { note(.noAddress(spelling)) }
         let name = inside == nil ? "" : AddressToken.text(of: outside)
-        entries.append(Entry(name: name, local: spec.local, domain: spec.domain))
+        entries.append(Entry(name: name, local: spec.local, domain: spec.domain, isBracketed: inside != nil))
     }
 
     /// `@a.example,@b.example:local@domain` → `local@domain` (RFC 5322 §4.4).

@@ -8,7 +8,7 @@ struct AuthorsTests {
     @Test(arguments: [
         ("From: a@a.test\r\n", ["a@a.test"]),
         ("From: A <a@a.test>, \"B, <x@y.test>\" <b@b.test>\r\n", ["a@a.test", "b@b.test"]),
-        ("From: Doe, John <a@a.test>, b@b.test\r\n", ["?", "a@a.test", "b@b.test"]),
+        ("From: Doe, John <a@a.test>, b@b.test\r\n", ["a@a.test", "b@b.test"]),
         ("From: (b@b.test) a@a.test (c@c.test)\r\n", ["a@a.test"]),
         ("From: Group: a@a.test, B <b@b.test>;\r\n", ["a@a.test", "b@b.test"]),
         ("From: <@c.test,@d.test:a@a.test>\r\n", ["a@a.test"]),
