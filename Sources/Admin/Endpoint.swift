@@ -63,7 +63,7 @@ package struct Endpoint: Sendable {
         self.bodyBytes = bodyBytes
         self.produces = produces
         self.handle = handle
-        segments = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map(String.init)
+        segments = path.split(octet: "/", omittingEmpty: false).dropFirst().map(String.init)
     }
 
     /// The parameters when the segments of a path fit; nil when they do not.
@@ -71,10 +71,10 @@ package struct Endpoint: Sendable {
         guard path.count == segments.count else { return nil }
         var parameters: [String: String] = [:]
         for (pattern, segment) in zip(segments, path) {
-            if pattern.hasPrefix("{") {
+            if pattern.starts(withOctets: "{") {
                 guard !segment.isEmpty else { return nil }
-                parameters[String(pattern.dropFirst().dropLast())] = segment
-            } else if pattern != segment {
+                parameters[String(Substring(pattern.dropping(octets: 1).utf8.dropLast()))] = segment
+            } else if !pattern.isSame(octets: segment) {
                 return nil
             }
         }
@@ -106,7 +106,7 @@ struct Match {
         guard !found.isEmpty else { throw Problem(.notFound, "no such path; see /openapi.yaml") }
         let wanted = method == "HEAD" ? "GET" : method
         guard let (endpoint, parameters) = found.first(where: { $0.0.method.rawValue == wanted }) else {
-            if allowed.contains("GET") { allowed.append("HEAD") }
+            if allowed.contains(where: { $0 == "GET" }) { allowed.append("HEAD") }
             let list = allowed.joined(separator: ", ")
             throw Problem(.methodNotAllowed, "this path takes \(list)", headers: [HeaderField("Allow", list)])
         }
@@ -123,13 +123,13 @@ enum PathText {
     /// - Throws: 400 for broken escapes, NUL and other control characters, backslashes, dot segments behind a slash of either
     ///   kind, and what is no UTF-8.
     static func segments(of path: String) throws(Problem) -> [String] {
-        guard path.hasPrefix("/") else { throw Problem(.malformed, "the path must begin with /") }
+        guard path.starts(withOctets: "/") else { throw Problem(.malformed, "the path must begin with /") }
         var found: [String] = []
-        for piece in path.dropFirst().split(separator: "/", omittingEmptySubsequences: false) {
+        for piece in path.dropping(octets: 1).split(octet: "/", omittingEmpty: false) {
             guard let text = PercentEncoding.decoded(piece) else {
                 throw Problem(.malformed, "the path holds a broken escape or bytes that are no UTF-8")
             }
-            guard !text.split(separator: "/").contains(where: { $0 == "." || $0 == ".." }),
+            guard !text.split(octet: "/").contains(where: { $0.isSame(octets: ".") || $0.isSame(octets: "..") }),
                 !text.utf8.contains(where: { $0 == 0x5C || $0 < 0x20 || $0 == 0x7F })
             else {
                 throw Problem(.malformed, "the path holds a dot segment, a backslash or a control character")

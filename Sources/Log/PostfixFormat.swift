@@ -62,25 +62,30 @@ struct PostfixFormat {
 
     /// Our address literals are `[192.0.2.1]` and `[IPv6:2001:db8::1]`.
     private static func bracketed(_ client: String) -> String {
-        guard client.hasPrefix("[") else { return "[\(client)]" }
-        return client.hasPrefix("[IPv6:") ? "[\(client.dropFirst(6))" : client
+        guard client.utf8.first == UInt8(ascii: "[") else { return "[\(client)]" }
+        let prefix = "[IPv6:".utf8
+        return client.utf8.starts(with: prefix) ? "[\(Substring(client.utf8.dropFirst(prefix.count)))" : client
     }
 
     /// `mx1.example.com[192.0.2.1]:25`; our text names host, address, or both.
     private static func relay(_ mx: String?) -> String {
         guard let mx, !mx.isEmpty else { return "none" }
-        let first = mx.split(separator: " ").first.map(String.init) ?? mx
-        guard !first.contains("["), let colon = first.lastIndex(of: ":") else { return first }
+        let first = mx.utf8.split(separator: UInt8(ascii: " ")).first.map { String(Substring($0)) } ?? mx
+        guard !first.utf8.contains(UInt8(ascii: "[")), let colon = first.utf8.lastIndex(of: UInt8(ascii: ":")) else {
+            return first
+        }
         let name = first[..<colon]
         return "\(name)[\(name)]\(first[colon...])"
     }
 
     /// The enhanced status of a reply, or one that says as much as its first digit.
     private static func status(_ reply: String, _ outcome: String) -> String {
-        let words = reply.split(separator: " ", maxSplits: 2)
-        if words.count > 1, words[1].split(separator: ".").count == 3, words[1].allSatisfy({ $0.isNumber || $0 == "." })
+        let words = reply.utf8.split(separator: UInt8(ascii: " "), maxSplits: 2)
+        let dot = UInt8(ascii: ".")
+        if words.count > 1, words[1].split(separator: dot).count == 3,
+            words[1].allSatisfy({ (0x30...0x39).contains($0) || $0 == dot })
         {
-            return String(words[1])
+            return String(Substring(words[1]))
         }
         switch outcome {
         case "sent": return "2.0.0"
@@ -91,7 +96,7 @@ struct PostfixFormat {
 
     /// `Nov 22 19:00:00`, in the zone of the machine, as syslog writes it.
     private static func stamp(_ time: Substring) -> String {
-        let numbers = time.split { !$0.isNumber }.compactMap { Int32($0) }
+        let numbers = time.utf8.split { !(0x30...0x39).contains($0) }.compactMap { Int32(Substring($0)) }
         guard numbers.count >= 6 else { return String(time) }
         var parts = tm()
         parts.tm_year = numbers[0] - 1900
@@ -119,43 +124,45 @@ private struct Line {
     private var fields: [Substring: String] = [:]
 
     init?(_ text: String) {
-        let words = text.split(separator: " ", maxSplits: 2)
+        let (blank, equal) = (UInt8(ascii: " "), UInt8(ascii: "="))
+        let words = text.utf8.split(separator: blank, maxSplits: 2).map { Substring($0) }
         guard words.count == 3 else { return nil }
         (time, level) = (words[0], words[1])
-        let body = words[2]
+        let body = words[2].utf8
         // The message is constant text without an equals sign; the first word with one begins the fields.
-        let equals = body.firstIndex(of: "=")
-        let start = equals.map { body[..<$0].lastIndex(of: " ") ?? body.startIndex } ?? body.endIndex
-        message = String(body[..<start])
-        rest = body[start...].drop { $0 == " " }
-        var left = rest
-        while let equals = left.firstIndex(of: "=") {
-            let key = left[..<equals]
-            left = left[left.index(after: equals)...]
+        let equals = body.firstIndex(of: equal)
+        let start = equals.map { body[..<$0].lastIndex(of: blank) ?? body.startIndex } ?? body.endIndex
+        message = String(Substring(body[..<start]))
+        var left = body[start...].drop { $0 == blank }
+        rest = Substring(left)
+        while let equals = left.firstIndex(of: equal) {
+            let key = Substring(left[..<equals])
+            left = left[equals...].dropFirst()
             fields[key] = Self.value(&left)
-            left = left.drop { $0 == " " }
+            left = left.drop { $0 == blank }
         }
     }
 
     subscript(_ key: Substring) -> String? { fields[key] }
 
     /// Takes a value off the front, without its quotes; escapes stay, they are what makes it one line.
-    private static func value(_ left: inout Substring) -> String {
-        guard left.first == "\"" else {
-            let value = left.prefix { $0 != " " }
+    private static func value(_ left: inout Substring.UTF8View) -> String {
+        let (quote, backslash) = (UInt8(ascii: "\""), UInt8(ascii: "\\"))
+        guard left.first == quote else {
+            let value = left.prefix { $0 != UInt8(ascii: " ") }
             left = left[value.endIndex...]
-            return String(value)
+            return String(Substring(value))
         }
-        var value = ""
+        var value: [UInt8] = []
         left = left.dropFirst()
-        while let character = left.popFirst(), character != "\"" {
-            if character == "\\", let next = left.popFirst() {
-                if next != "\"" { value.append("\\") }
-                value.append(next)
-            } else {
-                value.append(character)
+        while let octet = left.popFirst(), octet != quote {
+            guard octet == backslash, let next = left.popFirst() else {
+                value.append(octet)
+                continue
             }
+            if next != quote { value.append(backslash) }
+            value.append(next)
         }
-        return value
+        return String(decoding: value, as: UTF8.self)
     }
 }

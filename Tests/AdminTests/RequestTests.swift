@@ -36,6 +36,12 @@ import Testing
         }
     }
 
+    @Test func aCombiningMarkHidesNoSlash() throws {
+        #expect(try PathText.segments(of: "/a/\u{301}b") == ["a", "\u{301}b"])
+        #expect(throws: Problem.self) { try PathText.segments(of: "/a/%2F../\u{301}b") }
+        #expect(try PathText.segments(of: "/\u{301}b") == ["\u{301}b"])
+    }
+
     @Test func decodesOnce() throws {
         #expect(try Match.of("GET", "/v1/routes/a%2540b").parameters["match"] == "a%40b")
     }

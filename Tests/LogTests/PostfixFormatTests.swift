@@ -24,6 +24,12 @@ import Testing
         )
     }
 
+    @Test func aCombiningMarkHidesNoEqualsSign() {
+        let line =
+            "2026-11-22T18:00:00.131Z notice bounced id=1 to=\u{301}a@b mx=\"\u{301}h\" reply=\"550 5.1.1 no\""
+        #expect(translated(line).first?.contains("dsn=5.1.1, status=bounced (550 5.1.1 no)") == true)
+    }
+
     @Test func aReplyWithoutAnEnhancedStatusGetsOne() {
         let line = #"2026-11-22T18:00:00.131Z notice bounced id=1 to=a@b mx=- reply="550 no such user""#
         #expect(translated(line).first?.contains("dsn=5.0.0, status=bounced (550 no such user)") == true)
