@@ -22,15 +22,21 @@ report "file too long" "$(wc -l "${tests[@]}" | awk '$1 > 800 && $2 != "total" {
 
 report "file too long" "$(find Tests -name '*.py' -exec wc -l {} + | awk '$1 > 800 && $2 != "total" { print $2 " has " $1 " lines" }')"
 
-# Functions of at most 60 lines. The formatter's indentation tells where one ends.
+# Functions of at most 60 lines. The formatter's indentation tells where one ends; one inside another counts for both.
 report "function too long" "$(awk '
     FNR == 1 { depth = 0 }
-    match($0, /^ *((@[A-Za-z]+|package|private|fileprivate|internal|static|mutating|override|consuming|borrowing|convenience|nonisolated) +)*(func |init[(?<]|deinit|subscript[(<])/) {
-        match($0, /^ */); indent = RLENGTH; start = FNR; name = $0; depth = 1; next
+    match($0, /^ *((@[A-Za-z]+|package|private|fileprivate|internal|static|mutating|override|consuming|borrowing|convenience|nonisolated) +)*(func |init[?(<]|deinit|subscript[(<])/) {
+        match($0, /^ */)
+        # What a protocol asks for has no end of its own.
+        while (depth && indent[depth] >= RLENGTH) depth--
+        depth++; indent[depth] = RLENGTH; start[depth] = FNR; name[depth] = $0
+        if ($0 ~ /}$/) { depth-- }
+        next
     }
-    depth && match($0, /^ *}/) && RLENGTH == indent + 1 {
-        if (FNR - start + 1 > 60) { sub(/^ */, "", name); print FILENAME ":" start " " FNR - start + 1 " lines: " name }
-        depth = 0
+    depth && match($0, /^ *}/) && RLENGTH == indent[depth] + 1 {
+        length_ = FNR - start[depth] + 1
+        if (length_ > 60) { sub(/^ */, "", name[depth]); print FILENAME ":" start[depth] " " length_ " lines: " name[depth] }
+        depth--
     }' "${sources[@]}")"
 
 # A docstring before every `package` type and function. Not asked of an init, a stored property, an operator, and a
