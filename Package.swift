@@ -249,7 +249,7 @@ let package = Package(
         ),
         .target(
             name: "FuzzTargets",
-            dependencies: ["Mail", "SMTP", "MessageFormat", "Config", "DNS", core],
+            dependencies: ["Mail", "JSON", "SMTP", "MessageFormat", "Config", "DNS", core],
             path: "Tests/Fuzz/Targets",
             swiftSettings: settings
         ),

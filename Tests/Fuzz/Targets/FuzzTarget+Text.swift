@@ -2,6 +2,7 @@
 
 import Config
 import DNS
+import JSON
 import Mail
 import MessageFormat
 
@@ -32,6 +33,41 @@ extension FuzzTarget {
         if let network = IPNetwork(text), !network.contains(network.address) { return "network \(text)" }
         if let time = Timestamp(rfc3339: text), Timestamp(rfc3339: time.rfc3339) != time { return "time \(text)" }
         if let octets = Base64.decode(bytes), Array(Base64.encode(octets).utf8) != bytes { return "base64 \(text)" }
+        return nil
+    }
+
+    /// Every address of a list is one by itself, and is read alone as it was read in the list.
+    static func list(_ bytes: [UInt8]) -> String? {
+        for entry in AddressList(bytes).entries {
+            guard let address = entry.address else { continue }
+            let again = AddressList(Array("<\(address)>".utf8))
+            if again.fault != nil || again.entries.map(\.address) != [address] { return "\(address) is not read again" }
+        }
+        return nil
+    }
+
+    /// What is read is written so that the same is read, within the bounds on memory.
+    static func json(_ bytes: [UInt8]) -> String? {
+        guard let value = try? JSON(parsing: bytes) else { return nil }
+        guard let again = try? JSON(parsing: value.bytes) else { return "what was written is no JSON" }
+        return again.bytes == value.bytes ? nil : "another value is read back"
+    }
+
+    /// A section of `routes.ini` that can be read is written so that the same is read.
+    static func routes(_ bytes: [UInt8]) -> String? {
+        let document = INIDocument(parsing: String(decoding: bytes, as: UTF8.self))
+        _ = try? Routes.read(document)
+        for (match, found) in RouteSection.all(in: document) {
+            guard let section = found.section, section.isDirect || !section.hosts.isEmpty else { continue }
+            var fresh = INIDocument(parsing: "")
+            do throws(RouteSection.Unwritable) {
+                try section.write(to: &fresh, section: match)
+            } catch {
+                continue
+            }
+            guard let again = RouteSection.all(in: fresh)[match]?.section else { return "\(match) is not read again" }
+            if again.flattened != section.flattened { return "\(match) is read as another route" }
+        }
         return nil
     }
 

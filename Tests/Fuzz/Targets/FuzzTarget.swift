@@ -5,7 +5,7 @@
 
 /// A parser with its property.
 package enum FuzzTarget: String, CaseIterable, Sendable {
-    case command, reply, dots, chunks, header, address, ini, record
+    case command, reply, dots, chunks, header, address, list, ini, json, routes, record
 
     /// Feeds bytes to the parser.
     ///
@@ -18,7 +18,10 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .chunks: Self.chunks(bytes)
         case .header: Self.header(bytes)
         case .address: Self.address(bytes)
+        case .list: Self.list(bytes)
         case .ini: Self.ini(bytes)
+        case .json: Self.json(bytes)
+        case .routes: Self.routes(bytes)
         case .record: Self.record(bytes)
         }
     }
