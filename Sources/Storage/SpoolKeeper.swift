@@ -1,7 +1,8 @@
 // SpoolKeeper.swift — the housekeeping thread: spare segments, indexes of full ones, recycling of empty ones.
 //
-// Guarantees: segments are recycled strictly in order, and the name of one is durably gone before the next is touched;
-// a spare's blocks were really written, so that a commit into it syncs data and no metadata.
+// Guarantees: segments are recycled strictly in order, and the name of one is durably gone before the next is touched; no
+// record of one is overwritten before its headers durably say that none counts; a spare's blocks were really written, so
+// that a commit into it syncs data and no metadata.
 
 import Files
 import Glibc
@@ -187,10 +188,19 @@ extension SpoolKeeper {
     private static func markSpare(_ file: any OpenFile, _ capacity: Int) throws(DiskError) {
         let header = SegmentHeader(role: .spare, sequence: 0, salt: 0, capacity: capacity).encoded()
         try file.write(header, at: capacity - SegmentHeader.size)
-        // Should both headers be lost, nobody must take the records of an earlier life for mail: see SegmentSeeker.
-        let blank = [UInt8](repeating: 0, count: SegmentFile.blank(capacity) - header.count)
-        try file.write(header + blank, at: 0)
+        try file.write(header, at: 0)
         try file.sync()
+    }
+
+    /// Writes zeros over the first records of an earlier life, and syncs.
+    ///
+    /// Should both headers be lost, nobody must take them for mail: see ``SegmentSeeker``. Only where the headers already
+    /// say so on the disk: a power cut may keep any part of the zeros, and where the segment still counted, a message
+    /// would outlive the note beside it that it is settled.
+    private static func blank(_ file: any OpenFile, _ capacity: Int) throws(DiskError) {
+        let zeros = [UInt8](repeating: 0, count: SegmentFile.blank(capacity) - SegmentHeader.size)
+        try file.write(zeros, at: SegmentHeader.size)
+        try file.syncData()
     }
 
     /// Names a file as the next spare.
@@ -245,6 +255,7 @@ extension SpoolKeeper {
             do throws(DiskError) {
                 let file = try context.disk.open(path, .update, permissions: 0)
                 try Self.markSpare(file, segment.size)
+                try Self.blank(file, segment.size)
                 try add(path, file, segment.size)
                 return
             } catch {

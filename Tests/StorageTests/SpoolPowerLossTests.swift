@@ -226,6 +226,40 @@ private func verify(_ disk: MemoryDisk, _ promises: Promises, _ cut: PowerCut, _
         }
     }
 
+    /// A message and the note that it is settled stand in one segment; whatever is left of that one while it becomes a
+    /// spare, the message must not be there without the note (issue 10).
+    @Test func whatWasSettledStaysSoWhileItsSegmentBecomesASpare() throws {
+        func prepare(_ driver: inout Driver) throws {
+            try driver.accept(1...9)
+            for number in 2...9 as ClosedRange<UInt64> { try driver.settle(number) }
+            // It needs a segment of its own; the first message is all that keeps the one before.
+            try driver.accept(10...10, size: 6_000)
+        }
+        let first = "/data/queue/\(SegmentFile.name(1))"
+        let whole = CrashDisk(limit: .max)
+        var driver = try Driver(whole)
+        try prepare(&driver)
+        let before = whole.calls
+        #expect(whole.disk.paths.contains(first))
+        try driver.settle(1)
+        let calls = whole.calls
+        #expect(!whole.disk.paths.contains(first))
+        driver.harness.spool.close()
+        for limit in before...calls {
+            let crash = CrashDisk(limit: limit)
+            var driver = try Driver(crash)
+            do {
+                try prepare(&driver)
+                try driver.settle(1)
+            } catch is PowerIsGone {}
+            driver.harness.spool.close()
+            for seed in 0..<UInt64(Effort.count(40)) {
+                let cut = PowerCut.keepsSome(seed: seed)
+                try verify(crash.disk.afterPowerCut(cut), driver.promises, cut, "call \(limit) of \(calls), \(cut)")
+            }
+        }
+    }
+
     /// The power goes again while the spool gets up.
     @Test func losesNothingWhenThePowerGoesDuringRecovery() throws {
         let first = CrashDisk(limit: .max)
