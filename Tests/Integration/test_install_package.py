@@ -98,7 +98,7 @@ def test_the_life_of_a_package(packages, system):
         shutil.copy(file, system / "tmp")
     run(system, "dpkg", "-i", "/tmp/martlet_1.0.0_amd64.deb")
     assert run(system, "martlet", "check").stdout.endswith("/etc/martlet: configuration is valid\n")
-    assert run(system, "stat", "-c", "%U %a", "/var/lib/martlet").stdout == "martlet 750\n"
+    assert run(system, "stat", "-c", "%U %a", "/var/lib/martlet").stdout == "martlet 751\n"
     assert run(system, "stat", "-c", "%G %a", "/etc/martlet/routes.ini").stdout == "martlet 660\n"
     # The relay's user can read all it needs.
     run(system, "setpriv", "--reuid=martlet", "--regid=martlet", "--clear-groups", "martlet", "check")

@@ -458,7 +458,7 @@ def test_helo_peer(make_relay, make_server):
 
 
 def test_peer_that_closes_at_ehlo_gets_helo_or_a_retry(make_relay, make_server):
-    from harness import Drop
+    from scripted import Drop
 
     peer = make_server({"EHLO": Sequence(Drop(), None)})
     relay = make_relay(routes={"*": peer.address})

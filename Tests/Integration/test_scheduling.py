@@ -177,7 +177,7 @@ def test_flush_does_not_overrule_disabled(make_relay, sink):
 
 def test_a_broken_file_keeps_the_last_good_one(make_relay, sink):
     relay = make_relay(routes={"*": sink.route})
-    relay.write("outbound.ini", "concurrency_max = banana\ndisabled = true\n")
+    relay.write("outbound.ini", "concurrency_max = banana\ntemp_fail_intervals = 1s\n")
     line = wait_until(
         lambda: next((l for l in relay.log if "outbound.ini" in l.raw and l.level in ("warning", "error")), None),
         5,

@@ -111,7 +111,7 @@ def test_dot_that_is_never_answered_does_not_hold_the_stop(make_relay, lab, clos
 
 def test_silent_next_hop_is_left_at_once(make_relay, lab, closing, make_server):
     """Before the dot nothing is owed to anyone: a transaction that has not sent it is given up without waiting."""
-    from harness import Stall
+    from scripted import Stall
 
     server = make_server({"DATA": Stall(3600)})
     relay = make_relay(routes={"*": server.address})

@@ -18,7 +18,7 @@ from waiting import PATIENCE, wait_until
 
 MAIL = b"From: a@a.test\r\nSubject: row\r\n\r\nhello\r\n"
 HOSTS = {"good": "starttls", "bad": "starttls", "none": "none", "garbage": "garbage"}
-COLUMNS = "route on demand implicit login dane sts broken decision".split()
+COLUMNS = "route on demand implicit login dane sts broken socket decision because".split()
 BOGUS = "ca" * 32
 
 
@@ -43,8 +43,8 @@ class Row:
 
     def can_be_met(self):
         """MTA-STS is for mail by MX records, which no route has a word on; TLS that nobody demands breaks without TLSA; a
-        route that contradicts itself does not get past `martlet check`."""
-        if self.is_implicit and self.cells["route"] == "off":
+        route that contradicts itself does not get past `martlet check`; a Unix socket is no place for these peers."""
+        if self.cells["socket"] == "yes" or (self.is_implicit and self.cells["route"] == "off"):
             return False
         if self.by_mx and (self.cells["route"] != "-" or self.cells["login"] == "yes"):
             return False
