@@ -139,6 +139,8 @@ struct SpoolRecovery {
             } else {
                 do throws(DiskError) {
                     try context.disk.unlink(context.path(sequence))
+                    // Its headers may say so in memory only, after a kill: it must not outlive the notes about its mail.
+                    try context.disk.syncDirectory(context.directory)
                 } catch {
                     context.report(.failed, name, "not removed: \(error)")
                 }

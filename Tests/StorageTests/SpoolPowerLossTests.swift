@@ -226,8 +226,8 @@ private func verify(_ disk: MemoryDisk, _ promises: Promises, _ cut: PowerCut, _
         }
     }
 
-    /// A message and the note that it is settled stand in one segment; whatever is left of that one while it becomes a
-    /// spare, the message must not be there without the note (issue 10).
+    /// Whatever is left of a segment that becomes a spare, no message is there without the note beside it that it is
+    /// settled (issue 10).
     @Test func whatWasSettledStaysSoWhileItsSegmentBecomesASpare() throws {
         func prepare(_ driver: inout Driver) throws {
             try driver.accept(1...9)
@@ -256,6 +256,56 @@ private func verify(_ disk: MemoryDisk, _ promises: Promises, _ cut: PowerCut, _
             for seed in 0..<UInt64(Effort.count(40)) {
                 let cut = PowerCut.keepsSome(seed: seed)
                 try verify(crash.disk.afterPowerCut(cut), driver.promises, cut, "call \(limit) of \(calls), \(cut)")
+            }
+        }
+    }
+
+    /// A segment that a start removes does not come back when the notes about its messages are gone (issue 10).
+    ///
+    /// The process was killed when it was about to become a spare, and its headers say so in memory only.
+    @Test func whatWasSettledStaysSoWhenThePowerGoesAfterAKill() throws {
+        func prepare(_ driver: inout Driver) throws {
+            // Spares enough that none is made after the kill.
+            for number in 20...23 as ClosedRange<UInt64> { try driver.accept(number...number, size: 6_000) }
+            for number in 20...23 as ClosedRange<UInt64> { try driver.settle(number) }
+            try driver.accept(1...2)
+            // Their notes come into the next segment, beside a message that keeps it.
+            try driver.accept(10...10, size: 6_000)
+            try driver.settle(2)
+        }
+        let whole = CrashDisk(limit: .max)
+        var driver = try Driver(whole)
+        try prepare(&driver)
+        let before = whole.calls
+        try driver.settle(1)
+        let calls = whole.calls
+        driver.harness.spool.close()
+        for limit in before..<calls {
+            let killed = CrashDisk(limit: limit)
+            var driver = try Driver(killed)
+            do {
+                try prepare(&driver)
+                try driver.settle(1)
+            } catch is PowerIsGone {}
+            driver.harness.spool.close()
+            /// Starts again, and empties the segment of the notes.
+            func goOn(_ crash: CrashDisk) throws -> (start: Int, Promises) {
+                var again = try Driver(crash, driver.promises)
+                let start = crash.calls
+                again.places[10] = again.harness.recovered[QueueID(rawValue: 10)]?.location
+                do { try again.settle(10) } catch is PowerIsGone {}
+                defer { again.harness.spool.close() }
+                return (start, again.promises)
+            }
+            let counted = CrashDisk(limit: .max, on: killed.disk)
+            let start = try goOn(counted).start
+            for second in start...counted.calls {
+                let crash = CrashDisk(limit: second, on: killed.disk)
+                let promises = try goOn(crash).1
+                for seed in 0..<UInt64(Effort.count(3)) {
+                    let cut = PowerCut.keepsSome(seed: seed)
+                    try verify(crash.disk.afterPowerCut(cut), promises, cut, "call \(limit), then \(second), \(cut)")
+                }
             }
         }
     }
