@@ -8,7 +8,7 @@
 #   Tests/Bench/run.sh tls     [--size N] [--sessions N]                                           CPU per message, STARTTLS both ways
 #   Tests/Bench/run.sh syscalls                                                                    syncs, files, connections per message
 #
-# MARTLET names the program (default: the release build); MARTLET_BEFORE one that the matrix measures beside it, in turns. Results go to standard output and to $OUT (JSON lines) when set.
+# MARTLET names the program (default: the release build); BENCH_BEFORE one that the matrix measures beside it, in turns. Results go to standard output and to $OUT (JSON lines) when set.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -26,12 +26,12 @@ printf '[main]\nlisten = 127.0.0.1:2700\n' > "$work/config/smtp.ini"
 printf '[*]\nmx = 127.0.0.1:2560\n' > "$work/config/routes.ini"
 martlet="martlet,port=2700,sink=2560,cmd=$program serve --config $work/config --data $work/data"
 before=()
-if [ -n "${MARTLET_BEFORE-}" ]; then
+if [ -n "${BENCH_BEFORE-}" ]; then
     cp -r "$work/config" "$work/before"; mkdir "$work/before-data"
     printf '[main]\nlisten = 127.0.0.1:2701\n' > "$work/before/smtp.ini"
     printf '[*]\nmx = 127.0.0.1:2561\n' > "$work/before/routes.ini"
     printf '[main]\nlisten = 127.0.0.1:0\n' > "$work/before/admin.ini"
-    before=(--relay "before,port=2701,sink=2561,cmd=$MARTLET_BEFORE serve --config $work/before --data $work/before-data")
+    before=(--relay "before,port=2701,sink=2561,cmd=$BENCH_BEFORE serve --config $work/before --data $work/before-data")
 fi
 
 case $what in
