@@ -190,7 +190,7 @@ extension Disk {
     /// Makes a directory and those above it, unless they are there; their names are durable when this returns.
     package func makeDirectories(_ path: String, permissions: UInt32) throws(DiskError) {
         guard try status(path, following: true) == nil else { return }
-        let slash = path.lastIndex(of: "/")
+        let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
         let parent = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         try makeDirectories(parent, permissions: permissions)
         try makeDirectory(path, permissions: permissions)

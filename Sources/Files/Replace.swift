@@ -26,9 +26,9 @@ extension Disk {
         var old = try status(path, following: true)
         if isSecret { old?.permissions &= ~0o007 }
         let target = old == nil ? path : try resolve(path)
-        let slash = target.lastIndex(of: "/")
+        let slash = target.utf8.lastIndex(of: UInt8(ascii: "/"))
         let directory = slash.map { $0 == target.startIndex ? "/" : String(target[..<$0]) } ?? "."
-        let name = slash.map { target[target.index(after: $0)...] } ?? target[...]
+        let name = slash.map { target[target.utf8.index(after: $0)...] } ?? target[...]
         let temporary = "\(directory)/.\(name).new"
         do throws(DiskError) {
             try fill(temporary, with: content, like: old, permissions: permissions, isPublic: isPublic)

@@ -46,14 +46,20 @@ final class AnswerCollector {
         headerBytes += line.count
         guard headerBytes <= Self.mostHeaderBytes else { return false }
         let text = String(decoding: line, as: UTF8.self)
-        if text.hasPrefix("HTTP/") {
+        if text.utf8.starts(with: "HTTP/".utf8) {
             // An interim answer (1xx) may have come before this one.
             headers = []
-            status = text.split(separator: " ").dropFirst().first.flatMap { Int(Self.trimmed($0)) } ?? 0
+            let words = text.utf8.split(separator: 0x20)
+            status = words.count > 1 ? Int(Self.trimmed(Substring(words[1]))) ?? 0 : 0
         } else if let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")) {
-            headers.append((text[..<colon].lowercased(), Self.trimmed(text[text.utf8.index(after: colon)...])))
+            headers.append((Self.lowered(text.utf8[..<colon]), Self.trimmed(text[text.utf8.index(after: colon)...])))
         }
         return true
+    }
+
+    /// The name of a header field in lower case; fields are ASCII, and what is not stays as it is.
+    static func lowered(_ name: some Sequence<UInt8>) -> String {
+        String(decoding: name.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
     }
 
     private static func trimmed(_ text: Substring) -> String {

@@ -75,7 +75,8 @@ final class CurlHandle: @unchecked Sendable {
     private func setHeaders(_ request: HTTPRequest, _ lists: inout TextLists) throws(HTTPError) {
         // No 100-continue: it costs a second with servers that do not know it.
         var lines = ["Expect:"]
-        if request.body != nil, !request.headers.contains(where: { $0.name.lowercased() == "content-type" }) {
+        let names = request.headers.map { AnswerCollector.lowered($0.name.utf8) }
+        if request.body != nil, !names.contains(where: { $0 == "content-type" }) {
             // libcurl would call every body a form.
             lines.append("Content-Type:")
         }

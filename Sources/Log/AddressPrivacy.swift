@@ -35,8 +35,8 @@ package enum AddressPrivacy: Sendable {
         switch self {
         case .domain: return Array("…".utf8)
         case .hash(let hash):
-            let address = String(decoding: local + [UInt8(ascii: "@")] + domain, as: UTF8.self).lowercased()
-            return [UInt8(ascii: "#")] + hash(address).utf8.prefix(Self.longest)
+            let address = (local + [UInt8(ascii: "@")] + domain).map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }
+            return [UInt8(ascii: "#")] + hash(String(decoding: address, as: UTF8.self)).utf8.prefix(Self.longest)
         }
     }
 

@@ -11,7 +11,7 @@ package struct Credentials: Hashable, Sendable {
         case oauthBearer = "OAUTHBEARER"
 
         /// Reads `auth_type`, in any case of letters.
-        package init?(name: some StringProtocol) { self.init(rawValue: name.uppercased()) }
+        package init?(name: some StringProtocol) { self.init(rawValue: name.uppercasedASCII) }
 
         /// The secret is an access token and no password.
         package var takesToken: Bool { self == .xoauth2 || self == .oauthBearer }

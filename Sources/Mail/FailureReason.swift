@@ -62,15 +62,15 @@ extension FailureReason {
 
     private static func ofRoute(_ reply: Reply) -> FailureReason {
         let text = Words(reply)
-        if reply.status?.detail == 10 || text.contains("null mx") || text.contains("no mx") { return .noMX }
+        if reply.status?.detail == 10 || text.holds("null mx") || text.holds("no mx") { return .noMX }
         return reply.severity == .permanent && reply.status?.subject == 7 ? .policy : .dns
     }
 
     private static func ofConnect(_ reply: Reply) -> FailureReason {
         let text = Words(reply)
-        if text.contains("refused") { return .connectRefused }
-        if text.contains("timed out") || text.contains("timeout") { return .connectTimeout }
-        if text.contains("cannot assign") || text.contains("not local") { return .local }
+        if text.holds("refused") { return .connectRefused }
+        if text.holds("timed out") || text.holds("timeout") { return .connectTimeout }
+        if text.holds("cannot assign") || text.holds("not local") { return .local }
         return .unreachable
     }
 
@@ -86,7 +86,7 @@ extension FailureReason {
         default: break
         }
         let text = Words(failure.reply)
-        for (words, reason) in Self.words where words.contains(where: text.contains(_:)) { return reason }
+        for (words, reason) in Self.words where words.contains(where: text.holds(_:)) { return reason }
         switch (status?.subject, failure.stage) {
         case (7, _): return .policy
         case (nil, .recipient) where failure.reply.code == 550: return .mailboxUnknown
@@ -116,7 +116,7 @@ private struct Words {
         text = reply.lines.joined(separator: " ").utf8.map { $0 >= 0x41 && $0 <= 0x5A ? $0 | 0x20 : $0 }
     }
 
-    func contains(_ words: StaticString) -> Bool {
+    func holds(_ words: StaticString) -> Bool {
         guard text.count >= words.utf8CodeUnitCount else { return false }
         let sought = UnsafeBufferPointer(start: words.utf8Start, count: words.utf8CodeUnitCount)
         return (0...text.count - sought.count).contains { text[$0..<$0 + sought.count].elementsEqual(sought) }

@@ -58,9 +58,9 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     ///
     /// - Source: RFC 5321 §4.1.3
     package init?(literal text: some StringProtocol) {
-        guard text.utf8.first == UInt8(ascii: "["), text.hasSuffix("]"), text.utf8.count > 2 else { return nil }
-        var inner = text.dropFirst().dropLast()
-        if inner.prefix(5).lowercased() == "ipv6:" { inner = inner.dropFirst(5) }
+        guard text.utf8.first == UInt8(ascii: "["), text.ends(withOctets: "]"), text.utf8.count > 2 else { return nil }
+        var inner = Substring(Substring(text).utf8.dropFirst().dropLast())
+        if Substring(inner.utf8.prefix(5)).lowercasedASCII == "ipv6:" { inner = inner.dropping(octets: 5) }
         self.init(inner)
     }
 
@@ -128,7 +128,7 @@ package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
     package let prefix: Int
 
     package init?(_ text: some StringProtocol) {
-        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        let parts = text.split(octet: "/", maxSplits: 1, omittingEmpty: false)
         guard let first = parts.first, let address = IPAddress(first) else { return nil }
         let width = address.isV6 ? 128 : 32
         var prefix = width

@@ -16,7 +16,7 @@ extension MX {
     /// As ``init(parsing:)``, and whether the port was written or is the usual one.
     package static func parse(_ text: some StringProtocol) -> (mx: MX, hasPort: Bool)? {
         if let scheme = ["smtp://", "smtps://", "lmtp://"].first(where: { text.utf8.starts(with: $0.utf8) }) {
-            return url(Substring(text.dropFirst(scheme.count)), scheme)
+            return url(text.dropping(octets: scheme.utf8.count), scheme)
         }
         if text.utf8.starts(with: "unix:".utf8) { return socket(text.dropFirst(5)) }
         return text.utf8.first == UInt8(ascii: "/") ? socket(text) : place(Substring(text))
@@ -25,10 +25,10 @@ extension MX {
     private static func url(_ text: Substring, _ scheme: String) -> (mx: MX, hasPort: Bool)? {
         var text = text
         if scheme == "lmtp://", text.utf8.first == UInt8(ascii: "/") { return socket(text) }
-        if text.utf8.last == UInt8(ascii: "/") { text.removeLast() }
+        if text.utf8.last == UInt8(ascii: "/") { text = Substring(text.utf8.dropLast()) }
         var auth: Credentials?
         if let at = text.utf8.lastIndex(of: UInt8(ascii: "@")) {
-            let login = text[..<at].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            let login = text[..<at].split(octet: ":", maxSplits: 1, omittingEmpty: false)
             guard login.count == 2, let user = decoded(login[0]), let password = decoded(login[1]), !user.isEmpty,
                 !password.isEmpty
             else { return nil }

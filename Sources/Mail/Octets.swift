@@ -38,6 +38,11 @@ extension StringProtocol {
     /// Where an ASCII octet stands first.
     package func firstIndex(ofOctet octet: Unicode.Scalar) -> Index? { utf8.firstIndex(of: UInt8(ascii: octet)) }
 
+    /// Where an ASCII octet stands last.
+    package func lastIndex(ofOctet octet: Unicode.Scalar) -> Index? {
+        Substring(self).utf8.lastIndex(of: UInt8(ascii: octet))
+    }
+
     /// Whether an ASCII octet stands anywhere.
     package func contains(octet: Unicode.Scalar) -> Bool { utf8.contains(UInt8(ascii: octet)) }
 
@@ -78,6 +83,25 @@ extension StringProtocol {
         octets = octets.drop(while: isBlank)
         while let last = octets.last, isBlank(last) { octets.removeLast() }
         return Substring(octets)
+    }
+
+    /// The text without the blanks and tabs before it.
+    package var trimmedStart: Substring {
+        Substring(Substring(self).utf8.drop { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") })
+    }
+
+    /// The lines, without their ends and the empty ones; CR LF, LF and CR end a line.
+    package var filledLines: [Substring] {
+        Substring(self).utf8.split { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }.map { Substring($0) }
+    }
+
+    /// The text with the letters a to z in upper case, and every other octet as it is.
+    package var uppercasedASCII: String {
+        var octets = Array(utf8)
+        for index in octets.indices where (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(octets[index]) {
+            octets[index] &= 0xDF
+        }
+        return String(decoding: octets, as: UTF8.self)
     }
 
     /// The text with the letters A to Z in lower case, and every other octet as it is.

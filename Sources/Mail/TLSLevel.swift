@@ -15,7 +15,8 @@ package enum TLSLevel: UInt8, Hashable, Sendable, Comparable, CaseIterable, Cust
 
     /// Reads the word of `routes.ini`.
     package init?(name: some StringProtocol) {
-        guard let level = Self.allCases.first(where: { $0.description == name.lowercased() }) else { return nil }
+        let word = name.lowercasedASCII
+        guard let level = Self.allCases.first(where: { $0.description == word }) else { return nil }
         self = level
     }
 

@@ -134,5 +134,7 @@ package enum PeerCheck: Hashable, Sendable {
     }
 
     /// Without the root's dot.
-    static func plain(_ name: String) -> String { name.hasSuffix(".") ? String(name.dropLast()) : name }
+    static func plain(_ name: String) -> String {
+        name.utf8.last == UInt8(ascii: ".") ? String(Substring(name.utf8.dropLast())) : name
+    }
 }

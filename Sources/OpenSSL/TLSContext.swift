@@ -86,7 +86,7 @@ package final class TLSContext: @unchecked Sendable {  // Nothing in it changes 
             other.certificate = pair
             other.byName = [:]
             do throws(TLSError) {
-                others[name.lowercased()] = try TLSContext(server: other)
+                others[Self.lowered(name.utf8)] = try TLSContext(server: other)
             } catch {
                 throw TLSError(error.kind, "for \(name): \(error.reason)")
             }
@@ -135,9 +135,9 @@ package final class TLSContext: @unchecked Sendable {  // Nothing in it changes 
     // MARK: Settings
 
     private func set(ciphers: String) throws(TLSError) {
-        let names = ciphers.split { $0 == ":" || $0 == "," || $0 == " " }
-        let suites = names.filter { $0.hasPrefix("TLS_") }.joined(separator: ":")
-        let older = names.filter { !$0.hasPrefix("TLS_") }.joined(separator: ":")
+        let names = ciphers.utf8.split { $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: " ") }
+        let suites = names.filter { $0.starts(with: "TLS_".utf8) }.map { String(Substring($0)) }.joined(separator: ":")
+        let older = names.filter { !$0.starts(with: "TLS_".utf8) }.map { String(Substring($0)) }.joined(separator: ":")
         if !suites.isEmpty, SSL_CTX_set_ciphersuites(pointer, suites) != 1 {
             throw TLSError.taken(.settings, "ciphers names a suite of TLS 1.3 that OpenSSL does not know")
         }
@@ -180,10 +180,15 @@ package final class TLSContext: @unchecked Sendable {  // Nothing in it changes 
     /// Shows the certificate of the name that the client asked for.
     private func choose(for ssl: OpaquePointer) -> Int32 {
         guard let name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) else { return SSL_TLSEXT_ERR_OK }
-        let asked = String(cString: name).lowercased()
-        let parent = asked.firstIndex(of: ".").map { "*" + asked[$0...] } ?? ""
+        let asked = Self.lowered(String(cString: name).utf8)
+        let parent = asked.utf8.firstIndex(of: UInt8(ascii: ".")).map { "*" + asked[$0...] } ?? ""
         if let other = others[asked] ?? others[parent] { SSL_set_SSL_CTX(ssl, other.pointer) }
         return SSL_TLSEXT_ERR_OK
+    }
+
+    /// A host name in lower case; one in a handshake is ASCII.
+    private static func lowered(_ name: String.UTF8View) -> String {
+        String(decoding: name.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
     }
 
     private func use(_ pair: CertificatePair) throws(TLSError) {

@@ -42,4 +42,28 @@ import Testing
         #expect("a.b.c".split(octet: ".", maxSplits: 1) == ["a", "b.c"])
         #expect("\u{c9}A".lowercasedASCII == "\u{c9}a")
     }
+
+    @Test func foldsTheCaseOfASCIIAlone() {
+        #expect("\u{212A}".lowercased() == "k")
+        #expect("o\u{212A}".lowercasedASCII != "ok")
+        #expect("pla\u{131}n".uppercased() == "PLAIN")
+        #expect("pla\u{131}n".uppercasedASCII != "PLAIN")
+        #expect("plain-1".uppercasedASCII == "PLAIN-1")
+    }
+
+    @Test func aMarkBelongsToTheLineItStandsIn() {
+        #expect("a\r\n\u{301}b\n\nc".filledLines.map { $0.utf8.count } == [1, 3, 1])
+        #expect(" \t\u{301}a ".trimmedStart.utf8.count == 4)
+        #expect("[::1]:\u{301}25".lastIndex(ofOctet: ":") != nil)
+    }
+
+    @Test(arguments: [("tls", nil), ("VERIFY", TLSLevel.verify), ("ver\u{131}fy", nil)])
+    func levelsOfTLSAreWordsOfASCII(word: String, level: TLSLevel?) { #expect(TLSLevel(name: word) == level) }
+
+    @Test func aMarkMovesNoBracket() {
+        #expect(IPAddress(literal: "[IPv6:::1]") == IPAddress("::1"))
+        #expect(IPAddress(literal: "[192.0.2.1]\u{301}") == nil)
+        #expect(IPAddress(literal: "[\u{301}192.0.2.1]") == nil)
+        #expect(IPNetwork("192.0.2.0/\u{301}8") == nil)
+    }
 }
