@@ -45,7 +45,7 @@ enum AddressPattern: Hashable, Sendable, CustomStringConvertible {
     }
 
     static func key(_ address: EmailAddress) -> EmailAddress {
-        EmailAddress(local: address.local.lowercased(), domain: address.domain)
+        EmailAddress(local: address.local.lowercasedASCII, domain: address.domain)
     }
 }
 

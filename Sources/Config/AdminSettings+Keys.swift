@@ -51,13 +51,13 @@ extension AdminSettings: KeyedSettings {
         var others: [ConfigError] = []
         var settings = try read(document, warnings: &others)
         warnings += others.filter { warning in
-            !document.entries.contains { $0.line == warning.line && $0.section?.hasPrefix("token ") == true }
+            !document.entries.contains { $0.line == warning.line && $0.section?.starts(withOctets: "token ") == true }
         }
         var errors: [ConfigError] = []
         var seen: Set<String> = []
-        for header in document.headers where header.name.hasPrefix("token ") || header.name == "token" {
+        for header in document.headers where header.name.starts(withOctets: "token ") || header.name == "token" {
             do throws(ValueError) {
-                let name = header.name.dropFirst(6)
+                let name = header.name.dropping(octets: 6)
                 guard isTokenName(name) else {
                     throw ValueError("a token's name has 1 to 64 letters, digits, dots, hyphens or underscores")
                 }
@@ -148,7 +148,7 @@ extension AdminSettings: KeyedSettings {
             }
             bytes.append(value)
         }
-        guard text.hasPrefix("sha256:"), digits.count == 64, bytes.count == 32 else {
+        guard text.starts(withOctets: "sha256:"), digits.count == 64, bytes.count == 32 else {
             throw ValueError("hash is not sha256: and 64 hexadecimal digits; martlet token create writes one")
         }
         return bytes

@@ -60,14 +60,14 @@ extension AuthSettings: KeyedSettings {
             target.methods = try mechanisms(text)
         },
         SettingKey("constrain_sender", in: "core") { (text, target) throws(ValueError) in
-            if text.lowercased() == "domain" {
+            if text.lowercasedASCII == "domain" {
                 target.constraint = .domain
             } else {
                 target.constraint = try ValueParsing.boolean(text) ? .login : .none
             }
         },
         SettingKey("constrain_from", in: "core") { (text, target) throws(ValueError) in
-            switch text.lowercased() {
+            switch text.lowercasedASCII {
             case "unsigned": target.refusesForeignAuthors = false
             case "refuse": target.refusesForeignAuthors = true
             default: throw ValueError("\"\(ValueParsing.shown(text))\" is neither unsigned nor refuse")
@@ -106,7 +106,7 @@ extension AuthSettings: KeyedSettings {
     private static func mechanisms(_ text: String) throws(ValueError) -> [SASLMechanism] {
         var found: [SASLMechanism] = []
         for name in ValueParsing.list(text) {
-            guard let mechanism = SASLMechanism(rawValue: name.uppercased()) else {
+            guard let mechanism = SASLMechanism(rawValue: name.uppercasedASCII) else {
                 let known = SASLMechanism.allCases.map(\.rawValue).joined(separator: ", ")
                 throw ValueError("\"\(ValueParsing.shown(name))\" is none of \(known)")
             }

@@ -85,7 +85,7 @@ package struct ConfigDirectory: ConfigSource {
         return Set(found.prefix(count) + [getegid()])
     }
 
-    package func path(of file: String) -> String { file.hasPrefix("/") ? file : "\(path)/\(file)" }
+    package func path(of file: String) -> String { file.utf8.first == UInt8(ascii: "/") ? file : "\(path)/\(file)" }
 
     package func replace(_ file: String, with bytes: [UInt8]) throws(WriteError) -> Replacement {
         do throws(DiskError) {

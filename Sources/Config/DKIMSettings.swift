@@ -113,13 +113,14 @@ extension DKIMSettings: KeyedSettings {
     private static func names(_ text: String) throws(ValueError) -> [String] {
         var found: [String] = []
         for piece in ValueParsing.list(text) {
-            let name = piece.lowercased()
+            let name = piece.lowercasedASCII
             guard name.utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != 0x3A && $0 != 0x3B }) else {
                 throw ValueError("\"\(ValueParsing.shown(piece))\" is no name of a header field")
             }
             if !found.contains(name) { found.append(name) }
         }
         // RFC 6376 §5.4: without it a signature says nothing about the author.
+        // characters: all of them are ASCII
         guard found.contains("from") else { throw ValueError("From must be among them") }
         return found
     }

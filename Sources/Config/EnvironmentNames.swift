@@ -52,8 +52,8 @@ enum EnvironmentNames {
             let rest = words[index...].dropFirst()
             switch words[index] {
             case "SERVICE":
-                if rest.first == "HOST", rest.count == 1 { return true }
-                if rest.first == "PORT" { return true }
+                if rest.count == 1, words[rest.startIndex].isSame(octets: "HOST") { return true }
+                if let first = rest.first, first.isSame(octets: "PORT") { return true }
             case "PORT":
                 if rest.isEmpty { return schemes.contains { value.starts(withOctets: "\($0)://") } }
                 guard let number = rest.first, UInt16(number) != nil, let scheme = rest.dropFirst().first else { break }
@@ -71,7 +71,7 @@ extension KeyedSettings {
     /// `OUTBOUND_DISABLED`, `SMTP_LIMITS_MESSAGE_BYTES`; also `SMTP_MESSAGE_BYTES` where no other key is called so.
     static var variables: [String: EnvironmentNames.Meaning] {
         var variables: [String: EnvironmentNames.Meaning] = [:]
-        let stem = word(file.split(separator: ".").first ?? "")
+        let stem = word(file.split(octet: ".").first ?? "")
         for key in keys {
             let meaning = EnvironmentNames.Meaning.key(file: file, section: key.section, name: key.name)
             if let section = key.section {
@@ -86,6 +86,7 @@ extension KeyedSettings {
     }
 
     private static func word(_ text: some StringProtocol) -> String {
+        // characters: names of our own files, sections and keys
         String(text.uppercased().map { $0.isLetter || $0.isNumber ? $0 : "_" })
     }
 }

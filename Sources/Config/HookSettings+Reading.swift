@@ -55,7 +55,9 @@ extension HookSettings {
         }
         for endpoint in settings.endpoints {
             guard let section = sections[endpoint.name] else { continue }
+            // characters: keys that were known when they were read
             if !section.keys.contains("url") { fail(section.line, "[\(endpoint.name)] has no url") }
+            // characters: likewise
             if !section.keys.contains("hooks") { fail(section.line, "[\(endpoint.name)] has no hooks") }
         }
         guard errors.isEmpty else { throw ConfigErrors(errors.sorted { ($0.line ?? 0) < ($1.line ?? 0) }) }

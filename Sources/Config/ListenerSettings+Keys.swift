@@ -72,7 +72,8 @@ extension ListenAddress {
     ///
     /// - Returns: nil for a host name, a missing port or one above 65535.
     package init?(_ text: some StringProtocol) {
-        guard let colon = text.lastIndex(of: ":"), let number = ValueParsing.digits(text[text.index(after: colon)...]),
+        guard let colon = text.lastIndex(ofOctet: ":"),
+            let number = ValueParsing.digits(text[text.utf8.index(after: colon)...]),
             let port = UInt16(exactly: number)
         else { return nil }
         let host = text[..<colon]

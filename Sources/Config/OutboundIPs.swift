@@ -29,9 +29,9 @@ package struct OutboundIPs: Hashable, Sendable {
                 self = .all
                 return
             }
-            let words = name.split(maxSplits: 1) { $0 == " " || $0 == "\t" }
+            let words = name.utf8.split(maxSplits: 1) { $0 == 0x20 || $0 == 0x09 }.map { Substring($0) }
             guard words.count == 2 else { return nil }
-            let rest = words[1].drop { $0 == " " || $0 == "\t" }
+            let rest = words[1].trimmedStart
             switch words[0] {
             case "sender":
                 guard let pattern = AddressPattern(rest), pattern != AddressPattern.any else { return nil }

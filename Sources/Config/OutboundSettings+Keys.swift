@@ -30,7 +30,7 @@ extension OutboundSettings: KeyedSettings {
         .boolean("local_mx_ok", \.localMXOK),
         .boolean("ipv6_enabled", \.isIPv6Enabled),
         SettingKey("inet_prefer", show: { .text($0.inetPrefer.rawValue) }) { (text, target) throws(ValueError) in
-            switch text.lowercased() {
+            switch text.lowercasedASCII {
             case "any", "default", "": target.inetPrefer = .any
             case "v4": target.inetPrefer = .v4
             case "v6": target.inetPrefer = .v6
@@ -79,7 +79,7 @@ extension OutboundSettings: KeyedSettings {
 
     /// A header comment may hold anything printable but parentheses and backslashes, which would end or bend it.
     private static func receivedComment(_ text: String) throws(ValueError) -> String? {
-        if text.lowercased() == "disabled" { return nil }
+        if text.lowercasedASCII == "disabled" { return nil }
         let isPlain = text.utf8.allSatisfy {
             (0x20...0x7E).contains($0) && $0 != UInt8(ascii: "(") && $0 != UInt8(ascii: ")") && $0 != UInt8(ascii: "\\")
         }

@@ -22,9 +22,10 @@ enum PlainLines {
                 let before = line.utf8[line.utf8.index(before: position)]
                 return before == UInt8(ascii: " ") || before == UInt8(ascii: "\t")
             }
-            let words = line[..<(comment ?? line.endIndex)].split {
-                $0 == " " || $0 == "\t" || $0 == "\r" || $0 == "\u{FEFF}"
-            }
+            let words = line[..<(comment ?? line.endIndex)].unicodeScalars
+                // characters: none, these are scalars
+                .split { $0 == " " || $0 == "\t" || $0 == "\r" || $0 == "\u{FEFF}" }
+                .map { Substring($0) }
             if !words.isEmpty { found.append(Line(line: index + 1, text: words.joined(separator: " "))) }
         }
         return found

@@ -1,5 +1,7 @@
 // RelayCertificates.swift — `relay_acl_certs`: clients that may relay because of the certificate they own.
 
+import Mail
+
 /// Fingerprints, one a line.
 enum RelayCertificates {
     static let file = "relay_acl_certs"
@@ -25,7 +27,7 @@ enum RelayCertificates {
 
     /// `ab:cd:…` or `abcd…`, in either case, also behind OpenSSL's `sha256 Fingerprint=`.
     private static func fingerprint(_ text: String) -> [UInt8]? {
-        let digits = (text.lastIndex(of: "=").map { text[text.index(after: $0)...] } ?? text[...])
+        let digits = (text.lastIndex(ofOctet: "=").map { text[text.utf8.index(after: $0)...] } ?? text[...])
             .utf8.filter { $0 != UInt8(ascii: ":") }
         guard digits.count == 64 else { return nil }
         var bytes: [UInt8] = []

@@ -22,7 +22,7 @@ extension ResolverSettings: KeyedSettings {
     private static func forwarders(_ text: String) throws(ValueError) -> [String] {
         var found: [String] = []
         for piece in ValueParsing.list(text) {
-            let parts = piece.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
+            let parts = piece.split(octet: "@", maxSplits: 1, omittingEmpty: false)
             let ip = parts.first.flatMap { IPAddress($0) }
             let port = parts.count == 2 ? ValueParsing.digits(parts[1]) : 53
             guard let ip, let port, (1...65_535).contains(port) else {

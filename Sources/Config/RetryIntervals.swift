@@ -1,5 +1,7 @@
 // RetryIntervals.swift — the grammar of `temp_fail_intervals` (Haraka).
 
+import Mail
+
 /// `1m, 5m*2, 1h*3`: a delay per failure, `*n` repeats one; `none` bounces at the first failure.
 enum RetryIntervals {
     /// More delays than this are a slip of the pen: a year of hourly attempts is 8760.
@@ -11,10 +13,10 @@ enum RetryIntervals {
     /// - Returns: the delays in seconds, expanded; empty for `none`; nil for an empty value, which asks for the default.
     static func parse(_ text: String) throws(ValueError) -> [Int]? {
         if text.isEmpty { return nil }
-        if text.lowercased() == "none" { return [] }
+        if text.lowercasedASCII == "none" { return [] }
         var delays: [Int] = []
-        for piece in text.split(separator: ",", omittingEmptySubsequences: false) {
-            let parts = piece.split(separator: "*", omittingEmptySubsequences: false).map(trimmed)
+        for piece in text.split(octet: ",", omittingEmpty: false) {
+            let parts = piece.split(octet: "*", omittingEmpty: false).map { String($0.trimmed) }
             guard parts.count <= 2, let first = parts.first, !first.isEmpty else {
                 throw ValueError("\"\(ValueParsing.shown(piece))\" is not an interval such as 5m or 5m*2")
             }
@@ -38,12 +40,5 @@ enum RetryIntervals {
             }
         }
         return runs.map { $0.count == 1 ? "\($0.delay)s" : "\($0.delay)s*\($0.count)" }.joined(separator: ", ")
-    }
-
-    private static func trimmed(_ text: Substring) -> String {
-        let isWhite = { (character: Character) in character == " " || character == "\t" }
-        var text = text.drop(while: isWhite)
-        while let last = text.last, isWhite(last) { text.removeLast() }
-        return String(text)
     }
 }

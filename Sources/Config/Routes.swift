@@ -90,7 +90,7 @@ package struct Routes: Hashable, Sendable {
             guard let pattern = AddressPattern(match), pattern != .null else { return nil }
             return (false, pattern)
         }
-        let rest = match.dropFirst(sender.count).drop { $0 == " " || $0 == "\t" }
+        let rest = match.dropping(octets: sender.utf8.count).trimmedStart
         guard let pattern = AddressPattern(rest), pattern != AddressPattern.any else { return nil }
         return (true, pattern)
     }

@@ -32,10 +32,10 @@ package struct ScramKeys: Hashable, Sendable {
     ///
     /// - Returns: nil when it is not complete.
     package init?(_ text: String) {
-        let fields = text.split(separator: "$", omittingEmptySubsequences: false)
+        let fields = text.split(octet: "$", omittingEmpty: false)
         guard fields.count == 3, fields[0] == "SCRAM-SHA-256" else { return nil }
-        let first = fields[1].split(separator: ":", omittingEmptySubsequences: false)
-        let second = fields[2].split(separator: ":", omittingEmptySubsequences: false)
+        let first = fields[1].split(octet: ":", omittingEmpty: false)
+        let second = fields[2].split(octet: ":", omittingEmpty: false)
         guard first.count == 2, second.count == 2, let iterations = Int(first[0]),
             (4096...Self.mostIterations).contains(iterations),
             let salt = Base64.decode(first[1].utf8), (8...64).contains(salt.count),

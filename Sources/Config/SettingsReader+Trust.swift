@@ -67,9 +67,9 @@ extension SettingsReader {
     /// The owner of the first record of a trust anchor; the root when the file says nothing: libunbound judges it.
     private func anchoredZone(_ file: String) throws(ConfigErrors) -> String {
         guard let text = try self.text(file) else { throw missing(file, "trust_anchor_file", ResolverSettings.file) }
-        for line in text.split(whereSeparator: \.isNewline) {
-            guard let word = line.split(whereSeparator: \.isWhitespace).first, let first = word.first else { continue }
-            if first == ";" || first == "$" || line.first?.isWhitespace ?? true { continue }
+        for line in text.filledLines {
+            guard let word = line.words.first, word.startIndex == line.startIndex else { continue }
+            if word.starts(withOctets: ";") || word.starts(withOctets: "$") { continue }
             return Domain(word)?.name ?? "."
         }
         return "."

@@ -1,5 +1,6 @@
 // StoredPassword.swift — what a file of users may hold for a password: plain text, a crypt(3) hash, or SCRAM keys.
 
+import Mail
 package import Passwords
 
 /// One user's password as it is stored.
@@ -16,7 +17,7 @@ package enum StoredPassword: Hashable, Sendable {
     /// - Returns: nil for an empty value, and for what looks like a hash and is none that we verify: taken for plain text,
     ///   it would be a password that nobody set.
     package init?(_ text: String) {
-        if text.hasPrefix(ScramKeys.prefix) {
+        if text.starts(withOctets: ScramKeys.prefix) {
             guard let keys = ScramKeys(text) else { return nil }
             self = .scram(keys)
         } else if Self.looksHashed(text) {
@@ -30,8 +31,8 @@ package enum StoredPassword: Hashable, Sendable {
 
     /// `$id$…$…`, `{SCHEME}…`: somebody's hash.
     private static func looksHashed(_ text: String) -> Bool {
-        guard text.hasPrefix("$") else { return false }
-        let fields = text.split(separator: "$", omittingEmptySubsequences: false)
+        guard text.starts(withOctets: "$") else { return false }
+        let fields = text.split(octet: "$", omittingEmpty: false)
         return fields.count >= 4 && (1...6).contains(fields[1].utf8.count) && text.utf8.count >= 30
     }
 }

@@ -17,7 +17,7 @@ extension TLSSettings: KeyedSettings {
             target.ciphers = text
         },
         SettingKey("minVersion") { (text, target) throws(ValueError) in
-            guard let version = versions.first(where: { $0.lowercased() == text.lowercased() }) else {
+            guard let version = versions.first(where: { $0.lowercasedASCII == text.lowercasedASCII }) else {
                 throw ValueError(
                     "\"\(ValueParsing.shown(text))\" is neither TLSv1.2 nor TLSv1.3; older ones are broken"
                 )

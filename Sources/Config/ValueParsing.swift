@@ -1,5 +1,7 @@
 // ValueParsing.swift — how the text of a value becomes a number, a duration, a size or a truth.
 
+import Mail
+
 /// The kinds of values that INI keys have.
 ///
 /// Pure; errors say what would have been right.
@@ -8,7 +10,7 @@ enum ValueParsing {
     ///
     /// Anything else is an error rather than a silent no.
     static func boolean(_ text: String) throws(ValueError) -> Bool {
-        switch text.lowercased() {
+        switch text.lowercasedASCII {
         case "true", "yes", "on", "ok", "enabled", "1": return true
         case "false", "no", "off", "disabled", "0", "": return false
         default: throw ValueError("\"\(shown(text))\" is neither true nor false")
@@ -27,7 +29,7 @@ enum ValueParsing {
 
     /// Seconds: `30`, `30s`, `5m`, `1h`, `2d`.
     static func duration(_ text: String, _ range: ClosedRange<Int>) throws(ValueError) -> Int {
-        let factors = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
+        let factors: [Unicode.Scalar: Int] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
         guard let seconds = scaled(text, by: factors) else {
             throw ValueError("\"\(shown(text))\" is not a duration such as 30, 30s, 5m, 1h or 2d")
         }
@@ -60,7 +62,7 @@ enum ValueParsing {
 
     /// The pieces of a list separated by commas, blanks or both.
     static func list(_ text: String) -> [Substring] {
-        text.split { $0 == "," || $0 == " " || $0 == "\t" }
+        text.split(octet: ",").flatMap(\.words)
     }
 
     /// A value as it may stand in a log line: without control characters, and short.
@@ -69,10 +71,10 @@ enum ValueParsing {
         return String(clean) + (text.unicodeScalars.count > 80 ? "…" : "")
     }
 
-    private static func scaled(_ text: String, by factors: [String: Int]) -> Int? {
+    private static func scaled(_ text: String, by factors: [Unicode.Scalar: Int]) -> Int? {
         if let plain = digits(text) { return plain }
-        guard let last = text.last, let factor = factors[last.lowercased()] else { return nil }
-        guard let number = digits(text.dropLast()) else { return nil }
+        guard let last = text.utf8.last, let factor = factors[Unicode.Scalar(last | 0x20)] else { return nil }
+        guard let number = digits(Substring(text.utf8.dropLast())) else { return nil }
         let (product, overflow) = number.multipliedReportingOverflow(by: factor)
         return overflow ? nil : product
     }

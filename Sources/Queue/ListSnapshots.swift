@@ -73,7 +73,7 @@ struct ListCursor: Hashable, Sendable {
     }
 
     init?(_ text: String) {
-        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        let parts = text.split(octet: "-", omittingEmpty: false)
         guard text.utf8.count <= 40, parts.count == 2, let snapshot = UInt64(parts[0], radix: 16),
             let position = Int(parts[1], radix: 16), position >= 0
         else { return nil }

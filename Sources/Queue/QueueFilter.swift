@@ -113,10 +113,10 @@ struct PreparedFilter: Sendable {
             replies = nil
             return
         }
-        let wanted = filter.errorContains?.lowercased()
+        let wanted = filter.errorContains?.lowercasedASCII
         replies = pool.numbers { reply in
             (filter.reason == nil || filter.reason == reply.reason)
-                && (wanted.map { reply.text.lowercased().contains($0) } ?? true)
+                && (wanted.map { reply.text.lowercasedASCII.contains(octets: $0) } ?? true)
         }
     }
 

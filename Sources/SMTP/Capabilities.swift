@@ -30,8 +30,8 @@ package struct Capabilities: Hashable, Sendable {
     /// What we do not know is skipped, and so is a number that is none.
     package init(_ reply: Reply) {
         for line in reply.lines.dropFirst() {
-            let words = line.split(whereSeparator: { $0 == " " || $0 == "\t" })
-            guard let keyword = words.first?.uppercased() else { continue }
+            let words = line.words
+            guard let keyword = words.first?.uppercasedASCII else { continue }
             take(keyword, words.dropFirst())
         }
     }
@@ -50,12 +50,12 @@ package struct Capabilities: Hashable, Sendable {
         case "ENHANCEDSTATUSCODES": enhancedStatusCodes = true
         case "STARTTLS": startTLS = true
         case "REQUIRETLS": requireTLS = true
-        case "AUTH": mechanisms += parameters.map { $0.uppercased() }
+        case "AUTH": mechanisms += parameters.map { $0.uppercasedASCII }
         default:
             // Old servers write `AUTH=LOGIN`.
-            if keyword.hasPrefix("AUTH=") {
-                mechanisms.append(String(keyword.dropFirst(5)))
-                mechanisms += parameters.map { $0.uppercased() }
+            if let first = keyword.rest(behind: "AUTH=") {
+                mechanisms.append(String(first))
+                mechanisms += parameters.map { $0.uppercasedASCII }
             }
         }
     }

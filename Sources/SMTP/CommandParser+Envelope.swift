@@ -5,7 +5,7 @@ import Mail
 extension CommandParser {
     func mail(_ rest: Text, isASCII: Bool) -> Command {
         var rest = rest.trimmed
-        guard rest.hasPrefix("FROM:") else { return .refused(Refusal(.mailSyntax)) }
+        guard rest.begins(with: "FROM:") else { return .refused(Refusal(.mailSyntax)) }
         rest = rest.dropping(5).trimmed
         guard let path = PathParser.takePath(&rest) else { return .refused(Refusal(.mailSyntax)) }
         var parameters = MailParameters()
@@ -22,7 +22,7 @@ extension CommandParser {
 
     func rcpt(_ rest: Text, isASCII: Bool, allowsUTF8: Bool) -> Command {
         var rest = rest.trimmed
-        guard rest.hasPrefix("TO:") else { return .refused(Refusal(.rcptSyntax)) }
+        guard rest.begins(with: "TO:") else { return .refused(Refusal(.rcptSyntax)) }
         rest = rest.dropping(3).trimmed
         guard let path = PathParser.takePath(&rest) else { return .refused(Refusal(.rcptSyntax)) }
         if !isASCII, let refusal = Self.checkUTF8(path, allowed: allowsUTF8) { return .refused(Refusal(refusal)) }

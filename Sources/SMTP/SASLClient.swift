@@ -127,6 +127,6 @@ struct SASLClient: Hashable, Sendable {
         let forms = [
             secret, Base64.encode(secret.utf8), Base64.encode([0] + Array(login.user.utf8) + [0] + Array(secret.utf8)),
         ]
-        return forms.contains { text.contains($0) }
+        return forms.contains { text.contains(octets: $0) }
     }
 }

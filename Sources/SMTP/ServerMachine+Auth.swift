@@ -37,9 +37,10 @@ extension ServerMachine {
         guard !offer.mechanisms.isEmpty else {
             return deny(offer.needsTLS ? .authNeedsTLS : .authNotNow)
         }
-        let words = text.split(separator: " ", maxSplits: 1)
+        let words = text.split(octet: " ", maxSplits: 1)
         guard let name = words.first else { return deny(.authSyntax) }
-        guard let mechanism = offer.mechanisms.first(where: { $0.rawValue == name.uppercased() }) else {
+        let known = name.uppercasedASCII
+        guard let mechanism = offer.mechanisms.first(where: { $0.rawValue == known }) else {
             return deny(.authMechanism)
         }
         var initial: [UInt8]?

@@ -70,10 +70,10 @@ struct Text {
     func firstOffset(of byte: UInt8) -> Int? { bytes.firstIndex(of: byte) }
 
     /// Whether the text is this word, in any case of ASCII letters.
-    func equals(_ word: StaticString) -> Bool { count == word.utf8CodeUnitCount && hasPrefix(word) }
+    func equals(_ word: StaticString) -> Bool { count == word.utf8CodeUnitCount && begins(with: word) }
 
     /// Whether the text begins with this word, in any case of ASCII letters.
-    func hasPrefix(_ word: StaticString) -> Bool {
+    func begins(with word: StaticString) -> Bool {
         let length = word.utf8CodeUnitCount
         guard count >= length else { return false }
         for offset in 0..<length {

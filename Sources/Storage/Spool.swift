@@ -80,7 +80,7 @@ package final class Spool: QueueStore {
     /// The directory, or the nearest one above it that is there.
     private static func existing(_ directory: String, _ disk: any Disk) -> String {
         var path = directory
-        while (try? disk.status(path, following: true)) == nil, let slash = path.lastIndex(of: "/") {
+        while (try? disk.status(path, following: true)) == nil, let slash = path.lastIndex(ofOctet: "/") {
             path = slash == path.startIndex ? "/" : String(path[..<slash])
             if path == "/" { break }
         }
@@ -135,7 +135,7 @@ extension Spool {
                 try context.disk.makeDirectory(context.path(name), permissions: 0o700)
             }
             try context.disk.syncDirectory(context.directory)
-            if let slash = context.directory.lastIndex(of: "/"), slash != context.directory.startIndex {
+            if let slash = context.directory.lastIndex(ofOctet: "/"), slash != context.directory.startIndex {
                 try context.disk.syncDirectory(String(context.directory[..<slash]))
             }
         } catch {

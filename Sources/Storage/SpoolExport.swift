@@ -257,8 +257,8 @@ package final class SpoolExport {
 
     private func findOrphans(_ live: [Live], _ report: inout Report) {
         let ids = Set(live.map(\.id))
-        for entry in (try? context.disk.list(context.largeDirectory)) ?? [] where entry.name.hasSuffix(".eml") {
-            guard let id = QueueID(entry.name.dropLast(4)) else { continue }
+        for entry in (try? context.disk.list(context.largeDirectory)) ?? [] {
+            guard let id = entry.name.rest(before: ".eml").flatMap({ QueueID($0) }) else { continue }
             if ids.contains(id) {
                 report.largeBodies += 1
             } else {

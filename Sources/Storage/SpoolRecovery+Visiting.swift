@@ -144,7 +144,7 @@ extension SpoolRecovery {
         // Without this list every large message would look lost: then rather do not start.
         let entries = try context.disk.list(context.largeDirectory)
         for entry in entries {
-            guard entry.kind == .file, entry.name.hasSuffix(".eml"), let id = QueueID(entry.name.dropLast(4)) else {
+            guard entry.kind == .file, let id = entry.name.rest(before: ".eml").flatMap({ QueueID($0) }) else {
                 if context.moveAside("large/\(entry.name)", as: entry.name) {
                     context.report(.foreign, "large/\(entry.name)", "is not ours; moved to corrupt/")
                 }

@@ -40,6 +40,14 @@ struct ReplyParserTests {
         #expect(reply("550 5.1.1234 x\r\n") == Reply(550, nil, "5.1.1234 x"))
     }
 
+    @Test func namesOfMechanismsAreASCII() {
+        let lines = ["mx.test", "AUTH PLA\u{131}N login", "AUTH=\u{301}X cram-md5"]
+        let offered = Capabilities(Reply(250, nil, lines: lines))
+        #expect(offered.mechanisms.count == 4)
+        #expect(offered.mechanisms.contains("LOGIN") && offered.mechanisms.contains("CRAM-MD5"))
+        #expect(!offered.mechanisms.contains("PLAIN"))
+    }
+
     @Test func readsSeveralLines() {
         #expect(
             reply("550-5.7.1 first\r\n550-5.7.1 second\r\n550 5.7.1 third\r\n")
