@@ -80,7 +80,7 @@ package struct AdminDesk: Sendable {
     ) -> Opening {
         var id = Self.makeID()
         var hasBody = head.fields.contains { field in
-            let name = field.name.lowercased()
+            let name = field.name.lowercasedASCII
             return name == "transfer-encoding" || name == "content-length" && field.value != "0"
         }
         var operation = ""
@@ -212,7 +212,7 @@ package struct AdminDesk: Sendable {
                 ]
             )
         }
-        guard request.header("content-encoding").map({ $0.lowercased() == "identity" }) ?? true else {
+        guard request.header("content-encoding").map({ $0.lowercasedASCII == "identity" }) ?? true else {
             throw Problem(.unsupportedType, "Content-Encoding is not understood; send the body as it is")
         }
     }

@@ -75,8 +75,8 @@ package struct AdminRequest: Sendable {
     /// The media type of the body, in lower case and without parameters; nil when none is named.
     var mediaType: String? {
         headers["content-type"].map { text in
-            let type = text.split(separator: ";", maxSplits: 1, omittingEmptySubsequences: false).first ?? ""
-            return type.filter { $0 != " " && $0 != "\t" }.lowercased()
+            let type = text.split(octet: ";", maxSplits: 1, omittingEmpty: false).first ?? ""
+            return type.words.joined().lowercasedASCII
         }
     }
 
@@ -166,20 +166,20 @@ package struct AdminRequest: Sendable {
 
     /// Whether the client names the type itself and prefers it to another.
     func prefers(_ type: String, to other: String) -> Bool {
-        guard let accept = headers["accept"], accept.lowercased().contains(type) else { return false }
+        guard let accept = headers["accept"], accept.lowercasedASCII.contains(octets: type) else { return false }
         return quality(of: type, in: accept) >= quality(of: other, in: accept)
     }
 
     /// RFC 9110 §12.5.1: the most specific range counts.
     private func quality(of type: String, in accept: String) -> Double {
-        let family = type.split(separator: "/").first.map { "\($0)/*" } ?? ""
+        let family = type.split(octet: "/").first.map { "\($0)/*" } ?? ""
         var best = (specific: -1, quality: 0.0)
-        for item in accept.lowercased().split(separator: ",") {
-            let parts = item.split(separator: ";").map { $0.filter { $0 != " " && $0 != "\t" } }
+        for item in accept.lowercasedASCII.split(octet: ",") {
+            let parts = item.split(octet: ";").map { $0.words.joined() }
             guard let range = parts.first else { continue }
             let specific = range == type ? 2 : range == family ? 1 : range == "*/*" ? 0 : -1
             guard specific > best.specific else { continue }
-            let q = parts.dropFirst().first { $0.hasPrefix("q=") }.flatMap { Double($0.dropFirst(2)) } ?? 1
+            let q = parts.dropFirst().compactMap { $0.rest(behind: "q=") }.first.flatMap { Double($0) } ?? 1
             best = (specific, q)
         }
         return best.specific < 0 ? 0 : best.quality

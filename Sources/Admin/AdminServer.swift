@@ -78,7 +78,7 @@ package final class AdminServer: Sendable {
                 }
             }
             if let name = settings.socket {
-                let path = name.hasPrefix("/") ? name : "\(data)/\(name)"
+                let path = name.starts(withOctets: "/") ? name : "\(data)/\(name)"
                 do throws(ListenFailure) {
                     let socket = try AdminSocket(path: path, mode: settings.socketMode, data: data, disk: disk)
                     doors.append(

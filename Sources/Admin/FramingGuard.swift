@@ -4,6 +4,8 @@
 // no tokens; behind a proxy that reads them otherwise, that smuggles requests (RFC 9112 §6.3, §11.2). Every copy of
 // every field is looked at, and the connection ends after the answer.
 
+import Mail
+
 /// Checks the header of a request.
 enum FramingGuard {
     private static let single: Set<String> = [
@@ -23,7 +25,7 @@ enum FramingGuard {
             guard field.value.utf8.allSatisfy({ ($0 >= 0x20 || $0 == 0x09) && $0 != 0x7F }) else {
                 throw Problem(.malformed, "the header field \(field.name) holds a control character")
             }
-            let name = field.name.lowercased()
+            let name = field.name.lowercasedASCII
             if let old = found[name] {
                 guard !single.contains(name) else {
                     throw Problem(.malformed, "the header field \(field.name) comes twice")
@@ -37,7 +39,7 @@ enum FramingGuard {
             guard found["content-length"] == nil else {
                 throw Problem(.malformed, "Content-Length and Transfer-Encoding together")
             }
-            guard encoding.lowercased() == "chunked" else {
+            guard encoding.lowercasedASCII == "chunked" else {
                 throw Problem(.malformed, "Transfer-Encoding may be chunked and nothing else")
             }
         }
@@ -46,7 +48,7 @@ enum FramingGuard {
                 throw Problem(.malformed, "Content-Length is not a number")
             }
         }
-        if let expect = found["expect"], expect.lowercased() != "100-continue" {
+        if let expect = found["expect"], expect.lowercasedASCII != "100-continue" {
             throw Problem(.malformed, "Expect may be 100-continue and nothing else")
         }
         return found

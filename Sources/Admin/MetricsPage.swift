@@ -49,6 +49,7 @@ package struct MetricsPage: Sendable {
     /// Begins a family; every sample of it follows.
     package mutating func family(_ name: String, _ type: String) {
         guard families.insert(name).inserted else { return }
+        // characters: the names are our own
         let help = Self.help[name] ?? name.split(separator: "_").dropFirst().joined(separator: " ") + "."
         bytes += Array("# HELP \(name) \(help)\n# TYPE \(name) \(type)\n".utf8)
     }

@@ -112,8 +112,8 @@ enum OutboundIPEndpoints {
             throw Problem.invalid("/match", "exclusive", "is another name than the path's")
         }
         var draft = Wanted()
-        if body.names.contains("ip") { draft.addresses = try addresses(&body) }
-        draft.namesHelo = body.names.contains("helo")
+        if body.names.contains(where: { $0.isSame(octets: "ip") }) { draft.addresses = try addresses(&body) }
+        draft.namesHelo = body.names.contains { $0.isSame(octets: "helo") }
         if let text = try body.string("helo") {
             guard let domain = Domain(text) else { throw Problem.invalid("/helo", "format", "is no host name") }
             draft.helo = domain

@@ -71,8 +71,8 @@ enum QueueEndpoints {
 
     private static func sort(_ request: AdminRequest) throws(Problem) -> QueueSort {
         guard let text = request.value("sort") else { return QueueSort() }
-        let isDescending = text.hasPrefix("-")
-        guard let key = QueueSort.Key(rawValue: String(isDescending ? text.dropFirst() : text[...])) else {
+        let isDescending = text.starts(withOctets: "-")
+        guard let key = QueueSort.Key(rawValue: String(isDescending ? text.dropping(octets: 1) : text[...])) else {
             let known = QueueSort.Key.allCases.map(\.rawValue).joined(separator: ", ")
             throw Problem.invalid("?sort", "enum", "is none of \(known), each with - for the other direction")
         }

@@ -62,8 +62,8 @@ enum QueueFilterReader {
                 text.isEmpty || text == "<>" ? .null : EmailAddress(text).map { .address($0) }
             }
             filter.recipient = try value("recipient", "is neither an address nor *@domain") { text in
-                text.hasPrefix("*@")
-                    ? Domain(text.dropFirst(2)).map { .domain($0) } : EmailAddress(text).map { .address($0) }
+                text.starts(withOctets: "*@")
+                    ? Domain(text.dropping(octets: 2)).map { .domain($0) } : EmailAddress(text).map { .address($0) }
             }
             filter.route = values["route"]?.first.map { Routes.normalized($0) ?? $0 }
             filter.minAge = try number("min_age_s")

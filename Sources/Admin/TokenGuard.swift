@@ -93,9 +93,9 @@ package final class TokenGuard: Sendable {
         now: Uptime,
         wall: Timestamp
     ) throws(Problem) -> Caller {
-        let words = header.split(separator: " ", omittingEmptySubsequences: true)
+        let words = header.split(octet: " ")
         let presented =
-            words.count == 2 && words[0].lowercased() == "bearer" && words[1].utf8.count <= 512 ? words[1] : ""
+            words.count == 2 && words[0].lowercasedASCII == "bearer" && words[1].utf8.count <= 512 ? words[1] : ""
         let digest = Digest.sha256(Array(presented.utf8))
         var found: AdminSettings.Token?
         let settings = settings()
@@ -153,8 +153,8 @@ package final class TokenGuard: Sendable {
         guard isLocal(host) else {
             throw Problem(.misdirected, "without a token this server is localhost, 127.0.0.1 or [::1] only")
         }
-        if let origin = headers["origin"], origin.lowercased() != "http://\(host.lowercased())",
-            origin.lowercased() != "https://\(host.lowercased())"
+        if let origin = headers["origin"], origin.lowercasedASCII != "http://\(host.lowercasedASCII)",
+            origin.lowercasedASCII != "https://\(host.lowercasedASCII)"
         {
             throw Problem(.forbidden, "requests from pages of other sites are refused")
         }
@@ -165,14 +165,15 @@ package final class TokenGuard: Sendable {
 
     /// `localhost` or a loopback address, with or without a port.
     private static func isLocal(_ host: String) -> Bool {
-        var name = Substring(host.lowercased())
-        if let colon = name.lastIndex(of: ":"), name[name.index(after: colon)...].allSatisfy(\.isNumber),
-            !name.hasPrefix("[") || name[..<colon].hasSuffix("]")
+        var name = Substring(host.lowercasedASCII)
+        if let colon = name.lastIndex(ofOctet: ":"),
+            name.utf8[colon...].dropFirst().allSatisfy({ (0x30...0x39).contains($0) }),
+            !name.starts(withOctets: "[") || name[..<colon].ends(withOctets: "]")
         {
             name = name[..<colon]
         }
         if name == "localhost" { return true }
-        if name.hasPrefix("["), name.hasSuffix("]") { name = name.dropFirst().dropLast() }
+        if let inner = name.rest(behind: "[")?.rest(before: "]") { name = inner }
         return IPAddress(name)?.isLoopback == true
     }
 }

@@ -365,5 +365,5 @@ func reasonText(_ error: any Error) -> String {
 private func systemText(_ code: CInt) -> String {
     var text = [CChar](repeating: 0, count: 128)
     guard strerror_r(code, &text, text.count) == 0 else { return "error \(code)" }
-    return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).lowercased()
+    return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).lowercasedASCII
 }

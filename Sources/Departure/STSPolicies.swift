@@ -202,7 +202,7 @@ package final class STSPolicies: Sendable {
                 return .failure(HTTPError(.broken, "\(host) answered \(response.status)"))
             }
             // Untrusted users may be able to put other things there.
-            guard response.header("content-type")?.lowercased().hasPrefix("text/plain") ?? false else {
+            guard response.header("content-type")?.lowercasedASCII.starts(withOctets: "text/plain") ?? false else {
                 return .failure(HTTPError(.broken, "\(host) answered with something that is no text/plain"))
             }
             return .success(response.text)
@@ -232,7 +232,7 @@ struct KeptPolicy: Sendable {
     /// - Returns: nil for a file that is damaged, or comes from the future and would never age: the policy is fetched again.
     init?(parsing bytes: [UInt8], now: Timestamp) {
         guard let end = bytes.firstIndex(of: 0x0A) else { return nil }
-        let words = String(decoding: bytes[..<end], as: UTF8.self).split(separator: " ").map(String.init)
+        let words = String(decoding: bytes[..<end], as: UTF8.self).split(octet: " ").map(String.init)
         let text = String(decoding: bytes[bytes.index(after: end)...], as: UTF8.self)
         guard words.count == 4, words[0] == "mta-sts", words[1] == "1", let milliseconds = Int64(words[3]),
             milliseconds >= 0, milliseconds <= now.milliseconds, let policy = STSPolicy(parsing: text)

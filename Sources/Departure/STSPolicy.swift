@@ -1,5 +1,7 @@
 // STSPolicy.swift — what a domain says about the hosts that take its mail (MTA-STS, RFC 8461), read from its two places.
 
+import Mail
+
 /// A policy.
 package struct STSPolicy: Hashable, Sendable {
     /// How far the policy is meant.
@@ -31,7 +33,7 @@ package struct STSPolicy: Hashable, Sendable {
             let value = Self.trimmed(line[line.index(after: colon)...])
             if name == "mx" {
                 guard hosts.count < Self.mostHosts else { return nil }
-                hosts.append(value.lowercased())
+                hosts.append(value.lowercasedASCII)
             } else if fields[name] == nil {
                 fields[name] = value
             }
@@ -50,8 +52,8 @@ package struct STSPolicy: Hashable, Sendable {
     ///
     /// - Source: RFC 8461 §4.1
     package func names(_ host: String) -> Bool {
-        let host = host.lowercased()
-        let parent = host.firstIndex(of: ".").map { "*" + host[$0...] }
+        let host = host.lowercasedASCII
+        let parent = host.firstIndex(ofOctet: ".").map { "*" + host[$0...] }
         return hosts.contains(host) || parent.map(hosts.contains) ?? false
     }
 
@@ -60,15 +62,14 @@ package struct STSPolicy: Hashable, Sendable {
     /// - Source: RFC 8461 §3.1
     package static func id(in records: [String]) -> String? {
         let versions = records.filter { record in
-            let first = record.split(separator: ";", omittingEmptySubsequences: false).first ?? ""
+            let first = record.split(octet: ";", omittingEmpty: false).first ?? ""
             return trimmed(first.utf8) == "v=STSv1"
         }
         // More than one is as good as none.
         guard versions.count == 1, let record = versions.first else { return nil }
-        for field in record.split(separator: ";").dropFirst() {
+        for field in record.split(octet: ";").dropFirst() {
             let text = trimmed(field.utf8)
-            guard text.hasPrefix("id=") else { continue }
-            let id = text.dropFirst(3)
+            guard let id = text.rest(behind: "id=") else { continue }
             let isPlain = id.utf8.allSatisfy {
                 (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0)
             }

@@ -6,6 +6,8 @@
 // A template that comes from Haraka begins with a header block of its own. The header is ours (it must match the MIME
 // structure), so that block is taken off; its Subject is kept.
 
+import Mail
+
 /// A text with fields in braces.
 package struct BounceTemplate: Hashable, Sendable {
     private let text: String
@@ -39,12 +41,13 @@ package struct BounceTemplate: Hashable, Sendable {
 
     /// The text with its fields filled, as lines without their ends, and the subject of its header block if it has one.
     func fill(_ values: Values) -> (subject: String?, lines: [String]) {
+        // characters: whatever ends a line for people; a mark never becomes one with a line end
         var lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
         while lines.last?.isEmpty == true { lines.removeLast() }
         var subject: String?
         if let end = Self.headerBlock(lines) {
-            subject = lines[..<end].first { $0.lowercased().hasPrefix("subject:") }.map { line in
-                HarmlessText.asciiLine(fill(line.dropFirst("subject:".count), values), limit: 200)
+            subject = lines[..<end].first { $0.lowercasedASCII.starts(withOctets: "subject:") }.map { line in
+                HarmlessText.asciiLine(fill(line.dropping(octets: "subject:".utf8.count), values), limit: 200)
             }
             lines.removeSubrange(...end)
         }
@@ -53,31 +56,33 @@ package struct BounceTemplate: Hashable, Sendable {
 
     /// The index of the empty line behind a header block: From, To and Subject are there, and text follows.
     private static func headerBlock(_ lines: [Substring]) -> Int? {
-        guard let end = lines.firstIndex(of: "") else { return nil }
-        let block = lines[..<end].map { $0.lowercased() }
+        guard let end = lines.firstIndex(where: \.isEmpty) else { return nil }
+        let block = lines[..<end].map { $0.lowercasedASCII }
         let isHeader = block.allSatisfy { line in
-            if line.hasPrefix(" ") || line.hasPrefix("\t") { return true }
+            if line.starts(withOctets: " ") || line.starts(withOctets: "\t") { return true }
             guard let colon = line.utf8.firstIndex(of: 0x3A) else { return false }
             return line.utf8[..<colon].allSatisfy { 0x61...0x7A ~= $0 || 0x30...0x39 ~= $0 || $0 == 0x2D }
         }
-        let isFull = ["from:", "to:", "subject:"].allSatisfy { name in block.contains { $0.hasPrefix(name) } }
+        let isFull = ["from:", "to:", "subject:"].allSatisfy { name in
+            block.contains { $0.starts(withOctets: name) }
+        }
         return isHeader && isFull ? end : nil
     }
 
     private func fill(_ line: Substring, _ values: Values) -> String {
         var result = ""
         var rest = line
-        while let open = rest.firstIndex(of: "{") {
+        while let open = rest.firstIndex(ofOctet: "{") {
             result += rest[..<open]
-            let after = rest.index(after: open)
-            guard let close = rest[after...].firstIndex(of: "}"), let value = values.value(of: rest[after..<close])
+            let after = rest.utf8.index(after: open)
+            guard let close = rest[after...].firstIndex(ofOctet: "}"), let value = values.value(of: rest[after..<close])
             else {
                 result += "{"
                 rest = rest[after...]
                 continue
             }
             result += value
-            rest = rest[rest.index(after: close)...]
+            rest = rest[rest.utf8.index(after: close)...]
         }
         return result + rest
     }

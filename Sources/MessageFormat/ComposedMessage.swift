@@ -48,13 +48,14 @@ package struct ComposedMessage: Sendable {
             "dkim-signature",
         ]
         return (1...76).contains(name.utf8.count) && name.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != 0x3A }
-            && !own.contains(name.lowercased())
+            && !own.contains(name.lowercasedASCII)
     }
 
     /// Whether a text is `type/subtype`.
     package static func isMediaType(_ text: String) -> Bool {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        return parts.count == 2 && text.utf8.count <= 100 && !["multipart", "message"].contains(parts[0].lowercased())
+        let parts = text.split(octet: "/", omittingEmpty: false)
+        return parts.count == 2 && text.utf8.count <= 100
+            && !["multipart", "message"].contains(parts[0].lowercasedASCII)
             && parts.allSatisfy { part in
                 !part.isEmpty
                     && part.utf8.allSatisfy { byte in

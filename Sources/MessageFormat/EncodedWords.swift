@@ -13,15 +13,15 @@ enum EncodedWords {
 
     /// Unstructured text: as it is when it is plain ASCII, in encoded words otherwise.
     static func text(_ text: String) -> String {
-        let isPlain = text.utf8.allSatisfy { (0x20...0x7E).contains($0) } && !text.contains("=?")
+        let isPlain = text.utf8.allSatisfy { (0x20...0x7E).contains($0) } && !text.contains(octets: "=?")
         // A word of more than 900 octets could not be folded.
-        return isPlain && text.split(separator: " ").allSatisfy { $0.utf8.count < 900 } ? text : encoded(text)
+        return isPlain && text.split(octet: " ").allSatisfy { $0.utf8.count < 900 } ? text : encoded(text)
     }
 
     /// The name before an address.
     static func phrase(_ text: String) -> String {
         if text.utf8.allSatisfy(isAtomText), !text.isEmpty { return text }
-        let isPlain = text.utf8.allSatisfy { (0x20...0x7E).contains($0) } && !text.contains("=?")
+        let isPlain = text.utf8.allSatisfy { (0x20...0x7E).contains($0) } && !text.contains(octets: "=?")
         guard isPlain, text.utf8.count < 200 else { return encoded(text) }
         return "\"" + text.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : String($0) }.joined() + "\""
     }
@@ -30,7 +30,7 @@ enum EncodedWords {
     static func field(_ name: String, _ body: String) -> String {
         var lines: [String] = []
         var line = "\(name):"
-        for word in body.split(separator: " ", omittingEmptySubsequences: false) {
+        for word in body.split(octet: " ", omittingEmpty: false) {
             if line.utf8.count + 1 + word.utf8.count > 78, line.utf8.count > name.utf8.count + 1, !word.isEmpty {
                 lines.append(line)
                 line = " \(word)"

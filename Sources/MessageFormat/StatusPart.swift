@@ -32,7 +32,8 @@ struct StatusPart {
         field("Status", entry.status.description)
         if let remote = entry.remote {
             // `host[ip]:port` as the log writes it; the field wants the host.
-            let host = HarmlessText.asciiLine(remote.prefix { $0 != "[" && $0 != " " }, limit: 255)
+            let name = remote.utf8.prefix { $0 != UInt8(ascii: "[") && $0 != UInt8(ascii: " ") }
+            let host = HarmlessText.asciiLine(Substring(name), limit: 255)
             if !host.isEmpty { field("Remote-MTA", "dns; \(host)") }
         }
         let reason = HarmlessText.asciiLine(entry.reason, limit: 512)
@@ -42,15 +43,15 @@ struct StatusPart {
 
     /// `ORCPT=` is `type;xtext`; one that is not is left out.
     private mutating func addOriginal(_ text: String) {
-        guard let semicolon = text.firstIndex(of: ";") else { return }
+        guard let semicolon = text.firstIndex(ofOctet: ";") else { return }
         let type = text[..<semicolon]
         let isAtom = type.utf8.allSatisfy { byte in
             0x30...0x39 ~= byte || 0x41...0x5A ~= byte || 0x61...0x7A ~= byte || byte == 0x2D
         }
-        let rest = text[text.index(after: semicolon)...]
+        let rest = text[text.utf8.index(after: semicolon)...]
         // The xtext of `utf-8` addresses is meant for this field and stays (RFC 6533 §3).
         let address = HarmlessText.asciiLine(
-            type.lowercased() == "utf-8" ? String(rest) : Xtext.decode(rest),
+            type.lowercasedASCII == "utf-8" ? String(rest) : Xtext.decode(rest),
             limit: 512
         )
         guard isAtom, !type.isEmpty, type.utf8.count <= 32, !address.isEmpty else { return }
@@ -76,7 +77,7 @@ struct StatusPart {
     private mutating func field(_ name: String, _ value: String) {
         body.writeString("\(name):")
         var column = name.utf8.count + 1
-        for word in value.split(separator: " ") {
+        for word in value.split(octet: " ") {
             if column + 1 + word.utf8.count > 78, column > name.utf8.count + 1 {
                 body.writeStaticString("\r\n")
                 column = 0

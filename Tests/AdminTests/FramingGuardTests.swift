@@ -24,6 +24,7 @@ import Testing
         ("Content-Length", ""), ("Content-Length", "-1"), ("Content-Length", "1 "), ("Content-Length", "1,1"),
         ("Content-Length", "1e3"), ("Content-Length", "٣"), ("Content-Length", "1000000000000000000"),
         ("Transfer-Encoding", "identity"), ("Transfer-Encoding", "chunked, chunked"), ("Transfer-Encoding", "chunked "),
+        ("Transfer-Encoding", "chun\u{212A}ed"),
         ("Expect", ""), ("", "x"), ("a:b", "x"), ("a\u{301}", "x"), ("X", "a\u{7F}"), ("X", "a\u{0D}\u{0A}b"),
     ])
     func refusesTheRest(_ name: String, _ value: String) {

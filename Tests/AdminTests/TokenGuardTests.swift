@@ -114,6 +114,7 @@ import Testing
         #expect(status(nil, local) == 401)
         #expect(status(loopback, ["host": "evil.test"]) == 421)
         #expect(status(loopback, ["host": "localhost.evil.test"]) == 421)
+        #expect(status(loopback, ["host": "localhost:\u{663}"]) == 421)
         #expect(status(loopback, [:]) == 421)
         #expect(status(loopback, local.merging(["origin": "http://evil.test"]) { $1 }) == 403)
         #expect(status(loopback, local.merging(["origin": "http://localhost:8025"]) { $1 }) == 200)

@@ -43,11 +43,17 @@ struct STSPolicyTests {
         arguments: [
             (["v=STSv1; id=20160831085700Z;"], "20160831085700Z"), (["v=STSv1;id=1"], "1"),
             (["other", "v=STSv1 ; x=1; id=2;"], "2"), (["v=STSv1; id=1;", "v=STSv1; id=2;"], nil), (["v=STSv1"], nil),
+            (["v=STSv1;\u{301}x; id=2"], "2"), (["v=STSv1\u{37E} id=1"], nil), (["v=STSv1; id=\u{301}1"], nil),
             (["v=STSv1; id=a b"], nil), (["v=STSv10; id=1"], nil), ([" x v=STSv1; id=1"], nil), ([], nil),
             (["v=STSv1; id=\(String(repeating: "a", count: 33))"], nil),
         ] as [([String], String?)]
     )
     func readsTheRecord(_ records: [String], _ id: String?) { #expect(STSPolicy.id(in: records) == id) }
+
+    @Test func theSignOfKelvinIsNoHost() throws {
+        let policy = try #require(STSPolicy(parsing: "version: STSv1\nmode: testing\nmx: \u{212A}.test\nmax_age: 1\n"))
+        #expect(!policy.names("k.test"))
+    }
 
     @Test func keepsAPolicyWithItsTime() throws {
         let text = "version: STSv1\nmode: enforce\nmx: a.test\nmax_age: 100\n"
