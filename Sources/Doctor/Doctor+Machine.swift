@@ -55,8 +55,8 @@ extension Doctor {
     /// The default gateway of IPv4, out of /proc/net/route.
     private static func gateway() -> IPAddress? {
         guard let bytes = try? LinuxDisk().contents(of: "/proc/net/route", limit: 1 << 20) else { return nil }
-        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n").dropFirst() {
-            let words = line.split(separator: "\t")
+        for line in String(decoding: bytes, as: UTF8.self).split(octet: "\n").dropFirst() {
+            let words = line.split(octet: "\t")
             guard words.count > 3, words[1] == "00000000", let number = UInt32(words[2], radix: 16), number != 0 else {
                 continue
             }
@@ -118,11 +118,13 @@ extension Doctor {
         let path = String(cString: resolved)
         guard let bytes = try? LinuxDisk().contents(of: "/proc/self/mountinfo", limit: 4 << 20) else { return nil }
         var best = (length: -1, kind: "")
-        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
-            let words = line.split(separator: " ")
+        for line in String(decoding: bytes, as: UTF8.self).split(octet: "\n") {
+            let words = line.split(octet: " ")
+            // characters: a whole word of a line of the kernel's
             guard words.count > 4, let dash = words.firstIndex(of: "-"), dash + 1 < words.count else { continue }
             let place = words[4]
-            guard place == "/" || path == place || path.hasPrefix("\(place)/"), place.count >= best.length else {
+            guard place == "/" || path == place || path.starts(withOctets: "\(place)/"), place.count >= best.length
+            else {
                 continue
             }
             best = (place.count, String(words[dash + 1]))

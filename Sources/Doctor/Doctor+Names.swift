@@ -62,7 +62,7 @@ extension Doctor {
     /// `me` is known to the DNS, and our addresses lead back to it.
     private static func name(_ patient: Patient, _ resolver: any Resolver, _ ours: [IPAddress]) async -> [Finding] {
         let me = patient.settings.me
-        guard me.name.contains(".") else {
+        guard me.name.contains(octet: ".") else {
             return [
                 Finding(
                     .bad,
@@ -81,7 +81,7 @@ extension Doctor {
         )
         for address in known where !address.isLoopback {
             let back = Sources.name(of: address)
-            let isRight = back?.lowercased() == me.name
+            let isRight = back?.lowercasedASCII == me.name
             findings.append(
                 Finding(
                     isRight ? .good : .bad,

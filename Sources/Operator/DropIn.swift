@@ -1,6 +1,7 @@
 // DropIn.swift — the commands that scripts, cron and PHP know: which one this is, by the name it was called with.
 
 import Glibc
+import Mail
 
 /// Where mail is handed in, and how we are called.
 package struct SubmissionPlace: Sendable {
@@ -26,7 +27,7 @@ package enum DropIn: String {
 
     /// - Parameter program: the name or path this executable was started with.
     package init?(program: String) {
-        self.init(rawValue: String(program.split(separator: "/").last ?? ""))
+        self.init(rawValue: String(program.split(octet: "/").last ?? ""))
     }
 
     /// Runs it.

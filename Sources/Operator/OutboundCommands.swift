@@ -2,6 +2,7 @@
 
 package import ArgumentParser
 import JSON
+import Mail
 
 /// `outbound.ini` of a running relay.
 package struct OutboundCommand: ParsableCommand {
@@ -77,8 +78,8 @@ struct KeyValue: ExpressibleByArgument {
     let value: String
 
     init?(argument: String) {
-        guard let equals = argument.firstIndex(of: "="), equals > argument.startIndex else { return nil }
+        guard let equals = argument.firstIndex(ofOctet: "="), equals > argument.startIndex else { return nil }
         name = String(argument[..<equals])
-        value = String(argument[argument.index(after: equals)...])
+        value = String(argument[argument.utf8.index(after: equals)...])
     }
 }

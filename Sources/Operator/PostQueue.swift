@@ -71,7 +71,7 @@ enum PostSuper {
         while let flag = rest.popFirst() {
             guard let action = ["-d": "remove", "-h": "hold", "-H": "release", "-r": "retry"][flag] else {
                 // Names of queues may follow; there is one queue here.
-                if flag.hasPrefix("-") { throw OperatorError("unknown option \(flag)", status: EX_USAGE) }
+                if flag.starts(withOctets: "-") { throw OperatorError("unknown option \(flag)", status: EX_USAGE) }
                 continue
             }
             guard let id = rest.popFirst() else { throw OperatorError("\(flag) needs an ID or ALL", status: EX_USAGE) }
@@ -80,7 +80,7 @@ enum PostSuper {
                 try relay.ask("POST", "/v1/queue/actions", body: ["action": .string(action), "all": true])
             case "-":
                 let text = String(decoding: Output.readAll(), as: UTF8.self)
-                for id in text.split(whereSeparator: \.isWhitespace) { done += act(relay, action, String(id)) }
+                for id in text.filledLines.flatMap(\.words) { done += act(relay, action, String(id)) }
             default:
                 done += act(relay, action, id)
             }
@@ -91,7 +91,7 @@ enum PostSuper {
     /// An unknown id is passed over, as Postfix does.
     private static func act(_ relay: Relay, _ action: String, _ id: String) -> Int {
         // mailq marks ids with * or !.
-        let id = id.filter { $0 != "*" && $0 != "!" }
+        let id = String(id.unicodeScalars.filter { $0 != "*" && $0 != "!" })
         do {
             if action == "remove" {
                 try relay.ask("DELETE", "/v1/queue/\(PercentEncoding.encoded(id))")
@@ -142,11 +142,12 @@ enum Postfix {
         guard let id = value["id"]?.string else { return nil }
         let recipients = value["recipients"]?.elements ?? []
         let reply = value["last_reply"]?["text"]?.string
+        let sender = Printout.clean(value["sender"]?.string ?? "").unicodeScalars.filter { $0 != "<" && $0 != ">" }
         return Message(
             id: id,
             state: value["state"]?.string ?? "",
             size: value["size_bytes"]?.integer ?? 0,
-            sender: Printout.clean(value["sender"]?.string ?? "").filter { $0 != "<" && $0 != ">" },
+            sender: String(sender),
             recipients: recipients.map { Printout.clean($0["address"]?.string ?? $0.string ?? "") },
             reason: reply.map(Printout.clean) ?? "",
             arrivalSecond: value["queued_at"]?.string.flatMap(ClockTime.second) ?? 0

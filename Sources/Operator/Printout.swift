@@ -4,6 +4,7 @@
 // character.
 
 package import JSON
+import Mail
 
 /// Text for a terminal.
 package enum Printout {
@@ -17,7 +18,7 @@ package enum Printout {
     /// Rows below a head; columns without any value are left out.
     package static func table(_ head: [String], _ rows: [[String]]) -> String {
         let used = head.indices.filter { column in rows.contains { !$0[column].isEmpty } }
-        let lines = ([head.map { $0.uppercased() }] + rows).map { row in used.map { clean(row[$0]) } }
+        let lines = ([head.map { $0.uppercasedASCII }] + rows).map { row in used.map { clean(row[$0]) } }
         let widths = used.indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
         return lines.map { line in
             var text = ""
@@ -49,7 +50,7 @@ package enum Printout {
             switch member {
             case .array(let elements) where elements.contains(where: \.isObject):
                 lines.append("\(indent)\(name):")
-                lines += table(elements).split(separator: "\n").map { "\(indent)  \($0)" }
+                lines += table(elements).split(octet: "\n").map { "\(indent)  \($0)" }
             case .object(let inner) where !inner.isEmpty:
                 lines.append("\(indent)\(name):")
                 lines.append(object(member, indent: indent + "  "))

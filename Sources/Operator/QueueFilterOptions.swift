@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import JSON
+import Mail
 
 /// Filters of the API; all that are given must hold.
 struct QueueFilterOptions: ParsableArguments {
@@ -49,9 +50,10 @@ struct Span: ExpressibleByArgument {
     init(seconds: Int) { self.seconds = seconds }
 
     init?(argument: String) {
-        let factors: [Character: Int] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
-        let factor = argument.last.flatMap { factors[$0] }
-        guard let number = Int(factor == nil ? argument[...] : argument.dropLast()), number >= 0 else { return nil }
+        let factors: [Unicode.Scalar: Int] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
+        let factor = argument.utf8.last.flatMap { factors[Unicode.Scalar($0)] }
+        let digits = factor == nil ? argument[...] : Substring(argument.utf8.dropLast())
+        guard let number = Int(digits), number >= 0 else { return nil }
         let (seconds, isTooMuch) = number.multipliedReportingOverflow(by: factor ?? 1)
         guard !isTooMuch else { return nil }
         self.seconds = seconds

@@ -175,7 +175,7 @@ package struct Relay: Sendable {
             case 503, 429: EX_TEMPFAIL
             default: 1
             }
-        return OperatorError(Printout.clean(text.split(separator: "\n").joined(separator: "; ")), status: status)
+        return OperatorError(Printout.clean(text.split(octet: "\n").joined(separator: "; ")), status: status)
     }
 }
 

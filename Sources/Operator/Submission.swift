@@ -51,7 +51,7 @@ struct Submission {
         var reader = ReplyReader(wire)
         try reader.expect("2")
         let hello = try ask("EHLO \(place.hostName)", &reader, "2")
-        let isEightBit = letter.bytes.contains { $0 >= 0x80 } && hello.uppercased().contains("8BITMIME")
+        let isEightBit = letter.bytes.contains { $0 >= 0x80 } && hello.uppercasedASCII.contains(octets: "8BITMIME")
         var isUTF8 = letter.to.contains { !$0.isASCII }
         if case .address(let sender) = letter.from { isUTF8 = isUTF8 || !sender.isASCII }
         let mail = "MAIL FROM:<\(letter.from)>" + (isEightBit ? " BODY=8BITMIME" : "") + (isUTF8 ? " SMTPUTF8" : "")
@@ -85,7 +85,7 @@ struct Submission {
     private func name(_ round: inout Round, _ reader: inout ReplyReader) throws {
         while let address = round.waiting.first {
             let reply = try say("RCPT TO:<\(address)>", &reader)
-            if reply.first == "2" {
+            if reply.starts(withOctets: "2") {
                 round.named.append(address)
             } else if !round.named.isEmpty, Self.isEnough(reply) {
                 return
@@ -138,7 +138,7 @@ struct Submission {
         return try reader.next()
     }
 
-    private func ask(_ line: String, _ reader: inout ReplyReader, _ digit: Character) throws -> String {
+    private func ask(_ line: String, _ reader: inout ReplyReader, _ digit: Unicode.Scalar) throws -> String {
         try wire.write(Array("\(line)\r\n".utf8))
         return try reader.expect(digit)
     }
@@ -193,7 +193,7 @@ private struct Round {
     var refusals: [String] { refused.map { "\($0.address): \($0.reply)" } }
 
     /// What the caller may do: try again when some refusal may pass.
-    var status: Int32 { refused.contains { $0.reply.first == "4" } ? EX_TEMPFAIL : EX_NOUSER }
+    var status: Int32 { refused.contains { $0.reply.starts(withOctets: "4") } ? EX_TEMPFAIL : EX_NOUSER }
 }
 
 /// Replies, line by line.
@@ -209,19 +209,19 @@ private struct ReplyReader {
         while true {
             let line = try line()
             text += text.isEmpty ? line : "\n\(line)"
-            guard line.count >= 3, text.utf8.count < 65_536 else {
+            guard line.utf8.count >= 3, text.utf8.count < 65_536 else {
                 throw OperatorError("the relay does not speak SMTP", status: EX_PROTOCOL)
             }
-            if line.dropFirst(3).first != "-" { return Printout.clean(text) }
+            if line.utf8.dropFirst(3).first != UInt8(ascii: "-") { return Printout.clean(text) }
         }
     }
 
     /// A reply that must begin with a digit.
     @discardableResult
-    mutating func expect(_ digit: Character) throws -> String {
+    mutating func expect(_ digit: Unicode.Scalar) throws -> String {
         let reply = try next()
-        guard reply.first == digit else {
-            throw OperatorError(reply, status: reply.first == "4" ? EX_TEMPFAIL : EX_UNAVAILABLE)
+        guard reply.utf8.first == UInt8(ascii: digit) else {
+            throw OperatorError(reply, status: reply.starts(withOctets: "4") ? EX_TEMPFAIL : EX_UNAVAILABLE)
         }
         return reply
     }

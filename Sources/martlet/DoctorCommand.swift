@@ -95,7 +95,7 @@ struct DoctorCommand: ParsableCommand {
 
     /// `example.net` of `out1.example.net`.
     private static func parent(_ name: String) -> String {
-        let labels = name.split(separator: ".")
+        let labels = name.split(octet: ".")
         return labels.count > 2 ? labels.dropFirst().joined(separator: ".") : name
     }
 }

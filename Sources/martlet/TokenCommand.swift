@@ -45,7 +45,7 @@ struct CreateToken: ParsableCommand {
             let known = AdminSettings.Scope.allCases.map(\.rawValue).joined(separator: ", ")
             throw ValidationError("--scope is all, or some of \(known).")
         }
-        if let cidr, cidr.split(separator: ",").contains(where: { IPNetwork($0) == nil }) {
+        if let cidr, cidr.split(octet: ",").contains(where: { IPNetwork($0) == nil }) {
             throw ValidationError("--cidr is a list of networks such as 192.0.2.0/24.")
         }
         _ = try end(at: .now())
@@ -77,8 +77,9 @@ struct CreateToken: ParsableCommand {
     private func end(at now: Timestamp) throws -> Timestamp? {
         guard let expires else { return nil }
         if let time = Timestamp(rfc3339: expires) { return time }
-        let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
-        guard let last = expires.last, let unit = units[last], let count = Int64(expires.dropLast()),
+        let units: [Unicode.Scalar: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
+        guard let last = expires.utf8.last, let unit = units[Unicode.Scalar(last)],
+            let count = Int64(Substring(expires.utf8.dropLast())),
             (1...1_000_000).contains(count)
         else { throw ValidationError("--expires is 30d, 12h, or a time such as 2027-01-31T00:00:00Z.") }
         return now.adding(milliseconds: count * unit * 1000)

@@ -23,8 +23,8 @@ struct GreylistPatience: Plugin {
 
     private func isGreylisted(_ failure: Failure) -> Bool {
         guard failure.stage == .recipient || failure.stage == .endOfData else { return false }
-        let text = failure.reply.lines.joined(separator: " ").lowercased()
+        let text = failure.reply.lines.joined(separator: " ").lowercasedASCII
         return text.utf8.count < 4096
-            && ["greylist", "graylist", "grey list", "gray list"].contains { text.contains($0) }
+            && ["greylist", "graylist", "grey list", "gray list"].contains { text.contains(octets: $0) }
     }
 }
