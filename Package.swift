@@ -82,6 +82,7 @@ let package = Package(
             [
                 "Mail",
                 "JSON",
+                "Files",
                 "Log",
                 "Loop",
                 "OpenSSL",

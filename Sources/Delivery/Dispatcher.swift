@@ -103,8 +103,6 @@ package final class Dispatcher: Sendable {
 private final class Floor: ParcelSource {
     /// Due parcels of an unreachable lane that are settled in one go.
     private static let chunk = 64
-    /// Peers remembered as unable to take commands behind a dot.
-    private static let mostCautious = 1000
 
     private let loop: any EventLoop
     private let queue: MailQueue
@@ -117,7 +115,6 @@ private final class Floor: ParcelSource {
     private var sessions: [ObjectIdentifier: ClientHandler] = [:]
     private var timer: Deadline?
     private var draining: EventLoopPromise<Void>?
-    private let cautious = CautiousPeers()
     private let preparation: Preparation
     /// Looks again soon: a slot was given back, or the queue has to wake at another time.
     private let wake: @Sendable () -> Void
@@ -243,7 +240,7 @@ private final class Floor: ParcelSource {
             let rest = waiting.filter { $0 !== session }
             idle[session.lane] = rest.isEmpty ? nil : rest
         }
-        if session.machine.brokeBehindDot { cautious.add(session.plan.options) }
+        if session.machine.brokeBehindDot { trust.memory.learn(.losesCount, of: session.machine.peer, at: .now()) }
         if session.leftovers.isEmpty {
             giveBack(session.lane)
         } else if draining != nil {
@@ -257,15 +254,13 @@ private final class Floor: ParcelSource {
     // MARK: lanes
 
     private func open(_ lane: Lane, carrying carried: [Attempt], after: (route: Route, host: Int)?) {
-        let cautious = self.cautious
         let floor = NIOLoopBound(self, eventLoop: loop)
         let opener = LaneOpener(
             router: router,
             trust: trust,
             connector: Connector(loop: loop, source: NIOLoopBound(self, eventLoop: loop)),
             settings: settings.current,
-            disk: queue.disk,
-            isCautious: { cautious.contains($0) }
+            disk: queue.disk
         )
         let loop = self.loop
         let settler = self.settler
@@ -332,20 +327,4 @@ extension Outcome {
     fileprivate var loginRefusal: Failure? {
         if case .deferred(let failure) = self, failure.stage == .auth { failure } else { nil }
     }
-}
-
-/// Peers that once lost a session while commands followed a dot: with them a transaction waits for the one before.
-private final class CautiousPeers: Sendable {
-    private static let most = 1000
-    private let peers = Mutex<Set<String>>([])
-
-    func add(_ peer: ClientMachine.Options) {
-        guard let ip = peer.ip else { return }
-        peers.withLock { peers in
-            if peers.count >= Self.most { peers = [] }
-            peers.insert("\(ip):\(peer.port)")
-        }
-    }
-
-    func contains(_ peer: String) -> Bool { peers.withLock { $0.contains(peer) } }
 }

@@ -23,8 +23,6 @@ struct LaneOpener: Sendable {
     let connector: Connector
     let settings: Settings
     let disk: NIOThreadPool
-    /// Peers that lose count when commands follow a dot.
-    let isCautious: @Sendable (String) -> Bool
 
     /// Tries hosts until a session stands.
     ///
@@ -177,7 +175,7 @@ struct LaneOpener: Sendable {
         _ attempt: Departure.Try
     ) throws(Failure) -> ClientHandler.Plan {
         var options = departure.options(attempt, host.login)
-        options.pipelinesAcrossDot = departure.ip.map { !isCautious("\($0):\(departure.mx.port)") } ?? true
+        options.pipelinesAcrossDot = !trust.memory.knows(.losesCount, of: departure.peer, at: .now())
         var tls: TLSStart?
         if attempt.level > .off {
             tls = TLSStart(

@@ -53,8 +53,7 @@ package struct Visit: Sendable {
                 trust: trust,
                 connector: Connector(loop: loop, source: visitor),
                 settings: settings,
-                disk: disk,
-                isCautious: { _ in false }
+                disk: disk
             )
             var troubles: [Failure] = []
             try await opener.open(Lane(.chosen([mx])), carrying: [], after: nil, troubles: &troubles)

@@ -27,6 +27,8 @@ package final class TrustFinder: Sendable {
     private let settings: InForce<Settings>
     private let policies: STSPolicies?
     private let tokens: TokenSource?
+    /// What was learnt of peers and lanes.
+    package let memory: PeerMemory
     private let broken = Mutex<[String: Uptime]>([:])
     private let refused = Mutex<[MX: Refusal]>([:])
     private let kept = Mutex<Kept?>(nil)
@@ -36,16 +38,19 @@ package final class TrustFinder: Sendable {
     ///   - settings: those in force.
     ///   - policies: MTA-STS; nil: no domain has a policy.
     ///   - tokens: OAuth; nil: no access tokens are to be had.
+    ///   - memory: what was learnt of peers and lanes.
     package init(
         resolver: InForce<any Resolver>,
         settings: InForce<Settings>,
         policies: STSPolicies? = nil,
-        tokens: TokenSource? = nil
+        tokens: TokenSource? = nil,
+        memory: PeerMemory = PeerMemory()
     ) {
         self.resolver = resolver
         self.settings = settings
         self.policies = policies
         self.tokens = tokens
+        self.memory = memory
     }
 
     /// Everything that is known of a host.

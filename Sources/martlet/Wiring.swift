@@ -49,6 +49,7 @@ final class Wiring: Sendable {
     private let disk: NIOThreadPool
     private let web: NIOThreadPool
     private let tokens: TokenSource
+    private let memory: PeerMemory
     private let queue: MailQueue
     private let plugins: PluginChain
     private let programs: HookPrograms
@@ -111,7 +112,14 @@ final class Wiring: Sendable {
             log: log
         )
         tokens = TokenSource(fetch, store: TokenStore(directory: "\(launch.dataPath)/oauth"))
-        let trust = TrustFinder(resolver: resolver, settings: inForce, policies: policies, tokens: tokens)
+        memory = PeerMemory(directory: launch.dataPath, disk: LinuxDisk())
+        let trust = TrustFinder(
+            resolver: resolver,
+            settings: inForce,
+            policies: policies,
+            tokens: tokens,
+            memory: memory
+        )
         dispatcher = Dispatcher(
             loop: loop,
             queue: queue,
@@ -138,6 +146,7 @@ extension Wiring {
     private func start() throws {
         followSettings()
         try ProcessSettings.makeDataDirectory(dataPath)
+        memory.load(at: .now())
         try wait { [plugins, services] in await plugins.start(Plugins.compiledIn, services) }
         _ = usePlugins(settings.current)
         IntakeMetrics.declare()
@@ -241,6 +250,15 @@ extension Wiring {
         }
     }
 
+    /// What was learnt of peers; without it it is learnt again.
+    private func saveMemory() {
+        do throws(DiskError) {
+            try memory.save(at: .now())
+        } catch {
+            log.write(.warning, "what was learnt of next hops is not on disk") { $0.add(.error, "\(error)") }
+        }
+    }
+
     /// Doors first, then the queue, then what they stand on.
     private func stop() {
         ServiceNotice.stopping.send()
@@ -251,6 +269,7 @@ extension Wiring {
             _ = await (incoming, outgoing)
         }
         let counts = queue.counts
+        saveMemory()
         RunningRelay.remove(from: dataPath, LinuxDisk())
         api.stop()
         queue.close()
@@ -283,6 +302,7 @@ extension Wiring {
         api.tick()
         certificates.renewTickets(now: .now())
         disk.submit { [queue] _ in queue.releaseDue() }
+        if memory.wantsSaving(at: .now()) { disk.submit { [weak self] _ in self?.saveMemory() } }
         heap.look(queue.events)
         let counts = queue.counts
         title.show(inProgress: counts.inProgress, waiting: counts.waiting, tempFailed: counts.tempFailed)

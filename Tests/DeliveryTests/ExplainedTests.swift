@@ -176,8 +176,7 @@ private final class World: Sendable {
             trust: trust,
             connector: Connector(loop: loop, source: source),
             settings: settings,
-            disk: pool,
-            isCautious: { _ in false }
+            disk: pool
         )
         var troubles: [Failure] = []
         let lane = settings.lane(for: recipient, of: made.envelope)
