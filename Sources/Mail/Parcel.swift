@@ -5,12 +5,12 @@ package struct Parcel: Hashable, Sendable, Identifiable {
     /// Names a parcel while the process lives; parcels are computed, not stored.
     package struct ID: Hashable, Sendable {
         package let message: QueueID
-        /// A number of the index, unique while this parcel is in it.
-        package let index: UInt32
+        /// Its name in the index.
+        package let ticket: Ticket
 
-        package init(message: QueueID, index: UInt32) {
+        package init(message: QueueID, ticket: Ticket) {
             self.message = message
-            self.index = index
+            self.ticket = ticket
         }
     }
 

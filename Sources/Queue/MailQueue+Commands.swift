@@ -232,7 +232,7 @@ extension QueueState {
             return .refused(.inFlight)
         }
         let parcel = Parcel(
-            id: Parcel.ID(message: id, index: first),
+            id: Parcel.ID(message: id, ticket: first),
             lane: scheduler.lane(of: first),
             recipients: tickets.flatMap { recipients(of: $0) }.sorted(),
             failures: Int(tickets.map { self.parcel($0).failures }.max() ?? 0),

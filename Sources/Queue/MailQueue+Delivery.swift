@@ -153,7 +153,7 @@ extension MailQueue {
         var wakes = false
         var isFinished = false
         let compact: Bool = state.withLock { state in
-            guard let slot = state.slot(of: parcel.id.message), state.scheduler.isInFlight(parcel.id.index) else {
+            guard let slot = state.slot(of: parcel.id.message), state.scheduler.isInFlight(parcel.id.ticket) else {
                 return false
             }
             state.traffic.count(
@@ -164,7 +164,7 @@ extension MailQueue {
             )
             let whole = done.count == parcel.recipients.count
             if whole {
-                state.removeParcel(parcel.id.index)
+                state.removeParcel(parcel.id.ticket)
             } else {
                 let wakeup = state.scheduler.nextWakeup
                 wakes = state.reschedule(parcel, done: done, deferred: deferred, at: now, wall: wall)
@@ -185,7 +185,7 @@ extension MailQueue {
     ///
     /// - Returns: bytes of memory it no longer holds.
     private func record(
-        _ slot: Int32,
+        _ slot: Slot,
         done: [UInt32],
         in state: inout QueueState,
         deferred: Deferral?,
@@ -213,7 +213,7 @@ extension MailQueue {
     private func forget(_ id: QueueID) {
         let freed = state.withLock { state in
             guard let slot = state.slot(of: id) else { return 0 }
-            while let ticket = state[slot]?.firstParcel, ticket != .max { state.removeParcel(ticket) }
+            while let ticket = state[slot]?.firstParcel, ticket != .null { state.removeParcel(ticket) }
             return state.removeMessage(slot)
         }
         memory.release(freed)
@@ -307,8 +307,8 @@ extension MailQueue {
     private func arrived(_ loaded: [(Parcel, Resident)], _ unread: [Parcel], in lane: Lane) {
         state.withLock { state in
             state.loadingLanes.remove(lane)
-            for parcel in unread.reversed() where state.scheduler.isInFlight(parcel.id.index) {
-                state.putBack(parcel.id.index)
+            for parcel in unread.reversed() where state.scheduler.isInFlight(parcel.id.ticket) {
+                state.putBack(parcel.id.ticket)
             }
             for (parcel, resident) in loaded.reversed() {
                 guard let slot = state.slot(of: parcel.id.message) else { continue }
@@ -316,7 +316,7 @@ extension MailQueue {
                     state[slot]?.resident = resident
                     memory.force(resident.bytes)
                 }
-                state.putBack(parcel.id.index)
+                state.putBack(parcel.id.ticket)
             }
         }
         wakeDispatcher()
@@ -327,9 +327,9 @@ extension MailQueue {
         if case .damaged = error { return forget(parcel.id.message) }
         let now = Uptime.now()
         state.withLock { state in
-            guard state.slot(of: parcel.id.message) != nil, state.scheduler.isInFlight(parcel.id.index) else { return }
-            state.scheduler.postpone(parcel.id.index, until: now.adding(milliseconds: 60_000), at: now)
-            state.holdAgain(parcel.id.index)
+            guard state.slot(of: parcel.id.message) != nil, state.scheduler.isInFlight(parcel.id.ticket) else { return }
+            state.scheduler.postpone(parcel.id.ticket, until: now.adding(milliseconds: 60_000), at: now)
+            state.holdAgain(parcel.id.ticket)
         }
         wakeDispatcher()
     }
@@ -376,7 +376,7 @@ extension QueueState {
         at now: Uptime,
         wall: Timestamp
     ) -> Bool {
-        let ticket = parcel.id.index
+        let ticket = parcel.id.ticket
         let finished = Set(done)
         let later = Set(deferred?.recipients ?? [])
         let again = parcel.recipients.filter { !finished.contains($0) && !later.contains($0) }

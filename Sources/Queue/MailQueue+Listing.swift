@@ -22,7 +22,7 @@ struct RowFacts: Sendable {
 
 extension MailQueue {
     /// Messages looked at in one go while the lock is held.
-    private static let slice: Int32 = 512
+    private static let slice = 512
     /// Envelopes read before the first page of a listing that they decide, so that its total is true.
     private static let mostRead = 5000
     /// Rows of one page at most.
@@ -123,24 +123,23 @@ extension MailQueue {
         _ filter: QueueFilter,
         now: Uptime,
         wall: Timestamp,
-        pick: (borrowing QueueState, Int32) -> Part?,
+        pick: (borrowing QueueState, Slot) -> Part?,
         visit: ([Part]) -> Bool
     ) {
         let last = lastID.withLock { $0 }
-        var start: Int32 = 0
+        var start = 0
         // Replies come and go in the pool, so the numbers are looked up again with every slice.
         while true {
             let (parts, isEnd) = state.withLock { state in
                 let prepared = PreparedFilter(filter, state.replies, now: now, wall: wall)
-                let end = min(start + Self.slice, Int32(state.messages.count))
                 var parts: [Part] = []
-                for slot in start..<max(start, end) {
+                for slot in state.messages.keys(from: start, atMost: Self.slice) {
                     guard let entry = state[slot], entry.id <= last, state.accepts(entry, prepared),
                         let part = pick(state, slot)
                     else { continue }
                     parts.append(part)
                 }
-                return (parts, end == Int32(state.messages.count))
+                return (parts, start + Self.slice >= state.messages.count)
             }
             if !parts.isEmpty, !visit(parts) { return }
             if isEnd { return }

@@ -48,7 +48,7 @@ extension MailQueue {
     ///
     /// - Parameter lane: of a recipient, by its index in the envelope.
     package func prepared(_ parcel: Parcel, at now: Uptime, lane: (UInt32) -> Lane) {
-        let ticket = parcel.id.index
+        let ticket = parcel.id.ticket
         state.withLock { state in
             guard let slot = state.slot(of: parcel.id.message), state.scheduler.isInFlight(ticket),
                 state.parcel(ticket).message == slot

@@ -36,8 +36,8 @@ extension MailQueue {
     private func inTheWay(from start: Int) -> [QueueID]? {
         state.withLock { state in
             guard start < state.messages.count else { return nil }
-            return (start..<min(start + Self.chunk, state.messages.count)).compactMap { slot in
-                state[Int32(slot)].flatMap { store.isBeingEmptied($0.location) ? $0.id : nil }
+            return state.messages.keys(from: start, atMost: Self.chunk).compactMap { slot in
+                state[slot].flatMap { store.isBeingEmptied($0.location) ? $0.id : nil }
             }
         }
     }
@@ -116,11 +116,11 @@ extension MailQueue {
         state.withLock { state in
             guard start < state.messages.count else { return nil }
             var found = Affected()
-            for slot in start..<min(start + Self.chunk, state.messages.count) {
-                guard let entry = state[Int32(slot)] else { continue }
+            for slot in state.messages.keys(from: start, atMost: Self.chunk) {
+                guard let entry = state[slot] else { continue }
                 var (moves, isElsewhere) = (false, false)
                 var ticket = entry.firstParcel
-                while ticket != .max {
+                while ticket != .null {
                     let lane = state.scheduler.lane(of: ticket)
                     moves = moves || mayMove(lane)
                     isElsewhere = isElsewhere || leadsElsewhere(lane)
@@ -147,7 +147,7 @@ extension QueueState {
         guard let slot = slot(of: id), let entry = self[slot] else { return false }
         var hasMoved = false
         var ticket = entry.firstParcel
-        while ticket != .max {
+        while ticket != .null {
             let (parcel, next) = (parcel(ticket), parcel(ticket).sibling)
             if !scheduler.isInFlight(ticket),
                 regroup(ticket, parcel, of: slot, envelope, now: now, lane: lane)
@@ -162,7 +162,7 @@ extension QueueState {
     private mutating func regroup(
         _ ticket: Ticket,
         _ parcel: ParcelEntry,
-        of slot: Int32,
+        of slot: Slot,
         _ envelope: Envelope,
         now: Uptime,
         lane: MailQueue.LaneOf

@@ -32,7 +32,7 @@ struct MessageEntry: Sendable {
     /// Parcels not yet finished.
     var openParcels: UInt32 = 0
     /// Its first parcel; further ones are linked by ``ParcelEntry/sibling``.
-    var firstParcel: Ticket = .max
+    var firstParcel = Ticket.null
     private var flags: Flags = []
 
     init(_ id: QueueID, acceptedAt: Timestamp, location: Location, size: Int, recipients: UInt32, resident: Resident?) {
@@ -83,7 +83,7 @@ struct Progress: Sendable {
 
 /// One parcel, 28 bytes; its ticket is its position.
 struct ParcelEntry: Sendable {
-    var message: Int32 = -1
+    var message = Slot.null
     /// Its first recipient.
     var first: UInt32 = 0
     /// Recipients, one behind the other in the envelope; 0 when they are not: see ``QueueState/scattered``.
@@ -92,7 +92,7 @@ struct ParcelEntry: Sendable {
     var reply: ReplyPool.Number = 0
     /// When the last attempt ended, seconds since 1970; 0 before the first.
     var attemptedAt: UInt32 = 0
-    var sibling: Ticket = .max
+    var sibling = Ticket.null
     var failures: UInt16 = 0
 }
 

@@ -62,7 +62,7 @@ extension QueueState {
     }
 
     /// - Parameter lanes: how many to name.
-    func facts(of slot: Int32, lanes most: Int = QueueRow.shown) -> RowFacts? {
+    func facts(of slot: Slot, lanes most: Int = QueueRow.shown) -> RowFacts? {
         guard let entry = self[slot] else { return nil }
         var lanes: [Lane] = []
         var seen: Set<QueuedState> = []

@@ -33,15 +33,13 @@ struct QueueState: ~Copyable, Sendable {
     /// Prologues and bodies of all messages, in bytes.
     private(set) var bytes = 0
 
-    private(set) var messages = PagedTable<MessageEntry?>()
-    private(set) var parcels = PagedTable<ParcelEntry>()
+    private(set) var messages = HandleTable<Slot, MessageEntry?>()
+    private(set) var parcels = HandleTable<Ticket, ParcelEntry>()
     /// Of messages that some recipients are done with, by slot; few.
-    private var progress: [Int32: Progress] = [:]
+    private var progress: [Slot: Progress] = [:]
     /// Recipients of parcels that are not one behind the other; few.
     private var scattered: [Ticket: [UInt32]] = [:]
     private var byID = SlotTable()
-    private var freeMessages = PagedTable<Int32>()
-    private var freeTickets = PagedTable<Ticket>()
 
     init(_ options: MailQueue.Options) {
         self.options = options
@@ -57,7 +55,7 @@ struct QueueState: ~Copyable, Sendable {
         scheduler.isPaused = options.isDisabled
     }
 
-    func slot(of id: QueueID) -> Int32? { byID.find(id, in: messages) }
+    func slot(of id: QueueID) -> Slot? { byID.find(id, in: messages) }
 
     /// Where a recipient's parcel goes first: to its next hop, or to those that plugins are asked about.
     static func firstLane(_ index: UInt32, _ envelope: Envelope, prepares: Bool, _ lane: MailQueue.LaneOf) -> Lane {
@@ -65,12 +63,12 @@ struct QueueState: ~Copyable, Sendable {
         return prepares ? Lane(.preparation(recipient.domain.name)) : lane(recipient, envelope)
     }
 
-    subscript(slot: Int32) -> MessageEntry? {
-        get { messages[Int(slot)] }
-        _modify { yield &messages[Int(slot)] }
+    subscript(slot: Slot) -> MessageEntry? {
+        get { messages[slot] }
+        _modify { yield &messages[slot] }
     }
 
-    func parcel(_ ticket: Ticket) -> ParcelEntry { parcels[Int(ticket)] }
+    func parcel(_ ticket: Ticket) -> ParcelEntry { parcels[ticket] }
 }
 
 // MARK: - Coming and going
@@ -79,7 +77,7 @@ extension QueueState {
     /// Files a message that was just accepted; its parcels are due now.
     ///
     /// - Returns: its slot.
-    mutating func insert(_ message: NewMessage, at location: Location, now: Uptime, lane: MailQueue.LaneOf) -> Int32 {
+    mutating func insert(_ message: NewMessage, at location: Location, now: Uptime, lane: MailQueue.LaneOf) -> Slot {
         let envelope = message.envelope
         let count = UInt32(envelope.recipients.count)
         var entry = MessageEntry(
@@ -134,7 +132,7 @@ extension QueueState {
                     due: now.adding(milliseconds: wait),
                     at: now
                 )
-                parcels[Int(ticket)].failures = group.failures
+                parcels[ticket].failures = group.failures
                 let told = parcel.recipients.map { (recipient: $0, reply: alike.replies[$0] ?? group.reply) }
                 setReplies(of: ticket, told, at: group.attemptedAt)
             }
@@ -149,28 +147,20 @@ extension QueueState {
 
     @discardableResult
     mutating func addParcel(
-        of slot: Int32,
+        of slot: Slot,
         _ recipients: [UInt32],
         to lane: Lane,
         due: Uptime,
         at now: Uptime
     ) -> Ticket {
-        guard let entry = messages[Int(slot)] else { return .max }
+        guard let entry = messages[slot] else { return .null }
         var parcel = ParcelEntry(message: slot, first: recipients.first ?? 0, sibling: entry.firstParcel)
         let isRun = recipients.last.map { Int($0) - Int(parcel.first) == recipients.count - 1 } ?? true
         if isRun { parcel.count = UInt32(recipients.count) }
-        let ticket: Ticket
-        if freeTickets.count > 0 {
-            ticket = freeTickets[freeTickets.count - 1]
-            freeTickets.removeLast()
-            parcels[Int(ticket)] = parcel
-        } else {
-            ticket = Ticket(parcels.count)
-            parcels.append(parcel)
-        }
+        let ticket = parcels.add(parcel)
         if !isRun { scattered[ticket] = recipients }
-        messages[Int(slot)]?.firstParcel = ticket
-        messages[Int(slot)]?.openParcels += 1
+        messages[slot]?.firstParcel = ticket
+        messages[slot]?.openParcels += 1
         scheduler.add(ticket, to: lane, due: due, at: now)
         if entry.isHeld { scheduler.hold(ticket) }
         return ticket
@@ -180,37 +170,35 @@ extension QueueState {
     ///
     /// Its message stays.
     mutating func removeParcel(_ ticket: Ticket) {
-        let parcel = parcels[Int(ticket)]
+        let parcel = parcels[ticket]
         unlink(ticket, from: parcel.message)
         scheduler.remove(ticket)
         forgetReplies(of: ticket)
         if parcel.count == 0 { scattered[ticket] = nil }
-        parcels[Int(ticket)] = ParcelEntry()
-        freeTickets.append(ticket)
-        messages[Int(parcel.message)]?.openParcels -= 1
+        parcels.giveBack(ticket, leaving: ParcelEntry())
+        messages[parcel.message]?.openParcels -= 1
     }
 
     /// Forgets a message that has no parcel left.
     ///
     /// - Returns: bytes of memory that it held.
-    mutating func removeMessage(_ slot: Int32) -> Int {
-        guard let entry = messages[Int(slot)] else { return 0 }
+    mutating func removeMessage(_ slot: Slot) -> Int {
+        guard let entry = messages[slot] else { return 0 }
         byID.remove(entry.id, in: messages)
         if entry.isHeld { holds[entry.id] = nil }
         if !progress.isEmpty { progress[slot] = nil }
         bytes -= entry.size
-        messages[Int(slot)] = nil
-        freeMessages.append(slot)
+        messages.giveBack(slot, leaving: nil)
         return entry.resident?.bytes ?? 0
     }
 
     /// Whether some parcel of a message may go now, as far as pauses and the rests of lanes tell.
-    func mayGoNow(_ slot: Int32) -> Bool {
+    func mayGoNow(_ slot: Slot) -> Bool {
         guard !scheduler.isPaused else { return false }
-        var ticket = messages[Int(slot)]?.firstParcel ?? .max
-        while ticket != .max {
+        var ticket = messages[slot]?.firstParcel ?? .null
+        while ticket != .null {
             if !scheduler.isResting(ticket) { return true }
-            ticket = parcels[Int(ticket)].sibling
+            ticket = parcels[ticket].sibling
         }
         return false
     }
@@ -218,38 +206,30 @@ extension QueueState {
     /// Lets go of a message's bytes.
     ///
     /// - Returns: how many there were.
-    mutating func dropResident(_ slot: Int32) -> Int {
-        guard let resident = messages[Int(slot)]?.resident else { return 0 }
-        messages[Int(slot)]?.resident = nil
+    mutating func dropResident(_ slot: Slot) -> Int {
+        guard let resident = messages[slot]?.resident else { return 0 }
+        messages[slot]?.resident = nil
         return resident.bytes
     }
 
-    mutating func setParcel(_ ticket: Ticket, _ change: (inout ParcelEntry) -> Void) { change(&parcels[Int(ticket)]) }
+    mutating func setParcel(_ ticket: Ticket, _ change: (inout ParcelEntry) -> Void) { change(&parcels[ticket]) }
 
-    private mutating func add(_ entry: MessageEntry) -> Int32 {
-        let slot: Int32
-        if freeMessages.count > 0 {
-            slot = freeMessages[freeMessages.count - 1]
-            freeMessages.removeLast()
-            messages[Int(slot)] = entry
-        } else {
-            slot = Int32(messages.count)
-            messages.append(entry)
-        }
+    private mutating func add(_ entry: MessageEntry) -> Slot {
+        let slot = messages.add(entry)
         byID.insert(entry.id, at: slot, in: messages)
         bytes += entry.size
         return slot
     }
 
-    private mutating func unlink(_ ticket: Ticket, from slot: Int32) {
-        guard let first = messages[Int(slot)]?.firstParcel else { return }
+    private mutating func unlink(_ ticket: Ticket, from slot: Slot) {
+        guard let first = messages[slot]?.firstParcel else { return }
         if first == ticket {
-            messages[Int(slot)]?.firstParcel = parcels[Int(ticket)].sibling
+            messages[slot]?.firstParcel = parcels[ticket].sibling
             return
         }
         var previous = first
-        while previous != .max, parcels[Int(previous)].sibling != ticket { previous = parcels[Int(previous)].sibling }
-        if previous != .max { parcels[Int(previous)].sibling = parcels[Int(ticket)].sibling }
+        while previous != .null, parcels[previous].sibling != ticket { previous = parcels[previous].sibling }
+        if previous != .null { parcels[previous].sibling = parcels[ticket].sibling }
     }
 }
 
@@ -258,15 +238,15 @@ extension QueueState {
 extension QueueState {
     /// The recipients of a parcel, written out.
     func recipients(of ticket: Ticket) -> [UInt32] {
-        let parcel = parcels[Int(ticket)]
+        let parcel = parcels[ticket]
         return parcel.count == 0 ? scattered[ticket] ?? [] : Array(parcel.first..<parcel.first + parcel.count)
     }
 
     /// Which recipients of a message are done.
-    func progress(of slot: Int32) -> Progress { progress[slot] ?? Progress() }
+    func progress(of slot: Slot) -> Progress { progress[slot] ?? Progress() }
 
     /// Notes recipients that are done.
-    mutating func note(done: [UInt32], bounced: [UInt32], of slot: Int32) {
+    mutating func note(done: [UInt32], bounced: [UInt32], of slot: Slot) {
         guard !done.isEmpty else { return }
         progress[slot, default: Progress()].done.merge(done)
         progress[slot, default: Progress()].bounced.merge(bounced)
@@ -274,10 +254,10 @@ extension QueueState {
 
     /// A ticket as the doors see it.
     func describe(_ ticket: Ticket) -> Parcel? {
-        let parcel = parcels[Int(ticket)]
-        guard parcel.message >= 0, let entry = messages[Int(parcel.message)] else { return nil }
+        let parcel = parcels[ticket]
+        guard parcel.message != .null, let entry = messages[parcel.message] else { return nil }
         return Parcel(
-            id: Parcel.ID(message: entry.id, index: ticket),
+            id: Parcel.ID(message: entry.id, ticket: ticket),
             lane: scheduler.lane(of: ticket),
             recipients: recipients(of: ticket),
             failures: Int(parcel.failures),
@@ -286,8 +266,8 @@ extension QueueState {
     }
 
     /// What must be on disk about a message beyond its own record.
-    func deliveryState(of slot: Int32, now: Uptime, wall: Timestamp) -> DeliveryState {
-        guard let entry = messages[Int(slot)] else { return DeliveryState() }
+    func deliveryState(of slot: Slot, now: Uptime, wall: Timestamp) -> DeliveryState {
+        guard let entry = messages[slot] else { return DeliveryState() }
         var groups: [DeliveryState.Group] = []
         forEachParcel(of: entry) { ticket, parcel in
             guard parcel.failures > 0 || scheduler.due(ticket) != nil else { return }
@@ -319,8 +299,8 @@ extension QueueState {
 
     func forEachParcel(of entry: MessageEntry, _ body: (Ticket, ParcelEntry) -> Void) {
         var ticket = entry.firstParcel
-        while ticket != .max {
-            let parcel = parcels[Int(ticket)]
+        while ticket != .null {
+            let parcel = parcels[ticket]
             body(ticket, parcel)
             ticket = parcel.sibling
         }
@@ -339,9 +319,9 @@ extension QueueState {
     /// Notes what was said to the recipients of a parcel.
     mutating func setReplies(of ticket: Ticket, _ told: [(recipient: UInt32, reply: LastReply?)], at time: Timestamp) {
         forgetReplies(of: ticket)
-        parcels[Int(ticket)].attemptedAt = UInt32(clamping: time.milliseconds / 1000)
+        parcels[ticket].attemptedAt = UInt32(clamping: time.milliseconds / 1000)
         let common = told.first?.reply
-        if let common { parcels[Int(ticket)].reply = replies.take(common) }
+        if let common { parcels[ticket].reply = replies.take(common) }
         for (recipient, reply) in told {
             if let reply, reply != common { otherReplies[ticket, default: [:]][recipient] = replies.take(reply) }
         }
@@ -349,20 +329,20 @@ extension QueueState {
 
     /// A parcel that takes over recipients of another one knows what was known of them.
     mutating func inherit(_ ticket: Ticket, _ recipients: [UInt32], from old: Ticket) {
-        let parcel = parcels[Int(old)]
-        parcels[Int(ticket)].failures = parcel.failures
+        let parcel = parcels[old]
+        parcels[ticket].failures = parcel.failures
         let told = recipients.map { (recipient: $0, reply: reply(to: $0, of: old)) }
         setReplies(of: ticket, told, at: Timestamp(milliseconds: Int64(parcel.attemptedAt) * 1000))
     }
 
     /// What was last said to one recipient of a parcel.
     func reply(to recipient: UInt32, of ticket: Ticket) -> LastReply? {
-        replies[otherReplies[ticket]?[recipient] ?? parcels[Int(ticket)].reply]
+        replies[otherReplies[ticket]?[recipient] ?? parcels[ticket].reply]
     }
 
     private mutating func forgetReplies(of ticket: Ticket) {
-        replies.release(parcels[Int(ticket)].reply)
-        parcels[Int(ticket)].reply = 0
+        replies.release(parcels[ticket].reply)
+        parcels[ticket].reply = 0
         guard !otherReplies.isEmpty, let others = otherReplies.removeValue(forKey: ticket) else { return }
         for number in others.values { replies.release(number) }
     }

@@ -6,21 +6,21 @@ extension Scheduler {
     /// Keeps a parcel that is not in flight from being handed out until it is released.
     package mutating func hold(_ ticket: Ticket) {
         let due: Uptime
-        switch tickets[Int(ticket)].place {
+        switch tickets[ticket].place {
         case .free, .inFlight, .held: return
         case .ready: due = Uptime(milliseconds: 0)
-        case .waiting: due = tickets[Int(ticket)].due
+        case .waiting: due = tickets[ticket].due
         }
         leave(ticket)
-        tickets[Int(ticket)].due = due
-        tickets[Int(ticket)].place = .held
+        tickets[ticket].due = due
+        tickets[ticket].place = .held
         heldCount += 1
     }
 
     /// Lets a held parcel go on where it was: into its lane's line, or to wait for its time.
     package mutating func release(_ ticket: Ticket, at now: Uptime) {
-        guard tickets[Int(ticket)].place == .held else { return }
-        let due = tickets[Int(ticket)].due
+        guard tickets[ticket].place == .held else { return }
+        let due = tickets[ticket].due
         leave(ticket)
         place(ticket, due: due, at: now)
     }
@@ -29,12 +29,12 @@ extension Scheduler {
     ///
     /// - Returns: whether it waited.
     package mutating func hurry(_ ticket: Ticket, at now: Uptime) -> Bool {
-        guard tickets[Int(ticket)].place == .waiting else { return false }
+        guard tickets[ticket].place == .waiting else { return false }
         leave(ticket)
         enter(ticket, first: true)
-        let number = tickets[Int(ticket)].lane
-        lanes[Int(number)].restsUntil = nil
-        lanes[Int(number)].mayProbe = nil
+        let number = tickets[ticket].lane
+        lanes[number].restsUntil = nil
+        lanes[number].mayProbe = nil
         want(number)
         return true
     }
@@ -43,14 +43,14 @@ extension Scheduler {
     ///
     /// - Returns: false when it was in flight.
     package mutating func claim(_ ticket: Ticket) -> Bool {
-        switch tickets[Int(ticket)].place {
+        switch tickets[ticket].place {
         case .free, .inFlight: return false
         case .waiting, .ready, .held: break
         }
         leave(ticket)
-        tickets[Int(ticket)].place = .inFlight
+        tickets[ticket].place = .inFlight
         inFlightCount += 1
-        let number = Int(tickets[Int(ticket)].lane)
+        let number = tickets[ticket].lane
         lanes[number].inFlight += 1
         if lanes[number].lane.isPreparation { preparing += 1 }
         return true

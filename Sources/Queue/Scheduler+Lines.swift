@@ -8,28 +8,28 @@ import Mail
 // MARK: - Lines
 
 extension Scheduler {
-    mutating func link(_ ticket: Ticket, in lane: Int, first: Bool) {
+    mutating func link(_ ticket: Ticket, in lane: LaneNumber, first: Bool) {
         let neighbour = first ? lanes[lane].first : lanes[lane].last
-        tickets[Int(ticket)].next = first ? neighbour : .max
-        tickets[Int(ticket)].previous = first ? .max : neighbour
-        guard neighbour != .max else {
+        tickets[ticket].next = first ? neighbour : .null
+        tickets[ticket].previous = first ? .null : neighbour
+        guard neighbour != .null else {
             lanes[lane].first = ticket
             lanes[lane].last = ticket
             return
         }
         if first {
-            tickets[Int(neighbour)].previous = ticket
+            tickets[neighbour].previous = ticket
             lanes[lane].first = ticket
         } else {
-            tickets[Int(neighbour)].next = ticket
+            tickets[neighbour].next = ticket
             lanes[lane].last = ticket
         }
     }
 
-    mutating func unlink(_ ticket: Ticket, from lane: Int) {
-        let (previous, next) = (tickets[Int(ticket)].previous, tickets[Int(ticket)].next)
-        if previous == .max { lanes[lane].first = next } else { tickets[Int(previous)].next = next }
-        if next == .max { lanes[lane].last = previous } else { tickets[Int(next)].previous = previous }
+    mutating func unlink(_ ticket: Ticket, from lane: LaneNumber) {
+        let (previous, next) = (tickets[ticket].previous, tickets[ticket].next)
+        if previous == .null { lanes[lane].first = next } else { tickets[previous].next = next }
+        if next == .null { lanes[lane].last = previous } else { tickets[next].previous = previous }
     }
 }
 
@@ -42,12 +42,12 @@ extension Scheduler {
     }
 
     mutating func stopTimer(_ ticket: Ticket) {
-        let place = Int(tickets[Int(ticket)].next)
+        let place = tickets[ticket].next.place
         let last = timers[timers.count - 1]
         timers.removeLast()
         guard last != ticket else { return }
         // The last one takes the place, and goes where it belongs from there.
-        if place > 0, tickets[Int(last)].due < tickets[Int(timers[(place - 1) / 2])].due {
+        if place > 0, tickets[last].due < tickets[timers[(place - 1) / 2]].due {
             rise(last, from: place)
         } else {
             sink(last, from: place)
@@ -56,15 +56,15 @@ extension Scheduler {
 
     private mutating func set(_ ticket: Ticket, at place: Int) {
         timers[place] = ticket
-        tickets[Int(ticket)].next = Ticket(place)
+        tickets[ticket].next = Ticket(place: place)
     }
 
     private mutating func rise(_ ticket: Ticket, from start: Int) {
-        let due = tickets[Int(ticket)].due
+        let due = tickets[ticket].due
         var place = start
         while place > 0 {
             let parent = timers[(place - 1) / 2]
-            guard due < tickets[Int(parent)].due else { break }
+            guard due < tickets[parent].due else { break }
             set(parent, at: place)
             place = (place - 1) / 2
         }
@@ -72,15 +72,15 @@ extension Scheduler {
     }
 
     private mutating func sink(_ ticket: Ticket, from start: Int) {
-        let due = tickets[Int(ticket)].due
+        let due = tickets[ticket].due
         var place = start
         while true {
             var child = 2 * place + 1
             guard child < timers.count else { break }
-            if child + 1 < timers.count, tickets[Int(timers[child + 1])].due < tickets[Int(timers[child])].due {
+            if child + 1 < timers.count, tickets[timers[child + 1]].due < tickets[timers[child]].due {
                 child += 1
             }
-            guard tickets[Int(timers[child])].due < due else { break }
+            guard tickets[timers[child]].due < due else { break }
             set(timers[child], at: place)
             place = child
         }

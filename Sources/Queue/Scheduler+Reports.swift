@@ -24,13 +24,12 @@ extension Scheduler {
 
     /// How things stand with the lanes of some numbers, for a walk through all of them.
     package func reports(from start: Int, count: Int) -> (reports: [LaneReport], isEnd: Bool) {
-        let end = min(start + count, lanes.count)
-        guard start < end else { return ([], true) }
-        return ((start..<end).filter { lanes[$0].members > 0 }.map { report(Int32($0)) }, end == lanes.count)
+        let keys = lanes.keys(from: start, atMost: count)
+        return (keys.filter { lanes[$0].members > 0 }.map { report($0) }, start + count >= lanes.count)
     }
 
-    private func report(_ number: Int32) -> LaneReport {
-        let state = lanes[Int(number)]
+    private func report(_ number: LaneNumber) -> LaneReport {
+        let state = lanes[number]
         return LaneReport(
             lane: state.lane,
             parcels: state.members,

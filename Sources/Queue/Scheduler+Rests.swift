@@ -10,10 +10,10 @@ extension Scheduler {
     private static let probePatience: Int64 = 30_000
 
     /// The lane could not be reached and is left alone for now.
-    package func isResting(_ lane: Lane) -> Bool { laneIndex[lane].map { lanes[Int($0)].restsUntil != nil } ?? false }
+    package func isResting(_ lane: Lane) -> Bool { laneIndex[lane].map { lanes[$0].restsUntil != nil } ?? false }
 
     /// A parcel's lane is left alone for now.
-    func isResting(_ ticket: Ticket) -> Bool { lanes[Int(tickets[Int(ticket)].lane)].restsUntil != nil }
+    func isResting(_ ticket: Ticket) -> Bool { lanes[tickets[ticket].lane].restsUntil != nil }
 
     /// The lane could not be reached: no new session for a second, then two, four … up to the limit, or until one of
     /// its parcels becomes due again (but at least a second).
@@ -21,55 +21,56 @@ extension Scheduler {
     /// After that one session at a time tries, each for half a minute before it is another's turn as well.
     package mutating func rest(_ lane: Lane, at now: Uptime) {
         guard let number = laneIndex[lane] else { return }
-        let power = min(lanes[Int(number)].rests, 20)
+        let power = min(lanes[number].rests, 20)
         let length = min(max(limits.longestRest, Self.shortestRest), Self.shortestRest << Int64(power))
-        lanes[Int(number)].rests += 1
-        lanes[Int(number)].mayProbe = now.adding(milliseconds: Self.shortestRest)
+        lanes[number].rests += 1
+        lanes[number].mayProbe = now.adding(milliseconds: Self.shortestRest)
         setRest(number, until: now.adding(milliseconds: length))
     }
 
     /// The first of the rests and probes is over.
     mutating func endRest(at now: Uptime) {
-        guard let timer = restTimers.popMin(), lanes[Int(timer.lane)].stamp == timer.stamp, timer.due <= now else {
+        guard let timer = restTimers.popMin(), lanes[timer.lane].stamp == timer.stamp, timer.due <= now else {
             return
         }
-        lanes[Int(timer.lane)].restsUntil = nil
-        lanes[Int(timer.lane)].probesUntil = nil
+        lanes[timer.lane].restsUntil = nil
+        lanes[timer.lane].probesUntil = nil
         want(timer.lane)
     }
 
     /// A parcel of a resting lane has waited its own time: the lane may try, once the shortest rest is over.
-    mutating func endRestEarly(_ number: Int32, at now: Uptime) {
-        guard let end = lanes[Int(number)].restsUntil, let probe = lanes[Int(number)].mayProbe, probe < end else {
+    mutating func endRestEarly(_ number: LaneNumber, at now: Uptime) {
+        guard let end = lanes[number].restsUntil, let probe = lanes[number].mayProbe, probe < end else {
             return
         }
         setRest(number, until: max(now, probe))
     }
 
-    private mutating func setRest(_ number: Int32, until end: Uptime) {
-        lanes[Int(number)].restsUntil = end
-        lanes[Int(number)].probesUntil = nil
+    private mutating func setRest(_ number: LaneNumber, until end: Uptime) {
+        lanes[number].restsUntil = end
+        lanes[number].probesUntil = nil
         startTimer(number, until: end)
     }
 
     /// One session tries alone.
-    mutating func startProbe(_ number: Int32, at now: Uptime) {
+    mutating func startProbe(_ number: LaneNumber, at now: Uptime) {
         let end = now.adding(milliseconds: Self.probePatience)
-        lanes[Int(number)].probesUntil = end
+        lanes[number].probesUntil = end
         startTimer(number, until: end)
     }
 
     /// The end of a lane's rest or of its probe: it has one of them at a time, and the newest timer counts.
-    private mutating func startTimer(_ number: Int32, until end: Uptime) {
-        lanes[Int(number)].stamp &+= 1
-        restTimers.insert(RestTimer(due: end, lane: number, stamp: lanes[Int(number)].stamp))
+    private mutating func startTimer(_ number: LaneNumber, until end: Uptime) {
+        stamps &+= 1
+        lanes[number].stamp = stamps
+        restTimers.insert(RestTimer(due: end, lane: number, stamp: lanes[number].stamp))
     }
 }
 
 /// The end of a rest or of a probe.
 struct RestTimer: Comparable, Sendable {
     let due: Uptime
-    let lane: Int32
+    let lane: LaneNumber
     let stamp: UInt32
 
     static func < (a: RestTimer, b: RestTimer) -> Bool { a.due < b.due }

@@ -8,9 +8,6 @@ import DequeModule
 import HeapModule
 package import Mail
 
-/// Names a parcel inside the index; reused after ``Scheduler/remove(_:)``.
-package typealias Ticket = UInt32
-
 /// Which parcel is due when, and how many sessions a lane may have: a value without clock and lock.
 package struct Scheduler: Sendable {
     /// How many sessions there may be.
@@ -41,17 +38,18 @@ package struct Scheduler: Sendable {
     /// Parcels in flight that plugins are asked about; no session has them yet.
     package internal(set) var preparing = 0
 
-    var tickets = PagedTable<TicketState>()
+    var tickets = HandleTable<Ticket, TicketState>()
     /// Tickets that wait, as a binary heap by due time; each knows its place in it.
     var timers = PagedTable<Ticket>()
     /// Ends of rests; an entry whose lane has another end by now is stale.
     var restTimers = Heap<RestTimer>()
-    var lanes: [LaneState] = []
-    private var freeLanes: [Int32] = []
-    private(set) var laneIndex: [Lane: Int32] = [:]
-    private var ring = Deque<Int32>()
+    var lanes = HandleTable<LaneNumber, LaneState>()
+    private(set) var laneIndex: [Lane: LaneNumber] = [:]
+    /// The last stamp given to a lane: timers of lanes that are gone, or of earlier rests, are stale by it.
+    var stamps: UInt32 = 0
+    private var ring = Deque<LaneNumber>()
     /// The same for lanes whose parcels are to be prepared.
-    private var preparationRing = Deque<Int32>()
+    private var preparationRing = Deque<LaneNumber>()
 
     package init(_ limits: Limits) { self.limits = limits }
 }
@@ -64,18 +62,18 @@ extension Scheduler {
     /// A ticket of that number must not be in use.
     package mutating func add(_ ticket: Ticket, to lane: Lane, due: Uptime, at now: Uptime) {
         let number = number(of: lane)
-        while tickets.count <= Int(ticket) { tickets.append(TicketState()) }
-        tickets[Int(ticket)].lane = number
-        lanes[Int(number)].members += 1
+        tickets.reach(ticket, with: TicketState())
+        tickets[ticket].lane = number
+        lanes[number].members += 1
         place(ticket, due: due, at: now)
     }
 
     /// Forgets a parcel, wherever it is.
     package mutating func remove(_ ticket: Ticket) {
         leave(ticket)
-        let number = tickets[Int(ticket)].lane
-        tickets[Int(ticket)].place = .free
-        lanes[Int(number)].members -= 1
+        let number = tickets[ticket].lane
+        tickets[ticket].place = .free
+        lanes[number].members -= 1
         dropIfUnused(number)
     }
 
@@ -115,26 +113,26 @@ extension Scheduler {
     ///
     /// - Returns: how many parcels no longer wait.
     package mutating func flush(_ lane: Lane?, at now: Uptime) -> Int {
-        let only = lane.map { laneIndex[$0] ?? -1 }
+        let only = lane.map { laneIndex[$0] ?? .null }
         var count = 0
-        for ticket in 0..<tickets.count where tickets[ticket].place == .waiting {
+        for ticket in tickets.keys where tickets[ticket].place == .waiting {
             guard only == nil || tickets[ticket].lane == only else { continue }
-            leave(Ticket(ticket))
-            enter(Ticket(ticket), first: false)
+            leave(ticket)
+            enter(ticket, first: false)
             count += 1
         }
-        for number in lanes.indices where only == nil || Int32(number) == only {
+        for number in lanes.keys where only == nil || number == only {
             lanes[number].restsUntil = nil
             lanes[number].probesUntil = nil
             lanes[number].mayProbe = nil
-            want(Int32(number))
+            want(number)
         }
         return count
     }
 
     /// When a parcel that waits, or will wait when it is released, is due; nil when it is due already.
     package func due(_ ticket: Ticket) -> Uptime? {
-        let state = tickets[Int(ticket)]
+        let state = tickets[ticket]
         switch state.place {
         case .waiting: return state.due
         case .held: return state.due.milliseconds > 0 ? state.due : nil
@@ -144,7 +142,7 @@ extension Scheduler {
 
     /// Where a parcel stands.
     package func state(of ticket: Ticket) -> QueuedState {
-        switch tickets[Int(ticket)].place {
+        switch tickets[ticket].place {
         case .ready, .free: .waiting
         case .waiting: .tempFailed
         case .inFlight: .inProgress
@@ -153,44 +151,44 @@ extension Scheduler {
     }
 
     /// A session has it.
-    package func isInFlight(_ ticket: Ticket) -> Bool { tickets[Int(ticket)].place == .inFlight }
+    package func isInFlight(_ ticket: Ticket) -> Bool { tickets[ticket].place == .inFlight }
 
     /// Where a parcel goes.
-    package func lane(of ticket: Ticket) -> Lane { lanes[Int(tickets[Int(ticket)].lane)].lane }
+    package func lane(of ticket: Ticket) -> Lane { lanes[tickets[ticket].lane].lane }
 
-    private mutating func take(from number: Int32) -> Ticket? {
-        let ticket = lanes[Int(number)].first
-        guard ticket != .max else { return nil }
+    private mutating func take(from number: LaneNumber) -> Ticket? {
+        let ticket = lanes[number].first
+        guard ticket != .null else { return nil }
         leave(ticket)
         inFlightCount += 1
-        lanes[Int(number)].inFlight += 1
-        if lanes[Int(number)].lane.isPreparation { preparing += 1 }
-        tickets[Int(ticket)].place = .inFlight
+        lanes[number].inFlight += 1
+        if lanes[number].lane.isPreparation { preparing += 1 }
+        tickets[ticket].place = .inFlight
         return ticket
     }
 
     mutating func place(_ ticket: Ticket, due: Uptime, at now: Uptime) {
         guard due > now else { return enter(ticket, first: false) }
-        tickets[Int(ticket)].place = .waiting
-        tickets[Int(ticket)].due = due
+        tickets[ticket].place = .waiting
+        tickets[ticket].due = due
         waitingCount += 1
         startTimer(ticket)
     }
 
     /// Joins the lane's line.
     mutating func enter(_ ticket: Ticket, first: Bool) {
-        let number = tickets[Int(ticket)].lane
-        tickets[Int(ticket)].place = .ready
+        let number = tickets[ticket].lane
+        tickets[ticket].place = .ready
         readyCount += 1
-        lanes[Int(number)].ready += 1
-        link(ticket, in: Int(number), first: first)
+        lanes[number].ready += 1
+        link(ticket, in: number, first: first)
         want(number)
     }
 
     /// Leaves the place where it is, without entering another.
     mutating func leave(_ ticket: Ticket) {
-        let number = Int(tickets[Int(ticket)].lane)
-        switch tickets[Int(ticket)].place {
+        let number = tickets[ticket].lane
+        switch tickets[ticket].place {
         case .free: break
         case .waiting:
             waitingCount -= 1
@@ -222,17 +220,17 @@ extension Scheduler {
         var turns = ring.count
         while turns > 0, sessions < limits.total, let number = ring.popFirst() {
             turns -= 1
-            lanes[Int(number)].isInRing = false
-            guard lanes[Int(number)].wantsSession(limits.perLane) else {
+            lanes[number].isInRing = false
+            guard lanes[number].wantsSession(limits.perLane) else {
                 dropIfUnused(number)
                 continue
             }
             sessions += 1
-            lanes[Int(number)].sessions += 1
-            lanes[Int(number)].opening += 1
-            granted.append(lanes[Int(number)].lane)
-            if lanes[Int(number)].rests > 0 { startProbe(number, at: now) }
-            if lanes[Int(number)].wantsSession(limits.perLane) {
+            lanes[number].sessions += 1
+            lanes[number].opening += 1
+            granted.append(lanes[number].lane)
+            if lanes[number].rests > 0 { startProbe(number, at: now) }
+            if lanes[number].wantsSession(limits.perLane) {
                 want(number)
                 turns += 1
             }
@@ -248,7 +246,7 @@ extension Scheduler {
         guard !isPaused else { return [] }
         var taken: [Ticket] = []
         while preparing < limits.preparations, let number = preparationRing.popFirst() {
-            lanes[Int(number)].isInRing = false
+            lanes[number].isInRing = false
             if let ticket = take(from: number) {
                 taken.append(ticket)
                 want(number)
@@ -262,11 +260,11 @@ extension Scheduler {
     /// A session of the lane stands: its rests are forgotten.
     package mutating func reached(_ lane: Lane) {
         guard let number = laneIndex[lane] else { return }
-        lanes[Int(number)].opening = max(0, lanes[Int(number)].opening - 1)
-        lanes[Int(number)].restsUntil = nil
-        lanes[Int(number)].probesUntil = nil
-        lanes[Int(number)].mayProbe = nil
-        lanes[Int(number)].rests = 0
+        lanes[number].opening = max(0, lanes[number].opening - 1)
+        lanes[number].restsUntil = nil
+        lanes[number].probesUntil = nil
+        lanes[number].mayProbe = nil
+        lanes[number].rests = 0
         want(number)
     }
 
@@ -274,12 +272,12 @@ extension Scheduler {
     ///
     /// - Parameter wasOpening: it had not been ``reached(_:)``.
     package mutating func sessionEnded(_ lane: Lane, wasOpening: Bool) {
-        guard let number = laneIndex[lane], lanes[Int(number)].sessions > 0 else { return }
+        guard let number = laneIndex[lane], lanes[number].sessions > 0 else { return }
         sessions -= 1
-        lanes[Int(number)].sessions -= 1
+        lanes[number].sessions -= 1
         if wasOpening {
-            lanes[Int(number)].opening = max(0, lanes[Int(number)].opening - 1)
-            lanes[Int(number)].probesUntil = nil
+            lanes[number].opening = max(0, lanes[number].opening - 1)
+            lanes[number].probesUntil = nil
         }
         want(number)
         dropIfUnused(number)
@@ -289,29 +287,29 @@ extension Scheduler {
     /// this lane has more than its share.
     package func shouldYield(_ lane: Lane) -> Bool {
         guard sessions >= limits.total, !ring.isEmpty, let number = laneIndex[lane] else { return false }
-        return lanes[Int(number)].sessions > max(1, limits.total / max(1, lanes.count - freeLanes.count))
+        return lanes[number].sessions > max(1, limits.total / max(1, lanes.used))
     }
 
     /// Some lane would open one more session if it may.
-    package var wantsSessions: Bool { !isPaused && ring.contains { lanes[Int($0)].wantsSession(limits.perLane) } }
+    package var wantsSessions: Bool { !isPaused && ring.contains { lanes[$0].wantsSession(limits.perLane) } }
 
     /// Some lane would, and all sessions that may exist are taken.
     package var isShortOfSessions: Bool { sessions >= limits.total && wantsSessions }
 
     /// When something will be due; nil when nothing waits.
     package var nextWakeup: Uptime? {
-        let first = timers.count > 0 ? tickets[Int(timers[0])].due : nil
+        let first = timers.count > 0 ? tickets[timers[0]].due : nil
         guard let rest = restTimers.min?.due else { return first }
         return first.map { min($0, rest) } ?? rest
     }
 
     /// Sessions the lane has claimed.
-    package func sessionCount(_ lane: Lane) -> Int { laneIndex[lane].map { lanes[Int($0)].sessions } ?? 0 }
+    package func sessionCount(_ lane: Lane) -> Int { laneIndex[lane].map { lanes[$0].sessions } ?? 0 }
 
     /// Moves what is due into its lane's line and ends rests that are over, in the order of time.
     private mutating func advance(to now: Uptime) {
         while true {
-            let due = timers.count > 0 ? tickets[Int(timers[0])].due : Uptime(milliseconds: .max)
+            let due = timers.count > 0 ? tickets[timers[0]].due : Uptime(milliseconds: .max)
             let rest = restTimers.min?.due ?? Uptime(milliseconds: .max)
             guard min(due, rest) <= now else { return }
             if rest < due { endRest(at: now) } else { endWait(of: timers[0], at: now) }
@@ -321,42 +319,36 @@ extension Scheduler {
     private mutating func endWait(of ticket: Ticket, at now: Uptime) {
         leave(ticket)
         enter(ticket, first: false)
-        endRestEarly(tickets[Int(ticket)].lane, at: now)
+        endRestEarly(tickets[ticket].lane, at: now)
     }
 
     /// Joins its ring if it is not in it and could use a session, or has parcels to prepare.
-    mutating func want(_ number: Int32) {
-        guard !lanes[Int(number)].isInRing else { return }
-        if lanes[Int(number)].lane.isPreparation {
-            guard lanes[Int(number)].ready > 0 else { return }
+    mutating func want(_ number: LaneNumber) {
+        guard !lanes[number].isInRing else { return }
+        if lanes[number].lane.isPreparation {
+            guard lanes[number].ready > 0 else { return }
             preparationRing.append(number)
         } else {
-            guard lanes[Int(number)].wantsSession(limits.perLane) else { return }
+            guard lanes[number].wantsSession(limits.perLane) else { return }
             ring.append(number)
         }
-        lanes[Int(number)].isInRing = true
+        lanes[number].isInRing = true
     }
 
-    private mutating func number(of lane: Lane) -> Int32 {
+    private mutating func number(of lane: Lane) -> LaneNumber {
         if let number = laneIndex[lane] { return number }
-        let number: Int32
-        if let free = freeLanes.popLast() {
-            number = free
-            lanes[Int(free)] = LaneState(lane: lane, stamp: lanes[Int(free)].stamp &+ 1)
-        } else {
-            number = Int32(lanes.count)
-            lanes.append(LaneState(lane: lane, stamp: 0))
-        }
+        stamps &+= 1
+        let number = lanes.add(LaneState(lane: lane, stamp: stamps))
         laneIndex[lane] = number
         return number
     }
 
     /// Domains come and go by the million; a lane without parcels and sessions is forgotten.
-    private mutating func dropIfUnused(_ number: Int32) {
-        let state = lanes[Int(number)]
+    private mutating func dropIfUnused(_ number: LaneNumber) {
+        let state = lanes[number]
         guard state.members == 0, state.sessions == 0, !state.isInRing else { return }
         laneIndex[state.lane] = nil
-        freeLanes.append(number)
+        lanes.giveBack(number)
     }
 }
 
@@ -369,19 +361,19 @@ struct TicketState: Sendable {
     }
 
     var due = Uptime(milliseconds: 0)
-    var lane: Int32 = 0
+    var lane = LaneNumber.null
     /// In a line, the ticket behind; waiting, the place among the timers.
-    var next: Ticket = .max
+    var next = Ticket.null
     /// In a line, the ticket before.
-    var previous: Ticket = .max
+    var previous = Ticket.null
     var place = Place.free
 }
 
 struct LaneState: Sendable {
     let lane: Lane
     /// The line of tickets that are due: its head and its end.
-    var first: Ticket = .max
-    var last: Ticket = .max
+    var first = Ticket.null
+    var last = Ticket.null
     /// Tickets in the line.
     var ready = 0
     /// Tickets that name this lane.

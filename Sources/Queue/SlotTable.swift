@@ -29,20 +29,21 @@ struct SlotTable: Sendable {
 
     private static func start(_ hash: UInt64, _ size: Int) -> Int { Int(truncatingIfNeeded: hash >> 16) & (size - 1) }
 
-    func find(_ id: QueueID, in messages: borrowing PagedTable<MessageEntry?>) -> Int32? {
+    func find(_ id: QueueID, in messages: borrowing HandleTable<Slot, MessageEntry?>) -> Slot? {
         let hash = Self.hash(id)
         let places = shards[Self.shard(hash)].places
         guard !places.isEmpty else { return nil }
         var place = Self.start(hash, places.count)
         while places[place] != Self.empty {
-            if messages[Int(places[place])]?.id == id { return Int32(places[place]) }
+            let slot = Slot(place: Int(places[place]))
+            if messages[slot]?.id == id { return slot }
             place = (place + 1) & (places.count - 1)
         }
         return nil
     }
 
     /// Adds a message that is not in the table; its entry must be in the index.
-    mutating func insert(_ id: QueueID, at slot: Int32, in messages: borrowing PagedTable<MessageEntry?>) {
+    mutating func insert(_ id: QueueID, at slot: Slot, in messages: borrowing HandleTable<Slot, MessageEntry?>) {
         let hash = Self.hash(id)
         let number = Self.shard(hash)
         if (shards[number].count + 1) * 4 > shards[number].places.count * 3 { grow(number, messages) }
@@ -52,7 +53,7 @@ struct SlotTable: Sendable {
     }
 
     /// Removes a message whose entry is still in the index.
-    mutating func remove(_ id: QueueID, in messages: borrowing PagedTable<MessageEntry?>) {
+    mutating func remove(_ id: QueueID, in messages: borrowing HandleTable<Slot, MessageEntry?>) {
         let hash = Self.hash(id)
         let number = Self.shard(hash)
         let size = shards[number].places.count
@@ -61,7 +62,7 @@ struct SlotTable: Sendable {
         while true {
             let slot = shards[number].places[place]
             if slot == Self.empty { return }
-            if messages[Int(slot)]?.id == id { break }
+            if messages[Slot(place: Int(slot))]?.id == id { break }
             place = (place + 1) & (size - 1)
         }
         shards[number].count -= 1
@@ -74,14 +75,14 @@ struct SlotTable: Sendable {
     }
 
     /// Moves those behind a gap forward, as far as each may go.
-    private mutating func close(_ gap: Int, of number: Int, _ messages: borrowing PagedTable<MessageEntry?>) {
+    private mutating func close(_ gap: Int, of number: Int, _ messages: borrowing HandleTable<Slot, MessageEntry?>) {
         let size = shards[number].places.count
         var gap = gap
         var place = gap
         while true {
             place = (place + 1) & (size - 1)
             let slot = shards[number].places[place]
-            guard slot != Self.empty, let id = messages[Int(slot)]?.id else { break }
+            guard slot != Self.empty, let id = messages[Slot(place: Int(slot))]?.id else { break }
             let own = Self.start(Self.hash(id), size)
             if (place - own) & (size - 1) >= (place - gap) & (size - 1) {
                 shards[number].places[gap] = slot
@@ -91,18 +92,19 @@ struct SlotTable: Sendable {
         shards[number].places[gap] = Self.empty
     }
 
-    private mutating func grow(_ number: Int, _ messages: borrowing PagedTable<MessageEntry?>) {
+    private mutating func grow(_ number: Int, _ messages: borrowing HandleTable<Slot, MessageEntry?>) {
         let old = shards[number].places
         shards[number].places = Array(repeating: Self.empty, count: max(8, old.count * 2))
         for slot in old where slot != Self.empty {
-            guard let id = messages[Int(slot)]?.id else { continue }
-            Self.put(Int32(slot), Self.hash(id), &shards[number].places)
+            let slot = Slot(place: Int(slot))
+            guard let id = messages[slot]?.id else { continue }
+            Self.put(slot, Self.hash(id), &shards[number].places)
         }
     }
 
-    private static func put(_ slot: Int32, _ hash: UInt64, _ places: inout [UInt32]) {
+    private static func put(_ slot: Slot, _ hash: UInt64, _ places: inout [UInt32]) {
         var place = start(hash, places.count)
         while places[place] != empty { place = (place + 1) & (places.count - 1) }
-        places[place] = UInt32(bitPattern: slot)
+        places[place] = UInt32(slot.place)
     }
 }

@@ -5,6 +5,12 @@ import Testing
 
 @testable import Queue
 
+extension Ticket: ExpressibleByIntegerLiteral {
+    public init(integerLiteral value: UInt32) { self.init(value) }
+}
+
+func tickets(_ numbers: Range<UInt32>) -> [Ticket] { numbers.map { Ticket($0) } }
+
 @Suite struct SchedulerTests {
     private let a = Lane.domain(Domain(unchecked: "a.test"))
     private let b = Lane.domain(Domain(unchecked: "b.test"))
@@ -17,7 +23,7 @@ import Testing
 
     @Test func handsOutDueParcelsInOrderOfArrival() {
         var scheduler = make()
-        for ticket in Ticket(0)..<3 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        for ticket in tickets(0..<3) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         #expect((0..<4).map { _ in scheduler.next(for: a, at: at(0)) } == [0, 1, 2, nil])
         #expect(scheduler.inFlightCount == 3)
     }
@@ -32,9 +38,9 @@ import Testing
 
     @Test func wakesPreciselyAmongAMillionWaitingParcels() {
         var scheduler = make()
-        for ticket in Ticket(0)..<1_000_000 {
+        for ticket in tickets(0..<1_000_000) {
             // A permutation, so that arrival order is not due order.
-            let due = Int64((UInt64(ticket) &* 7_919) % 1_000_000)
+            let due = Int64((UInt64(ticket.number) &* 7_919) % 1_000_000)
             scheduler.add(ticket, to: a, due: Uptime(milliseconds: 1 + due), at: at(0))
         }
         #expect(scheduler.nextWakeup == Uptime(milliseconds: 1))
@@ -45,15 +51,15 @@ import Testing
 
     @Test func grantsSessionsToLanesInTurn() {
         var scheduler = make(total: 4, perLane: 3)
-        for ticket in Ticket(0)..<10 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
-        for ticket in Ticket(10)..<20 { scheduler.add(ticket, to: b, due: at(0), at: at(0)) }
+        for ticket in tickets(0..<10) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        for ticket in tickets(10..<20) { scheduler.add(ticket, to: b, due: at(0), at: at(0)) }
         #expect(scheduler.lanesWantingSessions(at: at(0)) == [a, b, a, b])
         #expect(scheduler.sessions == 4)
     }
 
     @Test func neverGrantsMoreThanALaneMayHave() {
         var scheduler = make(total: 100, perLane: 3)
-        for ticket in Ticket(0)..<50 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        for ticket in tickets(0..<50) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         #expect(scheduler.lanesWantingSessions(at: at(0)).count == 3)
         #expect(scheduler.lanesWantingSessions(at: at(0)).isEmpty)
     }
@@ -97,7 +103,7 @@ import Testing
 
     @Test func sessionsThatStandCarryOnWhileAFurtherOneIsRefused() {
         var scheduler = make()
-        for ticket in Ticket(0)..<9 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         #expect(scheduler.lanesWantingSessions(at: at(0)).count == 5)
         for _ in 0..<2 { scheduler.reached(a) }
         scheduler.rest(a, at: at(0))
@@ -112,7 +118,7 @@ import Testing
 
     @Test func restsGrowAndOneSessionProbes() {
         var scheduler = make(rest: 8000)
-        for ticket in Ticket(0)..<9 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         #expect(scheduler.lanesWantingSessions(at: at(0)).count == 5)
         for _ in 0..<5 { scheduler.sessionEnded(a, wasOpening: true) }
         var now: Int64 = 0
@@ -127,7 +133,7 @@ import Testing
 
     @Test func aProbeThatHangsLetsAnotherTry() {
         var scheduler = make()
-        for ticket in Ticket(0)..<9 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         scheduler.rest(a, at: at(0))
         #expect(scheduler.lanesWantingSessions(at: at(1)) == [a])
         #expect(scheduler.nextWakeup == at(31))
@@ -139,7 +145,7 @@ import Testing
 
     @Test func aProbeThatEndsEarlyIsFollowedByTheNext() {
         var scheduler = make()
-        for ticket in Ticket(0)..<9 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         scheduler.rest(a, at: at(0))
         #expect(scheduler.lanesWantingSessions(at: at(1)) == [a])
         scheduler.sessionEnded(a, wasOpening: true)
@@ -148,7 +154,7 @@ import Testing
 
     @Test func restEndsWhenADeferredParcelIsDue() {
         var scheduler = make()
-        for ticket in Ticket(0)..<2 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        for ticket in tickets(0..<2) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         for _ in 0..<6 { scheduler.rest(a, at: at(0)) }
         let taken = scheduler.takeDue(in: a, atMost: 1, at: at(0))
         scheduler.postpone(taken[0], until: at(5), at: at(0))
@@ -158,7 +164,7 @@ import Testing
 
     @Test func reachedLaneForgetsItsRests() {
         var scheduler = make()
-        for ticket in Ticket(0)..<9 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         scheduler.rest(a, at: at(0))
         #expect(scheduler.lanesWantingSessions(at: at(1)) == [a])
         scheduler.reached(a)
@@ -188,7 +194,7 @@ import Testing
 
     @Test func putsBackAtTheHead() {
         var scheduler = make()
-        for ticket in Ticket(0)..<2 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        for ticket in tickets(0..<2) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         let first = scheduler.next(for: a, at: at(0))
         scheduler.putBack(first ?? 9)
         #expect(scheduler.next(for: a, at: at(0)) == 0)
@@ -196,7 +202,7 @@ import Testing
 
     @Test func greedyLaneYieldsWhenOthersWait() {
         var scheduler = make(total: 2, perLane: 2)
-        for ticket in Ticket(0)..<9 { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         #expect(scheduler.lanesWantingSessions(at: at(0)) == [a, a])
         #expect(!scheduler.shouldYield(a))
         scheduler.add(20, to: b, due: at(0), at: at(0))
@@ -229,7 +235,7 @@ import Testing
         var flying: Set<Ticket> = []
         for step in 0..<20_000 {
             let now = Uptime(milliseconds: Int64(step))
-            let ticket = Ticket(roll(200))
+            let ticket = Ticket(UInt32(roll(200)))
             switch roll(5) {
             case 0 where !live.contains(ticket):
                 scheduler.add(ticket, to: roll(2) == 0 ? a : b, due: now.adding(milliseconds: Int64(roll(50))), at: now)
