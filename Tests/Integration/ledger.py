@@ -1,6 +1,6 @@
 # ledger.py — who promised what: every message that a test sends, what was answered, and what came out at the other end.
 #
-# One event loop in one thread (Lab) carries the clients (Load) and the next hops (LedgerSink); the test's own thread only
+# One event loop in one thread (Lab) carries the clients (Load) and the next hops (LedgerSink, a scripted peer); the test's own thread only
 # kills, waits and judges. A message is known by the token in its first line, and its bytes by a digest, so that a lost, a
 # damaged, a duplicated and a never completed message are four different findings.
 
@@ -11,55 +11,28 @@ import random
 import re
 import socket
 import subprocess
-import threading
 import time
 from pathlib import Path
 
-from waiting import PATIENCE, free_port, wait_until
+from loop_thread import LoopThread
+from scripted import ScriptedServer
+from waiting import PATIENCE, wait_until
 
-RECIPIENT = re.compile(rb"<([^>]*)>")
-TOKEN = re.compile(rb"^X-Token: ([0-9a-z-]+)\r\n")
+TOKEN = re.compile(rb"^X-Token: ([0-9a-z-]+)\r\n", re.M)
 FOREIGN_HEADER = re.compile(rb"^(Received|Return-Path):", re.I)
 
 
-class Lab:
-    """An event loop in a thread of its own."""
+class Lab(LoopThread):
+    """The event loop of one test's clients and next hops."""
 
     def __init__(self):
-        self.is_open = True
+        super().__init__()
         self.peers = []
-        self.loop = asyncio.new_event_loop()
-        self.errors = []
-        self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
-        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self.thread.start()
-
-    def run(self, coroutine, seconds=60):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(seconds)
-
-    def call(self, function, *arguments):
-        """Runs a plain function on the loop and returns its value."""
-
-        async def wrapped():
-            return function(*arguments)
-
-        return self.run(wrapped())
 
     def close(self):
-        async def cancel():
-            tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
         for peer in self.peers:
             peer.stop()
-        self.is_open = False
-        try:
-            self.run(cancel(), 10)
-        finally:
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self.thread.join(10)
+        super().close()
 
 
 class Mail:
@@ -196,193 +169,50 @@ class Ledger:
             assert self.extra_copies() <= duplicates, f"duplicates {self.duplicates[:10]}; {self.summary()}"
 
 
-class _Content:
-    """Takes a message's wire bytes as they come: undoes the dot-stuffing, finds the token, digests. Memory stays small."""
-
-    def __init__(self):
-        self.tail = b"\r\n"  # as if a line had just ended, so that a first line with a dot needs no special case
-        self.first = True
-        self.prefix = b""
-        self.token = None
-        self.digest = hashlib.sha1()
-        self.size = 0
-        self.head = b""
-
-    def feed(self, chunk):
-        """Returns what follows the end of the message, or None while it goes on."""
-        data = self.tail + chunk
-        end = data.find(b"\r\n.\r\n")
-        if end >= 0:
-            self.tail = b""
-            self._take(data[: end + 2])
-            return data[end + 5 :]
-        cut = data.rfind(b"\r\n")
-        if cut > 0:
-            self._take(data[:cut])
-            self.tail = data[cut:]
-        else:
-            self.tail = data
-        return None
-
-    def _take(self, data):
-        data = data.replace(b"\r\n..", b"\r\n.")
-        if self.first:
-            data, self.first = data[2:], False
-        self.size += len(data)
-        if self.token is not None:
-            self.digest.update(data)
-            return
-        if len(self.head) < 65536:
-            self.head += data
-        at = 0
-        while True:
-            at = self.head.find(b"X-Token: ", at)
-            if at < 0:
-                return
-            if at == 0 or self.head[at - 2 : at] == b"\r\n":
-                match = TOKEN.match(self.head[at:])
-                if match:
-                    self.token = match.group(1).decode()
-                    self.prefix = self.head[:at]
-                    self.digest.update(self.head[at:])
-                return
-            at += 1
-
-
-class _SinkSession(asyncio.Protocol):
-    def __init__(self, sink):
-        self.sink, self.buffer, self.content = sink, b"", None
-        self.sender, self.recipients, self.pending = None, [], None
-        self.hello = ""
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.sink.sessions.add(self)
-        self.sink.connections += 1
-        self.reply(b"220 sink.test ESMTP\r\n")
-
-    def connection_lost(self, error):
-        self.sink.sessions.discard(self)
-        if self.pending:
-            self.pending.cancel()
-
-    def reply(self, text):
-        self.transport.write(text)
-
-    def data_received(self, chunk):
-        rate = self.sink.rate
-        if rate:
-            self.transport.pause_reading()
-            self.sink.loop.call_later(len(chunk) / rate, self._resume)
-        if self.content is not None and not self.pending:
-            self._content(chunk)
-        else:
-            self.buffer += chunk
-        self._commands()
-
-    def _resume(self):
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-
-    def _content(self, chunk):
-        rest = self.content.feed(chunk)
-        if rest is None:
-            return
-        content, self.content = self.content, None
-        self.buffer = rest
-        self.sink.received += 1
-        answer = self.sink.answer_dot(self, content)
-        if self.sink.dot_delay:
-            self.pending = self.sink.loop.call_later(self.sink.dot_delay, self._answer, answer)
-        else:
-            self._answer(answer, go_on=False)
-
-    def _answer(self, answer, go_on=True):
-        self.pending = None
-        if answer and not self.transport.is_closing():
-            self.reply(answer)
-        if go_on:
-            self._commands()
-
-    def _commands(self):
-        while self.content is None and not self.pending:
-            line, separator, rest = self.buffer.partition(b"\r\n")
-            if not separator or self.transport.is_closing():
-                return
-            self.buffer = rest
-            verb = line[:4].upper()
-            if verb == b"EHLO":
-                self.hello = line[5:].decode(errors="replace")
-                self.reply(
-                    b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 0\r\n250 ENHANCEDSTATUSCODES\r\n"
-                )
-            elif verb == b"MAIL":
-                self.sender, self.recipients = RECIPIENT.search(line).group(1).decode(), []
-                self.reply(b"250 2.1.0 Ok\r\n")
-            elif verb == b"RCPT":
-                recipient = RECIPIENT.search(line).group(1).decode()
-                answer = self.sink.answer_rcpt(recipient)
-                if answer[:1] == b"2":
-                    self.recipients.append(recipient)
-                self.reply(answer)
-            elif verb == b"DATA":
-                if not self.recipients:
-                    self.reply(b"554 5.5.1 No valid recipients\r\n")
-                    continue
-                self.reply(b"354 Go ahead\r\n")
-                self.content = _Content()
-                buffer, self.buffer = self.buffer, b""
-                if buffer:
-                    self._content(buffer)
-            elif verb == b"QUIT":
-                self.reply(b"221 2.0.0 Bye\r\n")
-                self.transport.close()
-            else:
-                self.reply(b"250 2.0.0 Ok\r\n")
-
-
-class LedgerSink:
+class LedgerSink(ScriptedServer):
     """A next hop that writes what it takes into the ledger, the moment it has the final dot. It can die and return."""
 
     def __init__(self, lab, ledger, dot_delay=0.0, rate=0, refuse=None, port=None):
-        self.lab, self.loop, self.ledger = lab, lab.loop, ledger
+        super().__init__(
+            {"RCPT": self._answer_rcpt, "DOT": self._answer_dot},
+            name="sink.test",
+            capabilities=["PIPELINING", "8BITMIME", "SIZE 0", "ENHANCEDSTATUSCODES"],
+            backlog=512,
+            port=port,
+            listening=False,
+            loop=lab,
+        )
+        self.ledger = ledger
         self.dot_delay = dot_delay  # seconds before the dot is answered
         self.rate = rate  # bytes per second and session, 0: as fast as it goes
-        self.refuse = refuse  # reply line to every recipient, None: accept
-        self.port = port or free_port()
-        self.sessions, self.server = set(), None
-        self.connections = self.received = self.attempts = 0
+        self.refused = refuse  # reply line to every recipient, None: accept
+        self.received = self.attempts = 0
         lab.peers.append(self)
 
-    @property
-    def address(self):
-        return ("127.0.0.1", self.port)
-
-    def close(self):
-        if self.lab.is_open:
-            self.stop()
-
-    def answer_rcpt(self, recipient):
+    async def _answer_rcpt(self, *_):
         self.attempts += 1
-        return self.refuse or b"250 2.1.5 Ok\r\n"
+        return self.refused and self.refused + b"\r\n"
 
-    def answer_dot(self, session, content):
-        if content.token is None:
-            head = content.head[:20_000]
-            if b"multipart/report" in head:
-                self.ledger.bounces.append(head)
-            else:
-                self.ledger.damaged.append((None, session.recipients, f"no token in {head[:200]!r}"))
+    async def _answer_dot(self, *_):
+        if self.dot_delay:
+            await asyncio.sleep(self.dot_delay)
+        return None
+
+    def record(self, transaction):
+        """Into the ledger, and nothing of it stays here."""
+        self.received += 1
+        session, data = transaction.session, transaction.data
+        session.transactions.clear()
+        session.commands.clear()
+        found = TOKEN.search(data, 0, 65536)
+        if found:
+            token, digest = found[1].decode(), hashlib.sha1(memoryview(data)[found.start() :]).digest()
+            hello = session.helo.split(" ", 1)[1]
+            self.ledger.deliver(token, digest, list(transaction.recipients), data[: found.start()], hello)
+        elif b"multipart/report" in data[:20_000]:
+            self.ledger.bounces.append(data[:65536])
         else:
-            self.ledger.deliver(
-                content.token, content.digest.digest(), list(session.recipients), content.prefix, session.hello
-            )
-        return b"250 2.0.0 Taken\r\n"
-
-    async def _start(self):
-        self.server = await self.loop.create_server(
-            lambda: _SinkSession(self), "127.0.0.1", self.port, reuse_address=True, backlog=512
-        )
+            self.ledger.damaged.append((None, transaction.recipients, f"no token in {data[:200]!r}"))
 
     def start(self):
         wait_until(self._try_start, 20, f"port {self.port} free for the sink")
@@ -390,22 +220,9 @@ class LedgerSink:
 
     def _try_start(self):
         try:
-            self.lab.run(self._start())
-            return True
+            return self.listen()
         except OSError:
-            return False
-
-    def stop(self):
-        """Dies: closes the port and resets every session."""
-
-        def stop():
-            if self.server:
-                self.server.close()
-                self.server = None
-            for session in list(self.sessions):
-                session.transport.abort()
-
-        self.lab.call(stop)
+            return None
 
 
 class Refused(Exception):

@@ -5,6 +5,7 @@ must be classified as its row says, nothing may count as delivered that the peer
 once, and when the peers have become honest every deferred recipient is delivered with at most one extra copy.
 """
 
+import contextlib
 import re
 import threading
 import time
@@ -12,8 +13,8 @@ import time
 import pytest
 import reports
 from harness import Relay
-from hostile_peers import Hub, Peer
 from hostile_table import BOUNCE, DEFER, FAILED, FALLBACK, FAMILIES, OK, UNSURE
+from scripted import ScriptedServer, Sink
 from smtp_client import SmtpClient
 from waiting import wait_until
 
@@ -137,14 +138,14 @@ def submit(relay, watcher, cases):
 def test_every_behaviour_is_classified(family, tmp_path):
     rows = FAMILIES[family]()
     problems = []
-    with Hub() as hub:
-        sink = hub.add(Peer(name=b"sink.test"))
-        cases = [
-            Case(row, family, number, hub.add(Peer(row.script, lmtp=row.lmtp, keywords=row.keywords)))
-            for number, row in enumerate(rows)
-        ]
-        routes = {case.domain: case.peer.address + (" using_lmtp=true" if case.row.lmtp else "") for case in cases}
-        routes["report.test"] = sink.address
+    with contextlib.ExitStack() as peers:
+        sink = peers.enter_context(Sink())
+        cases = []
+        for number, row in enumerate(rows):
+            peer = ScriptedServer(row.script, lmtp=row.lmtp, capabilities=row.keywords, port=0)
+            cases.append(Case(row, family, number, peers.enter_context(peer)))
+        routes = {case.domain: case.peer.route for case in cases}
+        routes["report.test"] = sink.route
         # Sessions with several messages need them all at once, or nothing would follow a dot.
         outbound = {**OUTBOUND, "disabled": family == "pipeline"}
         relay = Relay(tmp_path, routes=routes, outbound=outbound, log_format="text" if family == "text" else "json")
@@ -204,8 +205,9 @@ def examine(case, sink):
         ends = [e for e in events if e != "deferred"]
         if len(ends) != 1:
             problem(f"{key[1]} ended {len(ends)} times: {events}", key)
-        taken = peer.taken.count((marks[key[0]], key[1]))
-        copies = taken + peer.maybe.count((marks[key[0]], key[1]))
+        came = [t for t in peer.transactions if t.mark == marks[key[0]]]
+        taken = sum(t.accepted.count(key[1]) for t in came)
+        copies = taken + sum(t.doubtful.count(key[1]) for t in came)
         if "delivered" in ends and not taken:
             problem(f"{key[1]} counted as delivered, but the peer never took it", key)
         # Where a session carries several messages, the first may be tried again before the last is classified.
@@ -213,7 +215,7 @@ def examine(case, sink):
         if copies > 1 + doubts:
             problem(f"{key[1]} got {copies} copies, events {events}", key)
     whole = {mark: case.content(mark) for mark in case.marks}
-    for message in peer.messages:
+    for message in peer.transactions:
         if not message.data:
             continue  # the lone dot after a DATA that should not have been accepted
         if message.mark not in whole:

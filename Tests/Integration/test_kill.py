@@ -155,7 +155,7 @@ def test_kill_during_recovery_of_deferred_mail(make_relay, lab, closing):
             relay.hup()  # every second one dies while it tries, in vain, to deliver
             time.sleep(pick.uniform(0, 0.3))
         relay.kill()
-    sink.refuse = None
+    sink.refused = None
     sink.start()
     restart = start_anew(relay)
     drain(relay, ledger)

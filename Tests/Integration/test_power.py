@@ -52,7 +52,7 @@ def record(make_relay, lab, closing, tmp_path, seconds, neutered=False, kills=Tr
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(0.5)
-        sink.refuse = b"451 4.3.0 Not now\r\n" if ledger.random.random() < 0.4 else None
+        sink.refused = b"451 4.3.0 Not now\r\n" if ledger.random.random() < 0.4 else None
         if ledger.random.random() < 0.3:
             sink.stop()
             time.sleep(0.2)

@@ -7,23 +7,12 @@ import time
 
 import pytest
 import reports
-from hostile_peers import Hub, Peer, close, say, wait
-from scripted import ByRecipient, Stall
+from scripted import ByRecipient, Drop, Stall, Wait
 from smtp_client import SmtpClient
 from story import events, first_event, submit, text, wait_event
 from waiting import PATIENCE, host_port, wait_until
 
 MARKED = b"From: <a@report.test>\r\nSubject: x\r\nX-Mark: %s\r\n\r\nhello\r\n"
-
-
-@pytest.fixture
-def hub():
-    with Hub() as hub:
-        yield hub
-
-
-def route(peer):
-    return peer.address + (" using_lmtp=true" if peer.lmtp else "")
 
 
 def pour(relay, recipient, count, sender="a@report.test", mark="m", sessions=4):
@@ -62,23 +51,23 @@ def pour(relay, recipient, count, sender="a@report.test", mark="m", sessions=4):
 
 DEAD = {
     "refused": None,
-    "silent banner": {"banner": wait(60)},
-    "silent dot": {"dot": wait(60)},
-    "421": {"banner": say(b"421 4.3.2 no\r\n")},
-    "close": {"banner": close()},
-    "451 at RCPT": {"rcpt": say(b"451 4.2.1 later\r\n")},
-    "slow dot": {"dot": wait(2)},
+    "silent banner": {"BANNER": Wait(60, b"")},
+    "silent dot": {"DOT": Wait(60, b"")},
+    "421": {"BANNER": "421 4.3.2 no"},
+    "close": {"BANNER": Drop()},
+    "451 at RCPT": {"RCPT": "451 4.2.1 later"},
+    "slow dot": {"DOT": Wait(2, b"")},
 }
 
 
 @pytest.mark.parametrize("kind", DEAD)
-def test_a_dead_destination_delays_nobody(make_relay, hub, kind):
+def test_a_dead_destination_delays_nobody(make_relay, make_server, kind):
     """2000 messages for a place that takes none; mail for another arrives within 3 s (A16)."""
-    dead, live = hub.add(Peer(DEAD[kind])), hub.add(Peer())
+    dead, live = make_server(DEAD[kind]), make_server()
     if kind == "refused":
-        hub.stop(dead)
+        dead.stop()
     relay = make_relay(
-        routes={"dead.test": route(dead), "live.test": route(live)},
+        routes={"dead.test": dead.route, "live.test": live.route},
         log_format="json",
         outbound={"temp_fail_intervals": "60s*10", "lane_rest_max": 60},
     )
@@ -88,52 +77,50 @@ def test_a_dead_destination_delays_nobody(make_relay, hub, kind):
         pour(relay, "u@dead.test", 100, mark="dead")
         sent = time.monotonic()
         pour(relay, "u@live.test", 1, mark=f"live{number}", sessions=1)
-        wait_until(lambda: (f"live{number}-0", "u@live.test") in live.taken, 10, "live mail", 0.005)
+        wait_until(lambda: any(t.mark == f"live{number}-0" for t in live.messages), 10, "live mail", 0.005)
         late.append(time.monotonic() - sent)
     assert max(late) < 3 * PATIENCE, [round(x, 2) for x in late]
-    assert len(live.taken) == 10
+    assert len(live.messages) == 10
 
 
-def test_a_dead_destination_is_not_hammered(make_relay, hub):
+def test_a_dead_destination_is_not_hammered(make_relay, make_server):
     """2000 messages for a place that hangs up: the lane rests, it is not called 2000 times."""
-    dead = hub.add(Peer({"banner": close()}))
-    relay = make_relay(
-        routes={"dead.test": route(dead)}, outbound={"temp_fail_intervals": "3s*50", "lane_rest_max": 60}
-    )
+    dead = make_server({"BANNER": Drop()})
+    relay = make_relay(routes={"dead.test": dead.route}, outbound={"temp_fail_intervals": "3s*50", "lane_rest_max": 60})
     pour(relay, "u@dead.test", 2000)
     wait_until(lambda: len(relay.log_lines("delivery deferred")) >= 2000, 30, "2000 deferrals")
     assert dead.connections <= 100, f"{dead.connections} connections"
 
 
-def test_many_dead_destinations_leave_room(make_relay, hub):
+def test_many_dead_destinations_leave_room(make_relay, make_server):
     """Lanes that hang are limited one by one: 4 of them at 20 sessions leave 20 of the 100."""
-    dead = [hub.add(Peer({"banner": wait(60)})) for _ in range(4)]
-    live = hub.add(Peer())
-    routes = {f"dead{n}.test": route(peer) for n, peer in enumerate(dead)}
-    relay = make_relay(routes={**routes, "live.test": route(live)})
+    dead = [make_server({"BANNER": Wait(60, b"")}) for _ in range(4)]
+    live = make_server()
+    routes = {f"dead{n}.test": peer.route for n, peer in enumerate(dead)}
+    relay = make_relay(routes={**routes, "live.test": live.route})
     for number in range(4):
         pour(relay, f"u@dead{number}.test", 100)
     wait_until(lambda: all(p.open for p in dead), 10, "the hanging sessions")
     sent = time.monotonic()
     pour(relay, "u@live.test", 50)
-    wait_until(lambda: len(live.taken) == 50, 10, "live mail")
+    wait_until(lambda: len(live.messages) == 50, 10, "live mail")
     assert time.monotonic() - sent < 3 * PATIENCE
 
 
-def test_lanes_take_turns(make_relay, hub):
+def test_lanes_take_turns(make_relay, make_server):
     """A lane with a thousand messages waits its turn like one with ten when there are few sessions."""
-    big, small = hub.add(Peer(delay=0.002)), hub.add(Peer(delay=0.002))
+    big, small = make_server(delay=0.002), make_server(delay=0.002)
     relay = make_relay(
-        routes={"big.test": route(big), "small.test": route(small)},
+        routes={"big.test": big.route, "small.test": small.route},
         outbound={"concurrency_max": 2, "concurrency_per_lane": 2, "disabled": True},
     )
     pour(relay, "u@big.test", 1000)
     pour(relay, "u@small.test", 10)
     relay.outbound["disabled"] = False
     relay.write_config()
-    wait_until(lambda: len(small.taken) == 10, 30, "the small lane")
-    assert len(big.taken) < 900, "the small lane had to wait for the big one"
-    wait_until(lambda: len(big.taken) == 1000, 60, "the big lane")
+    wait_until(lambda: len(small.messages) == 10, 30, "the small lane")
+    assert len(big.messages) < 900, "the small lane had to wait for the big one"
+    wait_until(lambda: len(big.messages) == 1000, 60, "the big lane")
 
 
 # ------------------------------------------------------------------------------------------------ disabled
@@ -232,19 +219,17 @@ def test_sighup_makes_deferred_mail_due(make_relay, make_server, fault):
     assert set(server.copies().values()) == {1}
 
 
-def test_retry_intervals_are_obeyed(make_relay, hub, sink):
+def test_retry_intervals_are_obeyed(make_relay, make_server, sink):
     """`1s, 3s, 1s*2`: five attempts with those gaps, then the report."""
-    peer = hub.add(Peer({"mail": say(b"451 4.3.0 later\r\n"), "quit": close()}))
     at = []
-    original = peer.script["mail"].action
 
-    async def note(session):
+    def later(*_):
         at.append(time.monotonic())
-        await original(session)
+        return "451 4.3.0 later"
 
-    peer.script["mail"].action = note
+    peer = make_server({"MAIL": later, "QUIT": Drop()})
     relay = make_relay(
-        routes={"d.test": route(peer), "report.test": sink.route},
+        routes={"d.test": peer.route, "report.test": sink.route},
         outbound={"temp_fail_intervals": "1s, 3s, 1s*2", "pool_timeout": 1},
     )
     queue_id = submit(relay, "u@d.test")
@@ -308,61 +293,61 @@ def test_deferral_of_one_recipient_keeps_the_others_done(make_relay, make_server
 # ------------------------------------------------------------------------------------------------ limits
 
 
-def test_concurrency_max(make_relay, hub):
-    peer = hub.add(Peer(delay=0.05))
+def test_concurrency_max(make_relay, make_server):
+    peer = make_server(delay=0.05)
     relay = make_relay(
-        routes={f"d{n}.test": peer.address for n in range(30)},
+        routes={f"d{n}.test": peer.route for n in range(30)},
         outbound={"concurrency_max": 5, "concurrency_per_lane": 3, "pool_timeout": 1},
     )
     pour(relay, lambda n: f"u@d{n % 30}.test", 120)
-    wait_until(lambda: len(peer.taken) == 120, 60, lambda: f"120 messages: {len(peer.taken)}")
+    wait_until(lambda: len(peer.messages) == 120, 60, lambda: f"120 messages: {len(peer.messages)}")
     assert peer.most_open <= 5, peer.most_open
     assert peer.most_busy >= 2, "the limit was not used"
 
 
-def test_idle_sessions_make_room(make_relay, hub):
+def test_idle_sessions_make_room(make_relay, make_server):
     """Sessions that are kept for later do not keep other destinations waiting when there are no more to be had."""
-    peer = hub.add(Peer())
+    peer = make_server()
     relay = make_relay(
-        routes={f"d{n}.test": peer.address for n in range(30)}, outbound={"concurrency_max": 3, "pool_timeout": 50}
+        routes={f"d{n}.test": peer.route for n in range(30)}, outbound={"concurrency_max": 3, "pool_timeout": 50}
     )
     pour(relay, lambda n: f"u@d{n}.test", 30)
-    wait_until(lambda: len(peer.taken) == 30, 5, lambda: f"30 messages: {len(peer.taken)}")
+    wait_until(lambda: len(peer.messages) == 30, 5, lambda: f"30 messages: {len(peer.messages)}")
     assert peer.most_open <= 3, peer.most_open
     assert relay.log_lines("delivery deferred") == []
 
 
-def test_concurrency_per_lane(make_relay, hub):
-    peer, other = hub.add(Peer(delay=0.05)), hub.add(Peer(delay=0.05))
-    relay = make_relay(routes={"d.test": route(peer), "e.test": route(other)}, outbound={"concurrency_per_lane": 3})
+def test_concurrency_per_lane(make_relay, make_server):
+    peer, other = make_server(delay=0.05), make_server(delay=0.05)
+    relay = make_relay(routes={"d.test": peer.route, "e.test": other.route}, outbound={"concurrency_per_lane": 3})
     pour(relay, lambda n: f"u@{'de'[n % 2]}.test", 120)
-    wait_until(lambda: len(peer.taken) + len(other.taken) == 120, 60, "120 messages")
+    wait_until(lambda: len(peer.messages) + len(other.messages) == 120, 60, "120 messages")
     for one in (peer, other):
         assert 2 <= one.most_open <= 3, one.most_open
 
 
-def test_limits_are_hot(make_relay, hub):
-    peer = hub.add(Peer(delay=0.1))
-    relay = make_relay(routes={"d.test": route(peer)}, outbound={"concurrency_per_lane": 1})
+def test_limits_are_hot(make_relay, make_server):
+    peer = make_server(delay=0.1)
+    relay = make_relay(routes={"d.test": peer.route}, outbound={"concurrency_per_lane": 1})
     pour(relay, "u@d.test", 20)
-    wait_until(lambda: peer.taken, 10, "a message")
+    wait_until(lambda: peer.messages, 10, "a message")
     assert peer.most_open == 1
     relay.outbound["concurrency_per_lane"] = 4
     relay.write_config()
     time.sleep(1.2)
     pour(relay, "u@d.test", 80)
-    wait_until(lambda: len(peer.taken) == 100, 60, "100 messages")
+    wait_until(lambda: len(peer.messages) == 100, 60, "100 messages")
     assert 2 <= peer.most_open <= 4, peer.most_open
 
 
 # ------------------------------------------------------------------------------------------------ sessions are reused
 
 
-def test_sessions_are_reused_under_load(make_relay, hub):
-    peer = hub.add(Peer())
-    relay = make_relay(routes={"*": route(peer)})
+def test_sessions_are_reused_under_load(make_relay, make_server):
+    peer = make_server()
+    relay = make_relay(routes={"*": peer.route})
     pour(relay, "u@d.test", 1000)
-    wait_until(lambda: len(peer.taken) == 1000, 30, "1000 messages")
+    wait_until(lambda: len(peer.messages) == 1000, 30, "1000 messages")
     assert peer.connections <= 20, f"{peer.connections} connections for 1000 messages"
 
 

@@ -155,7 +155,7 @@ def test_clock_jump_while_running(make_relay, lab, closing, clock, jump):
     idle.expect(250)
     half.send(b"NOOP\r\n")
     half.expect(250)
-    sink.refuse = None
+    sink.refused = None
     submit(lab, ledger, relay, [ledger.make(2000)])
     wait_until(lambda: len(ledger.delivered) == 1, 15, "new mail flows")
     relay.hup()
@@ -206,7 +206,7 @@ def test_clock_jump_across_a_restart(make_relay, lab, closing, clock, jump):
     assert not relay.log_lines("bounced"), "expired early"
     print(f"\nclock {jump:+d} s at the restart: retried after {took:.1f} s, {sink.attempts} attempts for 50 messages")
     assert sink.attempts <= 150, "stampede"
-    sink.refuse = None
+    sink.refused = None
     relay.hup()
     ledger.wait_delivered(20)
     ledger.check(duplicates=0)

@@ -157,9 +157,9 @@ def test_storm_of_hangups(make_relay, lab, closing):
     for n in range(signals):
         relay.hup()
         if n % 40 == 20:
-            sink.refuse = b"451 4.3.0 Not now\r\n" if sink.refuse is None else None
+            sink.refused = b"451 4.3.0 Not now\r\n" if sink.refused is None else None
         time.sleep(max(0.0, began + (n + 1) * seconds / signals - time.monotonic()))
-    sink.refuse = None
+    sink.refused = None
     load.stop()
     assert relay.is_running and relay.pid == pid
     os.kill(pid, 0)
