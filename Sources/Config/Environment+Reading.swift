@@ -85,10 +85,18 @@ struct EnvironmentReading {
     private(set) var notes: [String] = []
     private(set) var errors: [ConfigError] = []
     private(set) var token: EnvironmentToken?
+    /// Variables that say something, for those whose meaning depends on others.
+    private var said: [String: String] = [:]
 
     init(directory: String) { self.directory = directory }
 
     mutating func take(_ variables: [String: [UInt8]], _ file: Environment.FileReader) {
+        for (name, bytes) in variables {
+            guard let text = try? GivenText.value(bytes), !GivenText.isBlank(text),
+                !EnvironmentNames.isOfKubernetes(name, text)
+            else { continue }
+            said[name] = text
+        }
         for (name, bytes) in variables.sorted(by: { $0.key < $1.key }) {
             do throws(ValueError) {
                 try take(name, bytes, file)
@@ -109,7 +117,7 @@ struct EnvironmentReading {
         let isOurs = name.starts(withOctets: EnvironmentNames.prefix)
         let bare = name.rest(before: "_FILE").map(String.init)
         // What belongs to others may hold anything.
-        guard isOurs || ForeignVariables.meaning(name, "") != nil || bare.flatMap(ForeignVariables.native) != nil else {
+        guard isOurs || !ForeignVariables.meanings(name, "", beside: said).isEmpty || native(bare) != nil else {
             return
         }
         let text = try GivenText.value(bytes)
@@ -140,18 +148,24 @@ struct EnvironmentReading {
     ) throws(ValueError) {
         guard !GivenText.isBlank(text) else { return }
         var given = Given(value: text, variable: name)
-        var meaning = ForeignVariables.meaning(name, text)
-        if let bare, ForeignVariables.native(bare) != nil {
+        var meanings = ForeignVariables.meanings(name, text, beside: said)
+        if let bare, native(bare) != nil {
             given = try contents(name, text, file)
             guard !GivenText.isBlank(given.value) else { return }
-            meaning = ForeignVariables.meaning(bare, given.value)
+            meanings = ForeignVariables.meanings(bare, given.value, beside: said)
         }
-        switch meaning {
-        case .native(let native, let value): takeAlias(native, Given(value: value, variable: name, path: given.path))
-        case .ignored(let note): notes.append(note)
-        case .refused(let reason): fail(reason)
-        case nil: break
+        for meaning in meanings {
+            switch meaning {
+            case .native(let native, let value):
+                takeAlias(native, Given(value: value, variable: name, path: given.path))
+            case .ignored(let note): notes.append(note)
+            case .refused(let reason): fail(reason)
+            }
         }
+    }
+
+    private func native(_ bare: String?) -> String? {
+        bare.flatMap { ForeignVariables.native($0, beside: said) }
     }
 
     private mutating func takeAlias(_ native: String, _ given: Given) {

@@ -1,7 +1,8 @@
 // ForeignVariables.swift — variables of the popular Postfix images: what is understood, what is named and ignored, and
 // what must not be ignored because it asked for protection.
 //
-// boky/postfix, wader/postfix-relay, docker-mailserver, namshi/smtp. Names of Postfix's settings are taken in any case.
+// boky/postfix, wader/postfix-relay, docker-mailserver, and those of `ForeignImages`. Names of Postfix's settings are taken in
+// any case.
 
 import Mail
 
@@ -27,6 +28,14 @@ enum ForeignVariables {
         "RELAY_PORT": "SMARTHOST_PORT",
         "RELAY_USER": "SMARTHOST_USERNAME",
         "RELAY_PASSWORD": "SMARTHOST_PASSWORD",
+        "SMARTHOST_ADDRESS": "SMARTHOST_HOST",
+        "SMARTHOST_HOST": "SMARTHOST_HOST",
+        "SMARTHOST_PORT": "SMARTHOST_PORT",
+        "SMARTHOST_USER": "SMARTHOST_USERNAME",
+        "SMARTHOST_USERNAME": "SMARTHOST_USERNAME",
+        "SMARTHOST_PASSWORD": "SMARTHOST_PASSWORD",
+        "EXT_RELAY_HOST": "SMARTHOST_HOST",
+        "EXT_RELAY_PORT": "SMARTHOST_PORT",
         "ALLOWED_SENDER_DOMAINS": "ALLOWED_SENDER_DOMAINS",
         "POSTFIX_mynetworks": "ALLOW_NETWORKS",
         "POSTFIX_myhostname": "HOSTNAME",
@@ -40,12 +49,11 @@ enum ForeignVariables {
     private static let postfix = "POSTFIX_"
     /// Families of names that nothing else uses.
     private static let families = [
-        postfix, "POSTFIXMASTER_", "RELAYHOST_", "RELAY_", "OPENDKIM_", "DKIM_", "XOAUTH2_", "SMARTHOST_",
+        postfix, "POSTFIXMASTER_", "RELAYHOST_", "RELAY_", "OPENDKIM_", "DKIM_", "XOAUTH2_", "SMARTHOST_", "EXT_RELAY_",
     ]
     private static let others: Set<String> = [
         "ALLOW_EMPTY_SENDER_DOMAINS", "MASQUERADED_DOMAINS", "SMTP_HEADER_CHECKS", "INBOUND_DEBUGGING",
-        "ANONYMIZE_EMAILS", "MESSAGE_SIZE_LIMIT", "OVERRIDE_HOSTNAME", "PERMIT_DOCKER", "DEFAULT_RELAY_HOST",
-        "TLS_LEVEL", "GMAIL_USER", "GMAIL_PASSWORD", "SES_USER", "SES_PASSWORD",
+        "ANONYMIZE_EMAILS", "OVERRIDE_HOSTNAME", "PERMIT_DOCKER", "DEFAULT_RELAY_HOST", "TLS_LEVEL",
     ]
 
     /// The name as the tables have it: `POSTFIX_SMTP_TLS_LOGLEVEL` is `POSTFIX_smtp_tls_loglevel`.
@@ -54,10 +62,21 @@ enum ForeignVariables {
     }
 
     /// The native name of a variable whose value may also be kept in a file; nil when it has none.
-    static func native(_ name: String) -> String? { plain[normal(name)] }
+    ///
+    /// - Parameter others: every variable that says something.
+    static func native(_ name: String, beside others: [String: String]) -> String? {
+        plain[normal(name)] ?? ForeignImages.native(name, beside: others)
+    }
 
-    /// What a variable stands for; nil when it is of no image that we know.
-    static func meaning(_ name: String, _ value: String) -> Meaning? {
+    /// What a variable stands for; empty when it is of no image that we know.
+    ///
+    /// - Parameter others: every variable that says something, this one among them.
+    static func meanings(_ name: String, _ value: String, beside others: [String: String]) -> [Meaning] {
+        let ofImage = ForeignImages.meanings(name, value, beside: others)
+        return ofImage.isEmpty ? [meaning(name, value)].compactMap(\.self) : ofImage
+    }
+
+    private static func meaning(_ name: String, _ value: String) -> Meaning? {
         let key = normal(name)
         let word = value.trimmed.lowercasedASCII
         if let native = plain[key] {
@@ -68,7 +87,7 @@ enum ForeignVariables {
         case "LOG_FORMAT":
             // Others say plain where we say text.
             return .native("LOG_FORMAT", word.isSame(octets: "plain") ? "text" : value)
-        case "POSTFIX_message_size_limit":
+        case "POSTFIX_message_size_limit", "MESSAGE_SIZE_LIMIT", "MSG_SIZE":
             guard !word.isSame(octets: "0") else {
                 return .ignored("\(name)=0 means no limit, which there is none of here; it is ignored")
             }
@@ -85,11 +104,11 @@ enum ForeignVariables {
         return protection(key, word).map { .refused("\(name) asks for \($0)") } ?? ignored(name)
     }
 
-    private static func ignored(_ name: String) -> Meaning {
+    static func ignored(_ name: String) -> Meaning {
         .ignored("\(name) is a setting of another image that has no counterpart here; it is ignored")
     }
 
-    private static func isYes(_ word: String) -> Bool {
+    static func isYes(_ word: String) -> Bool {
         ["yes", "true", "1", "on"].contains { word.isSame(octets: $0) }
     }
 

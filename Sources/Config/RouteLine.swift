@@ -133,10 +133,19 @@ private struct HostList {
             let shown =
                 isShown
                 ? "\"\(ValueParsing.shown(word))\"" : "a word that is not shown here, for the secret on its line,"
-            throw ValueError("\(shown) is not host, host:port, ip, ip:port, [v6]:port or a socket's path")
+            let hint = isShown ? Self.withoutBrackets(word) : ""
+            throw ValueError("\(shown) is not host, host:port, ip, ip:port, [v6]:port or a socket's path\(hint)")
         }
         hosts.append(host)
         last = .host(host)
+    }
+
+    /// What to write for `[host]:587`, which is how Postfix says that a host is not asked for its MX: never done here.
+    private static func withoutBrackets(_ word: Substring) -> String {
+        guard let rest = word.rest(behind: "["), let end = rest.firstIndex(ofOctet: "]") else { return "" }
+        let place = "\(rest[..<end])\(rest[rest.utf8.index(after: end)...])"
+        guard RouteSection.Host(place) != nil else { return "" }
+        return "; a name stands without brackets: \(ValueParsing.shown(place))"
     }
 
     /// - Parameter octet: what stands behind the comma; nil at the end of the line.

@@ -95,3 +95,11 @@ package struct Routes: Hashable, Sendable {
         return (true, pattern)
     }
 }
+
+extension Routes {
+    /// Whether `[*]` says of every host how it is with TLS, so that `enable_tls` decides nothing of what has no other section.
+    var decidesTLS: Bool {
+        guard let hosts = route(named: "*")?.hosts, !hosts.isEmpty else { return false }
+        return hosts.allSatisfy { $0.tls != nil || $0.implicitTLS }
+    }
+}

@@ -90,6 +90,8 @@ package protocol KeyedSettings: Sendable {
     static var quietKeys: [SettingKey<Self>] { get }
     /// Keys of sections that have a user's name, which ``take(_:)`` takes.
     static var ownKeys: [String] { get }
+    /// Whether a section is one of those that have ``ownKeys``.
+    static func owns(_ section: String) -> Bool
     /// Those whose values may be shown.
     static var openKeys: [String] { get }
     init()
@@ -102,6 +104,7 @@ package protocol KeyedSettings: Sendable {
 
 extension KeyedSettings {
     package static var ownKeys: [String] { [] }
+    package static func owns(_ section: String) -> Bool { false }
     package static var openKeys: [String] { ownKeys }
     package mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool { false }
 
@@ -131,36 +134,36 @@ extension KeyedSettings {
     /// - Throws: all errors of the file, each with its line.
     package static func read(_ document: INIDocument, warnings: inout [ConfigError]) throws(ConfigErrors) -> Self {
         var settings = Self()
-        var errors = document.malformedErrors(in: file)
+        var errors = document.malformedErrors(in: file, &warnings)
         var known: [String: SettingKey<Self>] = [:]
         for key in keys + quietKeys { known[qualified(key.name, key.section)] = key }
         var seen: [String: Int] = [:]
+        func warn(_ entry: INIDocument.Entry, _ reason: String) {
+            warnings.append(ConfigError(file: file, line: entry.line, reason: reason))
+        }
         for entry in document.entries {
             let name = qualified(entry.key, entry.section)
             do throws(ValueError) {
-                if try settings.take(entry) { continue }
+                let verdict = known[name] == nil ? ForeignKeys.verdict(entry, in: file) : nil
+                switch verdict {
+                case .remark(let remedy):
+                    warn(entry, "\(unknown(name)), which is Haraka's: \(remedy)")
+                    continue
+                case .refused(let reason): throw ValueError(reason)
+                case nil: if try settings.take(entry) { continue }
+                }
             } catch {
                 let key = ValueParsing.shown(entry.key)
                 errors.append(ConfigError(file: file, line: entry.line, reason: "\(key): \(error.reason)"))
                 continue
             }
             guard let key = known[name] else {
-                warnings.append(
-                    ConfigError(file: file, line: entry.line, reason: unknown(entry))
-                )
+                warn(entry, unknown(name) + hint(entry))
                 continue
             }
-            if let remark = key.remark {
-                warnings.append(ConfigError(file: file, line: entry.line, reason: "\(entry.key): \(remark)"))
-            }
+            if let remark = key.remark { warn(entry, "\(entry.key): \(remark)") }
             if let line = seen.updateValue(entry.line, forKey: name) {
-                warnings.append(
-                    ConfigError(
-                        file: file,
-                        line: entry.line,
-                        reason: "\(entry.key) stood in line \(line) already; this one counts"
-                    )
-                )
+                warn(entry, "\(entry.key) stood in line \(line) already; this one counts")
             }
             do {
                 try key.apply(entry.value, to: &settings)
@@ -176,18 +179,39 @@ extension KeyedSettings {
         section == nil || section == "main" ? key : "[\(section ?? "")] \(key)"
     }
 
-    private static func unknown(_ entry: INIDocument.Entry) -> String {
-        let name = qualified(entry.key, entry.section)
-        let names = keys.map { qualified($0.name, $0.section) } + ownKeys.map { qualified($0, entry.section) }
-        return "unknown key \(ValueParsing.shown(name))\(NearestName.hint(for: name, among: names))"
+    private static func unknown(_ name: String) -> String { "unknown key \(ValueParsing.shown(name))" }
+
+    private static func hint(_ entry: INIDocument.Entry) -> String {
+        let own = entry.section.map { owns($0) } == true ? ownKeys.map { qualified($0, entry.section) } : []
+        let names = keys.map { qualified($0.name, $0.section) } + own
+        return NearestName.hint(for: qualified(entry.key, entry.section), among: names)
     }
 }
 
 extension INIDocument {
-    /// An error for each line that is neither blank, comment, section nor `key = value`; at most 20.
+    /// An error for each line that is nothing we know, in a file that no other program has under this name.
     func malformedErrors(in file: String) -> [ConfigError] {
-        malformedLines.prefix(20).map {
-            ConfigError(file: file, line: $0, reason: "neither a [section], a key = value, nor a comment")
+        var warnings: [ConfigError] = []
+        return malformedErrors(in: file, &warnings)
+    }
+
+    /// An error for each line that is neither blank, comment, section nor `key = value`; at most 20.
+    ///
+    /// - Parameter warnings: gets one for each section that is a list in Haraka's file of that name.
+    func malformedErrors(in file: String, _ warnings: inout [ConfigError]) -> [ConfigError] {
+        var errors: [ConfigError] = []
+        var remarked: Set<String> = []
+        let headers = headers
+        for line in malformedLines where errors.count < 20 {
+            let section = headers.last { $0.line < line }?.name
+            guard let remark = ForeignKeys.remark(onLineOf: section, in: file) else {
+                let reason = "neither a [section], a key = value, nor a comment"
+                errors.append(ConfigError(file: file, line: line, reason: reason))
+                continue
+            }
+            guard remarked.insert(remark).inserted else { continue }
+            warnings.append(ConfigError(file: file, line: line, reason: remark))
         }
+        return errors
     }
 }

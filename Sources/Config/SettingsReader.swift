@@ -129,7 +129,9 @@ package struct SettingsReader: Sendable {
             blamed.warnings = finding.warnings.map(blame)
             reading.findings[part] = blamed
         }
-        if parts.count == ConfigPart.allCases.count { reading.others = ForeignFiles.warnings(source) }
+        if parts.count == ConfigPart.allCases.count {
+            reading.others = ForeignFiles.warnings(source) + silence(reading.settings)
+        }
         return reading
     }
 
@@ -179,8 +181,23 @@ package struct SettingsReader: Sendable {
             settings.relayCertificates = try readCertificates(settings.tls, &finding.warnings)
         case .relayNetworks: settings.relayNetworks = try readNetworks(&finding.warnings)
         case .hooks: settings.hooks = try readHooks()
-        case .bounceTemplate: settings.bounceTemplate = try readTemplate()
+        case .bounceTemplate: settings.bounceTemplate = try readTemplate(&finding.warnings)
         }
+    }
+
+    /// What a missing line means for all mail, where nothing else says otherwise.
+    private func silence(_ settings: Settings) -> [ConfigError] {
+        guard !settings.outbound.isTLSEnabled, let text = try? text(OutboundSettings.file) ?? "",
+            INIDocument(parsing: text).value("enable_tls", in: nil) == nil, !settings.routes.decidesTLS
+        else { return [] }
+        return [
+            ConfigError(
+                file: OutboundSettings.file,
+                reason:
+                    "has no enable_tls, so mail leaves in the clear wherever no route says tls; write enable_tls = true, "
+                    + "or enable_tls = false if that is meant"
+            )
+        ]
     }
 
     /// What two files must agree about: the one that changed is to blame, and what it said before stays.
@@ -318,11 +335,12 @@ package struct SettingsReader: Sendable {
         return found
     }
 
-    /// `relay_acl_allow`: a network per line.
+    /// `relay_acl_allow`: a network per line; loopback without such a file, and nobody with an empty one.
     private func readNetworks(_ warnings: inout [ConfigError]) throws(ConfigErrors) -> [IPNetwork] {
+        guard let text = try text(Self.relayFile) else { return Self.loopback }
         var networks: [IPNetwork] = []
         var errors: [ConfigError] = []
-        for line in PlainLines.of(try text(Self.relayFile) ?? "") {
+        for line in PlainLines.of(text) {
             guard let network = IPNetwork(line.text) else {
                 errors.append(
                     ConfigError(
@@ -365,10 +383,22 @@ package struct SettingsReader: Sendable {
         return settings
     }
 
-    private func readTemplate() throws(ConfigErrors) -> String {
+    private func readTemplate(_ warnings: inout [ConfigError]) throws(ConfigErrors) -> String {
         guard let text = try text(Self.bounceFile) else { return "" }
         guard text.utf8.count <= Self.largestTemplate else {
             throw ConfigErrors([ConfigError(file: Self.bounceFile, reason: "larger than \(Self.largestTemplate) bytes")]
+            )
+        }
+        for (line, name) in BounceField.unknown(in: text) {
+            let names = BounceField.allCases.map { "{\($0.rawValue)}" }
+            let hint = NearestName.hint(for: "{\(name)}", among: names)
+            warnings.append(
+                ConfigError(
+                    file: Self.bounceFile,
+                    line: line,
+                    reason: "{\(ValueParsing.shown(name))} is no field and stays as it is\(hint); there are "
+                        + names.joined(separator: " ")
+                )
             )
         }
         return text

@@ -35,11 +35,12 @@ extension TLSSettings: KeyedSettings {
 
     package static let ownKeys = ["key", "cert"]
 
+    /// A name without a dot is no section of a host: Haraka has `[outbound]` and `[redis]` here.
+    package static func owns(_ section: String) -> Bool { section.contains(octet: ".") }
+
     /// `[host.name] key` and `cert`.
     package mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool {
-        // A name without a dot is no section of a host: Haraka has [outbound] and [redis] here.
-        guard let section = entry.section, section.utf8.contains(UInt8(ascii: ".")), Self.ownKeys.contains(entry.key)
-        else { return false }
+        guard let section = entry.section, Self.owns(section), Self.ownKeys.contains(entry.key) else { return false }
         guard let name = Self.hostName(section) else {
             let shown = ValueParsing.shown(section)
             throw ValueError("[\(shown)] is no host name, such as mail.example.com or *.example.com")

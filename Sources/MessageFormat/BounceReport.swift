@@ -93,6 +93,14 @@ package struct BounceReport: Sendable {
             self.size = size
             self.prefix = prefix
         }
+
+        /// The value of its `Subject`, as it was written; empty without one.
+        var subject: ArraySlice<UInt8> {
+            var block = HeaderBlock(limit: prefix.readableBytes)
+            block.consume(prefix, from: 0)
+            let header = Array(prefix.readableBytesView.prefix(block.size))
+            return HeaderFields(header).fields.first { $0.name.isSame(octets: "subject") }?.value ?? []
+        }
     }
 
     /// A finished report: the bytes of a message, not dot-stuffed, the last line ended.
@@ -103,6 +111,9 @@ package struct BounceReport: Sendable {
         package let needsUTF8: Bool
         package let hasLeadingDots: Bool
     }
+
+    /// Recipients that the human part names; the part for programs has all.
+    private static let mostListed = 50
 
     package var kind: Kind
     package var original: Original
@@ -222,9 +233,24 @@ package struct BounceReport: Sendable {
                 from: HarmlessText.line(original.sender.description, limit: 512),
                 msgid: original.id.description,
                 to: HarmlessText.line(first?.recipient.address.description ?? "", limit: 512),
-                reason: HarmlessText.line(first?.reason ?? "", limit: 1024)
+                reason: HarmlessText.line(first?.reason ?? "", limit: 1024),
+                recipients: { listed(", ") { HarmlessText.line($0.recipient.address.description, limit: 512) } },
+                subject: { HarmlessText.line(EncodedWords.decoded(original.subject), limit: 512) },
+                extendedReason: {
+                    listed("\n") { entry in
+                        let address = HarmlessText.line(entry.recipient.address.description, limit: 512)
+                        return "\(address): \(HarmlessText.line(entry.reason, limit: 1024))"
+                    }
+                }
             )
         )
+    }
+
+    /// A word for each entry; of many the first ones, and how many more there are.
+    private func listed(_ separator: String, _ word: (Entry) -> String) -> String {
+        var words = entries.prefix(Self.mostListed).map(word)
+        if entries.count > words.count { words.append("and \(entries.count - words.count) more") }
+        return words.joined(separator: separator)
     }
 
     /// A boundary that occurs in none of the parts.

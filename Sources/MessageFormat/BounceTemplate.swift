@@ -1,7 +1,7 @@
 // BounceTemplate.swift — the words of a failure report: `outbound.bounce_message` with its fields filled.
 //
-// The fields are the source document's: {pid} {date} {me} {from} {msgid} {to} {reason}. A value is put in once and never
-// read again, so a reason that says `{from}` stays just that.
+// The fields are those of `BounceField`: the source document's {pid} {date} {me} {from} {msgid} {to} {reason}, and those of
+// later Haraka. A value is put in once and never read again, so a reason that says `{from}` stays just that.
 //
 // A template that comes from Haraka begins with a header block of its own. The header is ours (it must match the MIME
 // structure), so that block is taken off; its Subject is kept.
@@ -15,7 +15,7 @@ package struct BounceTemplate: Hashable, Sendable {
     /// Takes any text; fields that are not known stay as they are, line ends may be of any kind.
     package init(_ text: String) { self.text = text }
 
-    /// The values of the fields, each already harmless: one line, no control characters.
+    /// The values of the fields, each already harmless: one line, or lines of our own, without control characters.
     struct Values {
         var pid: Int32
         var date: String
@@ -24,17 +24,25 @@ package struct BounceTemplate: Hashable, Sendable {
         var msgid: String
         var to: String
         var reason: String
+        /// Made when a text asks for it, as the next two.
+        var recipients: () -> String
+        var subject: () -> String
+        /// A line for each recipient.
+        var extendedReason: () -> String
 
         func value(of field: some StringProtocol) -> String? {
-            switch field {
-            case "pid": "\(pid)"
-            case "date": date
-            case "me": me
-            case "from": from
-            case "msgid": msgid
-            case "to": to
-            case "reason": reason
-            default: nil
+            switch BounceField(rawValue: String(field)) {
+            case .pid: "\(pid)"
+            case .date: date
+            case .me: me
+            case .from: from
+            case .msgid: msgid
+            case .to: to
+            case .reason: reason
+            case .recipients: recipients()
+            case .subject: subject()
+            case .extendedReason: extendedReason()
+            case nil: nil
             }
         }
     }
@@ -51,7 +59,7 @@ package struct BounceTemplate: Hashable, Sendable {
             }
             lines.removeSubrange(...end)
         }
-        return (subject, lines.map { fill($0, values) })
+        return (subject, lines.flatMap { fill($0, values).split(octet: "\n", omittingEmpty: false).map(String.init) })
     }
 
     /// The index of the empty line behind a header block: From, To and Subject are there, and text follows.

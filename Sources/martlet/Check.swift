@@ -2,49 +2,67 @@
 
 import ArgumentParser
 import Config
+import Loop
 import Mail
 import Process
 
-/// Reads every file and says what is wrong, one `file:line: reason` each.
+/// Reads every file and says what is wrong, one `file:line: reason` each; then, in three sentences, what the whole comes to.
 ///
 /// Exits 0 when a relay would start, else 1.
 struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Read the configuration and say what is wrong with it.")
 
+    /// What was found.
+    struct Report {
+        /// All that would keep a relay from starting.
+        var errors: [ConfigError] = []
+        var warnings: [ConfigError] = []
+        /// What was understood of the environment in another way than it was written.
+        var notes: [String] = []
+        /// What would be in force; nil when nothing would.
+        var settings: Settings?
+    }
+
     @OptionGroup var place: ConfigOption
+
+    @Flag(help: "Fail on warnings too.")
+    var strict = false
 
     func run() throws {
         let (environment, problems) = Environment.ofThisProcess()
         let config = place.directory(environment)
-        do throws(ConfigErrors) {
-            if let problems { throw problems }
-            let lines = try Self.examine(config, environment)
-            for line in lines { print(line) }
+        let report = Self.examine(config, environment, problems)
+        for error in report.errors { print("\(Self.path(error, config)): \(error.reason)") }
+        for warning in report.warnings { print("\(Self.path(warning, config)): warning: \(warning.reason)") }
+        for note in report.notes { print("note: \(note)") }
+        guard report.errors.isEmpty, let settings = report.settings else { throw ExitCode(1) }
+        if strict, !report.warnings.isEmpty {
+            print("\(config): configuration is valid, and --strict takes no warnings")
+        } else {
             print("\(config): configuration is valid")
-        } catch {
-            for error in error.errors { print("\(Self.path(error, config)): \(error.reason)") }
-            throw ExitCode(1)
         }
+        for sentence in settings.sentences { print(sentence) }
+        if strict, !report.warnings.isEmpty { throw ExitCode(1) }
     }
 
     /// Asks everything that `serve` asks before it starts.
     ///
-    /// - Returns: warnings and notes, a line each.
-    /// - Throws: all that would keep a relay from starting.
-    static func examine(_ config: String, _ environment: Environment) throws(ConfigErrors) -> [String] {
-        let problems = LogSettings(environment).problems
-        let store: SettingsStore
+    /// - Parameter problems: what is wrong with the environment.
+    static func examine(_ config: String, _ environment: Environment, _ problems: ConfigErrors? = nil) -> Report {
+        let errors = (problems?.errors ?? []) + LogSettings(environment).problems
+        var report = Report(errors: errors, notes: environment.notes)
         do throws(ConfigErrors) {
-            store = try ProcessSettings.read(config, environment)
+            // Broken parts too, so that one mistake does not hide what the other files say.
+            let store = try ProcessSettings.read(config, environment, allowsBroken: true)
+            report.errors += store.health.current.errors
+            report.warnings = store.warnings + store.current.hooks.unknownPlugins
+            report.settings = store.current
         } catch {
-            throw ConfigErrors(problems + error.errors)
+            report.errors += error.errors
         }
-        let obstacles = problems + ProcessSettings.obstacles(store.current) + objections(store.current.listener)
-        guard obstacles.isEmpty else { throw ConfigErrors(obstacles) }
-        let warnings = (store.warnings + store.current.hooks.unknownPlugins).map {
-            "\(path($0, config)): warning: \($0.reason)"
-        }
-        return warnings + environment.notes.map { "note: \($0)" }
+        guard report.errors.isEmpty, let settings = report.settings else { return report }
+        report.errors = ProcessSettings.obstacles(settings) + objections(settings.listener)
+        return report
     }
 
     /// The account that root would become.

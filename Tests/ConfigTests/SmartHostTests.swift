@@ -18,7 +18,11 @@ struct SmartHostTests {
     @Test(arguments: places)
     func aPlaceIsUnderstoodOrRefused(_ row: TruthTable.Row) throws {
         let host = try row.cell("variable")
-        let port = host.contains("RELAY") ? "RELAY_PORT" : "MARTLET_SMARTHOST_PORT"
+        let ports = [
+            "SMTP_SERVER": "SMTP_PORT", "SMTP_HOST": "SMTP_PORT", "SMARTHOST_ADDRESS": "SMARTHOST_PORT",
+            "SMARTHOST_HOST": "SMARTHOST_PORT",
+        ]
+        let port = ports[host] ?? (host.contains("RELAY") ? "RELAY_PORT" : "MARTLET_SMARTHOST_PORT")
         var variables = [host: Self.octets(try row.cell("host"))]
         if try row.cell("port") != "-" { variables[port] = Self.octets(try row.cell("port")) }
         if try row.cell("login") == "yes" {

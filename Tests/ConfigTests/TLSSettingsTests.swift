@@ -73,7 +73,7 @@ struct TLSSettingsTests {
     }
 
     @Test func unknownKeysAreWarnings() throws {
-        let result = try read(["tls.ini": "cihpers=x\n[mail.example.org]\nport=1"])
+        let result = try read(["tls.ini": "cihpers=x\n[mail.example.org]\nport=1", "outbound.ini": "enable_tls = true"])
         #expect(result.warnings.count == 2)
         #expect(result.warnings.first?.reason == "unknown key cihpers; did you mean ciphers?")
     }
@@ -89,11 +89,12 @@ struct TLSSettingsTests {
         let digits = String(repeating: "aB", count: 32)
         let colons = (0..<32).map { _ in "01" }.joined(separator: ":")
         let text = "; a comment\n\(digits)\nsha256 Fingerprint=\(colons)\n"
-        let result = try read(["relay_acl_certs": text, "tls.ini": "requestCert=true"])
+        let outbound = "enable_tls = true"
+        let result = try read(["relay_acl_certs": text, "tls.ini": "requestCert=true", "outbound.ini": outbound])
         let expected: Set<[UInt8]> = [[UInt8](repeating: 0xAB, count: 32), [UInt8](repeating: 1, count: 32)]
         #expect(result.settings.relayCertificates == expected)
         #expect(result.warnings.isEmpty)
-        #expect(try read(["relay_acl_certs": text]).warnings.count == 1)
+        #expect(try read(["relay_acl_certs": text, "outbound.ini": outbound]).warnings.count == 1)
     }
 
     @Test(arguments: ["abcd", String(repeating: "g", count: 64), String(repeating: "a", count: 66)])

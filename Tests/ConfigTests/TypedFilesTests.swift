@@ -13,10 +13,11 @@ import Testing
         #expect(result.settings.outbound == OutboundSettings())
         #expect(result.settings.routes == Routes())
         #expect(result.settings.resolver == ResolverSettings())
-        #expect(result.settings.relayNetworks == [])
+        #expect(result.settings.relayNetworks.map(\.description) == ["127.0.0.0/8", "::1/128"])
         #expect(result.settings.bounceTemplate == "")
         #expect(result.settings.me.name == "relay.example.org")
-        #expect(result.warnings == [])
+        // TLS for mail that leaves is the one thing that a default does not settle.
+        #expect(result.warnings.map(\.file) == ["outbound.ini"])
     }
 
     @Test func readsListenerSettings() throws {
@@ -123,7 +124,7 @@ import Testing
 
     @Test func unknownAndRepeatedKeysAreWarningsWithAHint() throws {
         let result = try read([
-            "outbound.ini": "concurency_max = 5\nfoo = 1\ndisabled = true\ndisabled = false",
+            "outbound.ini": "concurency_max = 5\nfoo = 1\ndisabled = true\ndisabled = false\nenable_tls = true",
             "smtp.ini": "[limit]\nerrors = 5\nmessage_bytes = 1M",
         ])
         let texts = result.warnings.map(\.description)
@@ -147,7 +148,7 @@ import Testing
     }
 
     @Test func warnsOfAnOpenRelay() throws {
-        let result = try read(["relay_acl_allow": "0.0.0.0/0\n"])
+        let result = try read(["relay_acl_allow": "0.0.0.0/0\n", "outbound.ini": "enable_tls = true"])
         #expect(
             result.warnings.map(\.description) == ["relay_acl_allow:1: 0.0.0.0/0 lets everybody relay: an open relay"]
         )

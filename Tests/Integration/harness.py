@@ -103,7 +103,7 @@ class Relay:
     files: further `{name: text}`. prefix: a command put in front (strace, prlimit ...). Text may be str or bytes.
     """
 
-    OUTBOUND = {"temp_fail_intervals": "1s*100", "lane_rest_max": 1, "connect_timeout": 5}
+    OUTBOUND = {"enable_tls": False, "temp_fail_intervals": "1s*100", "lane_rest_max": 1, "connect_timeout": 5}
 
     def __init__(
         self,

@@ -97,7 +97,7 @@ def test_the_life_of_a_package(packages, system):
     for file in packages.glob("*.deb"):
         shutil.copy(file, system / "tmp")
     run(system, "dpkg", "-i", "/tmp/martlet_1.0.0_amd64.deb")
-    assert run(system, "martlet", "check").stdout.endswith("/etc/martlet: configuration is valid\n")
+    assert "/etc/martlet: configuration is valid\n" in run(system, "martlet", "check").stdout
     assert run(system, "stat", "-c", "%U %a", "/var/lib/martlet").stdout == "martlet 751\n"
     assert run(system, "stat", "-c", "%G %a", "/etc/martlet/routes.ini").stdout == "martlet 660\n"
     # The relay's user can read all it needs.
@@ -139,7 +139,7 @@ def test_an_executable_and_a_unit(system):
     assert len(tried) == len(block.splitlines()) - 2
     (system / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
     run(system, "bash", "-euc", "cd /src\n" + "\n".join(tried))
-    assert run(system, "martlet", "check", "--config", "/etc/martlet").stdout.endswith("configuration is valid\n")
+    assert "configuration is valid\n" in run(system, "martlet", "check", "--config", "/etc/martlet").stdout
     assert run(system, "stat", "-c", "%G %a", "/etc/martlet").stdout == "martlet 2775\n"
     run(
         system,

@@ -29,9 +29,12 @@ To: {from}
 Subject: failure notice
 Message-Id: {msgid}
 
-I'm afraid I wasn't able to deliver your message to {to}.
+I'm afraid I wasn't able to deliver your message "{subject}" to {recipients}.
 
 {reason}
+
+{extended_reason}
+{explanation}
 """,
     "smtp.ini": """; address to listen on (default: all IPv6 and IPv4 addresses, port 25)
 listen=LISTEN
@@ -53,9 +56,11 @@ key=outbound_key.pem
 cert=outbound_cert.pem
 minVersion=TLSv1.2
 rejectUnauthorized=false
-force_tls_hosts[]=bank.test
+no_tls_hosts[]=old.test
 [redis]
 disable_for_failed_hosts=true
+[no_tls_hosts]
+192.0.2.7
 """,
     "plugin_timeout": "30\n",
     "plugins": "process_title\nauth/flat_file\nrelay\n",
@@ -65,6 +70,7 @@ disable_for_failed_hosts=true
     "outbound.concurrency_max": "100\n",
     "rcpt_to.routes.ini": "example.com=10.0.0.5:25\n",
     "queue_dir": "/var/spool/haraka\n",
+    "databytes": "500000\n",
 }
 
 
@@ -86,7 +92,10 @@ def test_a_haraka_directory_loads_and_delivers(make_relay, sink):
         "outbound.ini:14: warning: pool_concurrency_max",
         "outbound.ini:15: warning: pool_waiting_queue_max",
         "tls.ini:7: warning: unknown key [outbound] key",
-        "tls.ini:11: warning: unknown key [outbound] force_tls",
+        "tls.ini:11: warning: unknown key [outbound] no_tls_hosts[], which is Haraka's: write tls = off",
+        "tls.ini:15: warning: [no_tls_hosts] lists clients",
+        "outbound.bounce_message:13: warning: {explanation} is no field",
+        "databytes: warning: is not read; write message_bytes = 500000 below [limits]",
         "plugins: warning: is not read",
         "loglevel: warning: is not read",
         "queue_dir: warning: is not read",
@@ -94,10 +103,32 @@ def test_a_haraka_directory_loads_and_delivers(make_relay, sink):
         "rcpt_to.routes.ini: warning: is not read; write sections in routes.ini",
     ):
         assert words in said.stdout, said.stdout
+    # The end is what it all comes to.
+    assert [line.split(":")[0] for line in said.stdout.splitlines()[-3:]] == [
+        "Who may relay",
+        "How mail leaves",
+        "What TLS does",
+    ], said.stdout
     relay.start()
     send_mail(relay, "a@a.test", ["one@b.test", "two@b.test"], b"Subject: x\r\n\r\nx\r\n")
     messages = sink.wait_for(2)  # always_split
     assert all(b"(Haraka outbound)" in message.data for message in messages)
+
+
+def test_what_protected_stops_the_start_and_hides_no_warning(make_relay, sink):
+    relay = make_relay(started=False, routes={"*": sink.route})
+    haraka(relay)
+    relay.write("tls.ini", "[outbound]\nforce_tls_hosts[]=bank.test\n")
+    said = relay.run("check")
+    assert said.returncode == 1 and "tls.ini:2: force_tls_hosts[]: mail to bank.test had to go over TLS" in said.stdout
+    assert "smtp.ini:5: warning: unknown key nodes" in said.stdout
+    relay.start(wait=False)
+    assert relay.process.wait(20) == 1 and "write tls = require" in relay.log_path.read_text()
+    relay.process = None
+    relay.write("tls.ini", "")
+    assert relay.run("check").returncode == 0
+    strict = relay.run("check", "--strict")
+    assert strict.returncode == 1 and "--strict takes no warnings" in strict.stdout
 
 
 def test_later_names_mean_what_they_say(make_relay, sink):

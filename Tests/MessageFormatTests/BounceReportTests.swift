@@ -159,6 +159,26 @@ private struct Parsed {
         )
     }
 
+    /// The text that Haraka ships, and the fields of later versions.
+    @Test func fillsTheFieldsOfLaterTemplates() throws {
+        let text = "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n {me}\r\n\r\nx\r\n"
+        var report = makeReport(of: original(text), entries: [failed("try {from}"), failed("no\r\nthanks")])
+        report.template = BounceTemplate("To: {recipients}; about {subject}\n{extended_reason}\n.\n")
+        #expect(
+            try Parsed(report.make()).parts[0].body == """
+                To: bob@b.example, bob@b.example; about Gr=C3=BC=C3=9Fe {me}\r
+                bob@b.example: 550 5.1.1 try {from}\r
+                bob@b.example: 550 5.1.1 no thanks\r
+                .\r
+
+                """
+        )
+        report.entries = Array(repeating: failed("x"), count: 60)
+        report.template = BounceTemplate("{extended_reason}")
+        let lines = try Parsed(report.make()).parts[0].body.utf8.split(separator: UInt8(ascii: "\n"))
+        #expect(lines.count == 51 && lines.last.map { String(Substring($0)) } == "and 10 more\r")
+    }
+
     @Test func takesTheHeaderBlockOfAnOldTemplateOff() throws {
         var report = makeReport()
         report.template = BounceTemplate(

@@ -73,15 +73,24 @@ struct CommandTests {
     func checkSaysWhatServeWouldSay(variables: [String: String], files: [String: String], count: Int) throws {
         let directory = try Directory(["me": "relay.example.org\n"].merging(files) { $1 })
         let environment = try environment(variables)
-        var found: [ConfigError] = []
-        do throws(ConfigErrors) { _ = try Check.examine(directory.path, environment) } catch { found = error.errors }
+        let found = Check.examine(directory.path, environment).errors
         #expect(found.count == count, "\(found)")
     }
 
     @Test func checkNamesWhatOtherImagesSaid() throws {
         let directory = try Directory(["me": "relay.example.org\n"])
-        let lines = try Check.examine(directory.path, try environment(["POSTFIX_smtpd_banner": "x"]))
-        #expect(lines.count { $0.contains("POSTFIX_smtpd_banner") } == 1)
+        let report = Check.examine(directory.path, try environment(["POSTFIX_smtpd_banner": "x"]))
+        #expect(report.notes.count { $0.contains("POSTFIX_smtpd_banner") } == 1)
+    }
+
+    @Test func errorsDoNotHideWarnings() throws {
+        let directory = try Directory([
+            "me": "relay.example.org\n", "smtp.ini": "listen = x\nnodes = 4\n", "loglevel": "INFO\n",
+        ])
+        let report = Check.examine(directory.path, Environment())
+        #expect(report.errors.map(\.file) == ["smtp.ini"])
+        #expect(report.warnings.contains { $0.file == "smtp.ini" && $0.line == 2 }, "\(report.warnings)")
+        #expect(report.warnings.contains { $0.file == "loglevel" })
     }
 
     // MARK: - token
