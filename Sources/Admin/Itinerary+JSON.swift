@@ -89,14 +89,16 @@ extension JSON {
 
     /// A session with one address.
     private static func session(_ departure: Departure, _ host: Itinerary.Host, _ source: SourceCause) -> JSON {
-        let first = departure.tries.first
+        let first = departure.first
+        let trouble = host.troubles[departure.peer]
         let auth = departure.mx.auth
         return .object(
             [Member("address", .optional(departure.ip?.description))] + decisions(departure, source) + [
                 Member("tls_names", .strings(first?.check.names ?? [])),
-                Member("tls_fallback", .strings(departure.tries.dropFirst().map(\.level.description))),
+                Member("tls_fallback", .strings(departure.others.map(\.level.description))),
                 Member("server_name", .string(departure.serverName)),
-                Member("tls_broke_recently", .bool(host.broken.contains(departure.peer))),
+                Member("tls_broke_recently", .bool(trouble != nil)),
+                Member("tls_trouble", trouble.map(Self.trouble) ?? nil),
                 Member("refused", .optional(departure.refusal?.reason)),
                 Member(
                     "auth_mechanisms",
@@ -110,13 +112,24 @@ extension JSON {
         )
     }
 
+    private static func trouble(_ trouble: TLSTrouble) -> JSON {
+        let (now, wall) = (Uptime.now(), Timestamp.now())
+        func time(_ uptime: Uptime) -> JSON {
+            .string(wall.adding(milliseconds: uptime.milliseconds(since: now)).rfc3339)
+        }
+        return [
+            "since": time(trouble.since), "until": time(trouble.until), "reply": .string(trouble.reply.description),
+            "lasts": .bool(trouble.isLasting), "refuses_clear": .bool(trouble.refusesClear),
+        ]
+    }
+
     private static func mechanisms(_ departure: Departure, _ auth: Credentials?, isEncrypted: Bool) -> JSON {
         .strings(auth.map { departure.mechanisms($0, isEncrypted: isEncrypted).map(\.rawValue) } ?? [])
     }
 
     /// Address, name and protection.
     private static func decisions(_ departure: Departure, _ source: SourceCause) -> [Member] {
-        let first = departure.tries.first
+        let first = departure.first
         return [
             Member("bind", .optional(departure.bind?.description)),
             Member("bind_because", .string(departure.bindBecause.word(source))),

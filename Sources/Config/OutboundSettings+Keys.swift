@@ -17,6 +17,10 @@ extension OutboundSettings: KeyedSettings {
             guard !text.utf8.contains(0) else { throw ValueError("a path cannot hold a NUL") }
             target.tlsCAFile = text.isEmpty ? nil : text
         },
+        .boolean("client_certificate", \.showsCertificate),
+        SettingKey("tls_fallback_after", show: { .number($0.tlsFallbackAfter) }) { (text, target) throws(ValueError) in
+            target.tlsFallbackAfter = try ValueParsing.duration(text, 0...31_536_000)
+        },
         .count("concurrency_max", \.concurrencyMax, 1...100_000),
         .count("concurrency_per_lane", \.concurrencyPerLane, 1...100_000),
         .boolean("always_split", \.alwaysSplit),
@@ -48,6 +52,7 @@ extension OutboundSettings: KeyedSettings {
         .byteSize("bounce_message_bytes", \.bounceMessageBytes, 0...1 << 30),
         .duration("delay_warning", \.delayWarning),
 
+        .duration("opening_timeout", \.openingTimeout),
         .duration("connect_timeout", \.connectTimeout),
         .duration("greeting_timeout", \.greetingTimeout),
         .duration("helo_timeout", \.heloTimeout),

@@ -12,6 +12,10 @@ package struct OutboundSettings: Hashable, Sendable {
     package var isTLSEnabled = false
     /// `tls_ca_file`: PEM of the authorities that next hops are verified with; nil: the system's.
     package var tlsCAFile: String?
+    /// `client_certificate`: the certificate of `tls.ini` is shown to next hops that ask for one.
+    package var showsCertificate = true
+    /// `tls_fallback_after`, seconds that TLS with a server must have been failing before the clear is an answer to it.
+    package var tlsFallbackAfter = 5
     /// `disabled_reason`: why, for people; at most 200 bytes.
     package var disabledReason = ""
     /// `concurrency_max`: sessions to all next hops together.
@@ -45,6 +49,8 @@ package struct OutboundSettings: Hashable, Sendable {
     /// `delay_warning`, seconds after which NOTIFY=DELAY gets its report.
     package var delayWarning = 14_400
 
+    /// `opening_timeout`, seconds: a session is to stand, over all hosts and addresses of a lane.
+    package var openingTimeout = 300
     /// `connect_timeout`, seconds.
     package var connectTimeout = 30
     /// `greeting_timeout`, seconds (RFC 5321 §4.5.3.2.1).

@@ -1,5 +1,7 @@
 // TLSSettings.swift — `tls.ini`, typed: the certificates that clients see, and how strict we are with them.
 
+package import OpenSSL
+
 /// The files of a certificate and its key, and what they hold.
 ///
 /// Its text never shows the key.
@@ -55,5 +57,17 @@ package struct TLSSettings: Hashable, Sendable {
             ([files] + named.map(\.files)).flatMap { [$0.keyFile, $0.certificateFile] }
                 + [clientAuthorityFile].compactMap(\.self)
         )
+    }
+}
+
+extension CertificatePair {
+    /// What the files hold.
+    package init(_ files: CertificateFiles) { self.init(certificates: files.certificates, key: files.key) }
+}
+
+extension Settings {
+    /// What servers see that ask us for a certificate: that of `tls.ini`, unless `client_certificate` says no.
+    package var clientCertificate: CertificatePair? {
+        outbound.showsCertificate && tls.isAvailable ? CertificatePair(tls.files) : nil
     }
 }

@@ -37,15 +37,23 @@ struct Attempt: Sendable {
 
     /// Notes what a host said.
     ///
+    /// - Parameters:
+    ///   - hostsLeft: hosts of the route behind the one that spoke.
+    ///   - lacksTLS: it spoke in the clear, for no other reason than that TLS came to nothing.
     /// - Returns: nil when every recipient has its outcome (see ``outcomes``), else the attempt as the next host gets it.
-    mutating func take(_ outcomes: [Outcome?], hostsLeft: Int) -> Attempt? {
+    mutating func take(_ outcomes: [Outcome?], hostsLeft: Int, lacksTLS: Bool) -> Attempt? {
         var again: [Int] = []
         let positions = open ?? Array(parcel.recipients.indices)
         if known.isEmpty { known = Array(repeating: nil, count: parcel.recipients.count) }
         for (position, outcome) in zip(positions, outcomes) {
             known[position] = outcome
-            guard case .deferred(let failure) = outcome else { continue }
-            switch nextStep(after: failure, hostsLeft: hostsLeft) {
+            let failure: Failure
+            switch outcome {
+            case nil, .delivered: continue
+            case .bounced where !lacksTLS: continue
+            case .deferred(let trouble), .bounced(let trouble): failure = trouble
+            }
+            switch nextStep(after: failure, hostsLeft: hostsLeft, lacksTLS: lacksTLS) {
             case .tryNextHost: again.append(position)
             case .settle(let final): known[position] = final
             }

@@ -37,6 +37,10 @@ final class ClientHandler: ChannelInboundHandler {
         var tls: TLSStart?
         /// An MTA-STS policy in force names the host.
         var isNamedByPolicy = false
+        /// In the clear for no other reason than that TLS with the host came to nothing.
+        var lacksTLS = false
+        /// When the session must stand.
+        var due = NIODeadline.distantFuture
     }
 
     let plan: Plan
@@ -61,11 +65,13 @@ final class ClientHandler: ChannelInboundHandler {
     private var messages = 0
     private(set) var isIdle = false
     private var deadline: Deadline?
-    /// When the transaction must be over, however busy the peer keeps us.
-    private var transactionDue = NIODeadline.distantFuture
+    /// When the session must stand, then when the transaction must be over, however busy the peer keeps us.
+    private var stepDue: NIODeadline
     /// Something happened that the limit of the awaited reply starts over with.
     var hasProgressed = false
     var stream: BodyStream?
+    /// Of this session's TLS, until it is over.
+    var engine: TLSEngine?
     /// When the step that is measured began: handshake, envelope or data.
     var phaseBegan = NIODeadline.now()
     /// The body of the current message is on its way, or was.
@@ -79,6 +85,7 @@ final class ClientHandler: ChannelInboundHandler {
             KeyedHash.hmac(.md5, key: key, message: message)
         }
         waiting = plan.carried.reversed()
+        stepDue = plan.due
     }
 
     var lane: Lane { plan.lane }
@@ -229,6 +236,7 @@ final class ClientHandler: ChannelInboundHandler {
     private func stand() {
         guard !hasStood else { return }
         hasStood = true
+        stepDue = .distantFuture
         source.stands(self)
         stands.succeed(())
     }
@@ -265,7 +273,7 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     private func beginTransaction(at now: NIODeadline) {
-        transactionDue = now + .seconds(Int64(plan.limits.transactionDeadline))
+        stepDue = now + .seconds(Int64(plan.limits.transactionDeadline))
         phaseBegan = now
         hasBody = false
     }
@@ -282,7 +290,7 @@ final class ClientHandler: ChannelInboundHandler {
         current = following.take()
         let now = NIODeadline.now()
         if hasBody { DeliveryMetrics.record(.data, since: phaseBegan, at: now) }
-        if current == nil { transactionDue = .distantFuture } else { beginTransaction(at: now) }
+        if current == nil { stepDue = .distantFuture } else { beginTransaction(at: now) }
         stream = nil
         source.finished(attempt, outcomes, by: self)
     }
@@ -296,6 +304,7 @@ final class ClientHandler: ChannelInboundHandler {
     private func end(_ failure: Failure?) {
         guard !hasEnded else { return }
         hasEnded = true
+        reportTLS()
         isIdle = false
         deadline?.cancel()
         flush()
@@ -326,7 +335,7 @@ final class ClientHandler: ChannelInboundHandler {
         hasProgressed = false
         let now = NIODeadline.now()
         guard let seconds = secondsToWait() else { return deadline.clear() }
-        deadline.set(at: min(now + .seconds(Int64(seconds)), transactionDue), now: now)
+        deadline.set(at: min(now + .seconds(Int64(seconds)), stepDue), now: now)
     }
 
     /// The body has moved on.

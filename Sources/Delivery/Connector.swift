@@ -9,82 +9,100 @@ import SMTP
 
 /// Opens connections on one event loop.
 struct Connector: Sendable {
-    /// Replies are short; what comes in faster than it is read stays in the kernel.
-    private static let readBytes = 8192
-    private static let unwritten = ChannelOptions.Types.WriteBufferWaterMark(low: 128 << 10, high: 512 << 10)
+    /// Where a session may be opened.
+    struct Place: Sendable {
+        let plan: ClientHandler.Plan
+        /// nil: the Unix socket that is the plan's host.
+        let ip: IPAddress?
+        let port: UInt16
+        /// The source address; nil leaves it to the kernel.
+        let bind: IPAddress?
+    }
+
+    /// What became of several places.
+    struct Opening: Sendable {
+        /// Position of the one that answered; nil: none did.
+        var taken: Int?
+        /// What kept the session there from standing, at stage `tls`, `greeting`, `hello` or `auth`; nil: it stands.
+        var failure: Failure?
+        /// Places that could not be reached before.
+        var unreachable: [(place: Int, failure: Failure)] = []
+    }
 
     let loop: any EventLoop
     let source: NIOLoopBound<any ParcelSource>
 
-    /// Connects and returns when the session stands: greeted, EHLO answered, and already at work.
+    /// Connects to the first place that answers, and returns when the session stands: greeted, EHLO answered, and already at
+    /// work.
     ///
     /// - Parameters:
-    ///   - plan: what the session is for.
-    ///   - ip: where to; nil: the Unix socket that is the plan's host.
-    ///   - bind: the source address; nil leaves it to the kernel.
-    /// - Throws: ``Failure`` at stage `connect`, `tls`, `greeting`, `hello` or `auth`.
-    func open(
-        _ plan: ClientHandler.Plan,
-        to ip: IPAddress?,
-        port: UInt16,
-        from bind: IPAddress?
-    ) async throws(Failure) {
+    ///   - places: at least one, in the order in which they are wanted.
+    ///   - limit: seconds that a connection may take.
+    func open(_ places: [Place], limit: Int64) async -> Opening {
         let stands = loop.makePromise(of: Void.self)
-        let source = self.source
-        var bootstrap = ClientBootstrap(group: loop)
-            .connectTimeout(.seconds(Int64(plan.limits.connectTimeout)))
-            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Self.readBytes))
-            .channelOption(.writeBufferWaterMark, value: Self.unwritten)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let handler = ClientHandler(plan, source: source.value, stands: stands)
-                    try channel.pipeline.syncOperations.addHandler(handler)
-                    if plan.options.tls == .implicit { try handler.startTLSFirst(channel.pipeline) }
-                }
-            }
-        do {
-            if let ip { bootstrap = try Self.tcp(bootstrap, ip, from: bind) }
-            let place =
-                try ip.map { try SocketAddress($0, port: port) }
-                ?? SocketAddress(unixDomainSocketPath: plan.options.host)
-            _ = try await bootstrap.connect(to: place).get()
-        } catch {
-            // The handler, if there ever was one, has answered already; a second answer is ignored.
-            stands.fail(error)
-            let reply = Reply(451, EnhancedStatus(4, 4, 1), "cannot connect: \(Self.reason(error, bind))")
-            let remote = ip.map { "\(plan.options.host)[\($0)]:\(port)" } ?? plan.options.host
-            throw Failure(.host, at: .connect, reply, remote: remote)
+        let over = loop.makePromise(of: AddressRace.Finish.self)
+        let (loop, source) = (loop, source)
+        loop.execute {
+            AddressRace(places, limit: .seconds(max(1, limit)), on: loop, over) { index, channel in
+                let plan = places[index].plan
+                let handler = ClientHandler(plan, source: source.value, stands: stands)
+                try channel.pipeline.syncOperations.addHandler(handler)
+                if plan.options.tls == .implicit { try handler.startTLSFirst(channel.pipeline) }
+            }.goOn()
         }
+        var opening = Opening()
         do {
+            let finish = try await over.futureResult.get()
+            opening.taken = finish.winner
+            opening.unreachable = finish.failures.map { ($0.place, places[$0.place].unreachable($0.reason)) }
+            // The handler, if there ever was one, has answered already; a second answer is ignored.
+            if finish.winner == nil { stands.succeed(()) }
             try await stands.futureResult.get()
         } catch let failure as Failure {
-            throw failure
+            opening.failure = failure
         } catch {
-            throw Failure(.host, at: .connect, Reply(451, EnhancedStatus(4, 4, 2), reasonText(error)))
+            opening.failure = Failure(.host, at: .connect, Reply(451, EnhancedStatus(4, 4, 2), reasonText(error)))
         }
+        return opening
     }
+}
 
-    /// No delay for small writes, and the source address.
-    private static func tcp(
-        _ bootstrap: ClientBootstrap,
-        _ ip: IPAddress,
-        from bind: IPAddress?
-    ) throws -> ClientBootstrap {
-        let plain = bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1)
-        guard let bind else { return plain }
-        // The kernel chooses the port when it knows the destination, so that ports are shared among destinations.
-        let late = ChannelOptions.Types.SocketOption(level: .ip, name: Self.bindAddressNoPort)
-        return plain.channelOption(late, value: 1).bind(to: try SocketAddress(bind, port: 0))
-    }
-
+extension Connector.Place {
+    /// Replies are short; what comes in faster than it is read stays in the kernel.
+    private static let readBytes = 8192
+    private static let unwritten = ChannelOptions.Types.WriteBufferWaterMark(low: 128 << 10, high: 512 << 10)
     /// `IP_BIND_ADDRESS_NO_PORT` of `linux/in.h`, for both families.
     private static let bindAddressNoPort = NIOBSDSocket.Option(rawValue: 24)
 
-    private static func reason(_ error: any Error, _ bind: IPAddress?) -> String {
+    /// No delay for small writes, and the source address.
+    func bootstrap(on loop: any EventLoop, _ limit: TimeAmount) throws -> ClientBootstrap {
+        let plain = ClientBootstrap(group: loop)
+            .connectTimeout(limit)
+            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Self.readBytes))
+            .channelOption(.writeBufferWaterMark, value: Self.unwritten)
+        guard ip != nil else { return plain }
+        let tcp = plain.channelOption(.tcpOption(.tcp_nodelay), value: 1)
+        guard let bind else { return tcp }
+        // The kernel chooses the port when it knows the destination, so that ports are shared among destinations.
+        let late = ChannelOptions.Types.SocketOption(level: .ip, name: Self.bindAddressNoPort)
+        return tcp.channelOption(late, value: 1).bind(to: try SocketAddress(bind, port: 0))
+    }
+
+    func address() throws -> SocketAddress {
+        try ip.map { try SocketAddress($0, port: port) } ?? SocketAddress(unixDomainSocketPath: plan.options.host)
+    }
+
+    func reason(_ error: any Error) -> String {
         if let bind, (error as? IOError)?.errnoCode == EADDRNOTAVAIL {
             return "\(bind) is not an address of this machine"
         }
         return reasonText(error)
+    }
+
+    fileprivate func unreachable(_ reason: String) -> Failure {
+        let reply = Reply(451, EnhancedStatus(4, 4, 1), "cannot connect: \(reason)")
+        let remote = ip.map { "\(plan.options.host)[\($0)]:\(port)" } ?? plan.options.host
+        return Failure(.host, at: .connect, reply, remote: remote)
     }
 }
 

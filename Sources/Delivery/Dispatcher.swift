@@ -214,7 +214,13 @@ private final class Floor: ParcelSource {
         var attempt = attempt
         let hostsLeft = draining == nil ? session.plan.hostsLeft : 0
         attempt.trail.meet(session.machine.peer, session.plan.route, host: session.plan.host)
-        if let next = attempt.take(outcomes, hostsLeft: hostsLeft) { return session.leave(next) }
+        let lacksTLS = session.lacksTLS(outcomes, trust.tlsMemory)
+        if lacksTLS, outcomes.contains(where: { $0?.wantsTLS ?? false }) {
+            // What is behind it would only hear the same; with the next session TLS comes first.
+            trust.tlsMemory.clearRefused(session.machine.peer, at: .now())
+            session.quit()
+        }
+        if let next = attempt.take(outcomes, hostsLeft: hostsLeft, lacksTLS: lacksTLS) { return session.leave(next) }
         settler.settle(attempt.assignment, attempt.outcomes, attempt.trail)
         // MAIL was refused for want of a login: what is behind it would only hear the same.
         guard let refusal = outcomes.lazy.compactMap(\.?.loginRefusal).first else { return }
@@ -225,6 +231,7 @@ private final class Floor: ParcelSource {
 
     func stands(_ session: ClientHandler) {
         sessions[ObjectIdentifier(session)] = session
+        if session.machine.security != nil { trust.tlsMemory.works(session.machine.peer) }
         TrustMetrics.stands(session.machine.security, isNamedByPolicy: session.plan.isNamedByPolicy)
         RouteMetrics.of(session.lane).sessionOpened()
         // A session that carries on for another host has told the queue already.

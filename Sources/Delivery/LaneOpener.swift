@@ -4,7 +4,8 @@
 //           → departure → connect, greeting, EHLO, STARTTLS, AUTH → the session works by itself
 //
 // The first host that talks to us wins; when none does, the last failure says why. A login that was refused ends the
-// search: the next host would only count it again.
+// search: the next host would only count it again. Hosts whose TLS came to nothing are met in the clear only when no other
+// host would do, see `LaneOpener+Ways.swift`. All of it has one time limit, and whoever takes long leaves half to the others.
 
 import Config
 import DNS
@@ -40,42 +41,14 @@ struct LaneOpener: Sendable {
     ) async throws(Failure) {
         let route: Route
         if let after { route = after.route } else { route = try await self.route(of: lane) }
-        var last: Failure?
+        var search = Search(lane, route, carried, seconds: settings.outbound.openingTimeout)
+        defer { troubles += search.troubles }
         for index in (after.map { $0.host + 1 } ?? 0)..<max(route.hosts.count, (after?.host ?? -1) + 1) {
-            let mx = route.hosts[index]
-            // nil: a Unix socket has no address.
-            let addresses: Answer<[IPAddress]>?
-            do throws(Failure) {
-                addresses = mx.isSocket ? nil : try await self.addresses(of: mx, in: route, from: lane.source)
-            } catch {
-                troubles.append(error)
-                if error.isLoop { throw last ?? error }
-                last = worse(last, error)
-                continue
-            }
-            let host = HostAttempt(
-                lane: lane,
-                route: route,
-                index: index,
-                trust: await trust.trust(in: mx, of: route, lane, addresses),
-                login: try await trust.login(at: mx),
-                carried: carried
-            )
-            for ip in addresses?.value.map(Optional.some) ?? [nil] {
-                do throws(Failure) {
-                    return try await connect(host, ip)
-                } catch {
-                    troubles.append(error)
-                    if error.stage == .auth, error.scope != .host {
-                        trust.loginRefused(at: mx, error.reply)
-                        throw error
-                    }
-                    // What one host cannot do is no reason to bounce while another one was only out of reach.
-                    last = error.isUnmetDemand ? worse(last, error) : error
-                }
-            }
+            guard search.goesOn else { break }
+            if try await stands(at: index, &search) { return }
         }
-        throw last ?? .routing(451, EnhancedStatus(4, 4, 4), "\(lane) has no host")
+        if try await standsInTheClear(&search) { return }
+        throw search.last ?? .routing(451, EnhancedStatus(4, 4, 4), "\(lane) has no host")
     }
 
     private func route(of lane: Lane) async throws(Failure) -> Route {
@@ -94,87 +67,53 @@ struct LaneOpener: Sendable {
         return try await router.addresses(of: mx, in: route, from: source)
     }
 
-    /// One host of a route, with everything that was found out about it.
-    private struct HostAttempt {
-        let lane: Lane
-        let route: Route
-        let index: Int
-        let trust: HostTrust
-        let login: Login?
-        let carried: [Attempt]
-
-        var mx: MX { route.hosts[index] }
-    }
-
-    /// One address of a host: as well protected as it must be, and in the clear on a new connection where it may.
-    private func connect(_ host: HostAttempt, _ ip: IPAddress?) async throws(Failure) {
-        let departure = Departure(
-            to: ip,
-            of: host.mx,
-            in: host.lane,
-            host.trust,
-            hasFailedRecently: trust.isBroken(Departure.peer(host.mx, ip), at: .now()),
-            settings
-        )
-        var last = Failure(
-            .host,
-            at: .tls,
-            Reply(451, EnhancedStatus(4, 7, 5), departure.refusal?.reason ?? "the host is not used"),
-            remote: departure.peer
-        )
-        if departure.refusal != nil { TrustMetrics.handshakeFailed() }
-        for (index, attempt) in departure.tries.enumerated() {
-            do throws(Failure) {
-                try await connect(host, departure, attempt)
-                if host.login != nil { trust.loginAccepted(at: host.mx) }
-                return
-            } catch {
-                guard error.stage == .tls else { throw error }
-                last = error
-            }
-            let isLast = index == departure.tries.count - 1
-            if attempt.because == .policyUnderTest {
-                trust.fallsShort(host.mx.exchange, of: host.lane.hop, last)
-            } else if attempt.level > .off {
-                TrustMetrics.handshakeFailed()
-                if !isLast { trust.tlsBroke(departure.peer, at: .now()) }
-            }
-        }
-        throw last
-    }
-
-    private func connect(
-        _ host: HostAttempt,
-        _ departure: Departure,
-        _ attempt: Departure.Try
-    ) async throws(Failure) {
-        let begin = NIODeadline.now()
+    /// One host of the route.
+    private func stands(at index: Int, _ search: inout Search) async throws(Failure) -> Bool {
+        let (mx, route, lane) = (search.route.hosts[index], search.route, search.lane)
+        // nil: a Unix socket has no address.
+        let addresses: Answer<[IPAddress]>?
         do throws(Failure) {
-            try await connector.open(
-                try plan(host, departure, attempt),
-                to: departure.ip,
-                port: departure.mx.port,
-                from: departure.bind
-            )
-            DeliveryMetrics.countOpening(true, since: begin)
+            addresses = mx.isSocket ? nil : try await self.addresses(of: mx, in: route, from: lane.source)
         } catch {
-            DeliveryMetrics.countOpening(false, since: begin)
-            throw host.lane.tls == .verify ? error.unmetDemand : error
+            search.troubles.append(error)
+            if error.isLoop { throw search.last ?? error }
+            search.last = Search.worse(search.last, error)
+            return false
         }
+        let host = HostAttempt(
+            index: index,
+            mx: mx,
+            trust: await trust.trust(in: mx, of: route, lane, addresses),
+            login: try await trust.login(at: mx)
+        )
+        var ways: [Way] = []
+        for ip in addresses?.value.map(Optional.some) ?? [nil] {
+            let trouble = trust.tlsMemory.trouble(with: Departure.peer(mx, ip), at: .now())
+            let departure = Departure(to: ip, of: mx, in: lane, host.trust, trouble, settings)
+            let way = Way(host: host, departure: departure)
+            if let refusal = departure.refusal {
+                TrustMetrics.handshakeFailed()
+                let reply = Reply(451, EnhancedStatus(4, 7, 5), refusal.reason)
+                search.note(Failure(.host, at: .tls, reply, remote: departure.peer))
+            } else if departure.tries.isEmpty {
+                search.lastResorts.append(way)
+            } else {
+                ways.append(way)
+            }
+        }
+        return try await stands(by: ways, &search)
     }
 
-    /// A host without an address must not turn a passing trouble of another host into a bounce, nor the reverse.
-    private func worse(_ known: Failure?, _ new: Failure) -> Failure {
-        guard let known else { return new }
-        return known.reply.severity == .permanent ? new : known
-    }
-
-    private func plan(
-        _ host: HostAttempt,
-        _ departure: Departure,
-        _ attempt: Departure.Try
-    ) throws(Failure) -> ClientHandler.Plan {
-        var options = departure.options(attempt, host.login)
+    /// What a session at one place is to be.
+    func place(
+        _ way: Way,
+        _ attempt: Departure.Try,
+        isBare: Bool,
+        _ search: Search,
+        until due: NIODeadline
+    ) throws(Failure) -> Connector.Place {
+        let departure = way.departure
+        var options = departure.options(attempt, way.host.login)
         options.pipelinesAcrossDot = !trust.memory.knows(.losesCount, of: departure.peer, at: .now())
         var tls: TLSStart?
         if attempt.level > .off {
@@ -183,21 +122,92 @@ struct LaneOpener: Sendable {
                 check: attempt.check,
                 serverName: departure.serverName,
                 peer: departure.peer,
-                timeout: settings.outbound.tlsTimeout
+                timeout: settings.outbound.tlsTimeout,
+                isBare: isBare
             )
         }
-        return ClientHandler.Plan(
-            lane: host.lane,
+        let plan = ClientHandler.Plan(
+            lane: search.lane,
             options: options,
             limits: settings.outbound,
-            hostsLeft: host.route.hosts.count - host.index - 1,
-            host: host.index,
-            route: host.route,
-            carried: host.carried,
+            hostsLeft: search.route.hosts.count - way.host.index - 1,
+            host: way.host.index,
+            route: search.route,
+            carried: search.carried,
             disk: disk,
             tls: tls,
-            isNamedByPolicy: departure.isNamedByPolicy
+            isNamedByPolicy: departure.isNamedByPolicy,
+            lacksTLS: attempt == departure.lastResort,
+            due: due
         )
+        return Connector.Place(plan: plan, ip: departure.ip, port: departure.mx.port, bind: departure.bind)
+    }
+}
+
+extension LaneOpener {
+    /// One host of a route, with everything that was found out about it.
+    struct HostAttempt: Sendable {
+        let index: Int
+        let mx: MX
+        let trust: HostTrust
+        let login: Login?
+    }
+
+    /// One address of a host.
+    struct Way: Sendable {
+        let host: HostAttempt
+        let departure: Departure
+    }
+
+    /// How far the search has come.
+    struct Search {
+        /// Connections that one search may ask for: more addresses are no mail system, but somebody who wants us to knock at
+        /// many doors.
+        private static let mostConnections = 40
+
+        let lane: Lane
+        let route: Route
+        let carried: [Attempt]
+        /// When it ends.
+        let due: NIODeadline
+        var connections = Self.mostConnections
+        /// What every place said that no session stands at.
+        var troubles: [Failure] = []
+        /// The failure that counts so far.
+        var last: Failure?
+        /// Where the clear is left when nothing else is.
+        var lastResorts: [Way] = []
+
+        init(_ lane: Lane, _ route: Route, _ carried: [Attempt], seconds: Int) {
+            (self.lane, self.route, self.carried) = (lane, route, carried)
+            due = .now() + .seconds(Int64(seconds))
+        }
+
+        /// There is time for another host, and it may be asked.
+        var goesOn: Bool { connections > 0 && .now() < due }
+
+        /// When a host must have answered: those behind it get half of what is left.
+        func due(at index: Int) -> NIODeadline {
+            let left = due - .now()
+            return index + 1 < route.hosts.count ? .now() + .nanoseconds(left.nanoseconds / 2) : due
+        }
+
+        mutating func note(_ failure: Failure) {
+            troubles.append(failure)
+            // What one host cannot do is no reason to bounce while another one was only out of reach.
+            last = failure.isUnmetDemand ? Self.worse(last, failure) : failure
+        }
+
+        /// A host without an address must not turn a passing trouble of another host into a bounce, nor the reverse.
+        static func worse(_ known: Failure?, _ new: Failure) -> Failure {
+            guard let known else { return new }
+            return known.reply.severity == .permanent ? new : known
+        }
+    }
+
+    /// A failure as it counts for the mail of a lane.
+    func demanded(_ failure: Failure, _ lane: Lane) -> Failure {
+        lane.tls == .verify ? failure.unmetDemand : failure
     }
 }
 

@@ -10,8 +10,10 @@ package enum NextStep: Hashable, Sendable {
 
 /// Decides by how far the attempt came, how far the trouble reaches, and how lasting the reply says it is.
 ///
-/// - Parameter hostsLeft: hosts of the route that come after the one that failed.
-package func nextStep(after failure: Failure, hostsLeft: Int) -> NextStep {
+/// - Parameters:
+///   - hostsLeft: hosts of the route that come after the one that failed.
+///   - lacksTLS: the session was in the clear for no other reason than that TLS with the host came to nothing.
+package func nextStep(after failure: Failure, hostsLeft: Int, lacksTLS: Bool = false) -> NextStep {
     switch failure.stage {
     case .connect, .greeting, .hello:
         // A host that does not even talk says nothing about the message, whatever its code (RFC 5321 §5.1).
@@ -27,6 +29,8 @@ package func nextStep(after failure: Failure, hostsLeft: Int) -> NextStep {
     case .route:
         return .settle(failure.reply.severity == .permanent ? .bounced(failure) : .deferred(failure))
     case .mail, .recipient, .data, .body, .endOfData:
+        // What a server refuses in the clear it may take inside TLS, whatever the words of its refusal are.
+        if lacksTLS, failure.reply.severity == .permanent { return .settle(.deferred(failure)) }
         return afterCommand(failure, hostsLeft)
     }
 }

@@ -99,6 +99,7 @@ private final class Visitor: ParcelSource {
 extension OutboundSettings {
     /// Shortens what comes before MAIL.
     fileprivate mutating func hurry(_ seconds: Int) {
+        openingTimeout = min(openingTimeout, 3 * seconds)
         connectTimeout = min(connectTimeout, seconds)
         greetingTimeout = min(greetingTimeout, seconds)
         heloTimeout = min(heloTimeout, seconds)

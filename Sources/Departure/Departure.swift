@@ -56,8 +56,10 @@ package struct Departure: Hashable, Sendable {
     /// The name of EHLO or LHLO.
     package let helo: Domain
     package let heloBecause: HeloCause
-    /// In order; empty where the host is not used, see ``refusal``.
+    /// In order; empty where the host is not used, see ``refusal``, or only as a ``lastResort``.
     package let tries: [Try]
+    /// The clear, when TLS came to nothing here and no other host of the route would do either; nil: rather not at all.
+    package let lastResort: Try?
     /// Why the host is not used now.
     package let refusal: Refused?
     /// What SNI asks for.
@@ -76,14 +78,14 @@ package struct Departure: Hashable, Sendable {
     ///   - mx: the host.
     ///   - lane: what the session is for.
     ///   - trust: what is known of the host.
-    ///   - hasFailedRecently: TLS with this address came to nothing a short while ago.
+    ///   - trouble: what is remembered of TLS with this address.
     ///   - settings: those in force.
     package init(
         to ip: IPAddress?,
         of mx: MX,
         in lane: Lane,
         _ trust: HostTrust,
-        hasFailedRecently: Bool,
+        _ trouble: TLSTrouble?,
         _ settings: Settings
     ) {
         self.mx = mx
@@ -91,11 +93,16 @@ package struct Departure: Hashable, Sendable {
         (bind, bindBecause) = Self.bind(mx, lane, ip)
         (helo, heloBecause) = Self.helo(mx, lane, settings)
         var facts = trust.facts
-        facts.hasFailedRecently = hasFailedRecently
+        facts.hasFailedRecently = trouble?.isLasting ?? false
+        facts.refusesClear = trouble?.refusesClear ?? false
+        let clear = Self.attempt(.off, .remembered, mx, trust)
         switch decideTLS(facts) {
-        case .refuse(let reason, let because): (tries, refusal) = ([], Refused(reason: reason, because: because))
+        case .refuse(let reason, let because):
+            (tries, lastResort, refusal) = ([], nil, Refused(reason: reason, because: because))
+        case .connect(.off, _, .remembered): (tries, lastResort, refusal) = ([], clear, nil)
         case .connect(let level, let mayFallBack, let because):
-            tries = Self.tries(level, mayFallBack, because, mx, trust)
+            tries = Self.tries(level, because, mx, trust)
+            lastResort = mayFallBack ? clear : nil
             refusal = nil
         }
         serverName = trust.base?.name ?? mx.exchange
@@ -107,6 +114,14 @@ package struct Departure: Hashable, Sendable {
     /// The peer as logs and memories name it: `host[ip]:port`, or the path of a socket.
     package static func peer(_ mx: MX, _ ip: IPAddress?) -> String {
         ip.map { "\(mx.exchange)[\($0)]:\(mx.port)" } ?? mx.exchange
+    }
+
+    /// What is tried first; nil where the host is not used.
+    package var first: Try? { tries.first ?? lastResort }
+
+    /// What follows when TLS comes to nothing with ``first``.
+    package var others: [Try] {
+        Array(tries.dropFirst()) + (tries.isEmpty ? [] : [lastResort].compactMap(\.self))
     }
 
     /// The peer as logs and memories name it.
@@ -152,27 +167,19 @@ package struct Departure: Hashable, Sendable {
         return lane.source?.helo.map { ($0, .source) } ?? (settings.me, .me)
     }
 
-    private static func tries(
-        _ level: TLSLevel,
-        _ mayFallBack: Bool,
-        _ because: TLSCause,
-        _ mx: MX,
-        _ trust: HostTrust
-    ) -> [Try] {
-        func attempt(_ level: TLSLevel, _ because: TLSCause) -> Try {
-            Try(
-                level: level,
-                because: because,
-                need: HostTrust.need(at: level, mx.implicitTLS),
-                check: trust.check(at: level, of: mx)
-            )
-        }
-        var tries = [attempt(level, because)]
+    private static func tries(_ level: TLSLevel, _ because: TLSCause, _ mx: MX, _ trust: HostTrust) -> [Try] {
+        let usual = attempt(level, because, mx, trust)
         // As if the policy were meant, and then as if there were none (RFC 8461 §5).
-        if trust.isUnderTest, level == .may || level == .require {
-            tries.insert(attempt(.verify, .policyUnderTest), at: 0)
-        }
-        if mayFallBack { tries.append(attempt(.off, .remembered)) }
-        return tries
+        guard trust.isUnderTest, level == .may || level == .require else { return [usual] }
+        return [attempt(.verify, .policyUnderTest, mx, trust), usual]
+    }
+
+    private static func attempt(_ level: TLSLevel, _ because: TLSCause, _ mx: MX, _ trust: HostTrust) -> Try {
+        Try(
+            level: level,
+            because: because,
+            need: HostTrust.need(at: level, mx.implicitTLS),
+            check: trust.check(at: level, of: mx)
+        )
     }
 }

@@ -118,14 +118,19 @@ package struct Guide: Sendable {
             : trust.unasked(mx, of: route, lane)
         var places: [IPAddress?] = addresses?.value.map(Optional.some) ?? []
         if mx.isSocket { places = [nil] }
-        let broken = Set(places.map { Departure.peer(mx, $0) }.filter { trust.isBroken($0, at: .now()) })
+        let troubles = Dictionary(
+            places.compactMap { place in
+                let peer = Departure.peer(mx, place)
+                return trust.tlsMemory.trouble(with: peer, at: .now()).map { (peer, $0) }
+            }
+        ) { first, _ in first }
         let sessions = places.map { place in
             Departure(
                 to: place,
                 of: mx,
                 in: lane,
                 known,
-                hasFailedRecently: broken.contains(Departure.peer(mx, place)),
+                troubles[Departure.peer(mx, place)],
                 settings
             )
         }
@@ -137,9 +142,9 @@ package struct Guide: Sendable {
             addresses: addresses?.value ?? [],
             sessions: sessions,
             outline: sessions.first
-                ?? Departure(to: anywhere, of: mx, in: lane, known, hasFailedRecently: false, settings),
+                ?? Departure(to: anywhere, of: mx, in: lane, known, nil, settings),
             trust: known,
-            broken: broken,
+            troubles: troubles,
             problem: problem,
             loginRefusal: trust.refusal(at: mx),
             token: trust.tokenState(at: mx)

@@ -27,8 +27,8 @@ package struct Itinerary: Sendable {
         /// As far as it can be told without an address; the first session where there is one.
         package let outline: Departure
         package let trust: HostTrust
-        /// Peers with which TLS came to nothing a short while ago.
-        package let broken: Set<String>
+        /// What is remembered of TLS with each peer, by ``Departure/peer``.
+        package let troubles: [String: TLSTrouble]
         /// Why nobody gets there.
         package let problem: Failure?
         package let loginRefusal: Refusal?

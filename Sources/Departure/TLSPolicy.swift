@@ -43,8 +43,10 @@ package struct TLSFacts: Hashable, Sendable {
     package var isSocket = false
     package var dane = DANE.absent
     package var sts = STS.absent
-    /// TLS with this host came to nothing a short while ago.
+    /// TLS with this host came to nothing a short while ago, and again after a pause.
     package var hasFailedRecently = false
+    /// After TLS had come to nothing, the host refused mail in the clear.
+    package var refusesClear = false
 
     package init() {}
 }
@@ -69,7 +71,7 @@ package enum TLSCause: String, Hashable, Sendable, CaseIterable {
     case policyUnderTest = "mta_sts_testing"
     /// The host is a Unix socket.
     case socket
-    /// TLS with the host came to nothing a short while ago, or just now.
+    /// TLS with the host came to nothing a short while ago, or does now.
     case remembered
 }
 
@@ -77,7 +79,7 @@ package enum TLSCause: String, Hashable, Sendable, CaseIterable {
 package enum TLSDecision: Hashable, Sendable {
     /// Connect, with at least this protection.
     ///
-    /// - `mayFallBack`: when TLS comes to nothing, the host may be tried again without.
+    /// - `mayFallBack`: when TLS comes to nothing here and everywhere else, the host may be tried again without.
     case connect(TLSLevel, mayFallBack: Bool, because: TLSCause)
     /// Do not use this host now; the mail waits for the reason given.
     case refuse(String, because: TLSCause)
@@ -125,7 +127,7 @@ package func decideTLS(_ facts: TLSFacts) -> TLSDecision {
     case .match: least.raise(to: .verify, because: .policy)
     case .absent: break
     }
-    let mayFallBack = least.level == .may && !facts.hasLogin
+    let mayFallBack = least.level == .may && !facts.hasLogin && !facts.refusesClear
     if mayFallBack, facts.hasFailedRecently { return .connect(.off, mayFallBack: false, because: .remembered) }
     return .connect(least.level, mayFallBack: mayFallBack, because: least.cause)
 }

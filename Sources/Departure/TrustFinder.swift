@@ -1,5 +1,5 @@
 // TrustFinder.swift — asks around before a host is connected to: TLSA records, MTA-STS policy, access token, TLS that
-// broke a moment ago. What it finds is data; `TLSPolicy` decides.
+// came to nothing a moment ago. What it finds is data; `TLSPolicy` decides.
 
 package import Config
 package import DNS
@@ -11,15 +11,12 @@ import Synchronization
 
 /// Finds out how far a host can be trusted, and how to prove who we are.
 package final class TrustFinder: Sendable {
-    /// Milliseconds that a host is met in the clear after TLS with it broke, where TLS was only a wish.
-    ///
-    /// Long enough to spare a busy lane a broken handshake for each session, too short to be worth an attack.
-    private static let grudge: Int64 = 600_000
-    /// Hosts whose TLS is remembered as broken.
-    private static let mostBroken = 1000
+    /// Hosts whose refusal of a login is remembered.
+    private static let mostRefused = 1000
 
     private struct Kept {
         let authorities: [UInt8]?
+        let certificate: CertificatePair?
         let context: TLSContext
     }
 
@@ -29,7 +26,8 @@ package final class TrustFinder: Sendable {
     private let tokens: TokenSource?
     /// What was learnt of peers and lanes.
     package let memory: PeerMemory
-    private let broken = Mutex<[String: Uptime]>([:])
+    /// With whom TLS came to nothing.
+    package let tlsMemory = TLSMemory()
     private let refused = Mutex<[MX: Refusal]>([:])
     private let kept = Mutex<Kept?>(nil)
 
@@ -125,26 +123,6 @@ package final class TrustFinder: Sendable {
         }
     }
 
-    // MARK: broken TLS
-
-    /// Whether TLS with a peer broke a short while ago.
-    package func isBroken(_ peer: String, at now: Uptime) -> Bool {
-        broken.withLock { broken in
-            guard let until = broken[peer] else { return false }
-            if now < until { return true }
-            broken[peer] = nil
-            return false
-        }
-    }
-
-    /// TLS with a peer came to nothing.
-    package func tlsBroke(_ peer: String, at now: Uptime) {
-        broken.withLock { broken in
-            if broken.count >= Self.mostBroken { broken = [:] }
-            broken[peer] = now.adding(milliseconds: Self.grudge)
-        }
-    }
-
     // MARK: policies under test
 
     /// A host did not come up to a policy of mode `testing`.
@@ -154,15 +132,19 @@ package final class TrustFinder: Sendable {
 
     // MARK: what a session needs
 
-    /// The context of sessions to next hops; made once for the same authorities, so that sessions can be resumed.
+    /// The context of sessions to next hops; made once for the same authorities and certificate, so that sessions can be
+    /// resumed.
     package func context() throws(Failure) -> TLSContext {
-        let authorities = settings.ask { $0.nextHopAuthorities }
-        if let kept = kept.withLock({ $0 }), kept.authorities == authorities { return kept.context }
+        let (authorities, certificate) = settings.ask { ($0.nextHopAuthorities, $0.clientCertificate) }
+        if let kept = kept.withLock({ $0 }), kept.authorities == authorities, kept.certificate == certificate {
+            return kept.context
+        }
         var client = TLSContext.Client()
         if let authorities { client.authorities = .pem(authorities) }
+        client.certificate = certificate
         do throws(TLSError) {
             let context = try TLSContext(client: client)
-            kept.withLock { $0 = Kept(authorities: authorities, context: context) }
+            kept.withLock { $0 = Kept(authorities: authorities, certificate: certificate, context: context) }
             return context
         } catch {
             throw Failure(.destination, at: .tls, Reply(451, EnhancedStatus(4, 3, 5), "TLS is not to be had: \(error)"))
@@ -190,7 +172,7 @@ package final class TrustFinder: Sendable {
     package func loginRefused(at mx: MX, _ reply: Reply) {
         if case .grant(let grant) = mx.auth?.proof { tokens?.forget(grant) }
         refused.withLock { refused in
-            if refused.count >= Self.mostBroken { refused = [:] }
+            if refused.count >= Self.mostRefused { refused = [:] }
             refused[mx] = Refusal(at: .now(), words: reply.description)
         }
     }

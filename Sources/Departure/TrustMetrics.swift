@@ -16,11 +16,12 @@ package enum TrustMetrics {
     private static let refusals = Counter(label: "martlet_outbound_logins_refused_total")
     private static let unauthenticated = Counter(label: "martlet_outbound_sessions_without_auth_total")
     private static let failures = Counter(label: "martlet_outbound_tls_failures_total")
+    private static let inTheClear = Counter(label: "martlet_outbound_tls_fallbacks_total")
     private static let testFailures = Counter(label: "martlet_outbound_sts_test_failures_total")
 
     /// Makes every series, so that each is there from the start, at zero.
     package static func declare() {
-        let single = [plain, refusals, unauthenticated, failures, testFailures]
+        let single = [plain, refusals, unauthenticated, failures, testFailures, inTheClear]
         for counter in single + opportunistic + verified + policy + dane { counter.increment(by: 0) }
     }
 
@@ -35,6 +36,9 @@ package enum TrustMetrics {
 
     /// TLS came to nothing.
     package static func handshakeFailed() { failures.increment() }
+
+    /// A session stands in the clear, for no other reason than that TLS with its host came to nothing.
+    package static func stoodInTheClear() { inTheClear.increment() }
 
     /// A session stands.
     ///

@@ -6,7 +6,8 @@ internal import COpenSSL
 package enum PeerCheck: Hashable, Sendable {
     /// Encryption towards whoever answers (RFC 7435).
     case none
-    /// A trusted authority signed the certificate, and it is for one of these names or addresses.
+    /// A trusted authority signed the certificate, and it is for one of these names or addresses, said by subject
+    /// alternative names.
     case names([String])
     /// A TLSA record matches; with usage 2 the certificate is for one of the names too.
     ///
@@ -74,7 +75,8 @@ package enum PeerCheck: Hashable, Sendable {
         case .none: SSL_set_verify(ssl, SSL_VERIFY_NONE, nil)
         case .names(let names):
             guard !names.isEmpty else { throw TLSError(.settings, "no host name to verify") }
-            try Self.expect(names, of: ssl)
+            // RFC 8461 §4.2, RFC 9525 §2: only subject alternative names count, never the subject's common name.
+            try Self.expect(names, of: ssl, UInt32(X509_CHECK_FLAG_NEVER_CHECK_SUBJECT))
             SSL_set_verify(ssl, SSL_VERIFY_PEER, nil)
         case .dane(let records, let base, let names):
             guard SSL_dane_enable(ssl, Self.plain(base)) > 0 else {
@@ -95,6 +97,7 @@ package enum PeerCheck: Hashable, Sendable {
             }
             TLSError.clear()
             guard added > 0 else { throw TLSError(.verification, "no TLSA record of \(base) is usable") }
+            // RFC 7672 §3.2.3: the common name counts where a certificate has no alternative name of a host.
             try Self.expect(names, of: ssl)
             SSL_set_verify(ssl, SSL_VERIFY_PEER, nil)
         }
@@ -124,8 +127,8 @@ package enum PeerCheck: Hashable, Sendable {
         }
     }
 
-    private static func expect(_ names: [String], of ssl: OpaquePointer) throws(TLSError) {
-        SSL_set_hostflags(ssl, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
+    private static func expect(_ names: [String], of ssl: OpaquePointer, _ flags: UInt32 = 0) throws(TLSError) {
+        SSL_set_hostflags(ssl, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS) | flags)
         for name in names {
             guard SSL_add1_host(ssl, plain(name)) == 1 else {
                 throw TLSError.taken(.settings, "\(name) cannot be verified")

@@ -29,6 +29,8 @@ package final class TLSEngine {
     private let resumptionKey: ResumptionCache.Key?
     private let resumed: ResumableSession?
     private var hasFailed = false
+    /// The server asked for a certificate of ours.
+    private var wasAskedForCertificate = false
     private var verified = TLSSummary.Verified.nothing
 
     package private(set) var progress = Progress.handshaking
@@ -51,15 +53,21 @@ package final class TLSEngine {
     ///   - check: what must be true of the server.
     ///   - peer: names the server, for example `mx.example.net:25`, among those whose sessions may be resumed; nil
     ///     resumes none.
+    ///   - isBare: nothing that a server may choke on: no session is resumed, no certificate shown.
     /// - Throws: when the check cannot be made: no usable TLSA record, a name that is none.
     package convenience init(
         client context: TLSContext,
         serverName: String?,
         check: PeerCheck,
-        peer: String? = nil
+        peer: String? = nil,
+        isBare: Bool = false
     ) throws(TLSError) {
-        try self.init(context, check: check, key: peer.map { ResumptionCache.Key(peer: $0, check: check) })
+        let key = peer.map { ResumptionCache.Key(peer: $0, check: check) }
+        if isBare, let key { context.sessions.forget(key) }
+        try self.init(context, check: check, key: key)
         try check.apply(to: ssl)
+        if isBare { SSL_certs_clear(ssl) }
+        SSL_set_cert_cb(ssl, { ssl, _ in TLSEngine.certificateAsked(of: ssl) }, nil)
         if let name = (serverName ?? check.serverName).map(PeerCheck.plain), Self.isHostName(name) {
             guard relay_set_server_name(ssl, name) == 1 else {
                 throw TLSError.taken(.settings, "\(name) cannot be asked for")
@@ -110,6 +118,12 @@ package final class TLSEngine {
         ASN1_OCTET_STRING_free(address)
         return false
     }
+
+    /// A client's session was begun with what a server may choke on, and what another one with `isBare` would not have: an
+    /// earlier session to resume, or a certificate that was shown.
+    package var isLaden: Bool { resumed != nil || wasAskedForCertificate && hasCertificate }
+
+    private var hasCertificate: Bool { SSL_get_certificate(ssl) != nil }
 
     /// The handshake is over for the peer, too: a server of TLS 1.3 has only tickets left to send.
     var owesOnlyTicket: Bool { context.isServer && summary?.version == TLSContext.Version.tls13.rawValue }
@@ -188,7 +202,7 @@ package final class TLSEngine {
         }
         switch SSL_get_error(ssl, result) {
         case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return
-        default: throw fail(TLSError.handshake(ssl, isVerifying: check.isDemanding))
+        default: throw fail(certificateTrouble() ?? .handshake(ssl, isVerifying: check.isDemanding))
         }
     }
 
@@ -206,9 +220,13 @@ package final class TLSEngine {
             case SSL_ERROR_ZERO_RETURN:
                 progress = .closed
                 return
-            default: throw fail(TLSError.taken(.session, "the TLS session broke"))
+            default: throw fail(certificateTrouble() ?? .taken(.session, "the TLS session broke"))
             }
         }
+    }
+
+    private func certificateTrouble() -> TLSError? {
+        wasAskedForCertificate ? .clientCertificate(hasShownOne: hasCertificate) : nil
     }
 
     private func fail(_ error: TLSError) -> TLSError {
@@ -251,6 +269,15 @@ package final class TLSEngine {
     }
 
     private static func text(_ text: UnsafePointer<CChar>?) -> String? { text.map { String(cString: $0) } }
+
+    /// The server asks for a certificate.
+    ///
+    /// - Returns: 1: go on with the one that is set, or with none.
+    private static func certificateAsked(of ssl: OpaquePointer?) -> Int32 {
+        guard let ssl, let data = SSL_get_ex_data(ssl, 0) else { return 1 }
+        Unmanaged<TLSEngine>.fromOpaque(data).takeUnretainedValue().wasAskedForCertificate = true
+        return 1
+    }
 
     /// OpenSSL has a session that may be resumed later.
     ///

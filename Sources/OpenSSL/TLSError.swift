@@ -66,6 +66,28 @@ package struct TLSError: Error, Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// Numbers of alerts that a server sends when a client shows no certificate, or not one that it likes.
+    ///
+    /// 40 is what TLS 1.2 has for a missing one, 116 what TLS 1.3 has; between them: bad, unsupported, revoked, expired,
+    /// unknown, of an unknown authority, not admitted (RFC 8446 §6.2).
+    private static let certificateAlerts: Set<Int32> = [40, 42, 43, 44, 45, 46, 48, 49, 116]
+
+    /// The trouble of a client whose server asked for a certificate, when the error that waits in the queue is about that.
+    ///
+    /// With TLS 1.3 it comes behind the handshake: the client is through before its certificate is looked at.
+    /// - Parameter hasShownOne: a certificate was there to be shown.
+    static func clientCertificate(hasShownOne: Bool) -> TLSError? {
+        let alert = Int32(truncatingIfNeeded: Int(ERR_peek_error() & 0x7F_FFFF)) - 1000
+        guard certificateAlerts.contains(alert) else { return nil }
+        let words = takeReasons().first ?? "alert \(alert)"
+        return TLSError(
+            .handshake,
+            hasShownOne
+                ? "the peer refuses the certificate that we showed: \(words)"
+                : "the peer demands a client certificate, and there is none to show: \(words)"
+        )
+    }
+
     /// OpenSSL's words for a verdict on a certificate.
     static func verdictText(_ verdict: Int) -> String {
         switch Int32(truncatingIfNeeded: verdict) {

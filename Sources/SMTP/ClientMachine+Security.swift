@@ -50,12 +50,8 @@ extension ClientMachine {
         }
         if reply.severity == .success || reply.severity == .intermediate { return breakOff(Self.wrongPlace(reply)) }
         if reply.code == 421 { return refuse(reply, at: .tls) }
-        guard options.tls == .ifOffered else {
-            return close(
-                tlsFailure(EnhancedStatus(4, 7, 4), "the peer refuses STARTTLS, and TLS is demanded: \(reply)")
-            )
-        }
-        return logIn()
+        // Offered and refused is trouble with TLS, also where TLS is only a wish: who opens sessions decides what follows.
+        return close(tlsFailure(EnhancedStatus(4, 7, 4), "the peer refuses the STARTTLS that it offers: \(reply)"))
     }
 
     mutating func tlsEstablished(_ security: ChannelSecurity) -> [Action] {
@@ -74,10 +70,17 @@ extension ClientMachine {
     mutating func tlsFailed(_ reason: String) -> [Action] {
         switch state {
         case .idle, .handshaking: close(tlsFailure(EnhancedStatus(4, 7, 5), reason))
+        case .greeting, .hello:
+            isProtectionUnproven ? close(tlsFailure(EnhancedStatus(4, 7, 5), reason)) : handle(.peerClosed(reason))
         // A session that stood and broke.
         default: handle(.peerClosed(reason))
         }
     }
+
+    /// The handshake is over for us and nothing was heard inside TLS yet.
+    ///
+    /// A server of TLS 1.3 looks at what a client showed only then: it leaves where the certificate it wants is missing.
+    var isProtectionUnproven: Bool { security != nil && !hasHeardInside }
 
     private func tlsFailure(_ status: EnhancedStatus, _ text: String) -> Failure {
         Failure(.host, at: .tls, Reply(451, status, text), remote: remote)

@@ -159,6 +159,8 @@ package struct ClientMachine: ~Copyable, Sendable {
     package internal(set) var capabilities = Capabilities()
     /// How the session is protected; nil while it is not.
     package internal(set) var security: ChannelSecurity?
+    /// A reply has come through TLS.
+    var hasHeardInside = false
     /// Logged in.
     package internal(set) var isAuthenticated = false
     var current: Progress?
@@ -282,6 +284,7 @@ package struct ClientMachine: ~Copyable, Sendable {
     }
 
     private mutating func greeted(_ reply: Reply, _ moreFollows: Bool) -> [Action] {
+        hasHeardInside = security != nil
         guard reply.severity == .success else { return refuse(reply, at: .greeting) }
         if moreFollows { return breakOff(Self.surplus) }
         return [sayHello()]
@@ -293,6 +296,7 @@ package struct ClientMachine: ~Copyable, Sendable {
     }
 
     private mutating func helloAnswered(_ reply: Reply, _ moreFollows: Bool, _ isFallback: Bool) -> [Action] {
+        hasHeardInside = security != nil
         if moreFollows { return breakOff(Self.surplus) }
         if isOutOfPlace(reply) || reply.severity == .intermediate { return breakOff(Self.wrongPlace(reply)) }
         switch reply.severity {
@@ -426,8 +430,8 @@ package struct ClientMachine: ~Copyable, Sendable {
     var stage: Failure.Stage {
         switch state {
         case .idle: options.tls == .implicit ? .tls : .connect
-        case .greeting: .greeting
-        case .hello: .hello
+        case .greeting: isProtectionUnproven ? .tls : .greeting
+        case .hello: isProtectionUnproven ? .tls : .hello
         case .startingTLS, .handshaking: .tls
         case .authenticating: .auth
         case .ready, .resetting, .quitting, .closed: .mail

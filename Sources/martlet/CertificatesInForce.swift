@@ -93,7 +93,3 @@ final class CertificatesInForce: Sendable {
         }
     }
 }
-
-extension CertificatePair {
-    init(_ files: CertificateFiles) { self.init(certificates: files.certificates, key: files.key) }
-}

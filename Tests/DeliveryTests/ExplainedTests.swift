@@ -62,6 +62,7 @@ private struct Expectation {
 
     func sessions(of way: Itinerary) -> [String] {
         var sessions: [String] = []
+        var lastResorts: [Departure] = []
         for host in way.hosts where host.problem == nil {
             for departure in host.sessions {
                 tries: for attempt in departure.tries {
@@ -70,10 +71,18 @@ private struct Expectation {
                     switch end {
                     case .stands, .loginFails: return sessions
                     case .hostFails: break tries
+                    case .tlsFails where attempt == departure.tries.last: lastResorts.append(departure)
                     case .tlsFails: continue
                     }
                 }
             }
+        }
+        for departure in lastResorts {
+            guard let clear = departure.lastResort else { continue }
+            let (text, end) = session(departure, clear)
+            sessions.append(text)
+            if case .hostFails = end { continue }
+            break
         }
         return sessions
     }
@@ -93,7 +102,7 @@ private struct Expectation {
         switch attempt.need {
         case .ifOffered where script.offersTLS, .required where script.offersTLS:
             text += " STARTTLS"
-            guard certificateWillDo else { return (text, .tlsFails) }
+            guard certificateWillDo, !script.refusesTLS else { return (text, .tlsFails) }
             text += " TLS" + hello
         case .required: return (text, .tlsFails)
         case .never, .ifOffered, .implicit: break
@@ -196,6 +205,7 @@ private final class World: Sendable {
         for (peer, name) in zip(peers, Self.names) where name == "a.test" || chance(60) {
             var line = "mx = \(name):\(peer.port) priority=\(pick([0, 10, 20]))"
             var script = Stage.Script(offersTLS: chance(60), hasRightName: chance(70), turnsAway: chance(35))
+            script.refusesTLS = chance(25)
             script.mechanisms = pick([
                 [], ["PLAIN"], ["LOGIN"], ["CRAM-MD5"], ["PLAIN", "LOGIN", "CRAM-MD5"], ["GSSAPI"],
             ])
@@ -233,7 +243,7 @@ private final class World: Sendable {
         if chance(10) { envelope.notes.outboundHelo = Domain("noted.test") }
         let files = [
             "me": "\(pick(["relay", "other"])).example.test\n", "routes.ini": route, "outbound_ip.ini": sources,
-            "outbound.ini": "enable_tls = \(chance(50))\n",
+            "outbound.ini": "enable_tls = \(chance(50))\ntls_fallback_after = 0\n",
         ]
         return Made(files: files, scripts: scripts, envelope: envelope)
     }

@@ -3,6 +3,7 @@
 import Mail
 import NIOCore
 import NIOPosix
+import OpenSSL
 import Synchronization
 
 /// An SMTP or LMTP server of a few lines.
@@ -13,6 +14,7 @@ final class LoopbackPeer: Sendable {
         var to: [String]
         var body: String
         var connection: Int
+        var isEncrypted = false
     }
 
     private struct State {
@@ -39,16 +41,22 @@ final class LoopbackPeer: Sendable {
         let value = Mutex(State())
     }
 
-    init(_ address: String = "127.0.0.1", answer: @escaping Answer = { _, _ in nil }) async throws {
+    /// - Parameter tls: STARTTLS is offered, and what the peer shows.
+    init(
+        _ address: String = "127.0.0.1",
+        port: UInt16 = 0,
+        tls: TLSContext? = nil,
+        answer: @escaping Answer = { _, _ in nil }
+    ) async throws {
         let state = StateBox()
         channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(Handler(state, answer))
+                    try channel.pipeline.syncOperations.addHandler(Handler(state, tls, answer))
                 }
             }
-            .bind(host: address, port: 0).get()
-        port = UInt16(channel.localAddress?.port ?? 0)
+            .bind(host: address, port: Int(port)).get()
+        self.port = UInt16(channel.localAddress?.port ?? 0)
         self.state = state
     }
 
@@ -66,14 +74,17 @@ final class LoopbackPeer: Sendable {
 
         private let state: StateBox
         private let answer: Answer
+        private let tls: TLSContext?
+        private var isEncrypted = false
         private var input = ByteBuffer()
         private var number = 0
         private var message: Message?
         private var isData = false
         private var recipients = 0
 
-        init(_ state: StateBox, _ answer: @escaping Answer) {
+        init(_ state: StateBox, _ tls: TLSContext?, _ answer: @escaping Answer) {
             self.state = state
+            self.tls = tls
             self.answer = answer
         }
 
@@ -85,6 +96,12 @@ final class LoopbackPeer: Sendable {
             say(answer("", number) ?? "220 peer", context)
             context.flush()
         }
+
+        func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+            if event is TLSEstablished { isEncrypted = true }
+        }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             var bytes = Self.unwrapInboundIn(data)
@@ -101,11 +118,12 @@ final class LoopbackPeer: Sendable {
                 message?.body += (line.hasPrefix(".") ? String(line.dropFirst()) : line) + "\r\n"
                 return
             }
-            state.value.withLock { $0.lines.append(line) }
+            state.value.withLock { $0.lines.append(isEncrypted ? "\(line) (TLS)" : line) }
             let reply = answer(line, number) ?? usual(line)
             let isGood = reply.hasPrefix("2")
             switch line.prefix(4).uppercased() {
-            case "MAIL": message = Message(from: path(line), to: [], body: "", connection: number)
+            case "MAIL":
+                message = Message(from: path(line), to: [], body: "", connection: number, isEncrypted: isEncrypted)
             case "RCPT": if isGood { message?.to.append(path(line)) }
             case "DATA": isData = reply.hasPrefix("3")
             case ".":
@@ -114,11 +132,15 @@ final class LoopbackPeer: Sendable {
             default: break
             }
             say(reply, context)
+            guard line.uppercased() == "STARTTLS", reply.hasPrefix("220"), let tls else { return }
+            try? TLSEngine(server: tls).secure(context.pipeline, timeout: .seconds(20))
         }
 
         private func usual(_ line: String) -> String {
             switch line.prefix(4).uppercased() {
+            case "EHLO" where tls != nil && !isEncrypted: "250-peer\r\n250-STARTTLS\r\n" + LoopbackPeer.extensions
             case "EHLO": LoopbackPeer.extensions
+            case "STAR": "220 go"
             case "LHLO": "250-peer\r\n250 PIPELINING"
             case "MAIL": "250 2.1.0 ok"
             case "RCPT": "250 2.1.5 ok"

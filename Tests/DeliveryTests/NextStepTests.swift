@@ -15,12 +15,19 @@ struct NextStepTests {
     func holds(_ row: TruthTable.Row) throws {
         let failure = Failure(
             try #require(Self.scope(row.cell("scope"))),
-            at: try #require(Self.stage(row.cell("stage"))),
+            at: try #require(Self.stage(Self.name(row))),
             Reply(try #require(UInt16(row.cell("code"))), nil, "x"),
             mayBeDuplicate: try row.cell("dup") == "yes"
         )
-        let step = nextStep(after: failure, hostsLeft: try #require(Int(row.cell("left"))))
+        let lacksTLS = try row.cell("stage") != Self.name(row)
+        let step = nextStep(after: failure, hostsLeft: try #require(Int(row.cell("left"))), lacksTLS: lacksTLS)
         #expect(Self.words(step) == (try row.cell("step")))
+    }
+
+    /// Without the mark behind it.
+    private static func name(_ row: TruthTable.Row) throws -> String {
+        let stage = try row.cell("stage")
+        return stage.last == "~" ? String(stage.dropLast()) : stage
     }
 
     private static func words(_ step: NextStep) -> String {

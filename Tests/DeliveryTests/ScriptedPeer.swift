@@ -13,6 +13,8 @@ final class Stage: Sendable {
     struct Script: Sendable {
         var isImplicit = false
         var offersTLS = false
+        /// 454 to STARTTLS.
+        var refusesTLS = false
         /// The certificate is for the names of the hosts; else for another one.
         var hasRightName = true
         var mechanisms: [String] = []
@@ -153,6 +155,7 @@ final class ScriptedPeer: Sendable {
                 say("250 \(lines.last ?? "")", context)
             case "STARTTLS":
                 stage.add(id, "STARTTLS")
+                if script.refusesTLS { return say("454 4.7.0 not now", context) }
                 say("220 go", context)
                 script.offersTLS = false
                 secure(context)

@@ -33,18 +33,29 @@ struct DepartureTests {
             of: mx,
             in: lane,
             try Self.trust(in: mx, lane, sts: row.cell("sts")),
-            hasFailedRecently: try row.cell("broken") == "yes",
+            try Self.trouble(row.cell("broken")),
             settings
         )
         #expect(departure.bind?.description == (try text("from")))
         #expect("\(departure.bindBecause)" == (try row.cell("from_because")))
         #expect(departure.helo.name == (try row.cell("name")))
         #expect("\(departure.heloBecause)" == (try row.cell("name_because")))
-        let tries = departure.refusal == nil ? departure.tries.map(\.level.description).joined(separator: ",") : "!"
+        let last = departure.lastResort.map { "/\($0.level)" } ?? ""
+        let tries =
+            departure.refusal == nil ? departure.tries.map(\.level.description).joined(separator: ",") + last : "!"
         #expect(tries == (try row.cell("tries")))
-        #expect((departure.tries.first?.because ?? departure.refusal?.because)?.rawValue == (try row.cell("because")))
+        #expect((departure.first?.because ?? departure.refusal?.because)?.rawValue == (try row.cell("because")))
         let check = try text("check").map { PeerCheck.names([$0]) } ?? .none
         #expect(departure.tries.first?.check ?? .none == check)
+    }
+
+    private static func trouble(_ word: String) -> TLSTrouble? {
+        guard word != "no" else { return nil }
+        let (now, reply) = (Uptime(milliseconds: 0), Reply(451, nil, "x"))
+        var trouble = TLSTrouble(since: now, until: now, reply: reply)
+        trouble.isLasting = word == "yes"
+        trouble.refusesClear = word == "clear"
+        return trouble
     }
 
     private static func trust(in mx: MX, _ lane: Lane, sts: String) -> HostTrust {
@@ -71,7 +82,7 @@ struct DepartureTests {
             of: mx,
             in: .route("x"),
             HostTrust(facts: TLSFacts()),
-            hasFailedRecently: false,
+            nil,
             Settings(me: Domain(unchecked: "relay.test"))
         )
         #expect(departure.mechanisms(credentials, isEncrypted: isEncrypted).map(\.rawValue) == wanted)

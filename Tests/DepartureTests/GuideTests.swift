@@ -3,6 +3,7 @@
 import Config
 import DNS
 import Glibc
+import HTTPClient
 import Hooks
 import Log
 import Loop
@@ -22,12 +23,17 @@ struct GuideTests {
         _ files: [String: String],
         to recipient: String = "x@b.test",
         plugins: [any Plugin] = [],
+        web: WebFetch? = nil,
         change: (inout Envelope) -> Void = { _ in }
     ) async throws -> Itinerary {
         let settings = try SettingsFiles.read(files)
         let (resolver, inForce) = (InForce<any DNS.Resolver>(self.resolver), InForce(settings))
-        let trust = TrustFinder(resolver: resolver, settings: inForce)
         let log = LogSink(descriptor: open("/dev/null", O_WRONLY), level: .error)
+        let policies = web.map {
+            let nothing = STSStore(load: { _ in nil }, save: { _, _ in })
+            return STSPolicies(resolver: resolver, settings: inForce, fetch: $0, store: nothing, log: log)
+        }
+        let trust = TrustFinder(resolver: resolver, settings: inForce, policies: policies)
         let pool = NIOThreadPool(numberOfThreads: 1)
         defer { pool.shutdownGracefully { _ in } }
         let queue = MailQueue(
@@ -82,6 +88,66 @@ struct GuideTests {
         #expect(host.trust.facts.dane == .usable)
         #expect(host.sessions.first?.tries.map(\.level) == [.dane])
         #expect(host.sessions.first?.tries.first?.because == .dane)
+    }
+
+    // MARK: the domain of a lane is its A-labels
+
+    /// One domain in spellings that people use.
+    private static let spellings = [
+        "bücher.test", "BÜCHER.test", "bu\u{308}cher.test", "xn--bcher-kva.test", "XN--BCHER-KVA.Test",
+    ]
+    private static let host = "mx.xn--bcher-kva.test"
+
+    /// One host, for which DNSSEC vouches.
+    private func setHost() {
+        resolver.setMX("xn--bcher-kva.test", ["10 \(Self.host)"])
+        resolver.setAddresses(Self.host, ["192.0.2.1"])
+        resolver.setSecure("xn--bcher-kva.test", Self.host, "_25._tcp.\(Self.host)")
+    }
+
+    @Test(arguments: spellings)
+    func anEnforcedPolicyHoldsForEverySpellingOfItsDomain(_ domain: String) async throws {
+        setHost()
+        resolver.setText("_mta-sts.xn--bcher-kva.test", ["v=STSv1; id=1;"])
+        resolver.setAddresses("mta-sts.xn--bcher-kva.test", ["192.0.2.2"])
+        let web = WebFetch { request in
+            guard request.url == "https://mta-sts.xn--bcher-kva.test/.well-known/mta-sts.txt" else {
+                return .failure(HTTPError(.cannotResolve, request.url))
+            }
+            let text = "version: STSv1\nmode: enforce\nmx: \(Self.host)\nmax_age: 86400\n"
+            return .success(HTTPResponse(status: 200, headers: [("content-type", "text/plain")], body: Array(text.utf8)))
+        }
+        let way = try await way(["outbound.ini": "enable_tls = true\n"], to: "x@\(domain)", web: web)
+        let session = try #require(way.hosts.first?.sessions.first)
+        #expect(way.hosts.first?.trust.facts.sts == .match)
+        #expect(session.tries == session.tries.filter { $0.level == .verify && $0.check == .names([Self.host]) })
+        #expect(session.lastResort == nil && session.serverName == Self.host)
+        #expect(resolver.questions.allSatisfy { $0.utf8.allSatisfy { $0 < 0x80 } })
+    }
+
+    @Test(arguments: spellings)
+    func recordsCountForEverySpellingOfADomain(_ domain: String) async throws {
+        setHost()
+        let data = [UInt8](repeating: 7, count: 32)
+        resolver.setTLSA("_25._tcp.\(Self.host)", [TLSARecord(usage: 2, selector: 1, matching: 1, data: data)])
+        let way = try await way(["outbound.ini": "enable_tls = true\n"], to: "x@\(domain)")
+        let record = PeerCheck.TLSA(usage: 2, selector: 1, matching: 1, data: data)
+        let check = PeerCheck.dane([record], base: Self.host, names: ["xn--bcher-kva.test"])
+        #expect(way.hosts.first?.sessions.first?.tries.map(\.check) == [check])
+        #expect(way.lane.description == "xn--bcher-kva.test")
+    }
+
+    @Test(arguments: spellings)
+    func aRouteIsFoundByEverySpellingAndItsHostIsALabels(_ domain: String) async throws {
+        let route = "[\(domain)]\nmx = mx.\(domain):25 tls=verify auth_user=u auth_pass=p\n"
+        resolver.setAddresses(Self.host, ["192.0.2.1"])
+        for recipient in Self.spellings {
+            let way = try await way(["routes.ini": route], to: "x@\(recipient)")
+            let session = try #require(way.hosts.first?.sessions.first)
+            #expect(way.section == "xn--bcher-kva.test")
+            #expect(session.first?.check == .names([Self.host]))
+            #expect(session.serverName == Self.host && session.peer == "\(Self.host)[192.0.2.1]:25")
+        }
     }
 
     @Test func aMessageThatDemandsTLSIsRefusedWhereTheRouteForbidsIt() async throws {

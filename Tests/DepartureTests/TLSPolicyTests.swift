@@ -21,7 +21,8 @@ struct TLSPolicyTests {
         facts.hasLogin = try row.cell("login") == "yes"
         facts.dane = try #require(Self.dane[try row.cell("dane")])
         facts.sts = try #require(Self.sts[try row.cell("sts")])
-        facts.hasFailedRecently = try row.cell("broken") == "yes"
+        facts.hasFailedRecently = try ["yes", "clear"].contains(row.cell("broken"))
+        facts.refusesClear = try row.cell("broken") == "clear"
         facts.isSocket = try row.cell("socket") == "yes"
         let decision = decideTLS(facts)
         #expect(Self.words(decision) == (try row.cell("decision")))
@@ -33,11 +34,15 @@ struct TLSPolicyTests {
             guard case .connect(let level, let mayFallBack, _) = decideTLS(facts) else { continue }
             if let demand = facts.demand { #expect(level >= demand, "\(facts)") }
             if let route = facts.level, route > .may { #expect(level >= route, "\(facts)") }
-            if mayFallBack { #expect(level == .may && !facts.hasLogin && facts.demand == nil, "\(facts)") }
+            if mayFallBack {
+                #expect(level == .may && !facts.refusesClear && !facts.hasLogin && facts.demand == nil, "\(facts)")
+            }
             if level == .off {
                 let isWanted = facts.level == .off || facts.level == nil && !facts.isEnabled
                 #expect(
-                    isWanted || facts.hasFailedRecently && facts.dane == .absent && facts.sts == .absent,
+                    isWanted
+                        || facts.hasFailedRecently && !facts.refusesClear && facts.dane == .absent
+                            && facts.sts == .absent,
                     "\(facts)"
                 )
             }
@@ -56,13 +61,14 @@ struct TLSPolicyTests {
             for demand in [nil, TLSLevel.require, .verify] {
                 for dane in Self.dane.values {
                     for sts in Self.sts.values {
-                        for bits in 0..<16 {
+                        for bits in 0..<32 {
                             var facts = TLSFacts()
                             (facts.level, facts.demand, facts.dane, facts.sts) = (level, demand, dane, sts)
                             facts.isEnabled = bits & 1 != 0
                             facts.isImplicit = bits & 2 != 0
                             facts.hasLogin = bits & 4 != 0
                             facts.hasFailedRecently = bits & 8 != 0
+                            facts.refusesClear = bits & 16 != 0
                             all.append(facts)
                         }
                     }

@@ -70,7 +70,7 @@ def world(make_relay, closing, authority):
         zone = closing(SignedZone(f"@ MX 10 {mx}\nmx A {address}\n{records}{more}", expired))
         text = f"forward = 127.0.0.1@{zone.port}\n" + (f"trust_anchor_file = {zone.anchor}\n" if anchor else "")
         relay = make_relay(
-            outbound={"enable_tls": True, "local_mx_ok": True, "tls_timeout": 2, "tls_ca_file": authority.certificate},
+            outbound={"enable_tls": True, "local_mx_ok": True, "tls_timeout": 2, "tls_fallback_after": 1, "tls_ca_file": authority.certificate},
             files={"resolver.ini": text},
         )
         send_mail(relay, "a@a.test", [f"b@{domain}"], MAIL)
@@ -187,9 +187,11 @@ def sts(make_relay, closing, authority):
         status=200,
         content_type="text/plain",
         web=True,
-        relay=None,
+        recipient="b@b.test",
+        parameters="",
     ):
         address, web_address = loopback_address(), loopback_address()
+        domain = mx_names[0].removeprefix("mx.") if parameters else "b.test"
         peer = closing(TLSPeer(authority.issue(*mx_names), how=how, host=address, port=25))
         state = {"policy": policy, "status": status}
         server = None
@@ -209,18 +211,18 @@ def sts(make_relay, closing, authority):
         dns = closing(
             DnsServer(
                 {
-                    ("b.test", "MX"): [(10, "mx.b.test")],
-                    ("mx.b.test", "A"): [address],
-                    ("_mta-sts.b.test", "TXT"): [record],
-                    ("mta-sts.b.test", "A"): [web_address],
+                    (domain, "MX"): [(10, f"mx.{domain}")],
+                    (f"mx.{domain}", "A"): [address],
+                    (f"_mta-sts.{domain}", "TXT"): [record],
+                    (f"mta-sts.{domain}", "A"): [web_address],
                 }
             )
         )
         relay = make_relay(
-            outbound={"enable_tls": True, "local_mx_ok": True, "tls_timeout": 2, "tls_ca_file": authority.certificate},
+            outbound={"enable_tls": True, "local_mx_ok": True, "tls_timeout": 2, "tls_fallback_after": 1, "tls_ca_file": authority.certificate},
             resolver=dns,
         )
-        send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
+        send_mail(relay, "a@a.test", [recipient], MAIL, **({"parameters": parameters} if parameters else {}))
         return relay, peer, server, dns, state
 
     return make
@@ -250,6 +252,22 @@ def test_enforced_policy_is_never_downgraded(sts, how):
     relay, peer, *_ = sts(policy(), how=how)
     assert relay.wait_log("delivery deferred")["stage"] == "tls"
     assert not peer.mails
+
+
+@pytest.mark.parametrize("how", ["starttls", "none", "drop"])
+@pytest.mark.parametrize("spelling", ["b\u00fccher.test", "BU\u0308CHER.test", "xn--bcher-kva.test"])
+def test_a_policy_is_that_of_every_spelling_of_its_domain(sts, spelling, how):
+    """The U-label of a domain is not a way around its policy."""
+    domain = "xn--bcher-kva.test"
+    names = {"mx_names": (f"mx.{domain}",), "web_names": (f"mta-sts.{domain}",)}
+    relay, peer, *_ = sts(
+        policy(mx=f"mx.{domain}"), how=how, recipient=f"b@{spelling}", parameters="SMTPUTF8", **names
+    )
+    if how == "starttls":
+        assert relay.wait_log("delivered")["tls"].endswith(" verified")
+    else:
+        assert relay.wait_log("delivery deferred")["stage"] == "tls"
+        assert not peer.mails
 
 
 def test_host_with_a_wrong_certificate(sts):

@@ -48,8 +48,8 @@ class Authority:
             "keyUsage=critical,keyCertSign,cRLSign",
         )
 
-    def issue(self, *names, expired=False, self_signed=False):
-        """Paths of a certificate chain and its key for these host names or addresses."""
+    def issue(self, *names, expired=False, self_signed=False, common="peer"):
+        """Paths of a certificate chain and its key for these host names or addresses; none: only its common name."""
         stem = self.directory / secrets.token_hex(6)
         key, request, certificate, chain = (stem.with_suffix(s) for s in (".key", ".csr", ".crt", ".pem"))
         openssl(
@@ -60,7 +60,7 @@ class Authority:
             "ec_paramgen_curve:prime256v1",
             "-nodes",
             "-subj",
-            "/CN=peer",
+            f"/CN={common}",
             "-keyout",
             key,
             "-out",
@@ -68,7 +68,7 @@ class Authority:
         )
         extensions = stem.with_suffix(".ext")
         words = ",".join(f"{'IP' if name[0].isdigit() else 'DNS'}:{name}" for name in names)
-        extensions.write_text(f"subjectAltName={words}\nbasicConstraints=CA:FALSE\n")
+        extensions.write_text((f"subjectAltName={words}\n" if names else "") + "basicConstraints=CA:FALSE\n")
         signer = ["-signkey", key] if self_signed else ["-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial"]
         # openssl 3.0 takes no dates here, but a negative number of days.
         openssl(

@@ -19,10 +19,11 @@ final class Duet {
         name: String? = nil,
         check: PeerCheck = .none,
         peer: String? = nil,
+        isBare: Bool = false,
         piece: Int = .max
     ) throws {
         server = try TLSEngine(server: serverContext)
-        client = try TLSEngine(client: clientContext, serverName: name, check: check, peer: peer)
+        client = try TLSEngine(client: clientContext, serverName: name, check: check, peer: peer, isBare: isBare)
         self.piece = piece
     }
 
