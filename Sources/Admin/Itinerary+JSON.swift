@@ -43,7 +43,7 @@ extension JSON {
             "concurrency_max": .count(way.limits.concurrencyMax),
             "concurrency_per_lane": .count(way.limits.concurrencyPerLane),
             "recipients_per_transaction": .count(way.limits.alwaysSplit ? 1 : way.limits.recipientsPerTransaction),
-            "messages_per_session": .count(way.limits.messagesPerSession),
+            "messages_per_session": .count(way.limits.messagesBeforeQuit),
         ]
     }
 
@@ -51,7 +51,8 @@ extension JSON {
         guard let report = way.laneReport else { return nil }
         return [
             "parcels": .count(report.parcels), "ready": .count(report.ready), "in_flight": .count(report.inFlight),
-            "sessions": .count(report.sessions), "rests_until": .optional(way.restsUntil?.rfc3339),
+            "sessions": .count(report.sessions), "session_limit": .count(report.sessionLimit),
+            "limited_by": .string(report.limitedBy.rawValue), "rests_until": .optional(way.restsUntil?.rfc3339),
         ]
     }
 

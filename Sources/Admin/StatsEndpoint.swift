@@ -23,6 +23,8 @@ enum StatsEndpoint {
                 "waiting": .count(destination.ready),
                 "in_progress": .count(destination.inFlight),
                 "sessions": .count(destination.sessions),
+                "session_limit": .count(destination.sessionLimit),
+                "limited_by": .string(destination.limitedBy.rawValue),
                 "rests_until": QueueView.time(destination.restsUntil),
             ]
         }

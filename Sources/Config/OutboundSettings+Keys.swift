@@ -31,6 +31,8 @@ extension OutboundSettings: KeyedSettings {
         ) { (text, target) throws(ValueError) in
             target.tempFailIntervals = try RetryIntervals.parse(text)
         },
+        .boolean("unreachable_counts", \.isUnreachableCounted),
+        .duration("unreachable_max_age", \.unreachableMaxAge),
         .boolean("local_mx_ok", \.localMXOK),
         .boolean("ipv6_enabled", \.isIPv6Enabled),
         SettingKey("inet_prefer", show: { .text($0.inetPrefer.rawValue) }) { (text, target) throws(ValueError) in

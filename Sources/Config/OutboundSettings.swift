@@ -28,6 +28,10 @@ package struct OutboundSettings: Hashable, Sendable {
     package var maxTempFailures = 13
     /// `temp_fail_intervals`, seconds, expanded; nil: 2^(n+5) seconds.
     package var tempFailIntervals: [Int]?
+    /// `unreachable_counts`: an attempt that does not reach the next hop is a failure like any other.
+    package var isUnreachableCounted = false
+    /// `unreachable_max_age`, seconds: mail that is older bounces when its next hop still cannot be reached.
+    package var unreachableMaxAge = 432_000
     /// `local_mx_ok`: delivery to addresses of this machine found through the DNS.
     package var localMXOK = false
     /// `ipv6_enabled`: AAAA first for each MX, the switch of the source document.
@@ -75,6 +79,9 @@ package struct OutboundSettings: Hashable, Sendable {
     package var transactionDeadline = 3600
 
     package init() {}
+
+    /// Messages over one session: with `always_split` each recipient has a connection of its own.
+    package var messagesBeforeQuit: Int { alwaysSplit ? 1 : messagesPerSession }
 
     /// Which family of an MX's addresses is tried first.
     package var addressPreference: AddressPreference {

@@ -41,6 +41,8 @@ final class ClientHandler: ChannelInboundHandler {
         var lacksTLS = false
         /// When the session must stand.
         var due = NIODeadline.distantFuture
+        /// The slot of the queue that it stands on; nil for a visit.
+        var opening: Opening?
     }
 
     let plan: Plan
@@ -62,7 +64,12 @@ final class ClientHandler: ChannelInboundHandler {
     private var isRunning = false
     private var hasStood = false
     private var hasEnded = false
-    private var messages = 0
+    /// Those that it was given.
+    private(set) var messages = 0
+    /// When it stood.
+    private(set) var stoodAt = NIODeadline.now()
+    /// Its goodbye is answered: the slot stays taken until the peer has closed, too.
+    private var isParting = false
     private(set) var isIdle = false
     private var deadline: Deadline?
     /// When the session must stand, then when the transaction must be over, however busy the peer keeps us.
@@ -121,6 +128,7 @@ final class ClientHandler: ChannelInboundHandler {
             case .malformed(let reason): step(.malformedReply(reason))
             case .reply(let reply):
                 hasProgressed = true
+                if machine.awaited == .quit { isParting = true }
                 run(machine.handle(.replied(reply, moreFollows: parser.holdsMore)))
             }
         }
@@ -153,7 +161,9 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     private func ranOut() {
-        if isIdle {
+        if isParting {
+            end(nil)
+        } else if isIdle {
             step(.quit)
         } else {
             step(.timedOut)
@@ -229,7 +239,7 @@ final class ClientHandler: ChannelInboundHandler {
             stand()
             take()
         case .finished(let outcomes): finish(outcomes)
-        case .close(let failure): end(failure)
+        case .close(let failure): if isParting, failure == nil { part() } else { end(failure) }
         }
     }
 
@@ -237,6 +247,7 @@ final class ClientHandler: ChannelInboundHandler {
         guard !hasStood else { return }
         hasStood = true
         stepDue = .distantFuture
+        stoodAt = .now()
         source.stands(self)
         stands.succeed(())
     }
@@ -247,7 +258,7 @@ final class ClientHandler: ChannelInboundHandler {
         let attempt: Attempt
         if let carried = waiting.popLast() {
             attempt = carried
-        } else if messages >= plan.limits.messagesPerSession {
+        } else if messages >= plan.limits.messagesBeforeQuit {
             if machine.isReady { run(machine.handle(.quit)) }
             return
         } else {
@@ -301,6 +312,15 @@ final class ClientHandler: ChannelInboundHandler {
         run(machine.handle(.quit))
     }
 
+    /// Waits a moment for the peer to close: it counts its sessions, and the next one must not be one too many.
+    private func part() {
+        hasProgressed = true
+        isIdle = false
+        flush()
+        context?.close(mode: .output, promise: nil)
+        rearm()
+    }
+
     private func end(_ failure: Failure?) {
         guard !hasEnded else { return }
         hasEnded = true
@@ -334,7 +354,7 @@ final class ClientHandler: ChannelInboundHandler {
         guard !hasEnded, let deadline, hasProgressed else { return }
         hasProgressed = false
         let now = NIODeadline.now()
-        guard let seconds = secondsToWait() else { return deadline.clear() }
+        guard let seconds = isParting ? 1 : secondsToWait() else { return deadline.clear() }
         deadline.set(at: min(now + .seconds(Int64(seconds)), stepDue), now: now)
     }
 

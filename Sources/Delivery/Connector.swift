@@ -38,17 +38,26 @@ struct Connector: Sendable {
     /// - Parameters:
     ///   - places: at least one, in the order in which they are wanted.
     ///   - limit: seconds that a connection may take.
-    func open(_ places: [Place], limit: Int64) async -> Opening {
+    ///   - slot: ends what does not stand yet, when others want it.
+    func open(_ places: [Place], limit: Int64, on slot: SlotClaim?) async -> Opening {
         let stands = loop.makePromise(of: Void.self)
         let over = loop.makePromise(of: AddressRace.Finish.self)
         let (loop, source) = (loop, source)
         loop.execute {
-            AddressRace(places, limit: .seconds(max(1, limit)), on: loop, over) { index, channel in
+            let race = AddressRace(places, limit: .seconds(max(1, limit)), on: loop, over) { index, channel in
                 let plan = places[index].plan
+                // A session that stands has answered its promise, and nothing is left to give up.
+                stands.futureResult.whenFailure { _ in channel.close(promise: nil) }
                 let handler = ClientHandler(plan, source: source.value, stands: stands)
                 try channel.pipeline.syncOperations.addHandler(handler)
                 if plan.options.tls == .implicit { try handler.startTLSFirst(channel.pipeline) }
-            }.goOn()
+            }
+            race.goOn()
+            let bound = NIOLoopBound(race, eventLoop: loop)
+            slot?.whenGivingWay {
+                stands.fail(Self.givenWay)
+                loop.execute { bound.value.giveUp() }
+            }
         }
         var opening = Opening()
         do {
@@ -65,6 +74,15 @@ struct Connector: Sendable {
         }
         return opening
     }
+}
+
+extension Connector {
+    /// Silent for as long as others could wait.
+    private static let givenWay = Failure(
+        .host,
+        at: .connect,
+        Reply(451, EnhancedStatus(4, 4, 1), "no answer yet, and other mail waits for the session")
+    )
 }
 
 extension Connector.Place {

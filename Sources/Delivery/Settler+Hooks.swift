@@ -63,7 +63,7 @@ extension Settler {
             recipients: parcel.recipients,
             delay: time.milliseconds,
             reply: LastReply("delayed by a plugin", reason: .local),
-            countsAsFailure: false
+            kind: .asked
         )
         queue.settle(parcel, done: [], deferred: deferral, at: .now(), wall: .now())
         log.write(.notice, "delivery delayed by a plugin") { line in

@@ -81,11 +81,22 @@ package final class Settler: Sendable {
     ///   - assignment: what was attempted.
     ///   - outcomes: by position of the parcel's recipients; nil was not tried and is due again at once.
     ///   - trail: the hosts that it met.
-    func settle(_ assignment: Assignment, _ outcomes: [Outcome?], _ trail: Trail = Trail()) {
+    ///   - isBystander: it only waited in the lane of the one that was turned away at the door.
+    func settle(
+        _ assignment: Assignment,
+        _ outcomes: [Outcome?],
+        _ trail: Trail = Trail(),
+        isBystander: Bool = false
+    ) {
         if settleDelivered(assignment, outcomes, trail.peer) { return }
         let outbound = settings.ask { $0.outbound }
-        let retries = RetrySchedule(maxFailures: outbound.maxTempFailures, intervals: outbound.tempFailIntervals)
-        let verdicts = Verdicts(assignment.parcel, outcomes, retries: retries)
+        let verdicts = Verdicts(
+            assignment.parcel,
+            outcomes,
+            patience: Patience(outbound),
+            isBystander: isBystander,
+            at: .now()
+        )
         let delayIsDue = delayIsDue(assignment.parcel, outbound)
         let asks = verdicts.hasFailures && plugins.asks(.failures)
         guard asks || verdicts.needsReport(assignment.envelope, delayIsDue: delayIsDue) else {
@@ -109,7 +120,7 @@ package final class Settler: Sendable {
             logDelivered(parcel, envelope.recipients[Int(recipient)].address, receipt, mx, wall)
         }
         if plugins.asks(.delivered) {
-            tellDelivered(Verdicts(parcel, outcomes, retries: RetrySchedule()).delivered, of: assignment, at: wall)
+            tellDelivered(Verdicts(parcel, outcomes).delivered, of: assignment, at: wall)
         }
         let age = wall.milliseconds &- parcel.acceptedAt.milliseconds
         RouteMetrics.of(parcel.lane).countDelivered(parcel.recipients.count, after: age)
@@ -159,6 +170,7 @@ package final class Settler: Sendable {
                 delay: verdicts.delay,
                 reply: reply,
                 otherReplies: others,
+                kind: verdicts.isOutOfReach ? .outOfReach : .failure,
                 delayReported: delayReported
             )
         }
@@ -272,9 +284,20 @@ package final class Settler: Sendable {
 
     // MARK: a lane that cannot be reached
 
+    /// An opening has ended without a session: no matter where others of the lane stand or are on their way.
+    ///
+    /// - Parameter troubles: what every host said, for plugins.
+    func unopened(_ lane: Lane, _ failure: Failure, _ troubles: [Failure]) async {
+        let mayBeSurplus = failure.isOfSession || failure.reply.severity != .permanent
+        if mayBeSurplus, queue.surplusRefused(lane, at: .now()) { return }
+        if failure.stage == .auth { loginRefused(lane, failure) }
+        await settleDue(of: lane, after: failure, troubles)
+    }
+
     /// Settles everything that is due in a lane by one failure: deferred, and the lane rests; or bounced, when the
     /// destination does not exist.
     ///
+    /// An answer at the door is one failure of the one that asked; the others only wait in its lane.
     /// - Parameter troubles: what every host said, for plugins.
     func settleDue(of lane: Lane, after failure: Failure, _ troubles: [Failure] = []) async {
         guard case .settle(let outcome) = nextStep(after: failure, hostsLeft: 0) else { return }
@@ -288,12 +311,15 @@ package final class Settler: Sendable {
         trail.add(troubles)
         // What is settled with a delay of nothing is due again; it waits for the next time.
         var left = max(1, queue.counts.waiting)
+        var isBystander = false
         while left > 0 {
             let parcels = queue.takeDue(in: lane, atMost: min(left, 64), at: .now())
             if parcels.isEmpty { return }
             left -= parcels.count
             for assignment in await load(parcels) {
-                settle(assignment, Array(repeating: outcome, count: assignment.parcel.recipients.count), trail)
+                let outcomes = Array(repeating: Outcome?.some(outcome), count: assignment.parcel.recipients.count)
+                settle(assignment, outcomes, trail, isBystander: isBystander)
+                isBystander = failure.isOfSession
             }
             await waitForRoom()
         }
@@ -338,7 +364,7 @@ package final class Settler: Sendable {
             recipients: parcel.recipients,
             delay: 60_000,
             reply: LastReply("451 4.3.0 the message could not be read", reason: .local),
-            countsAsFailure: false
+            kind: .asked
         )
         queue.settle(parcel, done: [], deferred: deferral, at: .now(), wall: .now())
         changed()
@@ -364,7 +390,7 @@ package final class Settler: Sendable {
             line.add(.mx, mx)
             line.add(.reply, receipt.reply.description)
             if let security = receipt.security { line.add(.tls, security.description) }
-            if parcel.failures > 0 { line.add(.attempt, parcel.failures + 1) }
+            if parcel.attempt > 1 { line.add(.attempt, parcel.attempt) }
             line.add(.delay, seconds: wall.milliseconds &- parcel.acceptedAt.milliseconds)
         }
     }
@@ -386,7 +412,7 @@ package final class Settler: Sendable {
             line.add(.reply, failure.reply.description)
             line.add(.stage, "\(failure.stage)")
             line.add(.scope, "\(failure.scope)")
-            line.add(.attempt, parcel.failures + 1)
+            line.add(.attempt, parcel.attempt)
             if let delay { line.add(.delay, seconds: delay) }
             if failure.mayBeDuplicate { line.add(.reason, "may be delivered twice") }
             if delay == nil {

@@ -28,14 +28,26 @@ struct Verdicts: Sendable {
     private(set) var isSuppressed = false
     /// Milliseconds until the deferred are tried again.
     private(set) var delay: Int64 = 0
+    /// The deferred wait only because nobody could be reached: that is no failure of theirs.
+    private(set) var isOutOfReach = false
 
     /// - Parameters:
     ///   - parcel: the one that was attempted.
     ///   - outcomes: by position; nil was not tried and appears nowhere here.
-    ///   - retries: decides whether a temporary failure was the last one.
-    init(_ parcel: Parcel, _ outcomes: [Outcome?], retries: RetrySchedule) {
-        let attempt = parcel.failures + 1
-        let delay = retries.delay(afterFailures: attempt)
+    ///   - patience: decides whether a temporary failure was the last one.
+    ///   - isBystander: it was not attempted, but waited behind one that was.
+    init(
+        _ parcel: Parcel,
+        _ outcomes: [Outcome?],
+        patience: Patience = Patience(),
+        isBystander: Bool = false,
+        at wall: Timestamp = .now()
+    ) {
+        let attempt = parcel.attempt
+        if !patience.isUnreachableCounted {
+            isOutOfReach = isBystander || outcomes.allSatisfy { !($0?.isDeferredByAnswer ?? false) }
+        }
+        let delay = patience.delay(parcel, isOutOfReach: isOutOfReach, at: wall)
         self.delay = delay ?? 0
         for (recipient, outcome) in zip(parcel.recipients, outcomes) {
             switch outcome {
@@ -106,7 +118,15 @@ struct Verdicts: Sendable {
     /// The failure report could not be stored: its recipients are tried again, since a bounce without one would be a loss.
     mutating func withdrawBounces(after milliseconds: Int64) {
         if deferred.isEmpty || delay > milliseconds { delay = milliseconds }
+        if !bounced.isEmpty { isOutOfReach = false }
         deferred += bounced
         bounced = []
+    }
+}
+
+extension Outcome {
+    /// Deferred by somebody who could be reached.
+    fileprivate var isDeferredByAnswer: Bool {
+        if case .deferred(let failure) = self { !failure.isOutOfReach } else { false }
     }
 }

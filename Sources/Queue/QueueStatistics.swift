@@ -14,6 +14,10 @@ package struct QueueStatistics: Sendable {
         package let ready: Int
         package let inFlight: Int
         package let sessions: Int
+        /// Sessions that it may have now.
+        package let sessionLimit: Int
+        /// Why not more.
+        package let limitedBy: SessionLimit
         /// Left alone until then, because it could not be reached.
         package let restsUntil: Timestamp?
     }
@@ -80,6 +84,8 @@ extension MailQueue {
                         ready: report.ready,
                         inFlight: report.inFlight,
                         sessions: report.sessions,
+                        sessionLimit: report.sessionLimit,
+                        limitedBy: report.limitedBy,
                         restsUntil: report.restsUntil.map {
                             wall.adding(milliseconds: $0.milliseconds(since: now))
                         }

@@ -35,7 +35,7 @@ extension Scheduler {
         let number = tickets[ticket].lane
         lanes[number].restsUntil = nil
         lanes[number].mayProbe = nil
-        want(number)
+        refresh(number)
         return true
     }
 
@@ -48,11 +48,7 @@ extension Scheduler {
         case .waiting, .ready, .held: break
         }
         leave(ticket)
-        tickets[ticket].place = .inFlight
-        inFlightCount += 1
-        let number = tickets[ticket].lane
-        lanes[number].inFlight += 1
-        if lanes[number].lane.isPreparation { preparing += 1 }
+        fly(ticket)
         return true
     }
 }

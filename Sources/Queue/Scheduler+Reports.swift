@@ -12,6 +12,10 @@ package struct LaneReport: Hashable, Sendable {
     package let inFlight: Int
     /// Sessions, those being opened included.
     package let sessions: Int
+    /// Sessions that it may have now.
+    package let sessionLimit: Int
+    /// Why not more.
+    package let limitedBy: SessionLimit
     package let restsUntil: Uptime?
 }
 
@@ -36,7 +40,15 @@ extension Scheduler {
             ready: state.ready,
             inFlight: state.inFlight,
             sessions: state.sessions,
+            sessionLimit: state.rests > 0 ? 1 : state.allowed(limits.perLane),
+            limitedBy: limit(of: state),
             restsUntil: state.restsUntil
         )
+    }
+
+    private func limit(of state: LaneState) -> SessionLimit {
+        if state.rests > 0 { return .unreachable }
+        if state.window >= limits.perLane { return .perLane }
+        return state.window >= state.ceiling ? .turnedAway : .unproven
     }
 }

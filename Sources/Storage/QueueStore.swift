@@ -50,19 +50,27 @@ package struct DeliveryState: Hashable, Sendable {
         package var reply: LastReply?
         /// When it was said.
         package var attemptedAt: Timestamp
+        /// Attempts that did not reach the next hop.
+        package var unreached: UInt16
+        /// It waits only because the last one did not.
+        package var isOutOfReach: Bool
 
         package init(
             recipients: [UInt32],
             failures: UInt16,
             due: Timestamp,
             reply: LastReply?,
-            attemptedAt: Timestamp
+            attemptedAt: Timestamp,
+            unreached: UInt16 = 0,
+            isOutOfReach: Bool = false
         ) {
             self.recipients = recipients
             self.failures = failures
             self.due = due
             self.reply = reply
             self.attemptedAt = attemptedAt
+            self.unreached = unreached
+            self.isOutOfReach = isOutOfReach
         }
     }
 

@@ -185,7 +185,8 @@ private final class World: Sendable {
             trust: trust,
             connector: Connector(loop: loop, source: source),
             settings: settings,
-            disk: pool
+            disk: pool,
+            slot: nil
         )
         var troubles: [Failure] = []
         let lane = settings.lane(for: recipient, of: made.envelope)
