@@ -23,9 +23,9 @@ extension Failure {
     var isOutOfReach: Bool {
         guard reply.severity == .temporary else { return false }
         return switch stage {
-        case .route, .connect: true
-        // Network and routing status (RFC 3463 §3.5): what we say ourselves of a peer that is silent or gone.
-        case .greeting, .hello: reply.status?.subject == 4
+        case .connect: true
+        // Network and routing status (RFC 3463 §3.5): what we say ourselves of a peer that is silent or gone, or of a name.
+        case .route, .greeting, .hello: reply.status?.subject == 4
         case .tls, .auth, .mail, .recipient, .data, .body, .endOfData: false
         }
     }
