@@ -25,6 +25,7 @@ package struct MetricsPage: Sendable {
         "martlet_delivery_delay_seconds": "From acceptance to delivery.",
         "martlet_attempt_phase_seconds": "How long the steps of an attempt took.",
         "martlet_outbound_connections_total": "Sessions to next hops that were opened, or could not be.",
+        "martlet_reports_undelivered_total": "Reports of ours that reached nobody.",
         "martlet_outbound_tls_total": "Sessions to next hops, by how they were protected.",
         "martlet_dns_lookups_total": "Questions to the resolver, by type and result.",
         "martlet_dns_lookup_seconds": "How long the resolver took.",

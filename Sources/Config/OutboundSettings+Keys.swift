@@ -50,6 +50,18 @@ extension OutboundSettings: KeyedSettings {
         .duration("pool_timeout", \.idleTimeout),
         .duration("lane_rest_max", \.laneRestMax),
         .byteSize("bounce_message_bytes", \.bounceMessageBytes, 0...1 << 30),
+        SettingKey("postmaster", show: { $0.postmaster.map { .text("\($0)") } ?? .none }) {
+            (text, target) throws(ValueError) in
+            guard !text.isEmpty else { return target.postmaster = nil }
+            guard let address = EmailAddress(text) else { throw ValueError("must be an address, or empty") }
+            target.postmaster = address
+        },
+        SettingKey("long_lines", show: { .text($0.longLines.rawValue) }) { (text, target) throws(ValueError) in
+            guard let word = OutboundSettings.LongLines(rawValue: text.lowercasedASCII) else {
+                throw ValueError("\"\(ValueParsing.shown(text))\" is none of keep, encode")
+            }
+            target.longLines = word
+        },
         .duration("delay_warning", \.delayWarning),
 
         .duration("opening_timeout", \.openingTimeout),

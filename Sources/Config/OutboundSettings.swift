@@ -44,8 +44,12 @@ package struct OutboundSettings: Hashable, Sendable {
     package var idleTimeout = 50
     /// `lane_rest_max`, seconds: longest rest of a next hop that could not be reached.
     package var laneRestMax = 60
-    /// `bounce_message_bytes`: how much of the original a failure report carries.
-    package var bounceMessageBytes = 1 << 20
+    /// `bounce_message_bytes`: a longer original comes back in a failure report as its header alone.
+    package var bounceMessageBytes = 64 << 20
+    /// `postmaster`: who hears of a report that reached nobody; nil: the log and the metrics alone.
+    package var postmaster: EmailAddress?
+    /// `long_lines`: what becomes of lines over 998 octets.
+    package var longLines = LongLines.keep
     /// `delay_warning`, seconds after which NOTIFY=DELAY gets its report.
     package var delayWarning = 14_400
 
@@ -73,6 +77,14 @@ package struct OutboundSettings: Hashable, Sendable {
     package var quitTimeout = 5
     /// `transaction_deadline`, seconds: MAIL to the last reply, however busy the peer keeps us.
     package var transactionDeadline = 3600
+
+    /// What becomes of lines over 998 octets (RFC 5322 §2.1.1) on their way out.
+    package enum LongLines: String, Hashable, Sendable, CaseIterable {
+        /// They go as they came.
+        case keep
+        /// Their part is encoded, as text for a next hop without 8BITMIME is.
+        case encode
+    }
 
     package init() {}
 

@@ -22,16 +22,21 @@ struct Attempt: Sendable {
     var parcel: Parcel { assignment.parcel }
 
     /// What the session offers to its machine.
-    func transaction() -> Transaction {
+    ///
+    /// - Parameters:
+    ///   - conversion: what the session makes of the message; nil: it goes as it is.
+    ///   - obstacle: why it can go neither way.
+    func transaction(as conversion: Conversion? = nil, obstacle: String? = nil) -> Transaction {
         let recipients = open.map { $0.map { parcel.recipients[$0] } } ?? parcel.recipients
         let content = assignment.content
         let envelope = assignment.envelope
         return Transaction(
             envelope: envelope,
             recipients: recipients,
-            size: content.size,
-            isEightBit: content.isEightBit,
-            hasUTF8Header: envelope.needsUTF8 && content.isEightBit && content.hasEightBitHeader
+            size: conversion?.size ?? content.size,
+            isEightBit: content.isEightBit && conversion == nil,
+            hasUTF8Header: envelope.needsUTF8 && content.isEightBit && content.hasEightBitHeader,
+            obstacle: obstacle
         )
     }
 

@@ -14,6 +14,7 @@ import NIOPosix
 import OpenSSL
 import Queue
 import SMTP
+import Storage
 
 /// One connection to one host.
 final class ClientHandler: ChannelInboundHandler {
@@ -33,6 +34,8 @@ final class ClientHandler: ChannelInboundHandler {
         /// What earlier hosts could not take.
         var carried: [Attempt]
         var disk: NIOThreadPool
+        /// Keys for what is converted and has to be signed anew.
+        var dkim: DKIMSettings
         /// What STARTTLS and implicit TLS need; nil for a session without.
         var tls: TLSStart?
         /// An MTA-STS policy in force names the host.
@@ -54,6 +57,10 @@ final class ClientHandler: ChannelInboundHandler {
     var out = ByteBuffer()
     /// The message whose commands or body are being sent, and the one behind its dot.
     private(set) var current: Attempt?
+    /// What the current message is sent as; nil: as it is.
+    private(set) var conversion: Conversion?
+    /// A disk thread finds out what the message that waits first can be sent as.
+    private var isPreparing = false
     private var following: Attempt?
     /// For the next host.
     private(set) var leftovers: [Attempt] = []
@@ -243,7 +250,7 @@ final class ClientHandler: ChannelInboundHandler {
 
     /// Offers the next message to the machine, if there is one.
     private func take() {
-        guard machine.takesOffer else { return }
+        guard machine.takesOffer, !isPreparing else { return }
         let attempt: Attempt
         if let carried = waiting.popLast() {
             attempt = carried
@@ -262,14 +269,72 @@ final class ClientHandler: ChannelInboundHandler {
             }
         }
         isIdle = false
+        guard !wantsConversion(attempt) else { return prepare(attempt) }
+        offer(attempt)
+    }
+
+    private func offer(_ attempt: Attempt, as conversion: Conversion? = nil, obstacle: String? = nil) {
         messages += 1
         if current == nil {
             current = attempt
+            self.conversion = conversion
             beginTransaction(at: .now())
         } else {
             following = attempt
         }
-        run(machine.handle(.offered(attempt.transaction())))
+        run(machine.handle(.offered(attempt.transaction(as: conversion, obstacle: obstacle))))
+    }
+
+    private func wantsConversion(_ attempt: Attempt) -> Bool {
+        let takesEightBit = machine.capabilities.eightBitMIME
+        return Conversion.isWanted(attempt.assignment.content, takesEightBit: takesEightBit, plan.limits.longLines)
+            // RFC 6531 §3.2: such a header is not for a hop without SMTPUTF8 in any form.
+            && (takesEightBit || !attempt.transaction().hasUTF8Header)
+    }
+
+    /// Finds out on a disk thread what a message can be sent as; meanwhile the session waits, and the message with it.
+    private func prepare(_ attempt: Attempt) {
+        waiting.append(attempt)
+        // Behind a dot: it is offered when the session is ready for it.
+        guard machine.isReady, let context else { return }
+        isPreparing = true
+        let (content, limits, dkim) = (attempt.assignment.content, plan.limits, plan.dkim)
+        let verdict: EventLoopFuture<Result<Conversion.Verdict, QueueError>> = plan.disk.runIfActive(
+            eventLoop: context.eventLoop
+        ) {
+            do throws(QueueError) {
+                return .success(try Conversion.prepare(content, breaksLines: limits.longLines == .encode, dkim))
+            } catch {
+                return .failure(error)
+            }
+        }
+        verdict.assumeIsolated().whenComplete { [self] result in
+            isPreparing = false
+            // Whoever ended the session meanwhile has given the attempt back.
+            guard !hasEnded, machine.takesOffer, let attempt = waiting.popLast() else { return }
+            prepared(attempt, (try? result.get()) ?? .failure(.closing))
+            flush()
+            rearm()
+        }
+    }
+
+    private func prepared(_ attempt: Attempt, _ verdict: Result<Conversion.Verdict, QueueError>) {
+        switch verdict {
+        case .success(.needless): offer(attempt)
+        case .success(.possible(let conversion)): offer(attempt, as: conversion)
+        case .success(.impossible(let reason)):
+            let takesEightBit = machine.capabilities.eightBitMIME
+            // What was not said to be more than seven bits is sent as it is, as everywhere.
+            let goes = !takesEightBit && !attempt.assignment.envelope.isEightBit && plan.limits.longLines == .keep
+            let lack = takesEightBit ? "the message has lines over 998 octets" : "the next hop does not offer 8BITMIME"
+            offer(attempt, obstacle: goes ? nil : "\(lack), and it cannot be converted: \(reason)")
+        case .failure(let error):
+            let reply = Reply(451, EnhancedStatus(4, 3, 0), "the message cannot be read at the moment: \(error)")
+            let failure = Failure(.message, at: .body, reply)
+            let outcomes = attempt.transaction().recipients.map { _ in Outcome.deferred(failure) }
+            source.finished(attempt, outcomes, by: self)
+            if machine.isReady { take() }
+        }
     }
 
     private func beginTransaction(at now: NIODeadline) {
@@ -288,6 +353,7 @@ final class ClientHandler: ChannelInboundHandler {
     private func finish(_ outcomes: [Outcome?]) {
         guard let attempt = current.take() else { return }
         current = following.take()
+        conversion = nil
         let now = NIODeadline.now()
         if hasBody { DeliveryMetrics.record(.data, since: phaseBegan, at: now) }
         if current == nil { stepDue = .distantFuture } else { beginTransaction(at: now) }

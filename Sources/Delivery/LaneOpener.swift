@@ -135,6 +135,7 @@ struct LaneOpener: Sendable {
             route: search.route,
             carried: search.carried,
             disk: disk,
+            dkim: settings.dkim,
             tls: tls,
             isNamedByPolicy: departure.isNamedByPolicy,
             lacksTLS: attempt == departure.lastResort,

@@ -49,7 +49,7 @@ package final class Settler: Sendable {
     let log: LogSink
     private let loop: any EventLoop
     private let reports: BounceWriter
-    private let settings: InForce<Settings>
+    let settings: InForce<Settings>
     private let state = Mutex(State())
 
     /// - Parameters:
@@ -88,7 +88,8 @@ package final class Settler: Sendable {
         let verdicts = Verdicts(assignment.parcel, outcomes, retries: retries)
         let delayIsDue = delayIsDue(assignment.parcel, outbound)
         let asks = verdicts.hasFailures && plugins.asks(.failures)
-        guard asks || verdicts.needsReport(assignment.envelope, delayIsDue: delayIsDue) else {
+        let losesReport = !verdicts.bounced.isEmpty && assignment.envelope.reportForm != nil
+        guard asks || losesReport || verdicts.needsReport(assignment.envelope, delayIsDue: delayIsDue) else {
             return mark(assignment, verdicts, trail, delayReported: false)
         }
         enqueue(Waiting(assignment: assignment, verdicts: verdicts, trail: trail, delayIsDue: delayIsDue))
@@ -222,6 +223,11 @@ package final class Settler: Sendable {
         if plugins.asks(.failures) { await ask(about: &verdicts, of: entry.assignment, entry.trail) }
         let failures = verdicts.failures(envelope)
         if !failures.isEmpty, await !reports.writeFailure(failures, of: entry.assignment) {
+            verdicts.withdrawBounces(after: Self.storageDelay)
+        }
+        if envelope.reportForm != nil, !verdicts.bounced.isEmpty,
+            await !reports.replace(verdicts.bounced, of: entry.assignment)
+        {
             verdicts.withdrawBounces(after: Self.storageDelay)
         }
         let successes = verdicts.successes(envelope)
@@ -369,7 +375,7 @@ package final class Settler: Sendable {
         }
     }
 
-    private func logFailed(
+    func logFailed(
         _ message: StaticString,
         _ parcel: Parcel,
         _ envelope: Envelope,

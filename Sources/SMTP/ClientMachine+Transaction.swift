@@ -66,6 +66,7 @@ extension ClientMachine {
                 return Reply(553, EnhancedStatus(5, 6, 7), "the next hop does not offer SMTPUTF8")
             }
         }
+        if let obstacle = transaction.obstacle { return Reply(554, EnhancedStatus(5, 6, 3), obstacle) }
         if !capabilities.eightBitMIME, transaction.envelope.isEightBit, transaction.isEightBit {
             return Reply(554, EnhancedStatus(5, 6, 3), "the next hop does not offer 8BITMIME")
         }
