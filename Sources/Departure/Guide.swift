@@ -168,7 +168,7 @@ extension GetMXAnswer {
         switch self {
         case .next, .use: nil
         case .reject(let reason): .routing(550, EnhancedStatus(5, 4, 4), reason)
-        case .tryLater(let reason): .routing(451, EnhancedStatus(4, 4, 4), reason)
+        case .tryLater(let reason, counts: _): .routing(451, EnhancedStatus(4, 4, 4), reason)
         }
     }
 }
