@@ -30,6 +30,7 @@ extension JSON {
             Member("disabled", .bool(way.limits.isDisabled)),
             Member("limits", Self.limits(way)),
             Member("lane", Self.lane(way)),
+            Member("learnt", .array(way.learnt.map(Self.learnt))),
             Member("from_table", .bool(way.isFromTable)),
             Member("dnssec", .bool(way.isSecure)),
             Member("mx", .array(way.hosts.map { Self.host($0, source) })),
@@ -52,6 +53,13 @@ extension JSON {
         return [
             "parcels": .count(report.parcels), "ready": .count(report.ready), "in_flight": .count(report.inFlight),
             "sessions": .count(report.sessions), "rests_until": .optional(way.restsUntil?.rfc3339),
+        ]
+    }
+
+    private static func learnt(_ known: PeerMemory.Known) -> JSON {
+        [
+            "trait": .string(known.trait.rawValue), "value": .count(known.value),
+            "until": .string(known.until.rfc3339),
         ]
     }
 
@@ -99,6 +107,7 @@ extension JSON {
                 Member("server_name", .string(departure.serverName)),
                 Member("tls_broke_recently", .bool(trouble != nil)),
                 Member("tls_trouble", trouble.map(Self.trouble) ?? nil),
+                Member("learnt", .array((host.learnt[departure.peer] ?? []).map(learnt))),
                 Member("refused", .optional(departure.refusal?.reason)),
                 Member(
                     "auth_mechanisms",

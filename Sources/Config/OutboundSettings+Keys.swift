@@ -46,6 +46,7 @@ extension OutboundSettings: KeyedSettings {
             target.receivedHeader = try receivedComment(text)
         },
         .count("recipients_per_transaction", \.recipientsPerTransaction, 1...100_000),
+        .boolean("bare_lf_replies", \.takesBareLF),
         .count("messages_per_session", \.messagesPerSession, 1...1_000_000_000),
         .duration("pool_timeout", \.idleTimeout),
         .duration("lane_rest_max", \.laneRestMax),

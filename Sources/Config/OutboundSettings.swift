@@ -38,6 +38,8 @@ package struct OutboundSettings: Hashable, Sendable {
     package var receivedHeader: String? = "Martlet outbound"
     /// `recipients_per_transaction`: more are split over several.
     package var recipientsPerTransaction = 100
+    /// `bare_lf_replies`: a next hop may end its lines in LF without CR.
+    package var takesBareLF = true
     /// `messages_per_session` before QUIT.
     package var messagesPerSession = 1000
     /// `pool_timeout`, seconds: an idle session is closed.

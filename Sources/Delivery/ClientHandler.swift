@@ -21,6 +21,18 @@ final class ClientHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
+    /// How far the session has come.
+    enum Phase: Hashable {
+        /// Until it is greeted and may carry mail. Next: working, over.
+        case opening
+        /// It carries messages, or is about to. Next: idle, over.
+        case working
+        /// It stands and has nothing to do. Next: working, over.
+        case idle
+        /// It carries nothing any more, and its connection is closed.
+        case over
+    }
+
     /// What a session is made of; crosses from the task that opens it to the loop.
     struct Plan: Sendable {
         var lane: Lane
@@ -33,6 +45,8 @@ final class ClientHandler: ChannelInboundHandler {
         var route: Route
         /// What earlier hosts could not take.
         var carried: [Attempt]
+        /// What was learnt of the lane.
+        var memory: PeerMemory
         var disk: NIOThreadPool
         /// Keys for what is converted and has to be signed anew.
         var dkim: DKIMSettings
@@ -51,7 +65,7 @@ final class ClientHandler: ChannelInboundHandler {
     private let stands: EventLoopPromise<Void>
     private let source: any ParcelSource
     var machine: ClientMachine
-    private var parser = ReplyParser()
+    private var parser: ReplyParser
     var context: ChannelHandlerContext?
     /// Bytes for the next write.
     var out = ByteBuffer()
@@ -66,11 +80,10 @@ final class ClientHandler: ChannelInboundHandler {
     private(set) var leftovers: [Attempt] = []
     private var waiting: [Attempt]
     private var actions: [ClientMachine.Action] = []
+    /// Actions are being executed: what comes of them follows behind.
     private var isRunning = false
-    private var hasStood = false
-    private var hasEnded = false
+    private(set) var phase = Phase.opening
     private var messages = 0
-    private(set) var isIdle = false
     private var deadline: Deadline?
     /// When the session must stand, then when the transaction must be over, however busy the peer keeps us.
     private var stepDue: NIODeadline
@@ -88,6 +101,7 @@ final class ClientHandler: ChannelInboundHandler {
         self.plan = plan
         self.source = source
         self.stands = stands
+        parser = ReplyParser(takesBareLF: plan.limits.takesBareLF)
         machine = ClientMachine(plan.options) { key, message in
             KeyedHash.hmac(.md5, key: key, message: message)
         }
@@ -96,6 +110,8 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     var lane: Lane { plan.lane }
+
+    var isIdle: Bool { phase == .idle }
 
     // MARK: events
 
@@ -114,13 +130,13 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !hasEnded else { return }
+        guard phase != .over else { return }
         parser.append(Self.unwrapInboundIn(data))
         readReplies()
     }
 
     private func readReplies() {
-        while !hasEnded {
+        while phase != .over {
             switch parser.next(keeping: machine.textLimit) {
             case .incomplete:
                 rearm()
@@ -194,7 +210,7 @@ final class ClientHandler: ChannelInboundHandler {
 
     /// One input from outside of a read.
     func step(_ input: ClientMachine.Input) {
-        if hasEnded { return }
+        if phase == .over { return }
         run(machine.handle(input))
         flush()
         rearm()
@@ -241,8 +257,8 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     private func stand() {
-        guard !hasStood else { return }
-        hasStood = true
+        guard phase == .opening else { return }
+        phase = .working
         stepDue = .distantFuture
         source.stands(self)
         stands.succeed(())
@@ -259,7 +275,8 @@ final class ClientHandler: ChannelInboundHandler {
             return
         } else {
             switch source.next(for: self) {
-            case .carry(let assignment): attempt = Attempt(assignment)
+            case .carry(let assignment):
+                attempt = Attempt(assignment, terms: TransactionTerms(plan.memory, of: lane.description, at: .now()))
             case .yield:
                 if machine.isReady { run(machine.handle(.quit)) }
                 return
@@ -268,7 +285,7 @@ final class ClientHandler: ChannelInboundHandler {
                 return
             }
         }
-        isIdle = false
+        phase = .working
         guard !wantsConversion(attempt) else { return prepare(attempt) }
         offer(attempt)
     }
@@ -311,7 +328,7 @@ final class ClientHandler: ChannelInboundHandler {
         verdict.assumeIsolated().whenComplete { [self] result in
             isPreparing = false
             // Whoever ended the session meanwhile has given the attempt back.
-            guard !hasEnded, machine.takesOffer, let attempt = waiting.popLast() else { return }
+            guard phase != .over, machine.takesOffer, let attempt = waiting.popLast() else { return }
             prepared(attempt, (try? result.get()) ?? .failure(.closing))
             flush()
             rearm()
@@ -344,8 +361,8 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     private func idle() {
-        if isIdle { return }
-        isIdle = true
+        guard phase == .working else { return }
+        phase = .idle
         hasProgressed = true
         source.idles(self)
     }
@@ -368,10 +385,10 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     private func end(_ failure: Failure?) {
-        guard !hasEnded else { return }
-        hasEnded = true
+        guard phase != .over else { return }
+        let hasStood = phase != .opening
+        phase = .over
         reportTLS()
-        isIdle = false
         deadline?.cancel()
         flush()
         stream = nil
@@ -380,7 +397,8 @@ final class ClientHandler: ChannelInboundHandler {
             leftovers += waiting
             source.ended(self)
         } else {
-            stands.fail(failure ?? Failure(.host, at: .connect, Reply(451, EnhancedStatus(4, 4, 2), "session ended")))
+            let failure = failure ?? Failure(.host, at: .connect, Reply(451, EnhancedStatus(4, 4, 2), "session ended"))
+            stands.fail(machine.hungUpAtEHLO ? HungUpAtEHLO(failure: failure) : failure)
         }
         waiting = []
         context?.close(promise: nil)
@@ -397,7 +415,7 @@ final class ClientHandler: ChannelInboundHandler {
 
     /// Sets the time limit of what is awaited now.
     func rearm() {
-        guard !hasEnded, let deadline, hasProgressed else { return }
+        guard phase != .over, let deadline, hasProgressed else { return }
         hasProgressed = false
         let now = NIODeadline.now()
         guard let seconds = secondsToWait() else { return deadline.clear() }

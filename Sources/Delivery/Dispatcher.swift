@@ -220,7 +220,9 @@ private final class Floor: ParcelSource {
             trust.tlsMemory.clearRefused(session.machine.peer, at: .now())
             session.quit()
         }
-        if let next = attempt.take(outcomes, hostsLeft: hostsLeft, lacksTLS: lacksTLS) { return session.leave(next) }
+        let (next, lesson) = attempt.take(outcomes, hostsLeft: hostsLeft, lacksTLS: lacksTLS)
+        if let lesson { trust.memory.learn(lesson, about: session.lane.description, at: .now()) }
+        if let next { return session.leave(next) }
         settler.settle(attempt.assignment, attempt.outcomes, attempt.trail)
         // MAIL was refused for want of a login: what is behind it would only hear the same.
         guard let refusal = outcomes.lazy.compactMap(\.?.loginRefusal).first else { return }

@@ -134,6 +134,7 @@ struct LaneOpener: Sendable {
             host: way.host.index,
             route: search.route,
             carried: search.carried,
+            memory: trust.memory,
             disk: disk,
             dkim: settings.dkim,
             tls: tls,

@@ -160,6 +160,7 @@ package final class Settler: Sendable {
                 delay: verdicts.delay,
                 reply: reply,
                 otherReplies: others,
+                countsAsFailure: verdicts.countsAsFailure,
                 delayReported: delayReported
             )
         }

@@ -28,14 +28,21 @@ struct Verdicts: Sendable {
     private(set) var isSuppressed = false
     /// Milliseconds until the deferred are tried again.
     private(set) var delay: Int64 = 0
+    /// Nobody was delivered: an attempt that got the message to some is no failure of the others.
+    let countsAsFailure: Bool
 
     /// - Parameters:
     ///   - parcel: the one that was attempted.
     ///   - outcomes: by position; nil was not tried and appears nowhere here.
     ///   - retries: decides whether a temporary failure was the last one.
     init(_ parcel: Parcel, _ outcomes: [Outcome?], retries: RetrySchedule) {
+        countsAsFailure = !outcomes.contains { $0?.isDelivered ?? false }
         let attempt = parcel.failures + 1
-        let delay = retries.delay(afterFailures: attempt)
+        // Those that were left over wait as they did before; without a delay to wait for they go again at once, and each time
+        // there are fewer of them.
+        let delay =
+            countsAsFailure
+            ? retries.delay(afterFailures: attempt) : retries.delay(afterFailures: max(1, parcel.failures)) ?? 0
         self.delay = delay ?? 0
         for (recipient, outcome) in zip(parcel.recipients, outcomes) {
             switch outcome {

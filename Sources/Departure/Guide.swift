@@ -74,6 +74,7 @@ package struct Guide: Sendable {
             problem: problem,
             limits: settings.outbound,
             laneReport: report,
+            learnt: trust.memory.everything(of: lane.description, at: wall),
             restsUntil: report?.restsUntil.map { wall.adding(milliseconds: $0.milliseconds - now.milliseconds) }
         )
     }
@@ -134,6 +135,7 @@ package struct Guide: Sendable {
                 settings
             )
         }
+        let learnt = sessions.map { ($0.peer, trust.memory.everything(of: $0.peer, at: .now())) }
         let anywhere = IPAddress(
             mx.bind?.isV6 == true || lane.source?.v4 == nil && lane.source?.v6 != nil ? "::" : "0.0.0.0"
         )
@@ -145,6 +147,7 @@ package struct Guide: Sendable {
                 ?? Departure(to: anywhere, of: mx, in: lane, known, nil, settings),
             trust: known,
             troubles: troubles,
+            learnt: Dictionary(learnt.filter { !$0.1.isEmpty }) { first, _ in first },
             problem: problem,
             loginRefusal: trust.refusal(at: mx),
             token: trust.tokenState(at: mx)

@@ -29,6 +29,8 @@ package struct Itinerary: Sendable {
         package let trust: HostTrust
         /// What is remembered of TLS with each peer, by ``Departure/peer``.
         package let troubles: [String: TLSTrouble]
+        /// What was learnt of peers, by their names.
+        package let learnt: [String: [PeerMemory.Known]]
         /// Why nobody gets there.
         package let problem: Failure?
         package let loginRefusal: Refusal?
@@ -59,6 +61,8 @@ package struct Itinerary: Sendable {
     package let limits: OutboundSettings
     /// How the queue stands with the lane.
     package let laneReport: LaneReport?
+    /// What was learnt of the lane.
+    package let learnt: [PeerMemory.Known]
     /// When the lane may be tried again; nil: now.
     package let restsUntil: Timestamp?
 }

@@ -45,8 +45,6 @@ struct Progress: Sendable {
         /// Nothing yet, or accepted by the peer: the end of the message decides.
         case open
         case settled(Outcome)
-        /// Not tried for no fault of its own: due again at once.
-        case untried
     }
 
     let transaction: Transaction
