@@ -60,6 +60,7 @@ extension JSON {
         return .object(
             [
                 Member("priority", .count(mx.priority)),
+                Member("shared_with", .count(host.equals)),
                 Member("exchange", .string(mx.exchange)),
                 Member("port", .count(mx.port)),
                 Member("using_lmtp", .bool(mx.usingLMTP)),

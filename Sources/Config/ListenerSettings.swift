@@ -23,6 +23,8 @@ package struct ListenerSettings: Hashable, Sendable {
     package var listen = [IPAddress("127.0.0.1").map { ListenAddress(ip: $0, port: 2525) }].compactMap(\.self)
     /// `[main] smtps_listen`: where the session begins with a TLS handshake; needs the certificate of `tls.ini`.
     package var smtpsListen: [ListenAddress] = []
+    /// Both.
+    package var everywhere: [ListenAddress] { listen + smtpsListen }
     /// `[main] allowed_sender_domains`: envelope senders must be of one of these; empty: any.
     package var allowedSenderDomains: Set<Domain> = []
     /// `[main] user`: who root becomes once the sockets are bound; nil: nobody.

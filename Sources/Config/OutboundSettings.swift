@@ -30,7 +30,7 @@ package struct OutboundSettings: Hashable, Sendable {
     package var tempFailIntervals: [Int]?
     /// `local_mx_ok`: delivery to addresses of this machine found through the DNS.
     package var localMXOK = false
-    /// `ipv6_enabled`: AAAA first for each MX, the switch of the source document.
+    /// `ipv6_enabled`: AAAA first for each MX, the switch of the source document; without it A comes first.
     package var isIPv6Enabled = false
     /// `inet_prefer`: which family is tried first; it counts more than `ipv6_enabled`.
     package var inetPrefer = AddressPreference.any
@@ -78,6 +78,6 @@ package struct OutboundSettings: Hashable, Sendable {
 
     /// Which family of an MX's addresses is tried first.
     package var addressPreference: AddressPreference {
-        isIPv6Enabled && inetPrefer == .any ? .v6 : inetPrefer
+        isIPv6Enabled && inetPrefer == .any ? .anyButIPv6First : inetPrefer
     }
 }

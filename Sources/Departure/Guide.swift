@@ -11,9 +11,6 @@ package import Queue
 
 /// Who knows the ways.
 package struct Guide: Sendable {
-    /// Hosts whose addresses are looked up.
-    private static let mostHosts = 10
-
     private let router: Router
     private let trust: TrustFinder
     private let plugins: PluginChain
@@ -29,6 +26,12 @@ package struct Guide: Sendable {
         self.trust = trust
         self.plugins = plugins
         self.queue = queue
+    }
+
+    /// Everything is asked anew from now on: somebody wants mail to go, and what stood in its way may be mended.
+    package func forget() {
+        router.forget()
+        trust.forget()
     }
 
     /// The way of one recipient's mail.
@@ -94,9 +97,15 @@ package struct Guide: Sendable {
     }
 
     private func hosts(of route: Route, _ lane: Lane, _ settings: Settings) async -> [Itinerary.Host] {
+        let found = await withTaskGroup(of: (Int, Itinerary.Host).self) { group in
+            for (index, mx) in route.hosts.enumerated() {
+                group.addTask { (index, await host(mx, route, lane, settings)) }
+            }
+            return await group.reduce(into: [Int: Itinerary.Host]()) { $0[$1.0] = $1.1 }
+        }
         var hosts: [Itinerary.Host] = []
-        for mx in route.hosts.prefix(Self.mostHosts) {
-            let host = await host(mx, route, lane, settings)
+        for index in route.hosts.indices {
+            guard let host = found[index] else { continue }
             hosts.append(host)
             if host.problem?.isLoop == true { break }
         }
@@ -139,6 +148,7 @@ package struct Guide: Sendable {
         )
         return Itinerary.Host(
             mx: mx,
+            equals: route.equals(of: mx),
             addresses: addresses?.value ?? [],
             sessions: sessions,
             outline: sessions.first

@@ -20,6 +20,8 @@ package struct Itinerary: Sendable {
     /// One host of the way.
     package struct Host: Sendable {
         package let mx: MX
+        /// Other hosts of the same priority: each session takes them in an order of chance.
+        package let equals: Int
         /// In the order in which they are tried.
         package let addresses: [IPAddress]
         /// One for each address, or the one of a Unix socket.

@@ -123,6 +123,9 @@ package final class TrustFinder: Sendable {
         }
     }
 
+    /// Policies that could not be had are looked for again.
+    package func forget() { policies?.forget() }
+
     // MARK: policies under test
 
     /// A host did not come up to a policy of mode `testing`.

@@ -31,7 +31,7 @@ final class Wiring: Sendable {
     /// Threads for blocking calls: reading messages back, large bodies, copying records out of old segments.
     private static let diskThreads = 4
     /// Threads for HTTP: policies of MTA-STS, access tokens.
-    private static let webThreads = 4
+    private static let webThreads = 48
     /// Threads that wait for hook programs; made when the first one is asked.
     private static let hookThreads = 32
 
@@ -60,6 +60,7 @@ final class Wiring: Sendable {
     private let dispatcher: Dispatcher
     private let certificates: CertificatesInForce
     private let listener: Listener
+    private let guide: Guide
     private let api: AdminAPI
 
     /// Runs the relay until it is told to stop; returns when everything is drained.
@@ -93,7 +94,7 @@ final class Wiring: Sendable {
         ) { recipient, envelope in settings.inForce.ask { $0.lane(for: recipient, of: envelope) } }
 
         resolver = InForce<any DNS.Resolver>(try UnboundResolver(UnboundResolver.Options(first.resolver)))
-        router = Router(resolver: resolver, settings: inForce)
+        router = Router(resolver: resolver, settings: inForce, adopted: sockets?.addresses)
         let loop = loops.next()
         plugins = PluginChain([], log: log, deadline: { .seconds(settings.current.hooks.timeout) })
         programs = HookPrograms(threads: .ofTheirOwn(Self.hookThreads), log: log)
@@ -103,14 +104,9 @@ final class Wiring: Sendable {
         queue.setReporter { message, reason in await settler.reportRemoval(of: message, because: reason) }
         web = NIOThreadPool(numberOfThreads: Self.webThreads)
         web.start()
-        let fetch = WebFetch(HTTPClient(), on: web)
-        let policies = STSPolicies(
-            resolver: resolver,
-            settings: inForce,
-            fetch: fetch,
-            store: STSStore(directory: "\(launch.dataPath)/mta-sts"),
-            log: log
-        )
+        let fetch = WebFetch(HTTPClient(), on: web, count: Self.webThreads, resolver: resolver)
+        let kept = STSStore(directory: "\(launch.dataPath)/mta-sts")
+        let policies = STSPolicies(resolver: resolver, settings: inForce, fetch: fetch, store: kept, log: log)
         tokens = TokenSource(fetch, store: TokenStore(directory: "\(launch.dataPath)/oauth"))
         memory = PeerMemory(directory: launch.dataPath, disk: LinuxDisk())
         let trust = TrustFinder(
@@ -129,7 +125,8 @@ final class Wiring: Sendable {
             settings: inForce,
             log: log
         )
-        api = AdminAPI(launch, intake: intake, guide: Guide(router, trust, plugins, queue), loop: loop)
+        guide = Guide(router, trust, plugins, queue)
+        api = AdminAPI(launch, intake: intake, guide: guide, loop: loop)
         certificates = try CertificatesInForce(first.tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
     }
@@ -292,6 +289,7 @@ extension Wiring {
     /// SIGHUP: the configuration is read again, and everything that failed for now is due.
     private func hangUp() {
         report(settings.reload(now: .now()))
+        guide.forget()
         let count = queue.flush(nil, at: .now())
         log.write(.notice, "queue flushed") { $0.add(.count, count) }
     }
@@ -387,6 +385,11 @@ extension Wiring {
         let (resolver, zone, log) = (resolver.current, settings.current.resolver.anchoredZone, log)
         Task { await ValidationTest.run(resolver, zone, log) }
     }
+}
+
+extension HeldSockets {
+    /// Where clients connect.
+    fileprivate var addresses: [ListenAddress] { held.compactMap(Listener.Place.init).map(\.address) }
 }
 
 extension Listener.Place {
