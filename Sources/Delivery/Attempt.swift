@@ -34,7 +34,7 @@ struct Attempt: Sendable {
             envelope: envelope,
             recipients: recipients,
             size: conversion?.size ?? content.size,
-            isEightBit: content.isEightBit && conversion == nil,
+            isEightBit: content.isEightBit && conversion?.isSevenBit != true,
             hasUTF8Header: envelope.needsUTF8 && content.isEightBit && content.hasEightBitHeader,
             obstacle: obstacle
         )

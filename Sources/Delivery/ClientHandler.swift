@@ -9,6 +9,7 @@ import Departure
 import Glibc
 import Loop
 import Mail
+import MessageFormat
 import NIOCore
 import NIOPosix
 import OpenSSL
@@ -298,12 +299,16 @@ final class ClientHandler: ChannelInboundHandler {
         // Behind a dot: it is offered when the session is ready for it.
         guard machine.isReady, let context else { return }
         isPreparing = true
-        let (content, limits, dkim) = (attempt.assignment.content, plan.limits, plan.dkim)
+        let (content, dkim) = (attempt.assignment.content, plan.dkim)
+        let wish = SevenBitPlan.Wish(
+            breaksLines: plan.limits.longLines == .encode,
+            keepsEightBit: machine.capabilities.eightBitMIME
+        )
         let verdict: EventLoopFuture<Result<Conversion.Verdict, QueueError>> = plan.disk.runIfActive(
             eventLoop: context.eventLoop
         ) {
             do throws(QueueError) {
-                return .success(try Conversion.prepare(content, breaksLines: limits.longLines == .encode, dkim))
+                return .success(try Conversion.prepare(content, wish, dkim))
             } catch {
                 return .failure(error)
             }

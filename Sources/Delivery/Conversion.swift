@@ -31,6 +31,8 @@ struct Conversion: Sendable {
     let signatures: ByteBuffer
     /// Bytes of the message as it is sent, before dot-stuffing.
     let size: Int
+    /// It has no octet above 127.
+    var isSevenBit: Bool { !plan.wish.keepsEightBit }
     private let isSigned: Bool
 
     /// Whether a hop of these abilities may need it; cheap.
@@ -47,11 +49,12 @@ struct Conversion: Sendable {
     /// - Throws: ``QueueError`` when the message cannot be read, or not be signed.
     static func prepare(
         _ content: Content,
-        breaksLines: Bool,
+        _ wish: SevenBitPlan.Wish,
         _ dkim: DKIMSettings
     ) throws(QueueError) -> Verdict {
-        let own = content.prologue.readableBytes
-        var plan = SevenBitPlan(SevenBitPlan.Wish(breaksLines: breaksLines, ownOctets: own))
+        var wish = wish
+        wish.ownOctets = content.prologue.readableBytes
+        var plan = SevenBitPlan(wish)
         try forEachPiece(content) { plan.look(at: $0) }
         plan.finish()
         guard plan.isNeeded else { return .needless }

@@ -54,7 +54,7 @@ enum ReturnedPart {
     static func header(of beginning: ByteBuffer, limit: Int) -> [UInt8] {
         let block = Array(headerBlock(beginning, limit: limit).readableBytesView)
         if SevenBitHeader.isFit(block) { return block + (block.last ?? 0x0A == 0x0A ? [] : [0x0D, 0x0A]) }
-        return HeaderFields(block).fields.flatMap(SevenBitHeader.field)
+        return HeaderFields(block).fields.flatMap { SevenBitHeader.field($0) }
     }
 
     /// The header, or the whole lines of it within the limit when it is longer, or not all there.

@@ -14,20 +14,22 @@ enum SevenBitHeader {
 
     /// Whether a field may be sent as it is.
     ///
-    /// - Parameter lines: with their ends.
-    static func isFit(_ lines: some Sequence<UInt8>) -> Bool {
+    /// - Parameters:
+    ///   - lines: with their ends.
+    ///   - keepsEightBit: only their lengths matter.
+    static func isFit(_ lines: some Sequence<UInt8>, keepsEightBit: Bool = false) -> Bool {
         var column = 0
         for byte in lines {
             column = byte == 0x0A ? 0 : column + 1
             // The CR is none of the 998.
-            if byte > 127 || column > SevenBitPlan.mostColumns + 1 { return false }
+            if byte > 127 && !keepsEightBit || column > SevenBitPlan.mostColumns + 1 { return false }
         }
         return true
     }
 
     /// A field in lines of printable ASCII, folded at blanks.
-    static func field(_ field: HeaderFields.Field) -> [UInt8] {
-        guard !isFit(field.lines) else { return Array(field.lines) }
+    static func field(_ field: HeaderFields.Field, keepsEightBit: Bool = false) -> [UInt8] {
+        guard !isFit(field.lines, keepsEightBit: keepsEightBit) else { return Array(field.lines) }
         let name = String(decoding: field.lines.prefix { $0 != UInt8(ascii: ":") }.filter { $0 > 0x20 }, as: UTF8.self)
         let value = field.value.filter { $0 != 0x0D && $0 != 0x0A }
         var body: String

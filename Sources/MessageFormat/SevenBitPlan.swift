@@ -37,13 +37,16 @@ package struct SevenBitPlan: Sendable {
     package struct Wish: Hashable, Sendable {
         /// Lines beyond 998 octets are broken as well.
         package var breaksLines: Bool
+        /// Octets above 127 may stay: only lines are broken.
+        package var keepsEightBit: Bool
         /// It is for a person to read: signatures, which break, do not matter.
         package var isCopy: Bool
         /// Octets at the beginning that the relay wrote: signatures in them are its own.
         package var ownOctets: Int
 
-        package init(breaksLines: Bool, isCopy: Bool = false, ownOctets: Int = 0) {
+        package init(breaksLines: Bool, keepsEightBit: Bool = false, isCopy: Bool = false, ownOctets: Int = 0) {
             self.breaksLines = breaksLines
+            self.keepsEightBit = keepsEightBit
             self.isCopy = isCopy
             self.ownOctets = ownOctets
         }
@@ -151,7 +154,8 @@ private struct Surveyor: MIMEVisitor {
         if isWide, entity.isSigned { hinder(.signedPart) }
         if let boundary = entity.boundary, boundary.contains(where: { $0 > 126 }) { hinder(.tooComplex) }
         // Parts tell by their contents what they need; what holds parts may only be called by another name.
-        let isRelabelled = entity.isLabelledWide && !entity.isSigned && (entity.isMultipart || entity.isMessage)
+        let holdsParts = entity.isMultipart || entity.isMessage
+        let isRelabelled = holdsParts && entity.isLabelledWide && !entity.isSigned && !wish.keepsEightBit
         changes.append(isRelabelled ? .relabel : .keep)
         guard entity.number == 0 else { return }
         for field in fields where field.lines.startIndex - lines.startIndex >= wish.ownOctets {
@@ -163,7 +167,7 @@ private struct Surveyor: MIMEVisitor {
 
     mutating func contentEnded(_ entity: MIMEEntity) {
         guard isWide(content) else {
-            if entity.isLabelledWide, !entity.isSigned { changes[entity.number] = .relabel }
+            if entity.isLabelledWide, !entity.isSigned, !wish.keepsEightBit { changes[entity.number] = .relabel }
             return
         }
         needsWork = true
@@ -203,7 +207,7 @@ private struct Surveyor: MIMEVisitor {
     }
 
     private func isWide(_ count: ContentCount) -> Bool {
-        count.hasWide || wish.breaksLines && count.longest > SevenBitPlan.mostColumns
+        count.hasWide && !wish.keepsEightBit || wish.breaksLines && count.longest > SevenBitPlan.mostColumns
     }
 
     private mutating func hinder(_ obstacle: SevenBitPlan.Obstacle) {

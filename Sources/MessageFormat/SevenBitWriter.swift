@@ -1,6 +1,6 @@
 // SevenBitWriter.swift — a message as its `SevenBitPlan` wants it, a piece at a time.
 //
-// Guarantees: no octet above 127; where the plan breaks lines, none is longer than 998 octets, and of what is encoded none
+// Guarantees: no octet above 127, unless those may stay; where the plan breaks lines, none is longer than 998 octets, and of what is encoded none
 // longer than 76; every part decodes to what it was. Memory is that of one header and one line.
 
 package import NIOCore
@@ -68,7 +68,7 @@ private struct Scribe: MIMEVisitor {
                 if let label { out.writeString("Content-Transfer-Encoding: \(label)\r\n") }
                 label = nil
             } else {
-                out.writeBytes(SevenBitHeader.field(field))
+                out.writeBytes(SevenBitHeader.field(field, keepsEightBit: plan.wish.keepsEightBit))
             }
         }
         let isEncoded = change == .quote || change == .base64
@@ -111,7 +111,7 @@ private struct Scribe: MIMEVisitor {
                     column = 1
                 }
             }
-            out.writeInteger(byte > 127 ? UInt8(ascii: "?") : byte)
+            out.writeInteger(byte > 127 && !plan.wish.keepsEightBit ? UInt8(ascii: "?") : byte)
         }
     }
 }

@@ -146,6 +146,19 @@ private struct Leaves: MIMEVisitor {
         #expect(Leaves.of(broken).map(\.content) == Leaves.of(Array(text.utf8)).map(\.content))
     }
 
+    @Test func octetsAbove127StayWhereOnlyLinesAreBroken() {
+        let wish = SevenBitPlan.Wish(breaksLines: true, keepsEightBit: true)
+        let short = "Subject: \u{FC}\r\n\r\n\u{FC}\r\n"
+        #expect(!convert(Array(short.utf8), wish).plan.isNeeded)
+        let long = String(repeating: "y", count: 1000)
+        let text =
+            "Subject: \u{FC}\r\nContent-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\u{FC}\r\n"
+            + "--b\r\n\r\n\u{FC}\r\n--b\r\n\r\n\(long)\r\n--b--\r\n"
+        let broken = convert(text, wish)
+        #expect(broken.utf8.starts(with: text.utf8.prefix(80)))
+        #expect(broken.contains("\r\n--b\r\n\r\n\u{FC}\r\n--b\r\nContent-Type: text/plain"))
+    }
+
     @Test(arguments: [
         ("DKIM-Signature: v=1; a=rsa-sha256;\r\n\td = b.example; s=x\r\n", "it is signed by b.example"),
         ("ARC-Message-Signature: i=1; d=c.example\r\n", "it is signed by c.example"),
