@@ -179,12 +179,21 @@ private func door(_ context: UnsafeMutableRawPointer?) -> AdminDoor? {
     context.map { Unmanaged<AdminDoor>.fromOpaque($0).takeUnretainedValue() }
 }
 
-private let adminHandle: MHD_AccessHandlerCallback = { context, connection, path, method, _, upload, size, state in
+private let adminHandle: MHD_AccessHandlerCallback = {
+    context,
+    connection,
+    path,
+    method,
+    version,
+    upload,
+    size,
+    state in
     guard let door = door(context), let connection, let path, let method, let size, let state else { return .NO }
-    guard let known = state.pointee else {
+    guard let known = state.pointee, relay_is_noted(known) == 0 else {
         let head = RequestHead(
             method: String(cString: method),
             path: String(cString: path),
+            isCut: relay_line_is_cut(method, path, version, state.pointee) != 0,
             query: AdminHead.fields(connection, .GET_ARGUMENT_KIND),
             fields: AdminHead.fields(connection, .HEADER_KIND)
         )
@@ -211,7 +220,7 @@ private let adminAccept: MHD_AcceptPolicyCallback = { context, address, _ in
 }
 
 private let adminCompleted: MHD_RequestCompletedCallback = { context, _, state, _ in
-    guard let known = state?.pointee else { return }
+    guard let known = state?.pointee, relay_is_noted(known) == 0 else { return }
     state?.pointee = nil
     let exchange = Unmanaged<AdminExchange>.fromOpaque(known).takeRetainedValue()
     door(context)?.completed(exchange)

@@ -205,7 +205,6 @@ def test_source_addresses_by_api(make_api):
     assert api.ask("PATCH", "/v1/outbound-ips/nobody.test", {"helo": "x.test"})[0] == 404
     assert api.ask("PUT", "/v1/outbound-ips/b.test", value)[0] == 200, "what comes out goes in"
     for wrong in [
-        {"ip": "203.0.113.9"},
         {"ip": ["127.0.0.1", "127.0.0.2"]},
         {"ip": []},
         {"ip": None},
@@ -218,6 +217,9 @@ def test_source_addresses_by_api(make_api):
     ]:
         status, _, problem = api.ask("PUT", "/v1/outbound-ips/d.test", wrong)
         assert status == 422 and problem["errors"], wrong
+    for address in ("203.0.113.9", ["203.0.113.9"]):
+        status, _, problem = api.ask("PUT", "/v1/outbound-ips/d.test", {"ip": address})
+        assert status == 422 and problem["errors"][0]["pointer"] == "/ip/0", problem
     text = (relay.config / "outbound_ip.ini").read_text()
     assert text.startswith("; mine\n[sender news@a.test]\nip = 127.0.0.2\n") and "recipient d.test" not in text
     assert api.ask("DELETE", "/v1/outbound-ips/b.test")[0] == 204
