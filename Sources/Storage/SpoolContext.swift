@@ -65,6 +65,7 @@ final class SpoolContext: Sendable {
     func largePath(_ id: QueueID) -> String { path("large/\(id).eml") }
 
     func report(_ kind: SpoolProblem.Kind, _ path: String, _ text: String) {
+        StorageMetrics.count(kind)
         report(SpoolProblem(kind: kind, path: path, text: text))
     }
 
