@@ -25,8 +25,14 @@ package struct DiskError: Error, Hashable, Sendable, CustomStringConvertible {
     /// A file of that name is there already.
     package var isPresent: Bool { code == EEXIST }
 
+    /// Where a system call would stand: a link that root does not follow.
+    static let follow = "follow"
+
     /// `fdatasync /var/spool/x: No space left on device`, for the log.
     package var description: String {
+        if call == Self.follow {
+            return "\(path) is a link made by another user, to a file that is not theirs: root does not write there"
+        }
         // Safe from any thread in glibc 2.32 and later.
         let reason = strerror(code).map { String(cString: $0) } ?? "error \(code)"
         return "\(call) \(path): \(reason)"
