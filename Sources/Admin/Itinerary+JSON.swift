@@ -28,6 +28,7 @@ extension JSON {
                 ]
             ),
             Member("disabled", .bool(way.limits.isDisabled)),
+            Member("disabled_reason", .optional(way.limits.isDisabled ? way.limits.disabledReason : nil)),
             Member("limits", Self.limits(way)),
             Member("lane", Self.lane(way)),
             Member("from_table", .bool(way.isFromTable)),
@@ -50,7 +51,8 @@ extension JSON {
     private static func lane(_ way: Itinerary) -> JSON {
         guard let report = way.laneReport else { return nil }
         return [
-            "parcels": .count(report.parcels), "ready": .count(report.ready), "in_flight": .count(report.inFlight),
+            "parcels": .count(report.parcels), "ready": .count(report.ready), "held": .count(report.held),
+            "in_flight": .count(report.inFlight),
             "sessions": .count(report.sessions), "rests_until": .optional(way.restsUntil?.rfc3339),
         ]
     }
@@ -58,21 +60,14 @@ extension JSON {
     private static func host(_ host: Itinerary.Host, _ source: SourceCause) -> JSON {
         let (mx, outline) = (host.mx, host.outline)
         return .object(
-            [
-                Member("priority", .count(mx.priority)),
-                Member("exchange", .string(mx.exchange)),
-                Member("port", .count(mx.port)),
-                Member("using_lmtp", .bool(mx.usingLMTP)),
+            said(mx) + [
                 Member("addresses", .strings(host.addresses.map(\.description))),
                 Member("problem", .optional(host.problem?.reply.description)),
             ] + decisions(outline, source) + [
-                Member("implicit_tls", .bool(mx.implicitTLS)),
                 Member("authentic_because", .optional(host.trust.voucher?.rawValue)),
                 Member("dane", .optional(host.trust.daneWord)),
                 Member("tlsa", .strings(host.trust.tlsa.map(\.description))),
                 Member("mta_sts", .optional(host.trust.policyWord)),
-                Member("auth_user", .optional(mx.auth?.user)),
-                Member("on_auth_unavailable", .string(mx.onAuthUnavailable.rawValue)),
                 Member(
                     "login_refused",
                     host.loginRefusal.map { ["at": .string($0.at.rfc3339), "reply": .string($0.words)] } ?? nil
@@ -85,6 +80,11 @@ extension JSON {
                 Member("sessions", .array(host.sessions.map { session($0, host, source) })),
             ]
         )
+    }
+
+    /// What the route says of a host; how address, name and protection come out stands beside it.
+    private static func said(_ mx: MX) -> [Member] {
+        mx.properties.filter { ![.bind, .bindHelo, .tls].contains($0.property) }.map(\.member)
     }
 
     /// A session with one address.

@@ -15,6 +15,7 @@ extension Scheduler {
         tickets[ticket].due = due
         tickets[ticket].place = .held
         heldCount += 1
+        lanes[tickets[ticket].lane].held += 1
     }
 
     /// Lets a held parcel go on where it was: into its lane's line, or to wait for its time.

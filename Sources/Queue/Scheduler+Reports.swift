@@ -10,6 +10,8 @@ package struct LaneReport: Hashable, Sendable {
     /// Those that are due.
     package let ready: Int
     package let inFlight: Int
+    /// Those of messages that somebody holds back.
+    package let held: Int
     /// Sessions, those being opened included.
     package let sessions: Int
     package let restsUntil: Uptime?
@@ -35,6 +37,7 @@ extension Scheduler {
             parcels: state.members,
             ready: state.ready,
             inFlight: state.inFlight,
+            held: state.held,
             sessions: state.sessions,
             restsUntil: state.restsUntil
         )

@@ -203,6 +203,7 @@ extension Scheduler {
             if lanes[number].lane.isPreparation { preparing -= 1 }
         case .held:
             heldCount -= 1
+            lanes[number].held -= 1
         }
     }
 }
@@ -379,6 +380,7 @@ struct LaneState: Sendable {
     /// Tickets that name this lane.
     var members = 0
     var inFlight = 0
+    var held = 0
     /// Sessions, those being opened included.
     var sessions = 0
     var opening = 0

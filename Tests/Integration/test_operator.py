@@ -121,8 +121,12 @@ def test_every_command_speaks_json(waiting, tool, closing, sink):
     assert ask("queue", "show", one["id"])["id"] == one["id"]
     for action in ("hold", "release", "retry"):
         assert ask("queue", action, one["id"])["id"] == one["id"]
+        lane = ask("explain", one["recipients"][0])["lane"]
+        assert lane["held"] == (action == "hold") and lane["parcels"] >= 1, lane
     assert ask("outbound", "show")["disabled"] is False
     assert ask("outbound", "disable", "--reason", "a look")["disabled"] is True
+    way = ask("explain", "somebody@example.net")
+    assert (way["disabled"], way["disabled_reason"]) == (True, "a look")
     assert ask("outbound", "enable")["disabled"] is False
     assert ask("route", "set", "example.net", sink.route)["match"] == "example.net"
     assert ask("route", "show", "example.net")["mx"][0]["port"] == sink.port
