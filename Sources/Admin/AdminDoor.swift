@@ -107,6 +107,8 @@ final class AdminDoor: @unchecked Sendable {
     fileprivate func answer(_ exchange: AdminExchange, _ connection: OpaquePointer, isEarly: Bool) -> MHD_Result {
         let response: AdminResponse
         switch exchange.result {
+        case .failure where exchange.opening.preflight != nil:
+            response = exchange.opening.preflight ?? AdminResponse(204)
         case .failure(let problem):
             response = desk.refuse(problem, exchange.opening.id, exchange.path)
         case .success(let open):
@@ -131,7 +133,9 @@ final class AdminDoor: @unchecked Sendable {
         if !response.headers.contains(where: { $0.name == "Cache-Control" }) {
             MHD_add_response_header(raw, "Cache-Control", "no-store")
         }
-        for field in response.headers { MHD_add_response_header(raw, field.name, field.value) }
+        for field in response.headers + exchange.opening.headers {
+            MHD_add_response_header(raw, field.name, field.value)
+        }
         if closes { MHD_add_response_header(raw, "Connection", "close") }
         return MHD_queue_response(connection, UInt32(response.status), raw)
     }

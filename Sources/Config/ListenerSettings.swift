@@ -13,6 +13,15 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
     }
 
     package var description: String { "\(ip.bracketed):\(port)" }
+
+    /// Whether a socket here takes IPv6 alone.
+    ///
+    /// `[::]` takes IPv4 too, as people know it, unless that has a place of its own at this port: `0.0.0.0:25, [::]:25`.
+    /// - Parameter places: everything that is listened to, this place included.
+    package func isV6Only(among places: some Sequence<ListenAddress>) -> Bool {
+        guard ip.isV6 else { return false }
+        return !ip.isUnspecified || places.contains { !$0.ip.isV6 && $0.port == port }
+    }
 }
 
 /// `smtp.ini`.

@@ -140,12 +140,21 @@ package final class Settler: Sendable {
         }
         metrics.countFailed(verdicts)
         for failed in verdicts.deferred {
-            logFailed(LogEvent.deferred.text, parcel, envelope, failed, delay: verdicts.delay)
+            logFailed(LogEvent.deferred.text, parcel, envelope, failed, wall, delay: verdicts.delay)
         }
         for failed in verdicts.bounced {
-            logFailed(LogEvent.bounced.text, parcel, envelope, failed, delay: nil, isSuppressed: verdicts.isSuppressed)
+            let isSuppressed = verdicts.isSuppressed
+            queue.recentFailures.note(
+                RecentFailures.Entry(
+                    message: parcel.id.message,
+                    recipient: envelope.recipients[Int(failed.recipient)].address.description,
+                    reply: failed.failure.reply.description,
+                    at: wall
+                )
+            )
+            logFailed(LogEvent.bounced.text, parcel, envelope, failed, wall, delay: nil, isSuppressed: isSuppressed)
         }
-        for failed in verdicts.dropped { logFailed("dropped by a plugin", parcel, envelope, failed, delay: 0) }
+        for failed in verdicts.dropped { logFailed("dropped by a plugin", parcel, envelope, failed, wall, delay: 0) }
         let done = verdicts.delivered.map(\.recipient) + (verdicts.bounced + verdicts.dropped).map(\.recipient)
         var deferral: Deferral?
         if let first = verdicts.deferred.first {
@@ -374,6 +383,7 @@ package final class Settler: Sendable {
         _ parcel: Parcel,
         _ envelope: Envelope,
         _ failed: Verdicts.Failed,
+        _ wall: Timestamp,
         delay: Int64?,
         isSuppressed: Bool = false
     ) {
@@ -388,6 +398,7 @@ package final class Settler: Sendable {
             line.add(.scope, "\(failure.scope)")
             line.add(.attempt, parcel.failures + 1)
             if let delay { line.add(.delay, seconds: delay) }
+            line.add(.age, seconds: wall.milliseconds &- parcel.acceptedAt.milliseconds)
             if failure.mayBeDuplicate { line.add(.reason, "may be delivered twice") }
             if delay == nil {
                 let isTold = envelope.sender != .null && recipient.wantsFailureReport

@@ -31,6 +31,9 @@ package struct Guide: Sendable {
         self.queue = queue
     }
 
+    /// Hosts that refuse our login now, the last first.
+    package var refusals: [(host: MX, refusal: Refusal)] { trust.refusals }
+
     /// The way of one recipient's mail.
     ///
     /// - Parameter settings: those in force.

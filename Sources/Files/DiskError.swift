@@ -25,6 +25,17 @@ package struct DiskError: Error, Hashable, Sendable, CustomStringConvertible {
     /// A file of that name is there already.
     package var isPresent: Bool { code == EEXIST }
 
+    /// What to do about it, behind ``description``: whose the directory should be; empty where nothing helps for sure.
+    package var remedy: String {
+        let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+        let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        return switch code {
+        case EACCES, EPERM: "; this process is uid \(geteuid()): chown -R \(geteuid()) \(directory)"
+        case EROFS: "; mount a volume that can be written there"
+        default: ""
+        }
+    }
+
     /// `fdatasync /var/spool/x: No space left on device`, for the log.
     package var description: String {
         // Safe from any thread in glibc 2.32 and later.

@@ -46,6 +46,8 @@ final class ServerHandler: ChannelDuplexHandler {
     let door: Door
     let client: IPAddress?
     let clientLiteral: String
+    /// What the log calls the session.
+    let number: Int
     var settings: ListenerSettings
     var machine: ServerMachine
     /// The message that is being received.
@@ -75,6 +77,7 @@ final class ServerHandler: ChannelDuplexHandler {
         self.door = door
         self.client = client
         clientLiteral = client?.addressLiteral ?? "[unknown]"
+        number = door.book.nextSession()
         self.settings = settings.listener
         isImplicitTLS = kind == .implicitTLS
         reception = Reception(door.intake, IntakeRules(settings), on: loop)
@@ -112,6 +115,8 @@ final class ServerHandler: ChannelDuplexHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        if phase == .talking { tell(.lost) }
+        tell(.disconnected)
         phase = .left
         greets?.cancel()
         deadline?.cancel()
@@ -131,6 +136,7 @@ final class ServerHandler: ChannelDuplexHandler {
         let now = context.eventLoop.now
         began = now
         settingsRead = now
+        tell(.connected)
         touch(now)
         if isImplicitTLS { beginTLSFirst(context) } else { welcome(context) }
     }
@@ -234,6 +240,7 @@ final class ServerHandler: ChannelDuplexHandler {
         guard let context else { return }
         if !machine.hasTransaction { reception.releaseEnvelope() }
         for rejection in machine.takeRejections() { IntakeMetrics.count(rejection, at: entrance) }
+        if machine.hasTurnaways { tellTurnaways(context.eventLoop) }
         send(context)
         let now = context.eventLoop.now
         guard phase == .talking else { return leave(context, now) }
@@ -360,6 +367,7 @@ final class ServerHandler: ChannelDuplexHandler {
             machine.committed(.refused(.tooSlow))
             resume()
         } else {
+            tell(.timedOut)
             machine.timedOut()
             close()
             settle()

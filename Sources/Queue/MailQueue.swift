@@ -107,6 +107,8 @@ package final class MailQueue: Sendable {
 
     /// Counts envelopes, drafts and resident bodies; doors reserve, the queue releases what it was handed.
     package let memory: MemoryBudget
+    /// Of messages that may have left already.
+    package let recentFailures = RecentFailures()
     /// For everything that blocks.
     package let disk: NIOThreadPool
 

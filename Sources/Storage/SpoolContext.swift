@@ -145,6 +145,6 @@ final class SpoolContext: Sendable {
 
 extension QueueError {
     init(_ error: DiskError) {
-        self = error.isFull ? .full(error.description) : .broken(error.description)
+        self = error.isFull ? .full(error.description) : .broken(error.description + error.remedy)
     }
 }

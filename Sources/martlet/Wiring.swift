@@ -58,6 +58,9 @@ final class Wiring: Sendable {
     private let resolver: InForce<any DNS.Resolver>
     private let router: Router
     private let dispatcher: Dispatcher
+    private let trust: TrustFinder
+    /// What the files said when they were last read.
+    private let prints = InForce(ConfigPrints())
     private let certificates: CertificatesInForce
     private let listener: Listener
     private let api: AdminAPI
@@ -113,7 +116,7 @@ final class Wiring: Sendable {
         )
         tokens = TokenSource(fetch, store: TokenStore(directory: "\(launch.dataPath)/oauth"))
         memory = PeerMemory(directory: launch.dataPath, disk: LinuxDisk())
-        let trust = TrustFinder(
+        trust = TrustFinder(
             resolver: resolver,
             settings: inForce,
             policies: policies,
@@ -151,6 +154,7 @@ extension Wiring {
         _ = usePlugins(settings.current)
         IntakeMetrics.declare()
         IngestMetrics.declare()
+        CertificateMetrics.declare(settings.current.tls)
         DeliveryMetrics.declare()
         QueueMetrics.declare()
         DNSMetrics.declare()
@@ -178,7 +182,9 @@ extension Wiring {
 
     private func followSettings() {
         settings.onChange { [weak self] in self?.apply($0) }
-        settings.onEdit { [log, settings] edit in
+        prints.change { $0 = settings.prints() }
+        settings.onEdit { [log, settings, prints] edit in
+            prints.change { $0 = settings.prints() }
             EditLog.write(edit, to: log)
             ConfigMetrics.show(settings.health.current)
         }
@@ -341,7 +347,22 @@ extension Wiring {
             log.write(.notice, "configuration file is in order again") { $0.add(.file, part.file) }
         }
         for warning in reload.warnings { Serve.log(warning, .warning, "configuration looks odd", to: log) }
-        if reload.isChanged { log.write(.notice, "configuration changed") }
+        if reload.isChanged { tellChanges() }
+    }
+
+    /// What changed, by file and key.
+    private func tellChanges() {
+        let new = settings.prints()
+        let changes = prints.replace(with: new).changes(to: new)
+        // A file that one of ours names, such as a certificate or a password.
+        if changes.isEmpty { log.write(.notice, "configuration changed") }
+        for change in changes {
+            log.write(.notice, "configuration changed") { line in
+                line.add(.file, change.file)
+                let more = change.keys.count > 10 ? " and \(change.keys.count - 10) more" : ""
+                if !change.keys.isEmpty { line.add(.key, change.keys.prefix(10).joined(separator: ", ") + more) }
+            }
+        }
     }
 
     /// New settings are in force: those who keep a part of them hear of it.
@@ -349,6 +370,7 @@ extension Wiring {
         queue.memory.setLimit(settings.listener.memoryForMail)
         queue.apply(MailQueue.Options(settings.outbound))
         certificates.apply(settings.tls, log)
+        trust.forgetRefusals(except: settings.routes)
         let before = applied.replace(with: settings)
         if before.me != settings.me { disk.submit { [weak self] _ in self?.leaveNote() } }
         if before.listener.places != settings.listener.places { listenElsewhere() }
@@ -400,7 +422,9 @@ extension Listener.Place {
 extension ListenerSettings {
     /// Where clients connect.
     fileprivate var places: [Listener.Place] {
-        listen.map { Listener.Place($0, .plain) } + smtpsListen.map { Listener.Place($0, .implicitTLS) }
+        let all = listen + smtpsListen
+        return listen.map { Listener.Place($0, .plain, isV6Only: $0.isV6Only(among: all)) }
+            + smtpsListen.map { Listener.Place($0, .implicitTLS, isV6Only: $0.isV6Only(among: all)) }
     }
 }
 
@@ -411,7 +435,7 @@ private enum StartError: Error, CustomStringConvertible {
     var description: String {
         switch self {
         case .cannotListen(let address, let reason):
-            "cannot listen on \(address): \(reason); is another server running there? See [main] listen in smtp.ini"
+            "cannot listen on \(address): \(reason) See [main] listen in smtp.ini."
         }
     }
 }
