@@ -72,8 +72,8 @@ enum MetricsEndpoint {
         page.family(
             "martlet_queue_age_seconds",
             "gauge",
-            by: "quantile",
-            [50, 90, 100].map { (MetricsPage.number(Double($0) / 100), "\(statistics.age(ofHundred: $0))") }
+            by: "percent",
+            [50, 90, 100].map { ("\($0)", "\(statistics.age(ofHundred: $0))") }
         )
         var left = statistics.ages.reduce(0, +)
         var older: [(String, String)] = [("0", "\(left)")]
