@@ -70,7 +70,7 @@ let package = Package(
         // floor 2
         room("SMTP", ["Mail", core]),
         room("MessageFormat", ["Mail", "OpenSSL", core]),
-        room("Config", ["Mail", "Files", "Log", "Loop", "Process", "OpenSSL", "HTTPClient", "Passwords"]),
+        room("Config", ["Mail", "JSON", "Files", "Log", "Loop", "Process", "OpenSSL", "HTTPClient", "Passwords"]),
         room("DNS", ["Mail", "Log", "CUnbound", metrics]),
         room("Hooks", ["Mail", "Log", metrics]),
         room("Storage", ["Mail", "JSON", "Files", core, metrics]),

@@ -5,6 +5,8 @@
 
 import Config
 import JSON
+import Log
+import Loop
 import Mail
 import OpenSSL
 import Synchronization
@@ -14,13 +16,22 @@ package struct RequestHead: Sendable {
     package var method: String
     /// Without the query, not decoded.
     package var path: String
+    /// The request line holds a NUL, behind which there is more than is known here.
+    package var isCut = false
     /// Not decoded.
     package var query: [HeaderField] = []
     package var fields: [HeaderField] = []
 
-    package init(method: String, path: String, query: [HeaderField] = [], fields: [HeaderField] = []) {
+    package init(
+        method: String,
+        path: String,
+        isCut: Bool = false,
+        query: [HeaderField] = [],
+        fields: [HeaderField] = []
+    ) {
         self.method = method
         self.path = path
+        self.isCut = isCut
         self.query = query
         self.fields = fields
     }
@@ -38,6 +49,10 @@ package struct OpenRequest: Sendable {
 package struct Opening: Sendable {
     package let id: String
     package let result: Result<OpenRequest, Problem>
+    /// What every answer to it says besides: to browsers.
+    var headers: [HeaderField] = []
+    /// The answer that needs no operation: to a browser that asks before it sends.
+    var preflight: AdminResponse?
     /// A body follows.
     package let hasBody: Bool
     /// The operation, for metrics; empty when there is none.
@@ -79,11 +94,19 @@ package struct AdminDesk: Sendable {
         wall: Timestamp
     ) -> Opening {
         var id = Self.makeID()
-        var hasBody = head.fields.contains { field in
-            let name = field.name.lowercasedASCII
-            return name == "transfer-encoding" || name == "content-length" && field.value != "0"
-        }
+        var hasBody = Self.announcesBody(head)
         var operation = ""
+        var crossOrigin: [HeaderField] = []
+        func opening(_ result: Result<OpenRequest, Problem>, preflight: AdminResponse? = nil) -> Opening {
+            Opening(
+                id: id,
+                result: result,
+                headers: crossOrigin,
+                preflight: preflight,
+                hasBody: hasBody,
+                operation: operation
+            )
+        }
         do throws(Problem) {
             guard place == .seat || place == .standing && Self.probes.contains(head.path) else {
                 throw Problem(
@@ -92,9 +115,15 @@ package struct AdminDesk: Sendable {
                     headers: [HeaderField("Retry-After", "1")]
                 )
             }
+            guard !head.isCut else { throw Problem(.malformed, "the request line holds a NUL") }
             let headers = try FramingGuard.check(head.fields)
             hasBody = headers["transfer-encoding"] != nil || (headers["content-length"].map { $0 != "0" } ?? false)
             if let given = headers["x-request-id"], Self.isID(given) { id = given }
+            let origins = services.settings.inForce.ask { $0.admin.allowedOrigins }
+            crossOrigin = CrossOrigin.fields(headers, allowed: origins)
+            if let answer = CrossOrigin.preflight(head.method, headers, allowed: origins) {
+                return opening(.failure(Problem(.methodNotAllowed, "no such method")), preflight: answer)
+            }
             let match = Self.result { () throws(Problem) in try Match.of(head.method, head.path, in: table) }
             let caller = try guardian.admit(door, headers, to: Self.need(match), now: now, wall: wall)
             let found = try match.get()
@@ -110,14 +139,29 @@ package struct AdminDesk: Sendable {
             request.mostValues = mostValues(found.endpoint)
             let limit = bodyLimit(found.endpoint, request)
             try Self.checkBody(found.endpoint, request, hasBody: hasBody, limit: limit)
-            return Opening(
-                id: id,
-                result: .success(OpenRequest(endpoint: found.endpoint, request: request, bodyLimit: limit)),
-                hasBody: hasBody,
-                operation: operation
-            )
+            return opening(.success(OpenRequest(endpoint: found.endpoint, request: request, bodyLimit: limit)))
         } catch {
-            return Opening(id: id, result: .failure(error), hasBody: hasBody, operation: operation)
+            if error.kind == .unauthorized { tellRefused(head, by: door, id) }
+            return opening(.failure(error))
+        }
+    }
+
+    /// Whether a body follows, as far as a head says that was not looked at yet.
+    private static func announcesBody(_ head: RequestHead) -> Bool {
+        head.fields.contains { field in
+            let name = field.name.lowercasedASCII
+            return name == "transfer-encoding" || name == "content-length" && field.value != "0"
+        }
+    }
+
+    /// A line for whoever came with a wrong token; after thirty of a client ``TokenGuard`` looks at none, and nothing is
+    /// written (whoever brings no token at all is told so, and that is all).
+    private func tellRefused(_ head: RequestHead, by door: TokenGuard.Door, _ id: String) {
+        guard head.fields.contains(where: { $0.name.lowercasedASCII == "authorization" }) else { return }
+        services.log.write(.notice, "API token refused") { line in
+            if case .tcp(let client?, _) = door { line.add(.client, client.addressLiteral) }
+            line.add(.path, head.path)
+            line.add(.request, id)
         }
     }
 

@@ -107,6 +107,8 @@ final class AdminDoor: @unchecked Sendable {
     fileprivate func answer(_ exchange: AdminExchange, _ connection: OpaquePointer, isEarly: Bool) -> MHD_Result {
         let response: AdminResponse
         switch exchange.result {
+        case .failure where exchange.opening.preflight != nil:
+            response = exchange.opening.preflight ?? AdminResponse(204)
         case .failure(let problem):
             response = desk.refuse(problem, exchange.opening.id, exchange.path)
         case .success(let open):
@@ -131,7 +133,9 @@ final class AdminDoor: @unchecked Sendable {
         if !response.headers.contains(where: { $0.name == "Cache-Control" }) {
             MHD_add_response_header(raw, "Cache-Control", "no-store")
         }
-        for field in response.headers { MHD_add_response_header(raw, field.name, field.value) }
+        for field in response.headers + exchange.opening.headers {
+            MHD_add_response_header(raw, field.name, field.value)
+        }
         if closes { MHD_add_response_header(raw, "Connection", "close") }
         return MHD_queue_response(connection, UInt32(response.status), raw)
     }
@@ -179,12 +183,21 @@ private func door(_ context: UnsafeMutableRawPointer?) -> AdminDoor? {
     context.map { Unmanaged<AdminDoor>.fromOpaque($0).takeUnretainedValue() }
 }
 
-private let adminHandle: MHD_AccessHandlerCallback = { context, connection, path, method, _, upload, size, state in
+private let adminHandle: MHD_AccessHandlerCallback = {
+    context,
+    connection,
+    path,
+    method,
+    version,
+    upload,
+    size,
+    state in
     guard let door = door(context), let connection, let path, let method, let size, let state else { return .NO }
-    guard let known = state.pointee else {
+    guard let known = state.pointee, relay_is_noted(known) == 0 else {
         let head = RequestHead(
             method: String(cString: method),
             path: String(cString: path),
+            isCut: relay_line_is_cut(method, path, version, state.pointee) != 0,
             query: AdminHead.fields(connection, .GET_ARGUMENT_KIND),
             fields: AdminHead.fields(connection, .HEADER_KIND)
         )
@@ -211,7 +224,7 @@ private let adminAccept: MHD_AcceptPolicyCallback = { context, address, _ in
 }
 
 private let adminCompleted: MHD_RequestCompletedCallback = { context, _, state, _ in
-    guard let known = state?.pointee else { return }
+    guard let known = state?.pointee, relay_is_noted(known) == 0 else { return }
     state?.pointee = nil
     let exchange = Unmanaged<AdminExchange>.fromOpaque(known).takeRetainedValue()
     door(context)?.completed(exchange)

@@ -59,7 +59,7 @@ package final class AdminServer: Sendable {
                     )
                 }
                 do throws(ListenFailure) {
-                    let socket = try AdminSocket(address.ip, port: address.port)
+                    let socket = try AdminSocket(address, among: settings.listen)
                     doors.append(
                         try AdminDoor(
                             socket,

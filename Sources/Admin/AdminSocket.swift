@@ -22,14 +22,20 @@ struct AdminSocket {
     let port: UInt16
 
     /// Listens on an address; port 0 lets the system choose.
-    init(_ ip: IPAddress, port: UInt16) throws(ListenFailure) {
+    ///
+    /// - Parameter places: everything that is listened to, this place included.
+    init(_ address: ListenAddress, among places: [ListenAddress]) throws(ListenFailure) {
+        let (ip, port) = (address.ip, address.port)
         let family = ip.isV6 ? AF_INET6 : AF_INET
         let descriptor = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw Self.failure("\(ip)") }
         var one: Int32 = 1
         let size = socklen_t(MemoryLayout<Int32>.size)
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, size)
-        if ip.isV6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, size) }
+        if ip.isV6 {
+            var only: Int32 = address.isV6Only(among: places) ? 1 : 0
+            setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &only, size)
+        }
         let result = ip.isV6 ? Self.bindV6(descriptor, ip, port) : Self.bindV4(descriptor, ip, port)
         guard result == 0, listen(descriptor, Self.backlog) == 0 else {
             let failure = Self.failure("\(ip.bracketed):\(port)")

@@ -2,6 +2,8 @@
 
 import Config
 import JSON
+import Loop
+import Mail
 
 /// What the endpoints of files have in common.
 enum FileEdits {
@@ -20,6 +22,22 @@ enum FileEdits {
         } catch {
             throw problem(error)
         }
+    }
+
+    /// A file to be shown, with what its answers say: its version, and where it is broken.
+    ///
+    /// - Returns: no document when the file is broken: what it said before is in force, and is what there is to show.
+    static func shown(
+        _ file: ConfigFile,
+        _ services: AdminServices
+    ) throws(Problem) -> (document: INIDocument?, headers: [HeaderField]) {
+        let noCache = HeaderField("Cache-Control", "no-cache")
+        let health = services.settings.health.current
+        if !health.broken.contains(ConfigPart(file)), let (document, revision) = try? services.settings.document(file) {
+            return (document, [tag(revision), noCache])
+        }
+        let place = health.places.first { $0.starts(withOctets: file.name) } ?? file.name
+        return (nil, [tag(services.settings.revision(file)), noCache, HeaderField("Config-Broken", place)])
     }
 
     /// Edits a file; when it returns, the change is on disk and in force.
@@ -102,7 +120,9 @@ enum FileEdits {
     }
 
     /// A change of a document; what cannot be said in an INI file, such as a line end in a value, is the client's fault.
-    static func say(_ change: () throws(ConfigError) -> Void) throws(Problem) {
-        do throws(ConfigError) { try change() } catch { throw Problem.invalid("", "impossible", error.reason) }
+    ///
+    /// - Parameter pointer: to what the client said.
+    static func say(_ pointer: String, _ change: () throws(ConfigError) -> Void) throws(Problem) {
+        do throws(ConfigError) { try change() } catch { throw Problem.invalid(pointer, "impossible", error.reason) }
     }
 }

@@ -5,12 +5,11 @@ import JSON
 /// The probes; they leave no trace in the log.
 enum HealthEndpoints {
     static func live(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        return .json(["status": "alive"])
+        // Probes have a query now and then, against caches in between: no reason to kill a process.
+        .json(["status": "alive"])
     }
 
     static func ready(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
         let checks = services.checks()
         let isReady = !checks.contains { $0.state == .failed }
         let isDegraded = checks.contains { $0.state == .degraded }

@@ -1,7 +1,8 @@
 // IdempotencyKeys.swift — `Idempotency-Key` on POST: the same request twice is done once, for a day, also across a restart.
 //
 // Kept in a file of the data directory, one JSON line each, synced before the answer goes out. Only digests of keys and
-// bodies are kept, and answers, which hold no secrets. Bounded: the oldest go first.
+// bodies are kept, and answers, which hold no secrets. Bounded in number and in bytes, in memory and on disk: the oldest go
+// first, and a request that is under way never does.
 
 package import Files
 import JSON
@@ -16,26 +17,45 @@ package final class IdempotencyKeys: Sendable {
     private static let life: Int64 = 86_400_000
     /// Answers kept.
     private static let limit = 10_000
-    /// Bytes that the file may have; ours is rewritten long before.
-    private static let longestFile = 256 << 20
-    /// An answer larger than this is not kept; none of ours is.
-    private static let largest = 64 << 10
+    /// Bytes of memory that all of them hold.
+    static let mostBytes = 16 << 20
+    /// What an entry holds beside its answer, in bytes.
+    private static let entryBytes = 512
+    /// Bytes of the file at which it is written again without what has expired.
+    ///
+    /// What is written may be six times as long as what was said, since JSON escapes it.
+    private static let usualFile = 64 << 20
+    /// Bytes that the file may have at a start.
+    private static let longestFile = 8 * mostBytes
 
     private struct Entry {
         /// Of method, path, query and body.
         let request: String
         let at: Int64
         /// nil while the first request is under way.
-        var answer: JSON?
+        var answer: KeptAnswer?
+
+        var bytes: Int { IdempotencyKeys.entryBytes + (answer?.bytes ?? 0) }
     }
 
     private struct State {
-        var entries: [String: Entry] = [:]
+        private(set) var entries: [String: Entry] = [:]
+        /// Bytes that the entries hold.
+        private(set) var bytes = 0
         /// Oldest first.
         var order: [String] = []
         var file: (any OpenFile)?
         var size = 0
         var lines = 0
+
+        /// - Returns: false when there was one of that name, which is replaced.
+        @discardableResult
+        mutating func put(_ name: String, _ entry: Entry?) -> Bool {
+            let old = entries[name]
+            entries[name] = entry
+            bytes += (entry?.bytes ?? 0) - (old?.bytes ?? 0)
+            return old == nil
+        }
     }
 
     private let path: String
@@ -50,6 +70,9 @@ package final class IdempotencyKeys: Sendable {
         self.log = log
         load(now)
     }
+
+    /// Bytes of memory that answers hold now.
+    package var bytes: Int { state.withLock { $0.bytes } }
 
     /// Runs `body` unless an answer for the key is known.
     ///
@@ -83,7 +106,7 @@ package final class IdempotencyKeys: Sendable {
         let found: Entry? = state.withLock { state in
             Self.expire(&state, now)
             if let entry = state.entries[name] { return entry }
-            state.entries[name] = Entry(request: fingerprint, at: now.milliseconds, answer: nil)
+            state.put(name, Entry(request: fingerprint, at: now.milliseconds, answer: nil))
             state.order.append(name)
             return nil
         }
@@ -94,26 +117,26 @@ package final class IdempotencyKeys: Sendable {
         guard let answer = found.answer else {
             throw Problem(.conflict, "the first request with this Idempotency-Key is still running")
         }
-        return Self.response(answer)
+        return answer.response
     }
 
     private func forget(_ name: String) {
         state.withLock { state in
-            state.entries[name] = nil
+            state.put(name, nil)
             state.order.removeAll { $0 == name }
         }
     }
 
     private func finish(_ name: String, _ fingerprint: String, _ response: AdminResponse, _ now: Timestamp) {
-        guard let answer = Self.answer(response) else { return forget(name) }
-        let line: JSON = [
-            "key": .string(name), "request": .string(fingerprint), "at": .integer(now.milliseconds), "answer": answer,
-        ]
-        let bytes = line.bytes + [0x0A]
+        guard let answer = KeptAnswer(response) else { return forget(name) }
+        let entry = Entry(request: fingerprint, at: now.milliseconds, answer: answer)
+        let line = Self.line(name, entry, answer)
         state.withLock { state in
-            state.entries[name]?.answer = answer
+            if state.put(name, entry) { state.order.append(name) }
+            Self.expire(&state, now)
+            let isLong = state.lines > 2 * Self.limit || state.size > Self.usualFile
             do throws(DiskError) {
-                if state.lines > 2 * Self.limit { try rewrite(&state) } else { try append(bytes, &state) }
+                if isLong { try rewrite(&state) } else { try append(line, &state) }
             } catch {
                 log.write(.warning, "an idempotency key is not on disk") { $0.add(.error, "\(error)") }
             }
@@ -143,11 +166,7 @@ package final class IdempotencyKeys: Sendable {
         var lines = 0
         for name in state.order {
             guard let entry = state.entries[name], let answer = entry.answer else { continue }
-            let line: JSON = [
-                "key": .string(name), "request": .string(entry.request), "at": .integer(entry.at), "answer": answer,
-            ]
-            line.write(to: &bytes)
-            bytes.append(0x0A)
+            bytes += Self.line(name, entry, answer)
             lines += 1
         }
         state.file = nil
@@ -174,22 +193,28 @@ package final class IdempotencyKeys: Sendable {
                     damaged += line + [0x0A]
                     continue
                 }
-                if state.entries.updateValue(entry, forKey: name) == nil { state.order.append(name) }
+                if state.put(name, entry) { state.order.append(name) }
+                Self.expire(&state, now)
             }
-            Self.expire(&state, now)
+            state.size = bytes.count
             if whole.count < bytes.count { state.lines = 2 * Self.limit + 1 }
         }
         if !damaged.isEmpty { setAside(damaged) }
     }
 
-    /// An entry that makes sense in every part: an answer is given to a client as it stands here.
+    private static func line(_ name: String, _ entry: Entry, _ answer: KeptAnswer) -> [UInt8] {
+        let line: JSON = [
+            "key": .string(name), "request": .string(entry.request), "at": .integer(entry.at), "answer": answer.json,
+        ]
+        return line.bytes + [0x0A]
+    }
+
+    /// An entry that makes sense in every part.
     private static func entry(_ value: JSON, _ now: Timestamp) -> (name: String, Entry)? {
         guard case .string(let name)? = value["key"], isDigest(name), case .string(let request)? = value["request"],
-            isDigest(request), case .integer(let milliseconds)? = value["at"], let answer = value["answer"],
+            isDigest(request), case .integer(let milliseconds)? = value["at"],
             Timestamp.storable.contains(Timestamp(milliseconds: milliseconds)),
-            case .integer(200...599)? = answer["status"], case .string(let body)? = answer["body"],
-            body.utf8.count <= largest, case .object(let headers)? = answer["headers"],
-            headers.allSatisfy({ isHeader($0) })
+            let answer = value["answer"].flatMap({ KeptAnswer($0) })
         else { return nil }
         // A clock that was set back must not keep it for ever.
         return (name, Entry(request: request, at: min(milliseconds, now.milliseconds), answer: answer))
@@ -197,12 +222,6 @@ package final class IdempotencyKeys: Sendable {
 
     private static func isDigest(_ text: String) -> Bool {
         text.utf8.count == 64 && text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
-    }
-
-    private static func isHeader(_ member: JSON.Member) -> Bool {
-        guard case .string(let value) = member.value, !member.name.isEmpty else { return false }
-        return member.name.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: ":") }
-            && value.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
     }
 
     /// Keeps lines that make no sense for a human, named by their content so that the same ones are kept once, and writes
@@ -235,45 +254,20 @@ package final class IdempotencyKeys: Sendable {
         }
     }
 
+    /// Lets go what is old, and the oldest of what is too much.
     private static func expire(_ state: inout State, _ now: Timestamp) {
-        var gone = 0
+        var passed = 0
+        var running: [String] = []
         for name in state.order {
-            guard let entry = state.entries[name] else {
-                gone += 1
-                continue
+            let isTooMuch = state.entries.count > limit || state.bytes > mostBytes
+            if let entry = state.entries[name] {
+                let isOld = entry.at + life < now.milliseconds
+                guard isOld || isTooMuch else { break }
+                if entry.answer == nil, !isOld { running.append(name) } else { state.put(name, nil) }
             }
-            guard entry.at + life < now.milliseconds || state.order.count - gone > limit else { break }
-            state.entries[name] = nil
-            gone += 1
+            passed += 1
         }
-        if gone > 0 { state.order.removeFirst(gone) }
-    }
-
-    // MARK: - Answers as JSON
-
-    private static func answer(_ response: AdminResponse) -> JSON? {
-        let bytes: [UInt8]
-        switch response.body {
-        case .none: bytes = []
-        case .bytes(let body): bytes = body
-        case .stream: return nil
-        }
-        guard bytes.count <= largest, let text = String(validating: bytes, as: UTF8.self) else { return nil }
-        let headers = response.headers.map { JSON.Member($0.name, .string($0.value)) }
-        return ["status": .count(response.status), "headers": .object(headers), "body": .string(text)]
-    }
-
-    private static func response(_ answer: JSON) -> AdminResponse {
-        var response = AdminResponse(500)
-        if case .integer(let status)? = answer["status"] { response.status = Int(status) }
-        if case .object(let members)? = answer["headers"] {
-            for member in members {
-                if case .string(let value) = member.value { response.headers.append(HeaderField(member.name, value)) }
-            }
-        }
-        if case .string(let text)? = answer["body"], !text.isEmpty { response.body = .bytes(Array(text.utf8)) }
-        response.headers.append(HeaderField("Idempotency-Replayed", "true"))
-        return response
+        if passed > running.count { state.order.replaceSubrange(..<passed, with: running) }
     }
 
     private static func digest(_ text: String, _ body: [UInt8]) -> String {

@@ -28,8 +28,10 @@ extension JSON {
                 ]
             ),
             Member("disabled", .bool(way.limits.isDisabled)),
+            Member("disabled_reason", .optional(way.limits.isDisabled ? way.limits.disabledReason : nil)),
             Member("limits", Self.limits(way)),
             Member("lane", Self.lane(way)),
+            Member("learnt", .array(way.learnt.map(Self.learnt))),
             Member("from_table", .bool(way.isFromTable)),
             Member("dnssec", .bool(way.isSecure)),
             Member("mx", .array(way.hosts.map { Self.host($0, source) })),
@@ -43,36 +45,38 @@ extension JSON {
             "concurrency_max": .count(way.limits.concurrencyMax),
             "concurrency_per_lane": .count(way.limits.concurrencyPerLane),
             "recipients_per_transaction": .count(way.limits.alwaysSplit ? 1 : way.limits.recipientsPerTransaction),
-            "messages_per_session": .count(way.limits.messagesPerSession),
+            "messages_per_session": .count(way.limits.messagesBeforeQuit),
         ]
     }
 
     private static func lane(_ way: Itinerary) -> JSON {
         guard let report = way.laneReport else { return nil }
         return [
-            "parcels": .count(report.parcels), "ready": .count(report.ready), "in_flight": .count(report.inFlight),
-            "sessions": .count(report.sessions), "rests_until": .optional(way.restsUntil?.rfc3339),
+            "parcels": .count(report.parcels), "ready": .count(report.ready), "held": .count(report.held),
+            "in_flight": .count(report.inFlight), "sessions": .count(report.sessions), "session_limit": .count(report.sessionLimit),
+            "limited_by": .string(report.limitedBy.rawValue), "rests_until": .optional(way.restsUntil?.rfc3339),
+        ]
+    }
+
+    private static func learnt(_ known: PeerMemory.Known) -> JSON {
+        [
+            "trait": .string(known.trait.rawValue), "value": .count(known.value),
+            "until": .string(known.until.rfc3339),
         ]
     }
 
     private static func host(_ host: Itinerary.Host, _ source: SourceCause) -> JSON {
         let (mx, outline) = (host.mx, host.outline)
         return .object(
-            [
-                Member("priority", .count(mx.priority)),
-                Member("exchange", .string(mx.exchange)),
-                Member("port", .count(mx.port)),
-                Member("using_lmtp", .bool(mx.usingLMTP)),
+            said(mx) + [
+                Member("shared_with", .count(host.equals)),
                 Member("addresses", .strings(host.addresses.map(\.description))),
                 Member("problem", .optional(host.problem?.reply.description)),
             ] + decisions(outline, source) + [
-                Member("implicit_tls", .bool(mx.implicitTLS)),
                 Member("authentic_because", .optional(host.trust.voucher?.rawValue)),
                 Member("dane", .optional(host.trust.daneWord)),
                 Member("tlsa", .strings(host.trust.tlsa.map(\.description))),
                 Member("mta_sts", .optional(host.trust.policyWord)),
-                Member("auth_user", .optional(mx.auth?.user)),
-                Member("on_auth_unavailable", .string(mx.onAuthUnavailable.rawValue)),
                 Member(
                     "login_refused",
                     host.loginRefusal.map { ["at": .string($0.at.rfc3339), "reply": .string($0.words)] } ?? nil
@@ -87,6 +91,11 @@ extension JSON {
         )
     }
 
+    /// What the route says of a host; how address, name and protection come out stands beside it.
+    private static func said(_ mx: MX) -> [Member] {
+        mx.properties.filter { ![.bind, .bindHelo, .tls].contains($0.property) }.map(\.member)
+    }
+
     /// A session with one address.
     private static func session(_ departure: Departure, _ host: Itinerary.Host, _ source: SourceCause) -> JSON {
         let first = departure.first
@@ -99,6 +108,7 @@ extension JSON {
                 Member("server_name", .string(departure.serverName)),
                 Member("tls_broke_recently", .bool(trouble != nil)),
                 Member("tls_trouble", trouble.map(Self.trouble) ?? nil),
+                Member("learnt", .array((host.learnt[departure.peer] ?? []).map(learnt))),
                 Member("refused", .optional(departure.refusal?.reason)),
                 Member(
                     "auth_mechanisms",

@@ -20,7 +20,7 @@ enum MessageEndpoints {
         } catch {
             throw Self.problem(error)
         }
-        guard let report else { throw notFound }
+        guard let report else { throw gone(id, services) }
         return .json(QueueView.report(report))
     }
 
@@ -118,6 +118,20 @@ enum MessageEndpoints {
     }
 
     private static let notFound = Problem(.notFound, "no such message in the queue; it may have been delivered")
+
+    /// A message that has left, and who of its recipients failed, where that is known.
+    private static func gone(_ id: QueueID, _ services: AdminServices) -> Problem {
+        let failures = services.queue.recentFailures.failures(of: id)
+        guard !failures.isEmpty else { return notFound }
+        let list: [JSON] = failures.map {
+            ["recipient": .string($0.recipient), "reply": .string($0.reply), "at": QueueView.time($0.at)]
+        }
+        return Problem(
+            .notFound,
+            "no such message in the queue any more; it failed for \(failures.count) of its recipients",
+            members: [JSON.Member("failures", .array(list))]
+        )
+    }
 
     private static func id(_ request: AdminRequest) throws(Problem) -> QueueID {
         guard let id = QueueID(request.parameter("id")) else { throw notFound }

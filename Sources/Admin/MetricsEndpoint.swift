@@ -55,19 +55,33 @@ enum MetricsEndpoint {
             by: "state",
             QueuedState.allCases.map { (state($0), "\(statistics.oldest[$0] ?? 0)") }
         )
-        var older = 0
-        let ages = statistics.ages.enumerated().map { index, count in
-            older += count
-            return (index < QueueSurvey.ageBounds.count ? "\(QueueSurvey.ageBounds[index])" : "+Inf", "\(older)")
-        }
-        let name = "martlet_queue_age_seconds"
-        page.family(name, "histogram")
-        for (bound, count) in ages { page.sample("\(name)_bucket", MetricsPage.labels([("le", bound)]), count) }
-        page.sample("\(name)_sum", "", "\(statistics.ageSum)")
-        page.sample("\(name)_count", "", "\(older)")
+        ages(statistics, &page)
+        page.family(
+            "martlet_queue_route_parcels",
+            "gauge",
+            by: "route",
+            statistics.parcelsByRoute.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") }
+        )
         page.family("martlet_outbound_disabled", "gauge", by: "scope", [("all", statistics.isDisabled ? "1" : "0")])
         page.single("martlet_memory_for_mail_bytes", "gauge", "\(statistics.memoryForMail)")
         if let free = statistics.freeBytes { page.single("martlet_spool_free_bytes", "gauge", "\(free)") }
+    }
+
+    /// Gauges and no histogram: the numbers fall when mail leaves, which `rate()` would take for a restart.
+    private static func ages(_ statistics: QueueStatistics, _ page: inout MetricsPage) {
+        page.family(
+            "martlet_queue_age_seconds",
+            "gauge",
+            by: "percent",
+            [50, 90, 100].map { ("\($0)", "\(statistics.age(ofHundred: $0))") }
+        )
+        var left = statistics.ages.reduce(0, +)
+        var older: [(String, String)] = [("0", "\(left)")]
+        for (bound, count) in zip(QueueSurvey.ageBounds, statistics.ages) {
+            left -= count
+            older.append(("\(bound)", "\(left)"))
+        }
+        page.family("martlet_queue_messages_older", "gauge", by: "than_s", older)
     }
 
     /// The words that dashboards of mail queues know.

@@ -33,7 +33,8 @@ enum OutboundEndpoints {
             switching: position
         ) { (document) throws(Problem) in
             for change in changes {
-                try FileEdits.say { () throws(ConfigError) in
+                try FileEdits.say("/\(change.name == "disabled_reason" ? reason : change.name)") {
+                    () throws(ConfigError) in
                     if let text = change.text {
                         try document.set(change.name, to: text, in: nil)
                     } else {
@@ -80,20 +81,11 @@ enum OutboundEndpoints {
         for key in OutboundSettings.keys {
             guard let show = key.show else { continue }
             let name = key.name == "disabled_reason" ? reason : key.name
-            members.append(JSON.Member(name, json(show(settings))))
+            members.append(JSON.Member(name, JSON(show(settings))))
         }
         let origin = services.settings.health.ask { $0.switchOrigin.rawValue }
         members.append(JSON.Member("disabled_origin", .string(origin)))
         return .object(members)
-    }
-
-    private static func json(_ value: SettingValue) -> JSON {
-        switch value {
-        case .truth(let value): .bool(value)
-        case .number(let value): .count(value)
-        case .text(let value): .string(value)
-        case .none: .null
-        }
     }
 
     private static func changes(_ request: AdminRequest) throws(Problem) -> [KeyChange] {
@@ -158,7 +150,7 @@ enum OutboundEndpoints {
         func shown(_ settings: OutboundSettings) -> String {
             OutboundSettings.keys.compactMap { key in
                 guard changes.contains(where: { $0.name == key.name }), let show = key.show else { return nil }
-                return "\(key.name)=\(String(decoding: json(show(settings)).bytes, as: UTF8.self))"
+                return "\(key.name)=\(String(decoding: JSON(show(settings)).bytes, as: UTF8.self))"
             }.joined(separator: " ")
         }
         services.audit(

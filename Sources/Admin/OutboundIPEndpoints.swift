@@ -11,28 +11,36 @@ enum OutboundIPEndpoints {
     /// `GET /v1/outbound-ips`.
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
-        let (document, revision) = try FileEdits.document(file, services)
-        let items = OutboundIPs.entries(in: document).map(view)
+        let (entries, headers) = try table(services)
         return .json(
-            ["items": .array(items), "next": nil, "total": .count(items.count), "total_exact": true],
-            headers: [FileEdits.tag(revision), HeaderField("Cache-Control", "no-cache")]
+            [
+                "items": .array(entries.map(view)), "next": nil, "total": .count(entries.count), "total_exact": true,
+            ],
+            headers: headers
         )
     }
 
     /// `GET /v1/outbound-ips/{match}`.
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
-        let (document, revision) = try FileEdits.document(file, services)
-        guard let match = name(request.parameter("match")),
-            let entry = OutboundIPs.entries(in: document).first(where: { $0.match == match })
+        let (entries, headers) = try table(services)
+        guard let match = name(request.parameter("match")), let entry = entries.first(where: { $0.match == match })
         else { throw missing }
-        return .json(view(entry), headers: [FileEdits.tag(revision), HeaderField("Cache-Control", "no-cache")])
+        return .json(view(entry), headers: headers)
+    }
+
+    /// The bindings in the order of the file; those in force where the file is broken.
+    private static func table(_ services: AdminServices) throws(Problem) -> ([OutboundIPEntry], [HeaderField]) {
+        let (document, headers) = try FileEdits.shown(file, services)
+        let entries =
+            document.map { OutboundIPs.entries(in: $0) } ?? services.settings.current.outboundIPs.entries
+        return (entries, headers)
     }
 
     /// `PUT /v1/outbound-ips/{match}`.
     static func put(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         let match = try match(request)
-        let draft = try draft(request, match)
+        let draft = try draft(request, match, services)
         guard let addresses = draft.addresses else {
             throw Problem.invalid("/ip", "required", "is missing: an address, or one of each family")
         }
@@ -48,7 +56,7 @@ enum OutboundIPEndpoints {
     /// `PATCH /v1/outbound-ips/{match}`: what is left out stays.
     static func patch(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         let match = try match(request)
-        let draft = try draft(request, match)
+        let draft = try draft(request, match, services)
         return try edited(request, services, "editOutboundIP", match) { (old) throws(Problem) in
             guard let old else { throw missing }
             return OutboundIPEntry(
@@ -104,7 +112,11 @@ enum OutboundIPEndpoints {
         var namesHelo = false
     }
 
-    private static func draft(_ request: AdminRequest, _ match: String) throws(Problem) -> Wanted {
+    private static func draft(
+        _ request: AdminRequest,
+        _ match: String,
+        _ services: AdminServices
+    ) throws(Problem) -> Wanted {
         try request.allowQuery([])
         var body = try JSONObject(request.json(), at: "")
         try body.refuseNull("match")
@@ -112,7 +124,9 @@ enum OutboundIPEndpoints {
             throw Problem.invalid("/match", "exclusive", "is another name than the path's")
         }
         var draft = Wanted()
-        if body.names.contains(where: { $0.isSame(octets: "ip") }) { draft.addresses = try addresses(&body) }
+        if body.names.contains(where: { $0.isSame(octets: "ip") }) {
+            draft.addresses = try addresses(&body, services.settings.isLocal)
+        }
         draft.namesHelo = body.names.contains { $0.isSame(octets: "helo") }
         if let text = try body.string("helo") {
             guard let domain = Domain(text) else { throw Problem.invalid("/helo", "format", "is no host name") }
@@ -122,11 +136,17 @@ enum OutboundIPEndpoints {
         return draft
     }
 
-    private static func addresses(_ body: inout JSONObject) throws(Problem) -> [IPAddress] {
+    private static func addresses(
+        _ body: inout JSONObject,
+        _ isLocal: LocalAddressCheck
+    ) throws(Problem) -> [IPAddress] {
         var addresses: [IPAddress] = []
         for (index, text) in (try body.strings("ip", atMost: 2) ?? []).enumerated() {
             guard let address = IPAddress(text) ?? IPAddress(literal: text) else {
                 throw Problem.invalid("/ip/\(index)", "format", "is no IP address")
+            }
+            guard isLocal(address) else {
+                throw Problem.invalid("/ip/\(index)", "invalid", "\(address) is not an address of this machine")
             }
             addresses.append(address)
         }
@@ -149,7 +169,7 @@ enum OutboundIPEndpoints {
             (document) throws(Problem) in
             before = OutboundIPs.entries(in: document).first { $0.match == match }
             let entry = try change(before)
-            try FileEdits.say { () throws(ConfigError) in try OutboundIPs.put(entry, in: &document) }
+            try FileEdits.say("/match") { () throws(ConfigError) in try OutboundIPs.put(entry, in: &document) }
         }
         let entries = OutboundIPs.entries(in: try FileEdits.document(file, services).document)
         guard let now = entries.first(where: { $0.match == match }) else { throw missing }

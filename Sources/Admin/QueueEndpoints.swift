@@ -1,5 +1,6 @@
 // QueueEndpoints.swift — the queue as a whole: listing, flush. Nothing here holds the queue's lock for long.
 
+import Departure
 import JSON
 import Mail
 import Queue
@@ -85,6 +86,7 @@ enum QueueEndpoints {
         var body = try request.object()
         let text = try body.string("domain") ?? request.value("domain")
         try body.finish()
+        services.guide.forget()
         let count: Int
         if let text {
             guard let domain = Domain(text) else { throw Problem.invalid("/domain", "format", "is no domain") }

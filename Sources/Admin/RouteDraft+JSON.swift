@@ -17,11 +17,11 @@ extension RouteDraft {
         if let direct = try object.bool("direct") { isDirect = direct } else if !isPatch { isDirect = false }
         let mx = object.take("mx")
         if let mx {
-            hosts = try Self.hosts(mx, object.pointer("mx"), isPatch: isPatch)
+            hosts = try hosts(mx, object.pointer("mx"), isPatch: isPatch)
         } else if isPatch {
             keepHosts(object.pointer)
         }
-        try Self.properties(&object) { (property, value) throws(Problem) in
+        try properties(&object) { (property, value) throws(Problem) in
             for index in hosts.indices where mx == nil || hosts[index].host.words[property] == nil {
                 hosts[index].host.words[property] = value
                 hosts[index].given.insert(property)
@@ -43,7 +43,7 @@ extension RouteDraft {
         }
     }
 
-    private static func hosts(_ value: JSON, _ pointer: String, isPatch: Bool) throws(Problem) -> [Host] {
+    private func hosts(_ value: JSON, _ pointer: String, isPatch: Bool) throws(Problem) -> [Host] {
         let list: [JSON]
         switch value {
         case .array(let values): list = values
@@ -51,7 +51,9 @@ extension RouteDraft {
         case .null: list = []
         default: throw Problem.invalid(pointer, "type", "must be an array of hosts, not \(value.kind)")
         }
-        guard list.count <= most else { throw Problem.invalid(pointer, "length", "has more than \(most) hosts") }
+        guard list.count <= Self.most else {
+            throw Problem.invalid(pointer, "length", "has more than \(Self.most) hosts")
+        }
         var hosts: [Host] = []
         for (index, item) in list.enumerated() {
             hosts.append(try host(item, "\(pointer)/\(index)", isPatch: isPatch))
@@ -59,9 +61,9 @@ extension RouteDraft {
         return hosts
     }
 
-    private static func host(_ value: JSON, _ pointer: String, isPatch: Bool) throws(Problem) -> Host {
+    private func host(_ value: JSON, _ pointer: String, isPatch: Bool) throws(Problem) -> Host {
         if case .string(let text) = value {
-            var host = Host(host: try place(text, pointer), pointer: pointer)
+            var host = Host(host: try Self.place(text, pointer), pointer: pointer)
             if isPatch, host.host.mx.auth == nil { host.wanted = Set(RouteProperty.allCases.filter(\.isOfLogin)) }
             return host
         }
@@ -74,12 +76,12 @@ extension RouteDraft {
             )
         }
         let port = try object.integer("port", 1...65_535)
-        var host = Host(host: try place(exchange, object.pointer("exchange"), port: port), pointer: pointer)
+        var host = Host(host: try Self.place(exchange, object.pointer("exchange"), port: port), pointer: pointer)
         try properties(&object) { (property, value) throws(Problem) in
             host.given.insert(property)
             if property != .port { host.host.words[property] = value }
         }
-        for secret in secrets {
+        for secret in Self.secrets {
             let isSet = try object.bool("\(secret.rawValue)_set")
             if isSet ?? isPatch, !host.given.contains(secret) {
                 host.wanted.insert(secret)
@@ -123,17 +125,17 @@ extension RouteDraft {
     }
 
     /// Takes every property that is there; null gives nil.
-    private static func properties(
+    private func properties(
         _ object: inout JSONObject,
         _ body: (RouteProperty, String?) throws(Problem) -> Void
     ) throws(Problem) {
         for property in RouteProperty.allCases {
             guard let value = object.take(property.rawValue) else { continue }
             let pointer = object.pointer(property.rawValue)
-            let text = try text(value, of: property, pointer)
+            let text = try Self.text(value, of: property, pointer)
             if let text {
-                if property.kind == .secret { try checkReference(text, pointer) }
-                do throws(ValueError) { try property.check(text) } catch {
+                if property.kind == .secret { try Self.checkReference(text, pointer) }
+                do throws(ValueError) { try property.check(text, isLocal: isLocal) } catch {
                     throw Problem.invalid(pointer, "invalid", error.reason)
                 }
             }

@@ -29,9 +29,13 @@ struct RouteDraft {
     var hosts: [Host] = []
     /// The DNS decides, whatever less specific sections say.
     var isDirect: Bool
+    let isLocal: LocalAddressCheck
 
-    /// - Parameter old: nil for a new section.
-    init(_ old: RouteSection?) {
+    /// - Parameters:
+    ///   - old: nil for a new section.
+    ///   - isLocal: whether mail can leave from an address.
+    init(_ old: RouteSection?, isLocal: @escaping LocalAddressCheck = { _ in true }) {
+        self.isLocal = isLocal
         self.old = old?.flattened ?? RouteSection()
         isDirect = self.old.isDirect
     }

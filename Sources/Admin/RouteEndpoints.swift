@@ -17,9 +17,9 @@ enum RouteEndpoints {
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery(["limit", "cursor"])
         let limit = try request.number("limit", 1...longestPage)
-        let (document, revision) = try FileEdits.document(.routes, services)
+        let (document, headers) = try FileEdits.shown(.routes, services)
         let routes = services.settings.current.routes
-        var matches = names(document).map(\.match)
+        var matches = document.map { names($0).map(\.match) } ?? routes.all.keys.sorted()
         if pin(smartHost, services) != nil, !matches.contains(smartHost) { matches.append(smartHost) }
         let all = matches.compactMap { routes.route(named: $0) }
         var page = all[...]
@@ -36,18 +36,18 @@ enum RouteEndpoints {
                 "items": .array(shown.map { view($0, services) }), "next": next.map { .string($0) } ?? nil,
                 "total": .count(all.count), "total_exact": true,
             ],
-            headers: [FileEdits.tag(revision), noCache]
+            headers: headers
         )
     }
 
     /// `GET /v1/routes/{match}`.
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
-        let (_, revision) = try FileEdits.document(.routes, services)
+        let (_, headers) = try FileEdits.shown(.routes, services)
         guard let match = Routes.normalized(request.parameter("match")),
             let route = services.settings.current.routes.route(named: match)
         else { throw missing(request.parameter("match")) }
-        return .json(view(route, services), headers: [FileEdits.tag(revision), noCache])
+        return .json(view(route, services), headers: headers)
     }
 
     /// `PUT /v1/routes/{match}`.
@@ -80,7 +80,7 @@ enum RouteEndpoints {
             guard request.header("if-none-match") != "*" || isNew else {
                 throw Problem(.stale, "there is a route of that name already")
             }
-            try write(object, match, over: known, to: &document, isPatch: isPatch)
+            try write(object, match, over: known, to: &document, isPatch: isPatch, services)
         }
         guard let route = written.edit.after.routes.route(named: match) else { throw missing(match) }
         return .json(
@@ -128,7 +128,7 @@ enum RouteEndpoints {
                 document.removeSection(old.name)
             }
             for (match, object) in wanted {
-                try write(object, match, over: known[match], to: &document, isPatch: false)
+                try write(object, match, over: known[match], to: &document, isPatch: false, services)
             }
         }
         let routes = written.edit.after.routes
@@ -159,8 +159,6 @@ enum RouteEndpoints {
     }
 
     // MARK: - Parts
-
-    private static let noCache = HeaderField("Cache-Control", "no-cache")
 
     /// An edit that was made.
     private struct Written {
@@ -203,9 +201,10 @@ enum RouteEndpoints {
         _ match: String,
         over known: (name: String, section: RouteSection?)?,
         to document: inout INIDocument,
-        isPatch: Bool
+        isPatch: Bool,
+        _ services: AdminServices
     ) throws(Problem) {
-        var draft = RouteDraft(known?.section)
+        var draft = RouteDraft(known?.section, isLocal: services.settings.isLocal)
         try draft.apply(object, isPatch: isPatch)
         let section = try draft.section()
         if known?.section != nil, draft.isUnchanged(section) { return }

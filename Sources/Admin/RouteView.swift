@@ -17,25 +17,11 @@ enum RouteView {
         var members = [
             JSON.Member("match", .string(route.match)),
             JSON.Member("direct", .bool(route.isDirect)),
-            JSON.Member("mx", .array(route.hosts.map(host))),
+            JSON.Member("mx", .array(route.hosts.map(\.json))),
             JSON.Member("origin", .string(variable == nil ? "file" : "environment")),
         ]
         if let variable { members.append(JSON.Member("variable", .string(variable))) }
         return .object(members)
-    }
-
-    /// A place to try: the document's MX object.
-    static func host(_ mx: MX) -> JSON {
-        .object(mx.properties.map { JSON.Member($0.name, json($0.value)) })
-    }
-
-    private static func json(_ value: SettingValue) -> JSON {
-        switch value {
-        case .truth(let truth): .bool(truth)
-        case .number(let number): .count(number)
-        case .text(let text): .string(text)
-        case .none: .null
-        }
     }
 
     /// Queued messages with a recipient whose next hop is another now.

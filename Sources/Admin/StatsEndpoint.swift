@@ -1,6 +1,7 @@
 // StatsEndpoint.swift — `/v1/stats`: the queue in numbers, in one call whose cost does not depend on what is queued.
 
 import Config
+import Departure
 import JSON
 import Loop
 import Mail
@@ -23,6 +24,8 @@ enum StatsEndpoint {
                 "waiting": .count(destination.ready),
                 "in_progress": .count(destination.inFlight),
                 "sessions": .count(destination.sessions),
+                "session_limit": .count(destination.sessionLimit),
+                "limited_by": .string(destination.limitedBy.rawValue),
                 "rests_until": QueueView.time(destination.restsUntil),
             ]
         }
@@ -52,6 +55,7 @@ enum StatsEndpoint {
                 "accepted": rates(traffic.accepted, now), "delivered": rates(traffic.delivered, now),
                 "deferred": rates(traffic.deferred, now), "bounced": rates(traffic.bounced, now),
             ],
+            "refused_logins": .array(services.guide.refusals.prefix(top).map(refusal)),
             "destinations": .array(destinations),
             "destination_count": .count(statistics.destinationCount),
             "memory_for_mail_bytes": .count(statistics.memoryForMail),
@@ -65,6 +69,14 @@ enum StatsEndpoint {
             "application/json",
             headers: [HeaderField("ETag", EntityTags.of(bytes)), HeaderField("Cache-Control", "max-age=1")]
         )
+    }
+
+    /// A next hop that does not let us in, and what it said.
+    private static func refusal(_ one: (host: MX, refusal: Refusal)) -> JSON {
+        [
+            "host": .string("\(one.host.exchange):\(one.host.port)"), "reply": .string(one.refusal.words),
+            "at": QueueView.time(one.refusal.at),
+        ]
     }
 
     /// What is broken in a file, whose last good version stays in force.

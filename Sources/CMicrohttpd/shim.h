@@ -35,6 +35,31 @@ static size_t relay_keep_escapes(void *context, struct MHD_Connection *connectio
 }
 
 /*
+ * The library cuts method and path at a NUL. Where it found the end of the URI it tells the callback below, before anything of
+ * the line has changed; later the place of the version shows whether that was the end. The length is kept as an odd
+ * number in the request's context, until there is one.
+ */
+static void *relay_note_uri(void *context, const char *uri, struct MHD_Connection *connection) {
+    (void)context;
+    (void)connection;
+    return (void *)(uintptr_t)(strlen(uri) << 1 | 1);
+}
+
+/* Whether a request's context is only what was noted of its URI. */
+static inline int relay_is_noted(const void *context) { return (uintptr_t)context & 1; }
+
+/* Whether the request line holds a NUL; `noted` is the context that it was found with. */
+static inline int relay_line_is_cut(const char *method, const char *path, const char *version, const void *noted) {
+    const char *behind = method + strlen(method) + 1;
+    if (behind > path || version != path + ((uintptr_t)noted >> 1) + 1)
+        return 1;
+    while (behind < path)
+        if (*behind++ != ' ')
+            return 1;
+    return 0;
+}
+
+/*
  * The library answers what it cannot read with a page of HTML of its own and has no hook for that. But it logs first, on
  * the connection's thread, so the answer is written there, as every other error of the API looks, and the page meets a
  * socket that is shut. Which socket that is the thread knows by its timer slack: a thread inherits it from the one that
@@ -108,6 +133,7 @@ static inline struct MHD_Daemon *relay_start_daemon(const struct relay_daemon_op
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->memory,
         MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_UNESCAPE_CALLBACK, &relay_keep_escapes, NULL,
+        MHD_OPTION_URI_LOG_CALLBACK, &relay_note_uri, NULL,
         MHD_OPTION_NOTIFY_COMPLETED, o->completed, o->context,
         MHD_OPTION_NOTIFY_CONNECTION, o->connection, o->context,
         MHD_OPTION_ARRAY, o->certificate != NULL ? tls : none,

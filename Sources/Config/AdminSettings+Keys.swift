@@ -35,6 +35,9 @@ extension AdminSettings: KeyedSettings {
         SettingKey("metrics_allow") { (text, target) throws(ValueError) in
             target.metricsNetworks = try networks(text)
         },
+        SettingKey("allowed_origins") { (text, target) throws(ValueError) in
+            target.allowedOrigins = try origins(text)
+        },
     ]
 
     package static let quietKeys: [SettingKey<AdminSettings>] = []
@@ -152,6 +155,32 @@ extension AdminSettings: KeyedSettings {
             throw ValueError("hash is not sha256: and 64 hexadecimal digits; martlet token create writes one")
         }
         return bytes
+    }
+
+    /// Origins as browsers send them (RFC 6454 §6.1): scheme, host, a port that is not the usual one, and nothing else.
+    private static func origins(_ text: String) throws(ValueError) -> [String] {
+        var found: [String] = []
+        for piece in ValueParsing.list(text) {
+            let origin = String(piece).lowercasedASCII
+            let host = ["https://", "http://"].first { origin.starts(withOctets: $0) }
+                .map { Substring(origin.utf8.dropFirst($0.utf8.count)) }
+            guard let host, !host.isEmpty,
+                host.utf8.allSatisfy({ octet in
+                    switch octet {
+                    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                        UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: ":"), UInt8(ascii: "["), UInt8(ascii: "]"):
+                        true
+                    default: false
+                    }
+                })
+            else {
+                throw ValueError(
+                    "\"\(ValueParsing.shown(piece))\" is not an origin such as https://dash.example.org; * is not for an API that sends mail"
+                )
+            }
+            found.append(origin)
+        }
+        return found
     }
 
     private static func networks(_ text: String) throws(ValueError) -> [IPNetwork] {

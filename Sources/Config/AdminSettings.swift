@@ -71,6 +71,8 @@ package struct AdminSettings: Hashable, Sendable {
     package var requiresIfMatch = false
     /// `require_token`: also on loopback while no token exists at all.
     package var requiresToken = false
+    /// `allowed_origins`: pages of these origins may read answers, `https://dash.example.org`, in lower case; empty: none.
+    package var allowedOrigins: [String] = []
     /// `metrics_allow`: networks that may read `/metrics` without a token.
     package var metricsNetworks: [IPNetwork] = []
     /// The sections `[token NAME]`.

@@ -32,7 +32,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
     var files: [String] { self == .hooks ? [HookSettings.file, HookSettings.timeoutFile] : [file] }
 
     /// The part that a file belongs to.
-    init(_ file: ConfigFile) {
+    package init(_ file: ConfigFile) {
         self =
             switch file {
             case .outbound: .outbound

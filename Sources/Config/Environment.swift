@@ -62,7 +62,7 @@ package struct Environment: Hashable, Sendable {
     /// The value of a variable that a secret refers to; nil when it is not set, or empty.
     ///
     /// - Throws: ``ValueError`` when it is no text.
-    func secret(_ name: String) throws(ValueError) -> String? {
+    package func secret(_ name: String) throws(ValueError) -> String? {
         guard name.utf8.allSatisfy({ $0 < 0x80 }), let bytes = variables[name] else { return nil }
         let text = try GivenText.value(bytes)
         return GivenText.isBlank(text) ? nil : text

@@ -6,9 +6,9 @@
 import Mail
 
 /// What Haraka calls otherwise, in files that have the same name here.
-enum ForeignKeys {
+package enum ForeignKeys {
     /// What becomes of such a line.
-    enum Verdict: Hashable {
+    package enum Verdict: Hashable, Sendable {
         /// It counts for nothing; the text says what to write instead.
         case remark(String)
         /// It protected somebody, and nothing here would.
@@ -28,7 +28,7 @@ enum ForeignKeys {
     ]
 
     /// The verdict on a line that is `key = value`; nil when it is nobody's.
-    static func verdict(_ entry: INIDocument.Entry, in file: String) -> Verdict? {
+    package static func verdict(_ entry: INIDocument.Entry, in file: String) -> Verdict? {
         let section = entry.section == "main" ? nil : entry.section
         if let section, let list = lists[file]?[section] { return .remark("[\(section)] lists \(list)") }
         // `key[] = value` is a member of a list.
@@ -152,7 +152,8 @@ enum ForeignKeys {
 
     // MARK: - Words
 
-    static func isYes(_ value: String) -> Bool {
+    /// Whether a value is one of Haraka's words for yes.
+    package static func isYes(_ value: String) -> Bool {
         ["true", "yes", "on", "ok", "enabled", "1"].contains { value.lowercasedASCII.isSame(octets: $0) }
     }
 

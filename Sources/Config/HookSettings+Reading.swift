@@ -108,7 +108,8 @@ extension HookSettings {
         case "timeout": endpoint.timeout = try ValueParsing.duration(value, 1...3600)
         case "fail":
             // A word for one hook wins, wherever it stands.
-            if try isClosed(value) { endpoint.closed.formUnion(closable.subtracting(endpoint.opened)) }
+            let others = closable.subtracting(endpoint.ruled)
+            if try isClosed(value) { endpoint.closed.formUnion(others) } else { endpoint.closed.subtract(others) }
         case "contents":
             guard let contents = Endpoint.Contents(rawValue: value) else {
                 throw ValueError("\"\(ValueParsing.shown(value))\" is none of none, header, message")
@@ -129,12 +130,8 @@ extension HookSettings {
         guard closable.has(hook) else {
             throw ValueError("\(hook.rawValue) always goes on without an answer; only what comes before can wait")
         }
-        if try isClosed(value) {
-            endpoint.closed.insert(HookSet(hook))
-        } else {
-            endpoint.closed.remove(HookSet(hook))
-            endpoint.opened.insert(HookSet(hook))
-        }
+        if try isClosed(value) { endpoint.closed.insert(HookSet(hook)) } else { endpoint.closed.remove(HookSet(hook)) }
+        endpoint.ruled.insert(HookSet(hook))
     }
 
     private static func isClosed(_ value: String) throws(ValueError) -> Bool {

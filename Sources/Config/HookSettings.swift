@@ -21,10 +21,12 @@ package struct HookSettings: Hashable, Sendable {
         package var hooks = HookSet()
         /// `timeout`: seconds for one question.
         package var timeout = 5
-        /// Hooks with `fail = closed`: without an answer the mail waits.
-        package var closed = HookSet()
-        /// Hooks with a word of their own for open, which wins over `fail`.
-        var opened = HookSet()
+        /// Hooks without whose answer the mail waits, by `fail` and `fail_HOOK`.
+        ///
+        /// Where nothing is said, `get_mx` is one: whoever lets a program say where mail goes has no other way for it.
+        package var closed: HookSet = .getMX
+        /// Hooks with a word of their own, which wins over `fail`.
+        var ruled = HookSet()
         /// `contents`.
         package var contents = Contents.none
         /// `breaker_failures`: failures in a row after which the program is left alone; 0 never does.

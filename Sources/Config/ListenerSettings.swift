@@ -13,6 +13,15 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
     }
 
     package var description: String { "\(ip.bracketed):\(port)" }
+
+    /// Whether a socket here takes IPv6 alone.
+    ///
+    /// `[::]` takes IPv4 too, as people know it, unless that has a place of its own at this port: `0.0.0.0:25, [::]:25`.
+    /// - Parameter places: everything that is listened to, this place included.
+    package func isV6Only(among places: some Sequence<ListenAddress>) -> Bool {
+        guard ip.isV6 else { return false }
+        return !ip.isUnspecified || places.contains { !$0.ip.isV6 && $0.port == port }
+    }
 }
 
 /// `smtp.ini`.
@@ -23,6 +32,8 @@ package struct ListenerSettings: Hashable, Sendable {
     package var listen = [IPAddress("127.0.0.1").map { ListenAddress(ip: $0, port: 2525) }].compactMap(\.self)
     /// `[main] smtps_listen`: where the session begins with a TLS handshake; needs the certificate of `tls.ini`.
     package var smtpsListen: [ListenAddress] = []
+    /// Both.
+    package var everywhere: [ListenAddress] { listen + smtpsListen }
     /// `[main] allowed_sender_domains`: envelope senders must be of one of these; empty: any.
     package var allowedSenderDomains: Set<Domain> = []
     /// `[main] user`: who root becomes once the sockets are bound; nil: nobody.

@@ -1,14 +1,14 @@
 // LocalAddress.swift — whether mail can leave from an address: the system is asked, by taking it for a moment.
 
 import Glibc
-import Mail
+package import Mail
 
 /// Addresses of this machine.
-enum LocalAddress {
+package enum LocalAddress {
     /// Whether a socket may have this address; nothing is sent.
     ///
     /// Asking the list of interfaces would miss `127.0.0.2` and addresses that the system was told to lend.
-    static let canSendFrom: @Sendable (IPAddress) -> Bool = { address in
+    package static let canSendFrom: @Sendable (IPAddress) -> Bool = { address in
         let socket = socket(
             address.isV6 ? AF_INET6 : AF_INET,
             Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue),

@@ -8,6 +8,8 @@ package import Mail
 extension MX {
     /// One property.
     package struct Property: Hashable, Sendable {
+        /// nil: the exchange, which is no word of its own.
+        package let property: RouteProperty?
         package let name: String
         package let value: SettingValue
     }
@@ -15,14 +17,18 @@ extension MX {
     /// Everything that the MX says, `priority` and `exchange` first; what belongs to OAuth only where there is a grant.
     package var properties: [Property] {
         var found = [
-            Property(name: RouteProperty.priority.rawValue, value: .number(Int(priority))),
-            Property(name: "exchange", value: .text(exchange)),
+            Property(
+                property: .priority,
+                name: RouteProperty.priority.rawValue,
+                value: RouteProperty.priority.value(in: self)
+            ),
+            Property(property: nil, name: "exchange", value: .text(exchange)),
         ]
         var hasGrant = false
         if case .grant? = auth?.proof { hasGrant = true }
         for property in RouteProperty.allCases where property != .priority && (hasGrant || !property.isOfGrant) {
             let name = property.kind == .secret ? "\(property.rawValue)_set" : property.rawValue
-            found.append(Property(name: name, value: property.value(in: self)))
+            found.append(Property(property: property, name: name, value: property.value(in: self)))
         }
         return found
     }

@@ -90,6 +90,15 @@ package struct OutboundIPs: Hashable, Sendable {
         return recipients.find(recipient) ?? all
     }
 
+    /// Every binding, by its name.
+    package var entries: [OutboundIPEntry] {
+        let bindings =
+            senders.values + users.values + clients.map(\.binding) + recipients.values + (all.map { [$0] } ?? [])
+        return bindings.sorted { $0.match < $1.match }.map { binding in
+            OutboundIPEntry(match: binding.match, addresses: binding.source.addresses, helo: binding.source.helo)
+        }
+    }
+
     /// The name that goes with an address.
     package func name(of address: IPAddress) -> Domain? { names[address] }
 

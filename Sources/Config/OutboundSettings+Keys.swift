@@ -31,6 +31,8 @@ extension OutboundSettings: KeyedSettings {
         ) { (text, target) throws(ValueError) in
             target.tempFailIntervals = try RetryIntervals.parse(text)
         },
+        .boolean("unreachable_counts", \.isUnreachableCounted),
+        .duration("unreachable_max_age", \.unreachableMaxAge),
         .boolean("local_mx_ok", \.localMXOK),
         .boolean("ipv6_enabled", \.isIPv6Enabled),
         SettingKey("inet_prefer", show: { .text($0.inetPrefer.rawValue) }) { (text, target) throws(ValueError) in
@@ -46,10 +48,23 @@ extension OutboundSettings: KeyedSettings {
             target.receivedHeader = try receivedComment(text)
         },
         .count("recipients_per_transaction", \.recipientsPerTransaction, 1...100_000),
+        .boolean("bare_lf_replies", \.takesBareLF),
         .count("messages_per_session", \.messagesPerSession, 1...1_000_000_000),
         .duration("pool_timeout", \.idleTimeout),
         .duration("lane_rest_max", \.laneRestMax),
         .byteSize("bounce_message_bytes", \.bounceMessageBytes, 0...1 << 30),
+        SettingKey("postmaster", show: { $0.postmaster.map { .text("\($0)") } ?? .none }) {
+            (text, target) throws(ValueError) in
+            guard !text.isEmpty else { return target.postmaster = nil }
+            guard let address = EmailAddress(text) else { throw ValueError("must be an address, or empty") }
+            target.postmaster = address
+        },
+        SettingKey("long_lines", show: { .text($0.longLines.rawValue) }) { (text, target) throws(ValueError) in
+            guard let word = OutboundSettings.LongLines(rawValue: text.lowercasedASCII) else {
+                throw ValueError("\"\(ValueParsing.shown(text))\" is none of keep, encode")
+            }
+            target.longLines = word
+        },
         .duration("delay_warning", \.delayWarning),
 
         .duration("opening_timeout", \.openingTimeout),

@@ -28,9 +28,13 @@ package struct OutboundSettings: Hashable, Sendable {
     package var maxTempFailures = 13
     /// `temp_fail_intervals`, seconds, expanded; nil: 2^(n+5) seconds.
     package var tempFailIntervals: [Int]?
+    /// `unreachable_counts`: an attempt that does not reach the next hop is a failure like any other.
+    package var isUnreachableCounted = false
+    /// `unreachable_max_age`, seconds: mail that is older bounces when its next hop still cannot be reached.
+    package var unreachableMaxAge = 432_000
     /// `local_mx_ok`: delivery to addresses of this machine found through the DNS.
     package var localMXOK = false
-    /// `ipv6_enabled`: AAAA first for each MX, the switch of the source document.
+    /// `ipv6_enabled`: AAAA first for each MX, the switch of the source document; without it A comes first.
     package var isIPv6Enabled = false
     /// `inet_prefer`: which family is tried first; it counts more than `ipv6_enabled`.
     package var inetPrefer = AddressPreference.any
@@ -38,14 +42,20 @@ package struct OutboundSettings: Hashable, Sendable {
     package var receivedHeader: String? = "Martlet outbound"
     /// `recipients_per_transaction`: more are split over several.
     package var recipientsPerTransaction = 100
+    /// `bare_lf_replies`: a next hop may end its lines in LF without CR.
+    package var takesBareLF = true
     /// `messages_per_session` before QUIT.
     package var messagesPerSession = 1000
     /// `pool_timeout`, seconds: an idle session is closed.
     package var idleTimeout = 50
     /// `lane_rest_max`, seconds: longest rest of a next hop that could not be reached.
     package var laneRestMax = 60
-    /// `bounce_message_bytes`: how much of the original a failure report carries.
-    package var bounceMessageBytes = 1 << 20
+    /// `bounce_message_bytes`: a longer original comes back in a failure report as its header alone.
+    package var bounceMessageBytes = 64 << 20
+    /// `postmaster`: who hears of a report that reached nobody; nil: the log and the metrics alone.
+    package var postmaster: EmailAddress?
+    /// `long_lines`: what becomes of lines over 998 octets.
+    package var longLines = LongLines.keep
     /// `delay_warning`, seconds after which NOTIFY=DELAY gets its report.
     package var delayWarning = 14_400
 
@@ -74,10 +84,21 @@ package struct OutboundSettings: Hashable, Sendable {
     /// `transaction_deadline`, seconds: MAIL to the last reply, however busy the peer keeps us.
     package var transactionDeadline = 3600
 
+    /// What becomes of lines over 998 octets (RFC 5322 §2.1.1) on their way out.
+    package enum LongLines: String, Hashable, Sendable, CaseIterable {
+        /// They go as they came.
+        case keep
+        /// Their part is encoded, as text for a next hop without 8BITMIME is.
+        case encode
+    }
+
     package init() {}
+
+    /// Messages over one session: with `always_split` each recipient has a connection of its own.
+    package var messagesBeforeQuit: Int { alwaysSplit ? 1 : messagesPerSession }
 
     /// Which family of an MX's addresses is tried first.
     package var addressPreference: AddressPreference {
-        isIPv6Enabled && inetPrefer == .any ? .v6 : inetPrefer
+        isIPv6Enabled && inetPrefer == .any ? .anyButIPv6First : inetPrefer
     }
 }

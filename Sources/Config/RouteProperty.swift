@@ -1,6 +1,9 @@
 // RouteProperty.swift — the words that say how to talk to a host: on its `mx` line, for a whole section, in the API.
 
-import Mail
+package import Mail
+
+/// Whether mail can leave from an address.
+package typealias LocalAddressCheck = @Sendable (IPAddress) -> Bool
 
 /// A property of an MX, in the source document's names and ours.
 package enum RouteProperty: String, Hashable, Sendable, CaseIterable {
@@ -40,12 +43,16 @@ package enum RouteProperty: String, Hashable, Sendable, CaseIterable {
     /// Says who we are; it means nothing without `auth_user`.
     package var isOfLogin: Bool { rawValue.starts(withOctets: "auth_") || rawValue.starts(withOctets: "oauth_") }
 
-    /// Whether a value can be a host's, and can be written; files, variables and addresses are not looked at.
+    /// Whether a value can be a host's, and can be written; files and variables are not looked at.
     ///
+    /// - Parameter isLocal: whether mail can leave from an address.
     /// - Throws: ``ValueError`` with the reason and the remedy, and without any secret.
-    package func check(_ value: String) throws(ValueError) {
+    package func check(
+        _ value: String,
+        isLocal: @escaping LocalAddressCheck = { _ in true }
+    ) throws(ValueError) {
         var properties = RouteProperties()
-        var surroundings = Surroundings.ignored
+        var surroundings = Surroundings(resolvesSecrets: false, isLocal: isLocal)
         try properties.set(self, to: value, in: &surroundings)
         guard INIDocument.canHold(value) else {
             let remedy = kind == .secret ? "; put it into a file below secrets/ and give @file:secrets/NAME" : ""

@@ -43,7 +43,7 @@ package struct SettingsReader: Sendable {
     private let hostName: String
     /// As it was said last; files that its variables name may say something else now.
     private(set) var environment: Environment
-    private let isLocal: @Sendable (IPAddress) -> Bool
+    let isLocal: @Sendable (IPAddress) -> Bool
     let examine: @Sendable (TLSSettings) throws(ConfigErrors) -> Void
 
     /// - Parameters:

@@ -81,6 +81,8 @@ package final class SettingsStore: Sendable {
     /// How the files are.
     package let health: InForce<ConfigHealth>
     let watch: Mutex<Watch>
+    /// Whether mail can leave from an address, as the files are judged.
+    package var isLocal: LocalAddressCheck { reader.isLocal }
 
     /// Reads everything.
     ///

@@ -10,8 +10,8 @@ package enum AddressOrder {
 
     /// `v4` and `v6` put their family in front.
     ///
-    /// `any` takes the families in turn, IPv6 first as RFC 6724 has it, so that neither is out of reach behind many
-    /// dead ones of the other; without a route for IPv6 it comes last.
+    /// The others take the families in turn, so that neither is out of reach behind many dead ones of the other; without
+    /// a route for IPv6 it comes last.
     ///
     /// Within a family the given order holds: it is the server's rotation.
     package static func arrange(
@@ -26,8 +26,9 @@ package enum AddressOrder {
         switch preference {
         case .v4: return Array((four + six).prefix(most))
         case .v6: return Array((six + four).prefix(most))
-        case .any where !hasIPv6Route: return Array((four + six).prefix(most))
-        case .any: return Array(inTurn(six, four).prefix(most))
+        case .any where hasIPv6Route: return Array(inTurn(four, six).prefix(most))
+        case .anyButIPv6First where hasIPv6Route: return Array(inTurn(six, four).prefix(most))
+        case .any, .anyButIPv6First: return Array((four + six).prefix(most))
         }
     }
 

@@ -14,8 +14,8 @@ package struct MXLookup: Sendable {
         case refusesMail
     }
 
-    /// More hosts than this are not used: the rest of a list of 200 is there to keep us busy.
-    package static let most = 20
+    /// More hosts than this are not used, the worst ones first: who has so many means to keep us busy.
+    package static let most = 100
 
     private let resolver: any Resolver
 
@@ -56,17 +56,13 @@ package struct MXLookup: Sendable {
     /// By preference, equal ones shuffled, each host once, addresses posing as names left out (RFC 5321 §5.1 wants a
     /// name; connecting to what a record claims is an address would skip every check that hangs on the name).
     private static func order(_ records: [MXRecord], using generator: inout some RandomNumberGenerator) -> [MX] {
+        let hosts = records.compactMap { record -> MX? in
+            guard let host = record.host, host.literal == nil, IPAddress(host.name) == nil else { return nil }
+            return MX(host.name, priority: record.preference)
+        }
         var seen: Set<String> = []
-        // Swift's sort is stable: what was shuffled stays shuffled within a preference.
-        return records.shuffled(using: &generator)
-            .sorted { $0.preference < $1.preference }
-            .compactMap { record in
-                guard let host = record.host, host.literal == nil, IPAddress(host.name) == nil,
-                    seen.insert(host.name).inserted
-                else { return nil }
-                return MX(host.name, priority: record.preference)
-            }
-            .prefix(most)
-            .map(\.self)
+        return Array(
+            MX.shared(hosts, using: &generator).filter { seen.insert($0.exchange).inserted }.prefix(most)
+        )
     }
 }

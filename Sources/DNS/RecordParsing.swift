@@ -34,10 +34,11 @@ package enum RecordParsing {
         data.count == 16 ? IPAddress(bytes: data) : nil
     }
 
-    /// - Returns: nil when there are not three numbers and something to compare with.
-    /// - Source: RFC 6698 §2.1
-    package static func tlsa(_ data: some RandomAccessCollection<UInt8>) -> TLSARecord? {
-        guard data.count > 3 else { return nil }
+    /// - Returns: ``TLSARecord/unreadable`` when there are not three numbers and something to compare with: the record is
+    ///   there, and cannot be used.
+    /// - Source: RFC 6698 §2.1, RFC 7672 §2.2
+    package static func tlsa(_ data: some RandomAccessCollection<UInt8>) -> TLSARecord {
+        guard data.count > 3 else { return .unreadable }
         let numbers = Array(data.prefix(3))
         return TLSARecord(
             usage: numbers[0],

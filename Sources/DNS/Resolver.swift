@@ -99,9 +99,14 @@ package protocol Resolver: Sendable {
     ///
     /// - Throws: ``DNSError/bogus(_:)`` where signatures get lost on the way here, and whatever else went wrong.
     func isSigned(_ zone: String) async throws(DNSError) -> Bool
+
+    /// Everything is asked anew from now on, what failed included.
+    func forget()
 }
 
 extension Resolver {
+    package func forget() {}
+
     /// The addresses to connect to, in the order to try them.
     ///
     /// An address literal stands for itself.
@@ -115,7 +120,8 @@ extension Resolver {
         }
         let answer = try await addresses(of: host)
         guard !answer.value.isEmpty else { throw .noSuchName }
-        let hasRoute = preference == .any && answer.value.contains(where: \.isV6) && AddressOrder.hasIPv6Route()
+        let mayMatter = preference != .v4 && preference != .v6 && answer.value.contains(where: \.isV6)
+        let hasRoute = mayMatter && AddressOrder.hasIPv6Route()
         return answer.map { AddressOrder.arrange($0, preference: preference, hasIPv6Route: hasRoute) }
     }
 }

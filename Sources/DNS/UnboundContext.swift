@@ -38,11 +38,36 @@ final class UnboundContext {
     /// Keeps questions alive for the callback, which holds no reference.
     private var questions: [UInt64: Question] = [:]
 
+    /// Whom a context asks, and how.
+    enum Role {
+        /// One forwarder, once for each question: an answer comes, or it does not.
+        case forwarder(String)
+        /// Whichever forwarder answers, several times.
+        case everyForwarder
+    }
+
+    /// More forwarders than this are not used.
+    private static let mostForwarders = 8
+
     /// - Throws: what libunbound did not accept.
-    init(_ options: UnboundResolver.Options) throws(DNSError) {
+    init(_ options: UnboundResolver.Options, _ role: Role) throws(DNSError) {
         guard let context = ub_ctx_create() else { throw .serverFailure("no memory for a resolver") }
         self.context = context
-        try configure(options)
+        try configure(options, role)
+    }
+
+    /// One for each forwarder.
+    static func all(_ options: UnboundResolver.Options) throws(DNSError) -> [UnboundContext] {
+        var contexts: [UnboundContext] = []
+        for forwarder in forwarders(options) {
+            contexts.append(try UnboundContext(options, .forwarder(forwarder)))
+        }
+        return contexts
+    }
+
+    private static func forwarders(_ options: UnboundResolver.Options) -> [String] {
+        let known = options.forwarders.isEmpty ? SystemResolvers.read() : options.forwarders
+        return Array(known.prefix(mostForwarders))
     }
 
     /// Readable when ``process()`` has something to do.
@@ -92,32 +117,31 @@ final class UnboundContext {
 
     // MARK: - Options
 
-    private func configure(_ options: UnboundResolver.Options) throws(DNSError) {
+    private func configure(_ options: UnboundResolver.Options, _ role: Role) throws(DNSError) {
         try Self.check(ub_ctx_async(context, 1), "async")
-        // The first ones bound how long a dead server is asked, and how soon a recovered one is asked again.
+        // A question has a socket of its own; those that wait for one would count as time-outs of the forwarder. What
+        // libunbound thinks of a forwarder's health lasts a second: it takes dead domains for a dead forwarder.
         let settings = [
-            ("infra-cache-max-rtt:", "2000"), ("infra-host-ttl:", "60"), ("infra-keep-probing:", "yes"),
-            ("outbound-msg-retry:", "4"), ("cache-max-ttl:", "86400"), ("cache-max-negative-ttl:", "300"),
-            ("msg-cache-size:", "8m"), ("rrset-cache-size:", "16m"), ("use-syslog:", "no"),
+            ("outgoing-range:", "\(options.inFlight * 2 + 64)"), ("num-queries-per-thread:", "\(options.inFlight * 2)"),
+            ("outgoing-num-tcp:", "32"), ("infra-host-ttl:", "1"), ("infra-cache-max-rtt:", "120000"),
+            ("infra-keep-probing:", "yes"), ("outbound-msg-retry:", "1"), ("cache-max-ttl:", "86400"),
+            ("cache-max-negative-ttl:", "300"), ("msg-cache-size:", "8m"), ("rrset-cache-size:", "16m"),
+            ("use-syslog:", "no"),
         ]
         for (name, value) in settings { try set(name, value) }
+        if case .forwarder = role {
+            // Each repetition is one more question that the resolver holds; `PumpThread` repeats what is worth it.
+            try set("infra-cache-min-rtt:", "\(options.timeout.components.seconds * 1000 + 1000)")
+        }
         if options.readsHosts { try Self.check(ub_ctx_hosts(context, nil), "/etc/hosts") }
         if let file = options.trustAnchorFile { try Self.check(ub_ctx_add_ta_file(context, file), file) }
-        try setForwarders(options.forwarders)
-        // Names that unbound would answer by itself: whoever is asked decides. The first such call ends configuration.
-        for zone in ["test.", "home.arpa."] { try Self.check(ub_ctx_zone_remove(context, zone), zone) }
-    }
-
-    private func setForwarders(_ forwarders: [String]) throws(DNSError) {
         // The system's own resolver is often on loopback too (systemd-resolved, dnsmasq).
         try set("do-not-query-localhost:", "no")
-        if forwarders.isEmpty {
-            let code = ub_ctx_resolvconf(context, nil)
-            // Without the file, resolv.conf(5) has it that the local machine is asked.
-            if code == UB_READFILE.rawValue { try Self.check(ub_ctx_set_fwd(context, "127.0.0.1"), "127.0.0.1") }
-            if code != UB_READFILE.rawValue { try Self.check(code, "/etc/resolv.conf") }
-        }
+        var forwarders = Self.forwarders(options)
+        if case .forwarder(let forwarder) = role { forwarders = [forwarder] }
         for forwarder in forwarders { try Self.check(ub_ctx_set_fwd(context, forwarder), forwarder) }
+        // Names that unbound would answer by itself: whoever is asked decides. The first such call ends configuration.
+        for zone in ["test.", "home.arpa."] { try Self.check(ub_ctx_zone_remove(context, zone), zone) }
     }
 
     private func set(_ name: String, _ value: String) throws(DNSError) {

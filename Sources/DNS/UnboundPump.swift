@@ -1,6 +1,6 @@
-// UnboundPump.swift — the thread that owns the libunbound context: takes questions in, brings answers back.
+// UnboundPump.swift — takes questions to the thread that owns libunbound, and brings answers back.
 //
-// Everything of libunbound happens on this one thread, woken by a new question, by libunbound, or for a deadline.
+// Everything of libunbound happens on one thread, woken by a new question, by libunbound, or for a deadline.
 // A question always ends: with an answer, at its deadline, by cancellation, or when the pump is closed.
 
 import CUnbound
@@ -9,7 +9,7 @@ import Synchronization
 
 /// The pump's outside: safe from any thread, never waits.
 final class UnboundPump: Sendable {
-    fileprivate struct Question: Sendable {
+    struct Question: Sendable {
         let id: UInt64
         let name: String
         let type: RecordType
@@ -17,7 +17,7 @@ final class UnboundPump: Sendable {
         let continuation: CheckedContinuation<Result<RawAnswer, DNSError>, Never>
     }
 
-    fileprivate struct Shared {
+    struct Shared {
         var lastID: UInt64 = 0
         /// Asked and not yet seen by the thread.
         var asked: [Question] = []
@@ -28,12 +28,14 @@ final class UnboundPump: Sendable {
         /// Cancelled before they were asked.
         var cancelledEarly: Set<UInt64> = []
         var isClosed = false
+        /// What is remembered of answers and failures counts no more.
+        var forgets = false
         /// An eventfd; -1 once the thread is gone.
         var wake: Int32
     }
 
-    fileprivate let options: UnboundResolver.Options
-    fileprivate let shared: Mutex<Shared>
+    let options: UnboundResolver.Options
+    let shared: Mutex<Shared>
 
     private init(_ options: UnboundResolver.Options, wake: Int32) {
         self.options = options
@@ -42,11 +44,11 @@ final class UnboundPump: Sendable {
 
     /// Makes the context, so that wrong options show at once, and starts the thread.
     static func start(_ options: UnboundResolver.Options) throws(DNSError) -> UnboundPump {
-        let context = try UnboundContext(options)
+        let contexts = try UnboundContext.all(options)
         let wake = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
         guard wake >= 0 else { throw .serverFailure("no descriptor for the resolver") }
         let pump = UnboundPump(options, wake: wake)
-        let thread = Unmanaged.passRetained(PumpThread(pump, context, wake: wake))
+        let thread = Unmanaged.passRetained(PumpThread(pump, contexts, wake: wake))
         var handle = pthread_t()
         let code = pthread_create(
             &handle,
@@ -98,6 +100,14 @@ final class UnboundPump: Sendable {
         return result
     }
 
+    /// Everything is asked anew from now on: caches are emptied, and no name counts as slow.
+    func forget() {
+        shared.withLock { shared in
+            shared.forgets = true
+            Self.wake(shared)
+        }
+    }
+
     /// Lets open questions fail and the thread end.
     func close() {
         shared.withLock { shared in
@@ -124,121 +134,5 @@ final class UnboundPump: Sendable {
         guard shared.wake >= 0 else { return }
         // Fails only when the counter is full, and then the thread is awake.
         eventfd_write(shared.wake, 1)
-    }
-}
-
-/// The pump's inside; lives on its thread.
-private final class PumpThread {
-    private let pump: UnboundPump
-    private let context: UnboundContext
-    private let wake: Int32
-    /// In the order of their deadlines.
-    private var waiting: ArraySlice<UnboundPump.Question> = []
-    private var flying: [UInt64: UnboundPump.Question] = [:]
-    private var lastSweep = ContinuousClock.now
-
-    /// Deadlines are looked at this often.
-    private static let tick: Duration = .milliseconds(100)
-
-    init(_ pump: UnboundPump, _ context: UnboundContext, wake: Int32) {
-        self.pump = pump
-        self.context = context
-        self.wake = wake
-    }
-
-    func run() {
-        // Signals are for the main thread; libunbound's own thread inherits this.
-        var all = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_BLOCK, &all, nil)
-        while take() {
-            launch()
-            guard wait() else { break }
-            sweep()
-        }
-        stop()
-    }
-
-    /// Takes what was asked and cancelled meanwhile; false when closed.
-    private func take() -> Bool {
-        let (asked, cancelled, isClosed) = pump.shared.withLock { shared in
-            defer {
-                shared.asked = []
-                shared.cancelled = []
-            }
-            return (shared.asked, shared.cancelled, shared.isClosed)
-        }
-        waiting += asked
-        for id in cancelled { finish(id, .failure(.serverFailure("cancelled"))) }
-        return !isClosed
-    }
-
-    /// Gives questions to libunbound, as many as it may have.
-    private func launch() {
-        while flying.count < pump.options.inFlight, let question = waiting.popFirst() {
-            flying[question.id] = question
-            do throws(DNSError) {
-                try context.ask(question.id, question.name, question.type)
-            } catch {
-                finish(question.id, .failure(error))
-            }
-        }
-    }
-
-    /// Sleeps until there is something to do, and takes the answers; false when libunbound has broken down.
-    private func wait() -> Bool {
-        var descriptors = [
-            pollfd(fd: context.descriptor, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
-        ]
-        let isIdle = flying.isEmpty && waiting.isEmpty
-        poll(&descriptors, 2, isIdle ? -1 : 100)
-        if descriptors[1].revents != 0 {
-            var count = eventfd_t()
-            eventfd_read(wake, &count)
-        }
-        guard descriptors[0].revents != 0 else { return true }
-        do throws(DNSError) {
-            for answer in try context.process() { finish(answer.id, answer.result) }
-            return true
-        } catch {
-            return false
-        }
-    }
-
-    /// Ends what is past its deadline.
-    private func sweep() {
-        let now = ContinuousClock.now
-        guard now - lastSweep >= Self.tick else { return }
-        lastSweep = now
-        for question in flying.values where question.deadline <= now { finish(question.id, .failure(.timedOut)) }
-        while let question = waiting.first, question.deadline <= now { finish(question.id, .failure(.timedOut)) }
-    }
-
-    private func finish(_ id: UInt64, _ result: Result<RawAnswer, DNSError>) {
-        let question: UnboundPump.Question
-        if let found = flying.removeValue(forKey: id) {
-            // Does nothing when this is the answer.
-            context.cancel(id)
-            question = found
-        } else if let index = waiting.firstIndex(where: { $0.id == id }) {
-            question = waiting.remove(at: index)
-        } else {
-            return
-        }
-        pump.shared.withLock { _ = $0.open.remove(id) }
-        question.continuation.resume(returning: result)
-    }
-
-    private func stop() {
-        let late = pump.shared.withLock { shared in
-            shared.isClosed = true
-            shared.wake = -1
-            defer { shared.asked = [] }
-            return shared.asked
-        }
-        close(wake)
-        waiting += late
-        for id in flying.keys + waiting.map(\.id) { finish(id, .failure(.serverFailure("the resolver has stopped"))) }
     }
 }

@@ -19,8 +19,10 @@ package final class UnboundResolver: Resolver {
         package var readsHosts = false
         /// How long a question may take.
         package var timeout: Duration = .seconds(12)
-        /// Questions that libunbound works on at once; more wait.
-        package var inFlight = 256
+        /// Questions that may be at the resolver at once; more wait.
+        ///
+        /// unbound drops what comes from a client that has 1000 there.
+        package var inFlight = 700
         /// Questions that may wait; more fail at once.
         package var waiting = 10_000
 
@@ -35,6 +37,8 @@ package final class UnboundResolver: Resolver {
     }
 
     deinit { pump.close() }
+
+    package func forget() { pump.forget() }
 
     package func mailExchangers(of domain: Domain) async throws(DNSError) -> Answer<[MXRecord]> {
         let raw = try await ask(domain, .mx)
@@ -54,7 +58,7 @@ package final class UnboundResolver: Resolver {
     package func tlsa(of host: Domain, port: UInt16) async throws(DNSError) -> Answer<[TLSARecord]> {
         let raw = try await ask(Domain(unchecked: "_\(port)._tcp.\(host.name)"), .tlsa)
         return Answer(
-            raw.records.compactMap { RecordParsing.tlsa($0) },
+            raw.records.map { RecordParsing.tlsa($0) },
             isSecure: raw.isSecure,
             timeToLive: raw.timeToLive
         )

@@ -71,6 +71,9 @@ final class AddressRace {
         timer = loop.assumeIsolated().scheduleTask(in: Self.delay) { [self] in goOn() }
     }
 
+    /// Others want the slot: what is under way is given up.
+    func giveUp() { if !isOver { end() } }
+
     private func arrived(_ index: Int, _ channel: any Channel) {
         guard !isOver else { return channel.close(promise: nil) }
         pending[index] = nil

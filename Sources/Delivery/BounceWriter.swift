@@ -59,49 +59,75 @@ struct BounceWriter: Sendable {
         return await write(.success, entries, message)
     }
 
+    /// A report of ours could not be delivered: it goes once more, shorter, where its length or what it brings back may be to
+    /// blame; else somebody is told.
+    ///
+    /// Never more than that: the copy for the postmaster has the null sender, and nobody hears of its end.
+    /// - Returns: whether what takes its place is on disk, or nothing does.
+    func replace(_ failed: [Verdicts.Failed], of report: Assignment) async -> Bool {
+        guard let first = failed.first, let form = report.envelope.reportForm else { return true }
+        if form == .whole, first.failure.blamesContent, let isStored = await shorten(report) { return isStored }
+        DeliveryMetrics.countLostReport()
+        intake.log.write(.warning, "report could not be delivered") { line in
+            line.add(.id, report.parcel.id.message.description)
+            line.add(.to, recipient(first.recipient, report).address.description)
+            line.add(.reply, first.failure.reply.description)
+        }
+        guard form != .copy, let postmaster = intake.settings.current.outbound.postmaster else { return true }
+        let entries = failed.map { BounceReport.Entry(recipient($0.recipient, report), .failed, $0.failure) }
+        return await write(.lostReport, entries, report, to: postmaster)
+    }
+
     private func recipient(_ index: UInt32, _ message: Assignment) -> Recipient {
         message.envelope.recipients[Int(index)]
+    }
+
+    /// Whether the shorter report is on disk; nil when there is no shorter one.
+    private func shorten(_ report: Assignment) async -> Bool? {
+        let body = Content(prologue: ByteBuffer(), body: report.content.body, hasLeadingDots: false, isEightBit: false)
+        let made: EventLoopFuture<Result<ByteBuffer?, QueueError>> = intake.queue.disk.runIfActive(eventLoop: loop) {
+            do throws(QueueError) {
+                var shorter = ShorterReport()
+                var offset = 0
+                while offset < body.size {
+                    let piece = try body.read(at: offset, count: 64 << 10)
+                    offset += piece.count
+                    guard !piece.isEmpty, shorter.take(ByteBuffer(bytes: piece)) else { break }
+                }
+                return .success(shorter.finish())
+            } catch {
+                return .failure(error)
+            }
+        }
+        switch (try? await made.get()) ?? .failure(.closing) {
+        case .failure: return false
+        case .success(nil): return nil
+        case .success(let bytes?):
+            intake.log.write(.notice, "report refused, sent again without the message") { line in
+                line.add(.id, report.parcel.id.message.description)
+            }
+            var envelope = report.envelope
+            envelope.reportForm = .header
+            return await submit(envelope, .memory(bytes), intake.queue.makeID(at: .now()), about: report)
+        }
     }
 
     private func write(
         _ kind: BounceReport.Kind,
         _ entries: [BounceReport.Entry],
-        _ message: Assignment
+        _ message: Assignment,
+        to postmaster: EmailAddress? = nil
     ) async -> Bool {
-        guard case .address(let sender) = message.envelope.sender,
-            let report = await make(kind, entries, sender, message)
-        else { return false }
-        switch await intake.submit(report, on: loop) {
-        case .queued, .taken: return true
-        case .refused(let refusal):
-            intake.log.write(.error, "report not stored") { line in
-                line.add(.about, message.parcel.id.message.description)
-                line.add(.reply, refusal.reply.description)
-            }
-            // A plugin that refuses it for good has decided that nobody hears of it.
-            return refusal.reason == .plugin && refusal.reply.severity == .permanent
-        }
-    }
-
-    private func make(
-        _ kind: BounceReport.Kind,
-        _ entries: [BounceReport.Entry],
-        _ sender: EmailAddress,
-        _ message: Assignment
-    ) async -> Submission? {
+        guard let addressee = postmaster ?? message.envelope.sender.address else { return false }
         let settings = intake.settings.current
-        let limit = settings.outbound.bounceMessageBytes
-        guard let prefix = await beginning(of: message.content, limit) else { return nil }
         let now = Timestamp.now()
         let id = intake.queue.makeID(at: now)
         let original = BounceReport.Original(
             id: message.parcel.id.message,
             acceptedAt: message.parcel.acceptedAt,
-            sender: sender,
+            sender: addressee,
             envelope: message.envelope,
-            isEightBit: message.content.isEightBit,
-            size: message.content.size,
-            prefix: prefix
+            size: message.content.size
         )
         let report = BounceReport(
             kind,
@@ -112,32 +138,112 @@ struct BounceWriter: Sendable {
             now: now,
             pid: getpid(),
             template: settings.bounceTemplate.isEmpty ? .failure : BounceTemplate(settings.bounceTemplate),
-            returnLimit: limit
-        ).make()
-        let envelope = Envelope(
+            returnLimit: settings.outbound.bounceMessageBytes
+        )
+        let (queue, most) = (intake.queue, settings.listener.inMemoryBytes)
+        let made: EventLoopFuture<Content.Body?> = queue.disk.runIfActive(eventLoop: loop) {
+            try? BodyMaking.body(of: report, about: message.content, in: queue, most)
+        }
+        guard let body = try? await made.get() else { return false }
+        var envelope = Envelope(
             sender: .null,
-            recipients: [Recipient(sender, notify: .never)],
-            isEightBit: report.isEightBit,
+            recipients: [Recipient(addressee, notify: .never)],
+            isEightBit: report.needsUTF8,
             needsUTF8: report.needsUTF8
         )
-        let provenance = Provenance(.inside, about: message.parcel.id.message)
-        return Submission(envelope, report.bytes, from: provenance, id: id, at: now)
+        envelope.reportForm = postmaster == nil ? .whole : .copy
+        return await submit(envelope, body, id, about: message)
     }
 
-    /// As much of the message as a report may carry.
-    private func beginning(of content: Content, _ limit: Int) async -> ByteBuffer? {
-        var bytes = content.prologue
-        switch content.body {
-        case .memory(let body): bytes.writeImmutableBuffer(body)
-        case .file(let file):
-            // A message that is too large comes back as its header block alone, which is at its beginning.
-            let count = min(file.size, content.size > limit ? 64 << 10 : limit)
-            let read: EventLoopFuture<ByteBuffer?> = intake.queue.disk.runIfActive(eventLoop: loop) {
-                try? file.read(at: 0, count: count)
+    private func submit(
+        _ envelope: Envelope,
+        _ body: Content.Body,
+        _ id: QueueID,
+        about message: Assignment
+    ) async -> Bool {
+        let provenance = Provenance(.inside, about: message.parcel.id.message)
+        switch await intake.submit(Submission(envelope, body, from: provenance, id: id), on: loop) {
+        case .queued, .taken: return true
+        case .refused(let refusal):
+            intake.log.write(.error, "report not stored") { line in
+                line.add(.about, message.parcel.id.message.description)
+                line.add(.reply, refusal.reply.description)
             }
-            guard let body = try? await read.get() else { return nil }
-            bytes.writeImmutableBuffer(body)
+            // A plugin that refuses it for good has decided that nobody hears of it.
+            return refusal.reason == .plugin && refusal.reply.severity == .permanent
         }
-        return bytes
+    }
+}
+
+/// A report while it is made: in memory, or in a file once it is too long for that.
+private struct BodyMaking {
+    private let queue: MailQueue
+    private let id: QueueID
+    private let most: Int
+    private var bytes = ByteBuffer()
+    private var file: (any LargeBody)?
+
+    /// Makes a report.
+    ///
+    /// Blocks.
+    /// - Parameter most: bytes that are kept in memory.
+    /// - Throws: ``QueueError`` when the message cannot be read, or the report not be written.
+    static func body(
+        of report: BounceReport,
+        about content: Content,
+        in queue: MailQueue,
+        _ most: Int
+    ) throws(QueueError) -> Content.Body {
+        var making = BodyMaking(queue: queue, id: report.id, most: most)
+        do throws(QueueError) {
+            try report.make { (offset, count) throws(QueueError) in
+                ByteBuffer(bytes: try content.read(at: offset, count: count))
+            } to: { (piece) throws(QueueError) in
+                try making.append(piece)
+            }
+            return try making.finish()
+        } catch {
+            making.file?.discard()
+            throw error
+        }
+    }
+
+    private init(queue: MailQueue, id: QueueID, most: Int) {
+        self.queue = queue
+        self.id = id
+        self.most = most
+    }
+
+    private mutating func append(_ piece: ByteBuffer) throws(QueueError) {
+        bytes.writeImmutableBuffer(piece)
+        guard bytes.readableBytes > most else { return }
+        let open = if let file { file } else { try queue.makeLargeBody(id) }
+        file = open
+        try open.write(bytes)
+        bytes.clear()
+    }
+
+    private mutating func finish() throws(QueueError) -> Content.Body {
+        guard let file else { return .memory(bytes) }
+        try file.write(bytes)
+        try file.finish()
+        return .file(file)
+    }
+}
+
+extension ReversePath {
+    fileprivate var address: EmailAddress? {
+        if case .address(let address) = self { address } else { nil }
+    }
+}
+
+extension Failure {
+    /// The peer refused what was sent, and not whom it was for.
+    fileprivate var blamesContent: Bool {
+        guard scope == .message, reply.severity == .permanent else { return false }
+        switch stage {
+        case .mail, .data, .body, .endOfData: return true
+        case .route, .connect, .greeting, .hello, .tls, .auth, .recipient: return false
+        }
     }
 }

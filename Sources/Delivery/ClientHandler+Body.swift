@@ -1,21 +1,50 @@
-// ClientHandler+Body.swift — the message and its dot: small ones in the write that is being gathered, large ones in pieces
-// that are read on the disk pool, never more of them than the socket takes.
+// ClientHandler+Body.swift — the message and its dot: small ones in the write that is being gathered, large ones and those that
+// are converted in pieces that are made on the disk pool, never more of them than the socket takes.
 
+import MessageFormat
 import NIOCore
 import NIOPosix
 import Queue
 import SMTP
 import Storage
 
-/// A body on its way from a file to the socket.
+/// A message on its way from the disk, or through a conversion, to the socket.
 struct BodyStream {
+    /// Some of it.
+    struct Piece: Sendable {
+        /// What is to be sent.
+        let bytes: ByteBuffer
+        /// Bytes of the stored message that it stands for.
+        let count: Int
+        /// Where the conversion stands behind it.
+        let writer: SevenBitWriter?
+    }
+
     /// Bytes of one read.
     static let piece = 256 << 10
 
-    let file: any LargeBody
+    /// What is left to send of the message: its body, or with a conversion all of it.
+    let content: Content
     var encoder: DotEncoder
+    var writer: SevenBitWriter?
     var offset = 0
     var isReading = false
+
+    /// Reads the next piece.
+    ///
+    /// Blocks.
+    static func read(_ content: Content, at offset: Int, _ writer: SevenBitWriter?) throws(QueueError) -> Piece {
+        guard var writer else {
+            guard case .file(let file) = content.body else { throw .broken("the message is in no file") }
+            let bytes = try file.read(at: offset, count: piece)
+            return Piece(bytes: bytes, count: bytes.readableBytes, writer: nil)
+        }
+        let raw = try content.read(at: offset, count: Conversion.piece)
+        var out = ByteBuffer()
+        writer.write(ByteBuffer(bytes: raw), to: &out)
+        if offset + raw.count >= content.size { writer.finish(to: &out) }
+        return Piece(bytes: out, count: raw.count, writer: writer)
+    }
 }
 
 extension ClientHandler {
@@ -27,6 +56,7 @@ extension ClientHandler {
         let now = NIODeadline.now()
         DeliveryMetrics.record(.envelope, since: phaseBegan, at: now)
         (phaseBegan, hasBody) = (now, true)
+        if let conversion { return stream(content, as: conversion) }
         var encoder = DotEncoder(hasLeadingDots: content.hasLeadingDots)
         out.writeImmutableBuffer(content.prologue)
         switch content.body {
@@ -39,12 +69,24 @@ extension ClientHandler {
             }
             encoder.finish(into: &out)
             run(machine.handle(.bodySent))
-        case .file(let file):
-            stream = BodyStream(file: file, encoder: encoder)
-            flush()
-            bodyProgressed()
-            resumeBody()
+        case .file:
+            let body = Content(prologue: ByteBuffer(), body: content.body, hasLeadingDots: false, isEightBit: false)
+            begin(BodyStream(content: body, encoder: encoder))
         }
+    }
+
+    private func stream(_ content: Content, as conversion: Conversion) {
+        // Conversion may bring another letter to a line's beginning.
+        var encoder = DotEncoder(hasLeadingDots: true)
+        encoder.encode(conversion.signatures, into: &out)
+        begin(BodyStream(content: content, encoder: encoder, writer: conversion.makeWriter()))
+    }
+
+    private func begin(_ stream: BodyStream) {
+        self.stream = stream
+        flush()
+        bodyProgressed()
+        resumeBody()
     }
 
     /// Writes bytes behind those that have gathered, without copying them.
@@ -62,34 +104,35 @@ extension ClientHandler {
         guard var stream, !stream.isReading, let context, context.channel.isWritable else { return }
         stream.isReading = true
         self.stream = stream
-        let (file, offset) = (stream.file, stream.offset)
-        let piece: EventLoopFuture<Result<ByteBuffer, QueueError>> = plan.disk.runIfActive(
+        let (content, offset, writer) = (stream.content, stream.offset, stream.writer)
+        let piece: EventLoopFuture<Result<BodyStream.Piece, QueueError>> = plan.disk.runIfActive(
             eventLoop: context.eventLoop
         ) {
             do throws(QueueError) {
-                return .success(try file.read(at: offset, count: BodyStream.piece))
+                return .success(try BodyStream.read(content, at: offset, writer))
             } catch {
                 return .failure(error)
             }
         }
         piece.assumeIsolated().whenComplete { [self] result in
             switch result {
-            case .success(.success(let bytes)): send(bytes)
+            case .success(.success(let piece)): send(piece)
             case .success(.failure), .failure: step(.bodyFailed("the message cannot be read at the moment"))
             }
         }
     }
 
-    private func send(_ bytes: ByteBuffer) {
+    private func send(_ read: BodyStream.Piece) {
         guard var stream, let context else { return }
         stream.isReading = false
-        stream.offset += bytes.readableBytes
-        let isLast = stream.offset >= stream.file.size
-        guard isLast || bytes.readableBytes > 0 else {
+        stream.offset += read.count
+        stream.writer = read.writer
+        let isLast = stream.offset >= stream.content.size
+        guard isLast || read.count > 0 else {
             return step(.bodyFailed("the message is shorter than it was"))
         }
         var piece = ByteBuffer()
-        stream.encoder.encode(bytes, into: &piece)
+        stream.encoder.encode(read.bytes, into: &piece)
         if isLast { stream.encoder.finish(into: &piece) }
         self.stream = isLast ? nil : stream
         let written = context.eventLoop.makePromise(of: Void.self)

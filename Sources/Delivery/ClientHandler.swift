@@ -9,16 +9,32 @@ import Departure
 import Glibc
 import Loop
 import Mail
+import MessageFormat
 import NIOCore
 import NIOPosix
 import OpenSSL
 import Queue
 import SMTP
+import Storage
 
 /// One connection to one host.
 final class ClientHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
+
+    /// How far the session has come.
+    enum Phase: Hashable {
+        /// Until it is greeted and may carry mail. Next: working, over.
+        case opening
+        /// It carries messages, or is about to. Next: idle, parting, over.
+        case working
+        /// It stands and has nothing to do. Next: working, parting, over.
+        case idle
+        /// Its goodbye is answered: the slot stays taken until the peer has closed, too. Next: over.
+        case parting
+        /// It carries nothing any more, and its connection is closed.
+        case over
+    }
 
     /// What a session is made of; crosses from the task that opens it to the loop.
     struct Plan: Sendable {
@@ -32,7 +48,11 @@ final class ClientHandler: ChannelInboundHandler {
         var route: Route
         /// What earlier hosts could not take.
         var carried: [Attempt]
+        /// What was learnt of the lane.
+        var memory: PeerMemory
         var disk: NIOThreadPool
+        /// Keys for what is converted and has to be signed anew.
+        var dkim: DKIMSettings
         /// What STARTTLS and implicit TLS need; nil for a session without.
         var tls: TLSStart?
         /// An MTA-STS policy in force names the host.
@@ -41,6 +61,8 @@ final class ClientHandler: ChannelInboundHandler {
         var lacksTLS = false
         /// When the session must stand.
         var due = NIODeadline.distantFuture
+        /// The slot of the queue that it stands on; nil for a visit.
+        var opening: Opening?
     }
 
     let plan: Plan
@@ -48,22 +70,28 @@ final class ClientHandler: ChannelInboundHandler {
     private let stands: EventLoopPromise<Void>
     private let source: any ParcelSource
     var machine: ClientMachine
-    private var parser = ReplyParser()
+    private var parser: ReplyParser
     var context: ChannelHandlerContext?
     /// Bytes for the next write.
     var out = ByteBuffer()
     /// The message whose commands or body are being sent, and the one behind its dot.
     private(set) var current: Attempt?
+    /// What the current message is sent as; nil: as it is.
+    private(set) var conversion: Conversion?
+    /// A disk thread finds out what the message that waits first can be sent as.
+    private var isPreparing = false
     private var following: Attempt?
     /// For the next host.
     private(set) var leftovers: [Attempt] = []
     private var waiting: [Attempt]
     private var actions: [ClientMachine.Action] = []
+    /// Actions are being executed: what comes of them follows behind.
     private var isRunning = false
-    private var hasStood = false
-    private var hasEnded = false
-    private var messages = 0
-    private(set) var isIdle = false
+    private(set) var phase = Phase.opening
+    /// Those that it was given.
+    private(set) var messages = 0
+    /// When it stood.
+    private(set) var stoodAt = NIODeadline.now()
     private var deadline: Deadline?
     /// When the session must stand, then when the transaction must be over, however busy the peer keeps us.
     private var stepDue: NIODeadline
@@ -81,6 +109,7 @@ final class ClientHandler: ChannelInboundHandler {
         self.plan = plan
         self.source = source
         self.stands = stands
+        parser = ReplyParser(takesBareLF: plan.limits.takesBareLF)
         machine = ClientMachine(plan.options) { key, message in
             KeyedHash.hmac(.md5, key: key, message: message)
         }
@@ -89,6 +118,8 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     var lane: Lane { plan.lane }
+
+    var isIdle: Bool { phase == .idle }
 
     // MARK: events
 
@@ -107,13 +138,13 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !hasEnded else { return }
+        guard phase != .over else { return }
         parser.append(Self.unwrapInboundIn(data))
         readReplies()
     }
 
     private func readReplies() {
-        while !hasEnded {
+        while phase != .over {
             switch parser.next(keeping: machine.textLimit) {
             case .incomplete:
                 rearm()
@@ -121,6 +152,7 @@ final class ClientHandler: ChannelInboundHandler {
             case .malformed(let reason): step(.malformedReply(reason))
             case .reply(let reply):
                 hasProgressed = true
+                if machine.awaited == .quit, phase != .opening { phase = .parting }
                 run(machine.handle(.replied(reply, moreFollows: parser.holdsMore)))
             }
         }
@@ -153,7 +185,9 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     private func ranOut() {
-        if isIdle {
+        if phase == .parting {
+            end(nil)
+        } else if isIdle {
             step(.quit)
         } else {
             step(.timedOut)
@@ -187,7 +221,7 @@ final class ClientHandler: ChannelInboundHandler {
 
     /// One input from outside of a read.
     func step(_ input: ClientMachine.Input) {
-        if hasEnded { return }
+        if phase == .over { return }
         run(machine.handle(input))
         flush()
         rearm()
@@ -229,30 +263,32 @@ final class ClientHandler: ChannelInboundHandler {
             stand()
             take()
         case .finished(let outcomes): finish(outcomes)
-        case .close(let failure): end(failure)
+        case .close(let failure): if phase == .parting, failure == nil { part() } else { end(failure) }
         }
     }
 
     private func stand() {
-        guard !hasStood else { return }
-        hasStood = true
+        guard phase == .opening else { return }
+        phase = .working
         stepDue = .distantFuture
+        stoodAt = .now()
         source.stands(self)
         stands.succeed(())
     }
 
     /// Offers the next message to the machine, if there is one.
     private func take() {
-        guard machine.takesOffer else { return }
+        guard machine.takesOffer, !isPreparing else { return }
         let attempt: Attempt
         if let carried = waiting.popLast() {
             attempt = carried
-        } else if messages >= plan.limits.messagesPerSession {
+        } else if messages >= plan.limits.messagesBeforeQuit {
             if machine.isReady { run(machine.handle(.quit)) }
             return
         } else {
             switch source.next(for: self) {
-            case .carry(let assignment): attempt = Attempt(assignment)
+            case .carry(let assignment):
+                attempt = Attempt(assignment, terms: TransactionTerms(plan.memory, of: lane.description, at: .now()))
             case .yield:
                 if machine.isReady { run(machine.handle(.quit)) }
                 return
@@ -261,15 +297,77 @@ final class ClientHandler: ChannelInboundHandler {
                 return
             }
         }
-        isIdle = false
+        phase = .working
+        guard !wantsConversion(attempt) else { return prepare(attempt) }
+        offer(attempt)
+    }
+
+    private func offer(_ attempt: Attempt, as conversion: Conversion? = nil, obstacle: String? = nil) {
         messages += 1
         if current == nil {
             current = attempt
+            self.conversion = conversion
             beginTransaction(at: .now())
         } else {
             following = attempt
         }
-        run(machine.handle(.offered(attempt.transaction())))
+        run(machine.handle(.offered(attempt.transaction(as: conversion, obstacle: obstacle))))
+    }
+
+    private func wantsConversion(_ attempt: Attempt) -> Bool {
+        let takesEightBit = machine.capabilities.eightBitMIME
+        return Conversion.isWanted(attempt.assignment.content, takesEightBit: takesEightBit, plan.limits.longLines)
+            // RFC 6531 §3.2: such a header is not for a hop without SMTPUTF8 in any form.
+            && (takesEightBit || !attempt.transaction().hasUTF8Header)
+    }
+
+    /// Finds out on a disk thread what a message can be sent as; meanwhile the session waits, and the message with it.
+    private func prepare(_ attempt: Attempt) {
+        waiting.append(attempt)
+        // Behind a dot: it is offered when the session is ready for it.
+        guard machine.isReady, let context else { return }
+        isPreparing = true
+        let (content, dkim) = (attempt.assignment.content, plan.dkim)
+        let wish = SevenBitPlan.Wish(
+            breaksLines: plan.limits.longLines == .encode,
+            keepsEightBit: machine.capabilities.eightBitMIME
+        )
+        let verdict: EventLoopFuture<Result<Conversion.Verdict, QueueError>> = plan.disk.runIfActive(
+            eventLoop: context.eventLoop
+        ) {
+            do throws(QueueError) {
+                return .success(try Conversion.prepare(content, wish, dkim))
+            } catch {
+                return .failure(error)
+            }
+        }
+        verdict.assumeIsolated().whenComplete { [self] result in
+            isPreparing = false
+            // Whoever ended the session meanwhile has given the attempt back.
+            guard phase != .over, machine.takesOffer, let attempt = waiting.popLast() else { return }
+            prepared(attempt, (try? result.get()) ?? .failure(.closing))
+            flush()
+            rearm()
+        }
+    }
+
+    private func prepared(_ attempt: Attempt, _ verdict: Result<Conversion.Verdict, QueueError>) {
+        switch verdict {
+        case .success(.needless): offer(attempt)
+        case .success(.possible(let conversion)): offer(attempt, as: conversion)
+        case .success(.impossible(let reason)):
+            let takesEightBit = machine.capabilities.eightBitMIME
+            // What was not said to be more than seven bits is sent as it is, as everywhere.
+            let goes = !takesEightBit && !attempt.assignment.envelope.isEightBit && plan.limits.longLines == .keep
+            let lack = takesEightBit ? "the message has lines over 998 octets" : "the next hop does not offer 8BITMIME"
+            offer(attempt, obstacle: goes ? nil : "\(lack), and it cannot be converted: \(reason)")
+        case .failure(let error):
+            let reply = Reply(451, EnhancedStatus(4, 3, 0), "the message cannot be read at the moment: \(error)")
+            let failure = Failure(.message, at: .body, reply)
+            let outcomes = attempt.transaction().recipients.map { _ in Outcome.deferred(failure) }
+            source.finished(attempt, outcomes, by: self)
+            if machine.isReady { take() }
+        }
     }
 
     private func beginTransaction(at now: NIODeadline) {
@@ -279,8 +377,8 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     private func idle() {
-        if isIdle { return }
-        isIdle = true
+        guard phase == .working else { return }
+        phase = .idle
         hasProgressed = true
         source.idles(self)
     }
@@ -288,6 +386,7 @@ final class ClientHandler: ChannelInboundHandler {
     private func finish(_ outcomes: [Outcome?]) {
         guard let attempt = current.take() else { return }
         current = following.take()
+        conversion = nil
         let now = NIODeadline.now()
         if hasBody { DeliveryMetrics.record(.data, since: phaseBegan, at: now) }
         if current == nil { stepDue = .distantFuture } else { beginTransaction(at: now) }
@@ -301,11 +400,19 @@ final class ClientHandler: ChannelInboundHandler {
         run(machine.handle(.quit))
     }
 
+    /// Waits a moment for the peer to close: it counts its sessions, and the next one must not be one too many.
+    private func part() {
+        hasProgressed = true
+        flush()
+        context?.close(mode: .output, promise: nil)
+        rearm()
+    }
+
     private func end(_ failure: Failure?) {
-        guard !hasEnded else { return }
-        hasEnded = true
+        guard phase != .over else { return }
+        let hasStood = phase != .opening
+        phase = .over
         reportTLS()
-        isIdle = false
         deadline?.cancel()
         flush()
         stream = nil
@@ -314,7 +421,8 @@ final class ClientHandler: ChannelInboundHandler {
             leftovers += waiting
             source.ended(self)
         } else {
-            stands.fail(failure ?? Failure(.host, at: .connect, Reply(451, EnhancedStatus(4, 4, 2), "session ended")))
+            let failure = failure ?? Failure(.host, at: .connect, Reply(451, EnhancedStatus(4, 4, 2), "session ended"))
+            stands.fail(machine.hungUpAtEHLO ? HungUpAtEHLO(failure: failure) : failure)
         }
         waiting = []
         context?.close(promise: nil)
@@ -331,10 +439,10 @@ final class ClientHandler: ChannelInboundHandler {
 
     /// Sets the time limit of what is awaited now.
     func rearm() {
-        guard !hasEnded, let deadline, hasProgressed else { return }
+        guard phase != .over, let deadline, hasProgressed else { return }
         hasProgressed = false
         let now = NIODeadline.now()
-        guard let seconds = secondsToWait() else { return deadline.clear() }
+        guard let seconds = phase == .parting ? 1 : secondsToWait() else { return deadline.clear() }
         deadline.set(at: min(now + .seconds(Int64(seconds)), stepDue), now: now)
     }
 

@@ -25,6 +25,8 @@ struct Connector: Sendable {
         var taken: Int?
         /// What kept the session there from standing, at stage `tls`, `greeting`, `hello` or `auth`; nil: it stands.
         var failure: Failure?
+        /// The session ended without a word at EHLO.
+        var hungUpAtEHLO = false
         /// Places that could not be reached before.
         var unreachable: [(place: Int, failure: Failure)] = []
     }
@@ -35,20 +37,47 @@ struct Connector: Sendable {
     /// Connects to the first place that answers, and returns when the session stands: greeted, EHLO answered, and already at
     /// work.
     ///
+    /// A peer that hangs up at EHLO is called again with HELO, once. That is not remembered: a hiccup would cost the extensions
+    /// of a good peer for longer than one session.
+    ///
     /// - Parameters:
     ///   - places: at least one, in the order in which they are wanted.
     ///   - limit: seconds that a connection may take.
-    func open(_ places: [Place], limit: Int64) async -> Opening {
+    ///   - slot: ends what does not stand yet, when others want it.
+    func open(_ places: [Place], limit: Int64, on slot: SlotClaim?) async -> Opening {
+        var opening = await openOnce(places, limit: limit, on: slot)
+        guard let taken = opening.taken, opening.hungUpAtEHLO else { return opening }
+        let place = places[taken]
+        var plan = place.plan
+        plan.options.saysHELO = true
+        // Nothing that the server refuses now is final: what it offers it has not said.
+        plan.lacksTLS = plan.options.tls == .ifOffered
+        let again = Place(plan: plan, ip: place.ip, port: place.port, bind: place.bind)
+        let second = await openOnce([again], limit: limit, on: slot)
+        // Without a session it was no matter of HELO, and what the peer did first is the better reason.
+        if second.taken != nil { opening.failure = second.failure }
+        return opening
+    }
+
+    private func openOnce(_ places: [Place], limit: Int64, on slot: SlotClaim?) async -> Opening {
         let stands = loop.makePromise(of: Void.self)
         let over = loop.makePromise(of: AddressRace.Finish.self)
         let (loop, source) = (loop, source)
         loop.execute {
-            AddressRace(places, limit: .seconds(max(1, limit)), on: loop, over) { index, channel in
+            let race = AddressRace(places, limit: .seconds(max(1, limit)), on: loop, over) { index, channel in
                 let plan = places[index].plan
+                // A session that stands has answered its promise, and nothing is left to give up.
+                stands.futureResult.whenFailure { _ in channel.close(promise: nil) }
                 let handler = ClientHandler(plan, source: source.value, stands: stands)
                 try channel.pipeline.syncOperations.addHandler(handler)
                 if plan.options.tls == .implicit { try handler.startTLSFirst(channel.pipeline) }
-            }.goOn()
+            }
+            race.goOn()
+            let bound = NIOLoopBound(race, eventLoop: loop)
+            slot?.whenGivingWay {
+                stands.fail(Self.givenWay)
+                loop.execute { bound.value.giveUp() }
+            }
         }
         var opening = Opening()
         do {
@@ -60,11 +89,23 @@ struct Connector: Sendable {
             try await stands.futureResult.get()
         } catch let failure as Failure {
             opening.failure = failure
+        } catch let hangUp as HungUpAtEHLO {
+            opening.failure = hangUp.failure
+            opening.hungUpAtEHLO = true
         } catch {
             opening.failure = Failure(.host, at: .connect, Reply(451, EnhancedStatus(4, 4, 2), reasonText(error)))
         }
         return opening
     }
+}
+
+extension Connector {
+    /// Silent for as long as others could wait.
+    private static let givenWay = Failure(
+        .host,
+        at: .connect,
+        Reply(451, EnhancedStatus(4, 4, 1), "no answer yet, and other mail waits for the session")
+    )
 }
 
 extension Connector.Place {
@@ -104,6 +145,11 @@ extension Connector.Place {
         let remote = ip.map { "\(plan.options.host)[\($0)]:\(port)" } ?? plan.options.host
         return Failure(.host, at: .connect, reply, remote: remote)
     }
+}
+
+/// The peer hung up at EHLO: it may talk to those who say HELO.
+struct HungUpAtEHLO: Error {
+    let failure: Failure
 }
 
 extension SocketAddress {

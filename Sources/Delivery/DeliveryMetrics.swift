@@ -25,6 +25,8 @@ package enum DeliveryMetrics {
 
     private static let opened = connections("opened")
     private static let refused = connections("failed")
+    private static let lostReports = Counter(label: "martlet_reports_undelivered_total")
+    private static let fruitless = Counter(label: "martlet_outbound_fruitless_sessions_total")
     private static let phases = Phase.allCases.map {
         Timer(label: "martlet_attempt_phase_seconds", dimensions: [("phase", "\($0)")])
     }
@@ -35,7 +37,7 @@ package enum DeliveryMetrics {
 
     /// Makes every series, so that each is there from the start, at zero.
     package static func declare() {
-        for counter in [opened, refused] { counter.increment(by: 0) }
+        for counter in [opened, refused, lostReports, fruitless] { counter.increment(by: 0) }
         _ = phases
         RouteMetrics.declare()
         TrustMetrics.declare()
@@ -46,6 +48,12 @@ package enum DeliveryMetrics {
         (isOpen ? opened : refused).increment()
         record(.connect, since: begin)
     }
+
+    /// A report of ours reached nobody.
+    static func countLostReport() { lostReports.increment() }
+
+    /// A session that stood has ended without having been given a message.
+    static func countFruitless() { fruitless.increment() }
 
     /// A step is over.
     static func record(_ phase: Phase, since begin: NIODeadline, at now: NIODeadline = .now()) {

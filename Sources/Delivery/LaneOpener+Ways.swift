@@ -27,13 +27,17 @@ extension LaneOpener {
             left = Array(left.prefix(search.connections))
             var places: [Connector.Place] = []
             for way in left { places.append(try place(way, way.departure.tries[0], isBare: false, search, until: due)) }
-            let opening = await connector.open(places, limit: seconds(until: due))
+            let opening = await connector.open(places, limit: seconds(until: due), on: slot)
             search.connections -= opening.unreachable.count + 1
             for (_, failure) in opening.unreachable {
                 DeliveryMetrics.countOpening(false, since: begin)
                 search.note(demanded(failure, search.lane))
             }
-            guard let taken = opening.taken else { return false }
+            guard let taken = opening.taken else {
+                // It has given way to others.
+                if let failure = opening.failure { search.note(demanded(failure, search.lane)) }
+                return false
+            }
             let way = left[taken]
             DeliveryMetrics.countOpening(opening.failure == nil, since: begin)
             guard let failure = opening.failure else { return stood(way) }
@@ -131,7 +135,7 @@ extension LaneOpener {
         let begin = NIODeadline.now()
         let place = try place(way, attempt, isBare: isBare, search, until: due)
         search.connections -= 1
-        let opening = await connector.open([place], limit: seconds(until: due))
+        let opening = await connector.open([place], limit: seconds(until: due), on: slot)
         let failure = opening.unreachable.first?.failure ?? opening.failure
         DeliveryMetrics.countOpening(failure == nil, since: begin)
         return (failure, place.plan.tls)

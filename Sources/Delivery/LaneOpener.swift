@@ -24,6 +24,8 @@ struct LaneOpener: Sendable {
     let connector: Connector
     let settings: Settings
     let disk: NIOThreadPool
+    /// The session slot, held while a host is tried and not while one is looked up; nil: a visit, which needs none.
+    let slot: SlotClaim?
 
     /// Tries hosts until a session stands.
     ///
@@ -47,7 +49,11 @@ struct LaneOpener: Sendable {
             guard search.goesOn else { break }
             if try await stands(at: index, &search) { return }
         }
-        if try await standsInTheClear(&search) { return }
+        if !search.lastResorts.isEmpty,
+            try await onSlot({ s throws(Failure) in try await standsInTheClear(&s) }, &search)
+        {
+            return
+        }
         throw search.last ?? .routing(451, EnhancedStatus(4, 4, 4), "\(lane) has no host")
     }
 
@@ -101,7 +107,24 @@ struct LaneOpener: Sendable {
                 ways.append(way)
             }
         }
-        return try await stands(by: ways, &search)
+        guard !ways.isEmpty else { return false }
+        return try await onSlot({ s throws(Failure) in try await stands(by: ways, &s) }, &search)
+    }
+
+    /// Connects with a slot, which is given back unless a session stands.
+    private func onSlot(
+        _ connect: (inout Search) async throws(Failure) -> Bool,
+        _ search: inout Search
+    ) async throws(Failure) -> Bool {
+        try await slot?.take()
+        do throws(Failure) {
+            if try await connect(&search) { return true }
+        } catch {
+            slot?.giveBack()
+            throw error
+        }
+        slot?.giveBack()
+        return false
     }
 
     /// What a session at one place is to be.
@@ -134,11 +157,14 @@ struct LaneOpener: Sendable {
             host: way.host.index,
             route: search.route,
             carried: search.carried,
+            memory: trust.memory,
             disk: disk,
+            dkim: settings.dkim,
             tls: tls,
             isNamedByPolicy: departure.isNamedByPolicy,
             lacksTLS: attempt == departure.lastResort,
-            due: due
+            due: due,
+            opening: slot?.opening
         )
         return Connector.Place(plan: plan, ip: departure.ip, port: departure.mx.port, bind: departure.bind)
     }

@@ -56,6 +56,9 @@ final class Preparation: Sendable {
         }
         let ways = await askTheWay(mail)
         if isStopped.load(ordering: .relaxed) { return }
+        if let reason = ways.values.lazy.compactMap(\.silence).first {
+            return await settler.awaitProgram(parcel, envelope, reason)
+        }
         let blocked = parcel.recipients.map { ways[envelope.recipients[Int($0)].address.domain]?.failure }
         if blocked.contains(where: { $0 != nil }) {
             return await settle(parcel, blocked)
@@ -104,5 +107,12 @@ final class Preparation: Sendable {
             if error != .closing { settler.unreadable(parcel, error) }
             return nil
         }
+    }
+}
+
+extension GetMXAnswer {
+    /// Why nobody knows the way at the moment; nil: somebody has answered.
+    fileprivate var silence: String? {
+        if case .tryLater(let reason, counts: false) = self { reason } else { nil }
     }
 }

@@ -1,8 +1,10 @@
 // Settler+Hooks.swift — what plugins have to say about outcomes: `deferred`, `bounce`, `delivered`, and a delay before an
 // attempt. Never on an event loop.
 
+import Config
 import Hooks
 import Log
+import Loop
 import Mail
 import Queue
 import Storage
@@ -63,13 +65,45 @@ extension Settler {
             recipients: parcel.recipients,
             delay: time.milliseconds,
             reply: LastReply("delayed by a plugin", reason: .local),
-            countsAsFailure: false
+            kind: .asked
         )
         queue.settle(parcel, done: [], deferred: deferral, at: .now(), wall: .now())
         log.write(.notice, "delivery delayed by a plugin") { line in
             line.add(.id, parcel.id.message.description)
             line.add(.hook, Hook.sendEmail.rawValue)
             line.add(.delay, seconds: time.milliseconds)
+        }
+        changed()
+    }
+
+    /// Days for which mail waits for a program without a failure of its own; then each attempt counts, so that there is an end.
+    private static let patience: Int64 = 5
+
+    /// Nobody said where a parcel is to go: it waits, and that is no failure of its own.
+    func awaitProgram(_ parcel: Parcel, _ envelope: Envelope, _ reason: String) async {
+        let reply = Reply(451, EnhancedStatus(4, 4, 4), reason)
+        let failure = Failure(.destination, at: .route, reply)
+        let wall = Timestamp.now()
+        let age = wall.milliseconds &- parcel.acceptedAt.milliseconds
+        guard age < Self.patience * 86_400_000 else {
+            for assignment in await load([parcel]) {
+                settle(assignment, Array(repeating: .deferred(failure), count: parcel.recipients.count))
+            }
+            return
+        }
+        let outbound = settings.ask { $0.outbound }
+        let retries = RetrySchedule(maxFailures: outbound.maxTempFailures, intervals: outbound.tempFailIntervals)
+        let delay = retries.delay(afterFailures: parcel.failures + 1) ?? 60_000
+        let deferral = Deferral(
+            recipients: parcel.recipients,
+            delay: delay,
+            reply: LastReply(failure),
+            kind: .asked
+        )
+        queue.settle(parcel, done: [], deferred: deferral, at: .now(), wall: wall)
+        for recipient in parcel.recipients where Int(recipient) < envelope.recipients.count {
+            let failed = Verdicts.Failed(recipient: recipient, failure: failure)
+            logFailed(LogEvent.deferred.text, parcel, envelope, failed, wall, delay: delay)
         }
         changed()
     }

@@ -49,7 +49,7 @@ package final class Settler: Sendable {
     let log: LogSink
     private let loop: any EventLoop
     private let reports: BounceWriter
-    private let settings: InForce<Settings>
+    let settings: InForce<Settings>
     private let state = Mutex(State())
 
     /// - Parameters:
@@ -81,14 +81,26 @@ package final class Settler: Sendable {
     ///   - assignment: what was attempted.
     ///   - outcomes: by position of the parcel's recipients; nil was not tried and is due again at once.
     ///   - trail: the hosts that it met.
-    func settle(_ assignment: Assignment, _ outcomes: [Outcome?], _ trail: Trail = Trail()) {
+    ///   - isBystander: it only waited in the lane of the one that was turned away at the door.
+    func settle(
+        _ assignment: Assignment,
+        _ outcomes: [Outcome?],
+        _ trail: Trail = Trail(),
+        isBystander: Bool = false
+    ) {
         if settleDelivered(assignment, outcomes, trail.peer) { return }
         let outbound = settings.ask { $0.outbound }
-        let retries = RetrySchedule(maxFailures: outbound.maxTempFailures, intervals: outbound.tempFailIntervals)
-        let verdicts = Verdicts(assignment.parcel, outcomes, retries: retries)
+        let verdicts = Verdicts(
+            assignment.parcel,
+            outcomes,
+            patience: Patience(outbound),
+            isBystander: isBystander,
+            at: .now()
+        )
         let delayIsDue = delayIsDue(assignment.parcel, outbound)
         let asks = verdicts.hasFailures && plugins.asks(.failures)
-        guard asks || verdicts.needsReport(assignment.envelope, delayIsDue: delayIsDue) else {
+        let losesReport = !verdicts.bounced.isEmpty && assignment.envelope.reportForm != nil
+        guard asks || losesReport || verdicts.needsReport(assignment.envelope, delayIsDue: delayIsDue) else {
             return mark(assignment, verdicts, trail, delayReported: false)
         }
         enqueue(Waiting(assignment: assignment, verdicts: verdicts, trail: trail, delayIsDue: delayIsDue))
@@ -109,7 +121,7 @@ package final class Settler: Sendable {
             logDelivered(parcel, envelope.recipients[Int(recipient)].address, receipt, mx, wall)
         }
         if plugins.asks(.delivered) {
-            tellDelivered(Verdicts(parcel, outcomes, retries: RetrySchedule()).delivered, of: assignment, at: wall)
+            tellDelivered(Verdicts(parcel, outcomes).delivered, of: assignment, at: wall)
         }
         let age = wall.milliseconds &- parcel.acceptedAt.milliseconds
         RouteMetrics.of(parcel.lane).countDelivered(parcel.recipients.count, after: age)
@@ -140,12 +152,21 @@ package final class Settler: Sendable {
         }
         metrics.countFailed(verdicts)
         for failed in verdicts.deferred {
-            logFailed(LogEvent.deferred.text, parcel, envelope, failed, delay: verdicts.delay)
+            logFailed(LogEvent.deferred.text, parcel, envelope, failed, wall, delay: verdicts.delay)
         }
         for failed in verdicts.bounced {
-            logFailed(LogEvent.bounced.text, parcel, envelope, failed, delay: nil, isSuppressed: verdicts.isSuppressed)
+            let isSuppressed = verdicts.isSuppressed
+            queue.recentFailures.note(
+                RecentFailures.Entry(
+                    message: parcel.id.message,
+                    recipient: envelope.recipients[Int(failed.recipient)].address.description,
+                    reply: failed.failure.reply.description,
+                    at: wall
+                )
+            )
+            logFailed(LogEvent.bounced.text, parcel, envelope, failed, wall, delay: nil, isSuppressed: isSuppressed)
         }
-        for failed in verdicts.dropped { logFailed("dropped by a plugin", parcel, envelope, failed, delay: 0) }
+        for failed in verdicts.dropped { logFailed("dropped by a plugin", parcel, envelope, failed, wall, delay: 0) }
         let done = verdicts.delivered.map(\.recipient) + (verdicts.bounced + verdicts.dropped).map(\.recipient)
         var deferral: Deferral?
         if let first = verdicts.deferred.first {
@@ -159,6 +180,7 @@ package final class Settler: Sendable {
                 delay: verdicts.delay,
                 reply: reply,
                 otherReplies: others,
+                kind: verdicts.kind,
                 delayReported: delayReported
             )
         }
@@ -224,6 +246,11 @@ package final class Settler: Sendable {
         if !failures.isEmpty, await !reports.writeFailure(failures, of: entry.assignment) {
             verdicts.withdrawBounces(after: Self.storageDelay)
         }
+        if envelope.reportForm != nil, !verdicts.bounced.isEmpty,
+            await !reports.replace(verdicts.bounced, of: entry.assignment)
+        {
+            verdicts.withdrawBounces(after: Self.storageDelay)
+        }
         let successes = verdicts.successes(envelope)
         // Asked for politely; when it cannot be stored the delivery is still a delivery.
         if !successes.isEmpty { _ = await reports.writeSuccess(successes, of: entry.assignment) }
@@ -272,9 +299,20 @@ package final class Settler: Sendable {
 
     // MARK: a lane that cannot be reached
 
+    /// An opening has ended without a session: no matter where others of the lane stand or are on their way.
+    ///
+    /// - Parameter troubles: what every host said, for plugins.
+    func unopened(_ lane: Lane, _ failure: Failure, _ troubles: [Failure]) async {
+        let mayBeSurplus = failure.isOfSession || failure.reply.severity != .permanent
+        if mayBeSurplus, queue.surplusRefused(lane, at: .now()) { return }
+        if failure.stage == .auth { loginRefused(lane, failure) }
+        await settleDue(of: lane, after: failure, troubles)
+    }
+
     /// Settles everything that is due in a lane by one failure: deferred, and the lane rests; or bounced, when the
     /// destination does not exist.
     ///
+    /// An answer at the door is one failure of the one that asked; the others only wait in its lane.
     /// - Parameter troubles: what every host said, for plugins.
     func settleDue(of lane: Lane, after failure: Failure, _ troubles: [Failure] = []) async {
         guard case .settle(let outcome) = nextStep(after: failure, hostsLeft: 0) else { return }
@@ -288,12 +326,15 @@ package final class Settler: Sendable {
         trail.add(troubles)
         // What is settled with a delay of nothing is due again; it waits for the next time.
         var left = max(1, queue.counts.waiting)
+        var isBystander = false
         while left > 0 {
             let parcels = queue.takeDue(in: lane, atMost: min(left, 64), at: .now())
             if parcels.isEmpty { return }
             left -= parcels.count
             for assignment in await load(parcels) {
-                settle(assignment, Array(repeating: outcome, count: assignment.parcel.recipients.count), trail)
+                let outcomes = Array(repeating: Outcome?.some(outcome), count: assignment.parcel.recipients.count)
+                settle(assignment, outcomes, trail, isBystander: isBystander)
+                isBystander = failure.isOfSession
             }
             await waitForRoom()
         }
@@ -338,7 +379,7 @@ package final class Settler: Sendable {
             recipients: parcel.recipients,
             delay: 60_000,
             reply: LastReply("451 4.3.0 the message could not be read", reason: .local),
-            countsAsFailure: false
+            kind: .asked
         )
         queue.settle(parcel, done: [], deferred: deferral, at: .now(), wall: .now())
         changed()
@@ -364,16 +405,17 @@ package final class Settler: Sendable {
             line.add(.mx, mx)
             line.add(.reply, receipt.reply.description)
             if let security = receipt.security { line.add(.tls, security.description) }
-            if parcel.failures > 0 { line.add(.attempt, parcel.failures + 1) }
+            if parcel.attempt > 1 { line.add(.attempt, parcel.attempt) }
             line.add(.delay, seconds: wall.milliseconds &- parcel.acceptedAt.milliseconds)
         }
     }
 
-    private func logFailed(
+    func logFailed(
         _ message: StaticString,
         _ parcel: Parcel,
         _ envelope: Envelope,
         _ failed: Verdicts.Failed,
+        _ wall: Timestamp,
         delay: Int64?,
         isSuppressed: Bool = false
     ) {
@@ -386,8 +428,9 @@ package final class Settler: Sendable {
             line.add(.reply, failure.reply.description)
             line.add(.stage, "\(failure.stage)")
             line.add(.scope, "\(failure.scope)")
-            line.add(.attempt, parcel.failures + 1)
+            line.add(.attempt, parcel.attempt)
             if let delay { line.add(.delay, seconds: delay) }
+            line.add(.age, seconds: wall.milliseconds &- parcel.acceptedAt.milliseconds)
             if failure.mayBeDuplicate { line.add(.reason, "may be delivered twice") }
             if delay == nil {
                 let isTold = envelope.sender != .null && recipient.wantsFailureReport

@@ -28,14 +28,32 @@ struct Verdicts: Sendable {
     private(set) var isSuppressed = false
     /// Milliseconds until the deferred are tried again.
     private(set) var delay: Int64 = 0
+    /// What the deferral means for the next attempts.
+    private(set) var kind: Deferral.Kind
 
     /// - Parameters:
     ///   - parcel: the one that was attempted.
     ///   - outcomes: by position; nil was not tried and appears nowhere here.
-    ///   - retries: decides whether a temporary failure was the last one.
-    init(_ parcel: Parcel, _ outcomes: [Outcome?], retries: RetrySchedule) {
-        let attempt = parcel.failures + 1
-        let delay = retries.delay(afterFailures: attempt)
+    ///   - patience: decides whether a temporary failure was the last one.
+    ///   - isBystander: it was not attempted, but waited behind one that was.
+    init(
+        _ parcel: Parcel,
+        _ outcomes: [Outcome?],
+        patience: Patience = Patience(),
+        isBystander: Bool = false,
+        at wall: Timestamp = .now()
+    ) {
+        let attempt = parcel.attempt
+        if outcomes.contains(where: { $0?.isDelivered ?? false }) {
+            kind = .progress
+        } else if !patience.isUnreachableCounted,
+            isBystander || outcomes.allSatisfy({ !($0?.isDeferredByAnswer ?? false) })
+        {
+            kind = .outOfReach
+        } else {
+            kind = .failure
+        }
+        let delay = patience.delay(parcel, kind, at: wall)
         self.delay = delay ?? 0
         for (recipient, outcome) in zip(parcel.recipients, outcomes) {
             switch outcome {
@@ -106,7 +124,15 @@ struct Verdicts: Sendable {
     /// The failure report could not be stored: its recipients are tried again, since a bounce without one would be a loss.
     mutating func withdrawBounces(after milliseconds: Int64) {
         if deferred.isEmpty || delay > milliseconds { delay = milliseconds }
+        if !bounced.isEmpty, kind == .outOfReach { kind = .failure }
         deferred += bounced
         bounced = []
+    }
+}
+
+extension Outcome {
+    /// Deferred by somebody who could be reached.
+    fileprivate var isDeferredByAnswer: Bool {
+        if case .deferred(let failure) = self { !failure.isOutOfReach } else { false }
     }
 }

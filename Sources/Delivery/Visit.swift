@@ -53,7 +53,8 @@ package struct Visit: Sendable {
                 trust: trust,
                 connector: Connector(loop: loop, source: visitor),
                 settings: settings,
-                disk: disk
+                disk: disk,
+                slot: nil
             )
             var troubles: [Failure] = []
             try await opener.open(Lane(.chosen([mx])), carrying: [], after: nil, troubles: &troubles)

@@ -11,9 +11,6 @@ package import Queue
 
 /// Who knows the ways.
 package struct Guide: Sendable {
-    /// Hosts whose addresses are looked up.
-    private static let mostHosts = 10
-
     private let router: Router
     private let trust: TrustFinder
     private let plugins: PluginChain
@@ -29,6 +26,15 @@ package struct Guide: Sendable {
         self.trust = trust
         self.plugins = plugins
         self.queue = queue
+    }
+
+    /// Hosts that refuse our login now, the last first.
+    package var refusals: [(host: MX, refusal: Refusal)] { trust.refusals }
+
+    /// Everything is asked anew from now on: somebody wants mail to go, and what stood in its way may be mended.
+    package func forget() {
+        router.forget()
+        trust.forget()
     }
 
     /// The way of one recipient's mail.
@@ -74,6 +80,7 @@ package struct Guide: Sendable {
             problem: problem,
             limits: settings.outbound,
             laneReport: report,
+            learnt: trust.memory.everything(of: lane.description, at: wall),
             restsUntil: report?.restsUntil.map { wall.adding(milliseconds: $0.milliseconds - now.milliseconds) }
         )
     }
@@ -94,9 +101,15 @@ package struct Guide: Sendable {
     }
 
     private func hosts(of route: Route, _ lane: Lane, _ settings: Settings) async -> [Itinerary.Host] {
+        let found = await withTaskGroup(of: (Int, Itinerary.Host).self) { group in
+            for (index, mx) in route.hosts.enumerated() {
+                group.addTask { (index, await host(mx, route, lane, settings)) }
+            }
+            return await group.reduce(into: [Int: Itinerary.Host]()) { $0[$1.0] = $1.1 }
+        }
         var hosts: [Itinerary.Host] = []
-        for mx in route.hosts.prefix(Self.mostHosts) {
-            let host = await host(mx, route, lane, settings)
+        for index in route.hosts.indices {
+            guard let host = found[index] else { continue }
             hosts.append(host)
             if host.problem?.isLoop == true { break }
         }
@@ -134,17 +147,20 @@ package struct Guide: Sendable {
                 settings
             )
         }
+        let learnt = sessions.map { ($0.peer, trust.memory.everything(of: $0.peer, at: .now())) }
         let anywhere = IPAddress(
             mx.bind?.isV6 == true || lane.source?.v4 == nil && lane.source?.v6 != nil ? "::" : "0.0.0.0"
         )
         return Itinerary.Host(
             mx: mx,
+            equals: route.equals(of: mx),
             addresses: addresses?.value ?? [],
             sessions: sessions,
             outline: sessions.first
                 ?? Departure(to: anywhere, of: mx, in: lane, known, nil, settings),
             trust: known,
             troubles: troubles,
+            learnt: Dictionary(learnt.filter { !$0.1.isEmpty }) { first, _ in first },
             problem: problem,
             loginRefusal: trust.refusal(at: mx),
             token: trust.tokenState(at: mx)
@@ -168,7 +184,7 @@ extension GetMXAnswer {
         switch self {
         case .next, .use: nil
         case .reject(let reason): .routing(550, EnhancedStatus(5, 4, 4), reason)
-        case .tryLater(let reason): .routing(451, EnhancedStatus(4, 4, 4), reason)
+        case .tryLater(let reason, counts: _): .routing(451, EnhancedStatus(4, 4, 4), reason)
         }
     }
 }

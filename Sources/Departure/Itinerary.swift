@@ -20,6 +20,8 @@ package struct Itinerary: Sendable {
     /// One host of the way.
     package struct Host: Sendable {
         package let mx: MX
+        /// Other hosts of the same priority: each session takes them in an order of chance.
+        package let equals: Int
         /// In the order in which they are tried.
         package let addresses: [IPAddress]
         /// One for each address, or the one of a Unix socket.
@@ -29,6 +31,8 @@ package struct Itinerary: Sendable {
         package let trust: HostTrust
         /// What is remembered of TLS with each peer, by ``Departure/peer``.
         package let troubles: [String: TLSTrouble]
+        /// What was learnt of peers, by their names.
+        package let learnt: [String: [PeerMemory.Known]]
         /// Why nobody gets there.
         package let problem: Failure?
         package let loginRefusal: Refusal?
@@ -59,6 +63,8 @@ package struct Itinerary: Sendable {
     package let limits: OutboundSettings
     /// How the queue stands with the lane.
     package let laneReport: LaneReport?
+    /// What was learnt of the lane.
+    package let learnt: [PeerMemory.Known]
     /// When the lane may be tried again; nil: now.
     package let restsUntil: Timestamp?
 }

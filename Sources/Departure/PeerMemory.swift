@@ -17,13 +17,11 @@ package enum Trait: String, Hashable, Sendable, CaseIterable {
     case recipients
     /// The lane takes the recipients of one domain in one transaction.
     case oneDomain = "one_domain"
-    /// The peer hangs up at EHLO and talks to those who say HELO.
-    case onlyHELO = "only_helo"
 
     /// Milliseconds after which it must be learnt anew: servers change.
     var lifespan: Int64 {
         switch self {
-        case .losesCount, .onlyHELO: 7 * 86_400_000
+        case .losesCount: 7 * 86_400_000
         case .recipients, .oneDomain: 86_400_000
         }
     }
@@ -91,9 +89,12 @@ package final class PeerMemory: Sendable {
         }
     }
 
+    /// Nothing is known of anybody.
+    package var isEmpty: Bool { count.load(ordering: .relaxed) == 0 }
+
     /// What is known; nil when nothing is, or not any more.
     package func value(of trait: Trait, of subject: String, at now: Timestamp) -> Int? {
-        if count.load(ordering: .relaxed) == 0 { return nil }
+        if isEmpty { return nil }
         return state.withLock { state in
             state.known[Key(subject: subject, trait: trait)].flatMap {
                 Self.isInForce($0.until, trait, at: now) ? $0.value : nil
@@ -120,7 +121,7 @@ package final class PeerMemory: Sendable {
 
     /// Forgets what turned out to be wrong.
     package func forget(_ trait: Trait, of subject: String) {
-        if count.load(ordering: .relaxed) == 0 { return }
+        if isEmpty { return }
         state.withLock { state in
             guard state.known.removeValue(forKey: Key(subject: subject, trait: trait)) != nil else { return }
             state.isChanged = true

@@ -1,4 +1,4 @@
-// Route.swift — the hosts of a lane, in the order they are tried.
+// Route.swift — the hosts of a lane, in the order in which a session tries them.
 
 package import Mail
 
@@ -16,4 +16,13 @@ package struct Route: Hashable, Sendable {
         self.isFromTable = isFromTable
         self.isSecure = isSecure
     }
+
+    /// The same hosts in the order for another session: equal ones take turns by chance.
+    package func shared() -> Route {
+        var generator = SystemRandomNumberGenerator()
+        return Route(hosts: MX.shared(hosts, using: &generator), isFromTable: isFromTable, isSecure: isSecure)
+    }
+
+    /// How many other hosts have the priority of one.
+    package func equals(of mx: MX) -> Int { max(0, hosts.count { $0.priority == mx.priority } - 1) }
 }

@@ -1,7 +1,7 @@
 // Router.swift — get_mx: from a lane to hosts, and from a host to addresses.
 //
-// The route table is asked first, then the DNS (RFC 5321 §5.1). Mail that would come back to this machine is a loop and is
-// bounced (5.4.6): an address of ours found through the DNS, unless `local_mx_ok`, and one of our own listeners always.
+// The route table is asked first, then the DNS (RFC 5321 §5.1). Hosts of equal priority are shuffled each time, so that
+// sessions share the load. Mail that would come back to this machine is a loop and is bounced (5.4.6), see `LoopGuard`.
 
 package import Config
 package import DNS
@@ -22,27 +22,37 @@ package final class Router: Sendable {
     private static let mostKept = 10_000
     /// The longest that a route is kept.
     private static let keptAtMost = Duration.seconds(3600)
+    /// How long the addresses of a host's equals are waited for.
+    private static let patience = Duration.seconds(2)
+    /// Milliseconds that equal hosts are known to be none of us.
+    private static let strangersFor: Int64 = 60_000
 
     private let resolver: InForce<any Resolver>
     private let settings: InForce<Settings>
     private let ownAddresses: @Sendable () -> Set<IPAddress>
+    private let adopted: [ListenAddress]?
     private let kept = Mutex<[Lane.Hop: Kept]>([:])
+    /// Names of equal hosts among which we are not, and until when that is known.
+    private let strangers = Mutex<[[String]: Uptime]>([:])
 
     /// - Parameters:
     ///   - resolver: the one in force.
     ///   - settings: those in force.
+    ///   - adopted: where we listen when the sockets were there before us; nil: where the settings say.
     ///   - ownAddresses: of this machine's interfaces.
     package init(
         resolver: InForce<any Resolver>,
         settings: InForce<Settings>,
+        adopted: [ListenAddress]? = nil,
         ownAddresses: (@Sendable () -> Set<IPAddress>)? = nil
     ) {
         self.resolver = resolver
         self.settings = settings
+        self.adopted = adopted
         self.ownAddresses = ownAddresses ?? localAddresses
     }
 
-    /// The hosts of a lane, in the order to try them.
+    /// The hosts of a lane, in the order in which one session tries them.
     ///
     /// - Throws: ``Failure`` at stage `route`.
     package func route(_ lane: Lane, at now: Uptime) async throws(Failure) -> Route {
@@ -51,11 +61,11 @@ package final class Router: Sendable {
             guard let route = settings.ask({ $0.routes.route(named: name) }), !route.hosts.isEmpty else {
                 throw .routing(451, EnhancedStatus(4, 4, 4), "route [\(name)] is not configured any more")
             }
-            return Route(hosts: Self.ordered(route.hosts), isFromTable: true)
-        case .chosen(let hosts): return Route(hosts: Self.ordered(hosts), isFromTable: true)
+            return Route(hosts: route.hosts, isFromTable: true).shared()
+        case .chosen(let hosts): return Route(hosts: hosts, isFromTable: true).shared()
         case .preparation: throw .routing(451, EnhancedStatus(4, 4, 4), "plugins were not asked for the way yet")
         case .domain(let domain):
-            if let known = kept.withLock({ $0[lane.hop] }), now < known.until { return known.route }
+            if let known = kept.withLock({ $0[lane.hop] }), now < known.until { return known.route.shared() }
             if let ip = domain.literal {
                 return Route(hosts: [MX(ip.description)], isFromTable: false)
             }
@@ -84,8 +94,12 @@ package final class Router: Sendable {
         }
     }
 
-    /// Forgets what the DNS said: the settings of the resolver changed.
-    package func forget() { kept.withLock { $0 = [:] } }
+    /// Forgets what the DNS said: somebody changed the resolver, or wants to have it asked anew.
+    package func forget() {
+        kept.withLock { $0 = [:] }
+        strangers.withLock { $0 = [:] }
+        resolver.current.forget()
+    }
 
     private func keep(_ route: Route, for lane: Lane, until: Uptime) {
         kept.withLock { kept in
@@ -94,16 +108,11 @@ package final class Router: Sendable {
         }
     }
 
-    /// Written order within a priority that was given; without priorities all are 0 and the written order stays.
-    private static func ordered(_ hosts: [MX]) -> [MX] {
-        hosts.enumerated().sorted { ($0.element.priority, $0.offset) < ($1.element.priority, $1.offset) }.map(\.element)
-    }
-
     /// The addresses of one host of a route, in the order to try them.
     ///
     /// Only those of the family that the session is to come from.
     ///
-    /// - Throws: ``Failure`` at stage `route`; with status 5.4.6 when the host is this machine.
+    /// - Throws: ``Failure`` at stage `route`; with status 5.4.6 when the host is this machine, or as good as one that is.
     package func addresses(
         of mx: MX,
         in route: Route,
@@ -112,7 +121,9 @@ package final class Router: Sendable {
         let settings = settings.current
         let answer = try await lookUp(mx, route, settings.outbound.addressPreference)
         var found = answer.value
-        try refuseLoop(found, mx, route, settings)
+        let loops = loops(route, settings)
+        try loops.check(found, of: mx)
+        try await checkEquals(of: mx, in: route, loops)
         if let bind = mx.bind {
             found = found.filter { $0.isV6 == bind.isV6 }
         } else if let source {
@@ -145,36 +156,56 @@ package final class Router: Sendable {
         }
     }
 
-    private func refuseLoop(
-        _ addresses: [IPAddress],
-        _ mx: MX,
-        _ route: Route,
-        _ settings: Settings
-    ) throws(Failure) {
-        let own = ownAddresses()
-        let isOurs = { (ip: IPAddress) in ip.isLoopback || ip.isUnspecified || own.contains(ip) }
-        for ip in addresses {
-            if Self.isListener(ip, mx.port, settings.listener.listen, isOurs) {
-                throw .routing(554, EnhancedStatus(5, 4, 6), "mail would loop: \(mx) is this relay itself")
-            }
-            if !route.isFromTable, !settings.outbound.localMXOK, isOurs(ip) {
-                throw .routing(554, EnhancedStatus(5, 4, 6), "mail would loop: \(mx.exchange) is \(ip), this machine")
-            }
+    /// What counts as ourselves now.
+    private func loops(_ route: Route, _ settings: Settings) -> LoopGuard {
+        LoopGuard(
+            own: ownAddresses(),
+            listeners: adopted ?? settings.listener.everywhere,
+            me: settings.me,
+            mayBeLocal: route.isFromTable || settings.outbound.localMXOK
+        )
+    }
+
+    /// Where we find ourselves, hosts of the same preference are discarded too: they would send it back to us.
+    ///
+    /// A host whose addresses are not there within ``patience`` is taken for somebody else.
+    /// - Throws: status 5.4.6.
+    /// - Source: RFC 5321 §5.1
+    private func checkEquals(of mx: MX, in route: Route, _ loops: LoopGuard) async throws(Failure) {
+        let equals = route.hosts.filter { $0.priority == mx.priority && $0.exchange != mx.exchange }
+        guard !route.isFromTable, !equals.isEmpty else { return }
+        let names = (equals + [mx]).map(\.exchange).sorted()
+        let now = Uptime.now()
+        guard strangers.withLock({ $0[names].map { now >= $0 } ?? true }) else { return }
+        if let loop = await firstLoop(among: equals, loops) { throw loop }
+        strangers.withLock { strangers in
+            if strangers.count >= Self.mostKept { strangers = [:] }
+            strangers[names] = now.adding(milliseconds: Self.strangersFor)
         }
     }
 
-    /// Whether connecting there reaches one of our own listeners.
-    private static func isListener(
-        _ ip: IPAddress,
-        _ port: UInt16,
-        _ listeners: [ListenAddress],
-        _ isOurs: (IPAddress) -> Bool
-    ) -> Bool {
-        listeners.contains { listener in
-            guard listener.port == port else { return false }
-            if listener.ip == ip { return true }
-            // A listener on every address, or a destination that means "here", whichever of our addresses it is.
-            return (listener.ip.isUnspecified && isOurs(ip)) || (ip.isUnspecified && isOurs(listener.ip))
+    private func firstLoop(among hosts: [MX], _ loops: LoopGuard) async -> Failure? {
+        let resolver = resolver.current
+        return await withTaskGroup(of: Failure??.self) { group in
+            for host in hosts {
+                group.addTask {
+                    guard let name = Domain(host.exchange) else { return .some(nil) }
+                    let addresses = (try? await resolver.addresses(of: name))?.value ?? []
+                    do throws(Failure) { try loops.check(addresses, of: host) } catch { return error }
+                    return .some(nil)
+                }
+            }
+            group.addTask {
+                try? await Task.sleep(for: Self.patience)
+                return .none
+            }
+            defer { group.cancelAll() }
+            var missing = hosts.count
+            while missing > 0, case .some(.some(let finding)) = await group.next() {
+                if let finding { return finding }
+                missing -= 1
+            }
+            return nil
         }
     }
 }

@@ -35,6 +35,8 @@ package final class STSPolicies: Sendable {
     /// Milliseconds after which a policy is fetched again though its record has not changed.
     private static let fresh: Int64 = 86_400_000
     private static let mostDomains = 10_000
+    /// How long a policy server is waited for: mail waits meanwhile, and without an answer there is no policy for now.
+    private static let patience: Duration = .seconds(10)
 
     private struct Known {
         var kept: KeptPolicy?
@@ -91,6 +93,13 @@ package final class STSPolicies: Sendable {
         case enforced(isNamed: Bool)
         /// Nothing is demanded, and what the host fails at is to be noted.
         case testing(isNamed: Bool)
+    }
+
+    /// Servers that failed may be asked again at once.
+    func forget() {
+        known.withLock { known in
+            for domain in known.keys { known[domain]?.quietUntil = Timestamp(milliseconds: 0) }
+        }
     }
 
     /// What a policy of mode `testing` would have kept mail from a host for.
@@ -192,7 +201,7 @@ package final class STSPolicies: Sendable {
         }
         var request = HTTPRequest("GET", url)
         request.addresses = addresses.prefix(4).map(\.description)
-        request.timeout = .seconds(20)
+        request.timeout = Self.patience
         request.maxResponseBytes = 64 << 10
         request.caFile = settings.ask { $0.outbound.tlsCAFile }
         switch await fetch(request) {

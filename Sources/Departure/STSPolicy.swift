@@ -21,19 +21,24 @@ package struct STSPolicy: Hashable, Sendable {
 
     /// Reads the text of `https://mta-sts.DOMAIN/.well-known/mta-sts.txt`.
     ///
-    /// Of a field that may stand once the first counts; fields that we do not know are skipped.
+    /// Of a field that may stand once the first counts; fields that we do not know are skipped. A byte-order mark in front
+    /// and a dot behind the name of a host are no part of the grammar, and what is meant is plain: they are dropped, since
+    /// whoever wrote them asked for protection and would get none.
     /// - Returns: nil when it is no policy.
     /// - Source: RFC 8461 §3.2
     package init?(parsing text: String) {
         var fields: [String: String] = [:]
         var hosts: [String] = []
-        for line in text.utf8.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }) {
+        let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
+        let octets = text.utf8.starts(with: mark) ? text.utf8.dropFirst(mark.count) : text.utf8[...]
+        for line in octets.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }) {
             guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
             let name = Self.trimmed(line[..<colon])
             let value = Self.trimmed(line[line.index(after: colon)...])
             if name == "mx" {
                 guard hosts.count < Self.mostHosts else { return nil }
-                hosts.append(value.lowercasedASCII)
+                let host = value.lowercasedASCII
+                hosts.append(host.ends(withOctets: ".") ? String(host.utf8.dropLast()) ?? host : host)
             } else if fields[name] == nil {
                 fields[name] = value
             }

@@ -57,6 +57,8 @@ package final class TokenSource: Sendable {
     /// A token that does not say how long it lives is taken to live so many seconds.
     private static let usualLife = 3600
     private static let mostGrants = 1000
+    /// How long a token server is waited for; mail waits meanwhile, and then for another time.
+    private static let patience: Duration = .seconds(15)
 
     private struct Token {
         let secret: Secret
@@ -199,6 +201,7 @@ package final class TokenSource: Sendable {
         ]
         request.maxResponseBytes = 64 << 10
         request.usesProxyOfEnvironment = true
+        request.timeout = Self.patience
         switch await fetch(request) {
         case .failure(let error): return .failure(TokenError("the token server cannot be reached: \(error.text)"))
         case .success(let response): return Self.read(response)

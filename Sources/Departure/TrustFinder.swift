@@ -123,6 +123,9 @@ package final class TrustFinder: Sendable {
         }
     }
 
+    /// Policies that could not be had are looked for again.
+    package func forget() { policies?.forget() }
+
     // MARK: policies under test
 
     /// A host did not come up to a policy of mode `testing`.
@@ -171,14 +174,35 @@ package final class TrustFinder: Sendable {
     /// - Parameter reply: what it said.
     package func loginRefused(at mx: MX, _ reply: Reply) {
         if case .grant(let grant) = mx.auth?.proof { tokens?.forget(grant) }
-        refused.withLock { refused in
+        let count = refused.withLock { refused in
             if refused.count >= Self.mostRefused { refused = [:] }
             refused[mx] = Refusal(at: .now(), words: reply.description)
+            return refused.count
         }
+        TrustMetrics.hostsRefusing(count)
     }
 
     /// A session stands at a next hop that has a login of ours.
-    package func loginAccepted(at mx: MX) { refused.withLock { $0[mx] = nil } }
+    package func loginAccepted(at mx: MX) {
+        let count = refused.withLock { refused in refused.removeValue(forKey: mx) == nil ? nil : refused.count }
+        if let count { TrustMetrics.hostsRefusing(count) }
+    }
+
+    /// Hosts that refused our login, and where no session has stood since, the last first.
+    package var refusals: [(host: MX, refusal: Refusal)] {
+        refused.withLock { $0.map { (host: $0.key, refusal: $0.value) } }.sorted { $0.refusal.at > $1.refusal.at }
+    }
+
+    /// Settings changed: a refusal at a host that no route names any more, or names with another login, is forgotten.
+    package func forgetRefusals(except routes: Routes) {
+        let count = refused.withLock { refused -> Int? in
+            guard !refused.isEmpty else { return nil }
+            let hosts = Set(routes.all.values.flatMap(\.hosts))
+            refused = refused.filter { hosts.contains($0.key) }
+            return refused.count
+        }
+        if let count { TrustMetrics.hostsRefusing(count) }
+    }
 
     /// The last refusal of our login, when no session has stood there since.
     package func refusal(at mx: MX) -> Refusal? { refused.withLock { $0[mx] } }

@@ -15,6 +15,7 @@ package enum TrustMetrics {
     private static let dane = [session("dane", "TLSv1.2"), session("dane", "TLSv1.3")]
     private static let refusals = Counter(label: "martlet_outbound_logins_refused_total")
     private static let unauthenticated = Counter(label: "martlet_outbound_sessions_without_auth_total")
+    private static let refusing = Meter(label: "martlet_outbound_hosts_refusing_login")
     private static let failures = Counter(label: "martlet_outbound_tls_failures_total")
     private static let inTheClear = Counter(label: "martlet_outbound_tls_fallbacks_total")
     private static let testFailures = Counter(label: "martlet_outbound_sts_test_failures_total")
@@ -23,6 +24,7 @@ package enum TrustMetrics {
     package static func declare() {
         let single = [plain, refusals, unauthenticated, failures, testFailures, inTheClear]
         for counter in single + opportunistic + verified + policy + dane { counter.increment(by: 0) }
+        refusing.set(0)
     }
 
     /// A host did not come up to an MTA-STS policy of mode `testing`.
@@ -30,6 +32,9 @@ package enum TrustMetrics {
 
     /// The alarm: a next hop does not let us in.
     package static func loginRefused() { refusals.increment() }
+
+    /// So many hosts refuse our login now.
+    static func hostsRefusing(_ count: Int) { refusing.set(count) }
 
     /// A route has credentials and its host offers no AUTH that can be used.
     package static func sentWithoutAuth() { unauthenticated.increment() }

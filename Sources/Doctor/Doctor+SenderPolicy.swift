@@ -10,25 +10,47 @@ extension Doctor {
         guard !patient.settings.routes.hasSmartHost else {
             return [Finding(.skipped, "SPF", "mail leaves through a smart host; its provider says what belongs in SPF")]
         }
-        var findings: [Finding] = []
-        for address in ours {
+        let seen = ours.filter(PublicAddress.isPublic)
+        var findings = ours.filter { !PublicAddress.isPublic($0) }.map { address in
+            Finding(.skipped, "SPF", "\(address) is not public: the world sees the address of a router in front of it")
+        }
+        var verdicts: [(IPAddress, SenderPolicy.Verdict)] = []
+        for address in seen {
             var policy = SenderPolicy(resolver)
-            let verdict = await policy.check(address, patient.sender)
-            let kind = address.isV6 ? "ip6" : "ip4"
-            let remedy = "Add \(kind):\(address) to the TXT record of \(patient.sender) that begins with v=spf1."
+            verdicts.append((address, await policy.check(address, patient.sender)))
+        }
+        // One record for all that are not in it yet: a domain has one, and two are none (RFC 7208 §4.5).
+        let missing = verdicts.filter { !$0.1.isSettled }.map { "\($0.0.isV6 ? "ip6" : "ip4"):\($0.0)" }
+            .joined(separator: " ")
+        let remedy = "Add \(missing) to the TXT record of \(patient.sender) that begins with v=spf1."
+        var isProposed = false
+        for (address, verdict) in verdicts {
             switch verdict {
             case .pass: findings.append(Finding(.good, "SPF", "\(patient.sender) lets \(address) send"))
             case .fail: findings.append(Finding(.bad, "SPF", "\(patient.sender) forbids \(address) to send", remedy))
             case .softFail, .neutral:
                 findings.append(Finding(.odd, "SPF", "\(patient.sender) does not vouch for \(address)", remedy))
             case .none:
-                let text = "v=spf1 \(kind):\(address) -all"
+                // Said once: it names every address.
+                guard !isProposed else { continue }
+                isProposed = true
+                let text = "v=spf1 \(missing) -all"
                 findings.append(
-                    Finding(.odd, "SPF", "\(patient.sender) has no SPF record", "Make a TXT record there: \(text)")
+                    Finding(.odd, "SPF", "\(patient.sender) has no SPF record", "Make one TXT record there: \(text)")
                 )
             case .unknown(let reason): findings.append(Finding(.skipped, "SPF", reason))
             }
         }
         return findings
+    }
+}
+
+extension SenderPolicy.Verdict {
+    /// There is nothing to propose.
+    fileprivate var isSettled: Bool {
+        switch self {
+        case .pass, .unknown: true
+        case .fail, .softFail, .neutral, .none: false
+        }
     }
 }

@@ -9,7 +9,7 @@ extension Disk {
     /// Replaces the content of a file, or makes it.
     ///
     /// An existing file keeps its permissions and, as far as allowed, its owner; a symbolic link stays and the file
-    /// behind it is replaced.
+    /// behind it is replaced, if it is one that may be followed (`LinkTrust`).
     /// - Parameters:
     ///   - permissions: for a file that does not exist yet.
     ///   - isSecret: whoever is neither owner nor in the group loses what access there was.
@@ -23,6 +23,7 @@ extension Disk {
         isSecret: Bool = false,
         isPublic: Bool = false
     ) throws(DiskError) {
+        try checkLinks(of: path)
         var old = try status(path, following: true)
         if isSecret { old?.permissions &= ~0o007 }
         let target = old == nil ? path : try resolve(path)
@@ -68,6 +69,7 @@ extension Disk {
     /// Not atomic: a power cut in the middle may leave a mixture, so the caller keeps a copy of the old content.
     /// - Throws: ``DiskError``.
     package func overwrite(_ path: String, with content: [UInt8]) throws(DiskError) {
+        try checkLinks(of: path)
         let file = try open(try resolve(path), .update, permissions: 0)
         let old = try file.status()
         try file.write(content, at: 0)

@@ -32,6 +32,7 @@ final class CurlHandle: @unchecked Sendable {
         try setMethod(request)
         try setHeaders(request, &lists)
         if let address { try connect(to: address, &lists) }
+        if !request.knownAddresses.isEmpty { try resolve(request, &lists) }
         var words = [CChar](repeating: 0, count: Int(CURL_ERROR_SIZE))
         let code = words.withUnsafeMutableBufferPointer { words in
             relay_curl_set_pointer(handle, CURLOPT_ERRORBUFFER, words.baseAddress)
@@ -93,6 +94,17 @@ final class CurlHandle: @unchecked Sendable {
         let host = address.utf8.contains(UInt8(ascii: ":")) ? "[\(address)]" : address
         // No host and port in front: it holds for the one connection there is.
         try check(relay_curl_set_list(handle, CURLOPT_CONNECT_TO, try lists.make(["::\(host):"])))
+    }
+
+    /// Answers libcurl's question for the URL's host before it is asked.
+    private func resolve(_ request: HTTPRequest, _ lists: inout TextLists) throws(HTTPError) {
+        let url = try WebURL(request.url)
+        let addresses = request.knownAddresses.map { $0.utf8.contains(UInt8(ascii: ":")) ? "[\($0)]" : $0 }
+        guard addresses.joined().utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ",") }) else {
+            throw HTTPError(.invalidRequest, "an address to connect to holds something else")
+        }
+        let line = "\(url.host):\(url.port):\(addresses.joined(separator: ","))"
+        try check(relay_curl_set_list(handle, CURLOPT_RESOLVE, try lists.make([line])))
     }
 
     private func perform(_ body: [UInt8]?, into answer: AnswerCollector) -> CURLcode {

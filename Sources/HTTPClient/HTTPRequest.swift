@@ -18,6 +18,8 @@ package struct HTTPRequest: Sendable {
     ///
     /// Name and certificate are still the URL's.
     package var addresses: [String] = []
+    /// What the URL's host was found to be; where a proxy is used, it finds the host by itself.
+    package var knownAddresses: [String] = []
     /// From the call to the last byte of the answer.
     package var timeout: Duration = .seconds(30)
     /// Larger bodies end the transfer with ``HTTPError/Kind/tooLarge``.

@@ -33,7 +33,9 @@ package enum GetMXAnswer: Hashable, Sendable {
     /// Bounce, with this reason.
     case reject(String)
     /// A temporary failure, with this reason.
-    case tryLater(String)
+    ///
+    /// `counts` is false when nobody has answered: that is no failure of the mail, which waits as long as it takes.
+    case tryLater(String, counts: Bool = true)
 }
 
 /// After a temporary failure.

@@ -1,17 +1,21 @@
 // HookMetrics.swift — how long plugins take and how often they fail. Names are spelled here and nowhere else; labels are
 // closed sets.
 
-import Mail
+package import Mail
 import Metrics
 
 /// Made at first use, when whoever collects is in place.
 package enum HookMetrics {
     /// What can go wrong with one call.
-    enum Trouble: String, CaseIterable {
+    package enum Trouble: String, CaseIterable, Sendable {
         /// No answer within the deadline.
         case late
         /// An answer that cannot be used.
         case useless
+        /// There is nobody to ask, or the connection breaks.
+        case unreachable
+        /// A program that failed again and again is left alone, and was not asked.
+        case skipped
     }
 
     private static let durations = Dictionary(
@@ -42,5 +46,6 @@ package enum HookMetrics {
         durations[hook]?.recordMilliseconds(Uptime.now().milliseconds - begin.milliseconds)
     }
 
-    static func count(_ trouble: Trouble, of hook: Hook) { failures[hook]?[trouble]?.increment() }
+    /// A call without an answer that can be used.
+    package static func count(_ trouble: Trouble, of hook: Hook) { failures[hook]?[trouble]?.increment() }
 }

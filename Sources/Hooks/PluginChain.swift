@@ -119,12 +119,12 @@ extension PluginChain {
             switch await call(.getMX, { await plugin.getMX(mail, domain: domain) }) {
             case nil:
                 missed(.getMX, plugin, mail.id)
-                return .tryLater("a plugin gave no answer to get_mx in time")
+                return .tryLater("a plugin gave no answer to get_mx in time", counts: false)
             case .next: break
             case .use(let hosts):
                 if !hosts.isEmpty { return .use(hosts) }
             case .reject(let reason): return .reject(HookText.harmless(reason))
-            case .tryLater(let reason): return .tryLater(HookText.harmless(reason))
+            case .tryLater(let reason, let counts): return .tryLater(HookText.harmless(reason), counts: counts)
             }
         }
         return .next

@@ -15,11 +15,14 @@ package struct Door: Sendable {
     package let authenticator: Authenticator
     let slots = ConnectionSlots()
     let sessions = OpenSessions()
+    /// What the log is told of clients.
+    let book: SessionLog
 
     package init(_ intake: Intake, tls: @escaping @Sendable () -> TLSContext? = { nil }) {
         self.intake = intake
         self.tls = tls
         authenticator = Authenticator(settings: intake.settings)
+        book = SessionLog(intake.log)
     }
 
     /// A snapshot of the configuration; never blocks.

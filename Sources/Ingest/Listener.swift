@@ -4,6 +4,7 @@
 // queue and the deliveries need; when descriptors run out all the same, accepting pauses for a second and goes on by itself.
 
 package import Config
+import Glibc
 import Loop
 import Mail
 package import NIOCore
@@ -44,10 +45,13 @@ package final class Listener: Sendable {
     package struct Place: Hashable, Sendable, CustomStringConvertible {
         package let address: ListenAddress
         package let kind: Kind
+        /// `[::]` that leaves IPv4 to others.
+        package let isV6Only: Bool
 
-        package init(_ address: ListenAddress, _ kind: Kind) {
+        package init(_ address: ListenAddress, _ kind: Kind, isV6Only: Bool = false) {
             self.address = address
             self.kind = kind
+            self.isV6Only = isV6Only
         }
 
         package var description: String { (kind == .implicitTLS ? "smtps://" : "") + "\(address)" }
@@ -73,17 +77,37 @@ package final class Listener: Sendable {
         do {
             let ip = place.address.ip
             let address = try SocketAddress(ipAddress: ip.description, port: Int(place.address.port))
-            let channel = try await bootstrap(place.kind).bind(to: address).get()
+            var bootstrap = bootstrap(place.kind)
+            if ip.isV6 {
+                // Said either way: what the system does by itself is a setting of its own.
+                let option = ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only)
+                bootstrap = bootstrap.serverChannelOption(option, value: place.isV6Only ? 1 : 0)
+            }
+            let channel = try await bootstrap.bind(to: address).get()
             let isStopped = state.withLock { state in
                 if !state.isStopped { state.channels[place] = channel }
                 return state.isStopped
             }
             if isStopped { try await channel.close().get() }
             let port = UInt16(clamping: channel.localAddress?.port ?? Int(place.address.port))
-            return Place(ListenAddress(ip: ip, port: port), place.kind)
+            return Place(ListenAddress(ip: ip, port: port), place.kind, isV6Only: place.isV6Only)
         } catch {
-            throw Trouble(place: place, reason: "\(error)")
+            throw Trouble(place: place, reason: Self.words(error, place))
         }
+    }
+
+    /// Why a place cannot be had, in a sentence.
+    private static func words(_ error: any Error, _ place: Place) -> String {
+        guard let error = error as? IOError else { return "\(error)" }
+        let reason = strerror(error.errnoCode).map { String(cString: $0) } ?? "error \(error.errnoCode)"
+        let remedy =
+            switch error.errnoCode {
+            case EACCES, EPERM: "; ports below 1024 are root's: [main] user in smtp.ini, or CAP_NET_BIND_SERVICE"
+            case EADDRINUSE: "; is another server running there?"
+            case EADDRNOTAVAIL: "; no interface of this machine has \(place.address.ip)"
+            default: ""
+            }
+        return reason + remedy
     }
 
     /// Begins to accept on a socket that is bound already, and closes it in the end.
@@ -124,7 +148,7 @@ package final class Listener: Sendable {
         state.withLock { state in
             state.channels.map { place, channel in
                 let port = UInt16(clamping: channel.localAddress?.port ?? Int(place.address.port))
-                return Place(ListenAddress(ip: place.address.ip, port: port), place.kind)
+                return Place(ListenAddress(ip: place.address.ip, port: port), place.kind, isV6Only: place.isV6Only)
             }
         }
     }
@@ -187,6 +211,7 @@ package final class Listener: Sendable {
         let limits = settings.listener
         let total = min(limits.connections, DescriptorLimit.forClients(deliveries: settings.outbound.concurrencyMax))
         guard door.slots.enter(client, total: total, perClient: limits.connectionsPerClient) else {
+            door.book.turnedAway(client, TurnAway.reply, on: channel.eventLoop)
             // With implicit TLS nobody could read our words.
             if kind == .implicitTLS { return channel.close(promise: nil) }
             try channel.pipeline.syncOperations.addHandler(TurnAway())
@@ -222,9 +247,10 @@ private final class TurnAway: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
+    static let reply = "421 4.7.0 Too many connections, try again later"
+
     func channelActive(context: ChannelHandlerContext) {
-        let reply = ByteBuffer(staticString: "421 4.7.0 Too many connections, try again later\r\n")
-        context.writeAndFlush(wrapOutboundOut(reply), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: "\(Self.reply)\r\n")), promise: nil)
         context.close(promise: nil)
     }
 

@@ -21,10 +21,9 @@ extension ServerHandler {
         guard machine.isVerifying else { return }
         machine.authenticated(answer)
         switch answer {
-        case .accepted, .scramSignature: log("client authenticated", question.user)
-        // A name that nobody has may be a password in the wrong place: it is not written down.
-        case .refused: log("authentication refused", isKnown(question.user) ? question.user : nil)
-        case .tooMany: log("authentication throttled", isKnown(question.user) ? question.user : nil)
+        case .accepted, .scramSignature: tell(.authenticated, question.user)
+        case .refused: refused(.loginRefused, question.user)
+        case .tooMany: refused(.loginThrottled, question.user)
         case .scramSalt, .unavailable: break
         }
         resume()
@@ -32,10 +31,9 @@ extension ServerHandler {
 
     private func isKnown(_ user: String) -> Bool { door.settings.ask { $0.auth.users[user] != nil } }
 
-    private func log(_ message: StaticString, _ user: String?) {
-        door.log.write(.notice, message) { line in
-            line.add(.client, clientLiteral)
-            if let user { line.add(.user, user) }
-        }
+    private func refused(_ event: SessionEvent, _ user: String) {
+        guard let context, door.book.admits(client, on: context.eventLoop) else { return }
+        // A name that nobody has may be a password in the wrong place: it is not written down.
+        tell(event, isKnown(user) ? user : nil)
     }
 }

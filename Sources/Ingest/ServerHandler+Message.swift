@@ -38,7 +38,8 @@ extension ServerHandler: ReceptionOwner {
                 literal: clientLiteral,
                 helo: machine.heloName,
                 with: transport,
-                tls: protection
+                tls: protection,
+                mechanism: machine.mechanism
             )
         )
         let traits = ContentTraits(hasLeadingDots: machine.hasLeadingDots, isEightBit: machine.isEightBit)

@@ -87,7 +87,8 @@ extension ServerHandler {
     /// A peer causes this at will, so that it is no error of ours.
     func reportTLS(_ error: TLSError) {
         if security == nil { IngestMetrics.handshakeFailed() }
-        door.log.write(.info, security == nil ? "TLS handshake failed" : "TLS session broke") { line in
+        guard security != nil else { return tell(.handshakeFailed) { $0.add(.reason, error.reason) } }
+        door.log.write(.info, "TLS session broke") { line in
             line.add(.client, clientLiteral)
             line.add(.reason, error.reason)
         }

@@ -40,12 +40,17 @@ final class ServerHandler: ChannelDuplexHandler {
 
     /// What the session waits for, which says how long it may.
     private enum Wait {
-        case command, content, login, plugins, commit
+        case command, content, commit
+        /// A plugin, an attempt to log in, the disk, the moment before the greeting: each has an end of its own. We are
+        /// awaited and not the client, whose time stands still.
+        case ourselves
     }
 
     let door: Door
     let client: IPAddress?
     let clientLiteral: String
+    /// What the log calls the session.
+    let number: Int
     var settings: ListenerSettings
     var machine: ServerMachine
     /// The message that is being received.
@@ -69,12 +74,15 @@ final class ServerHandler: ChannelDuplexHandler {
     private var lineBegan: NIODeadline?
     private var dataBegan: NIODeadline?
     private var began = NIODeadline.uptimeNanoseconds(0)
+    /// Since when the client waits for us.
+    private var owesSince: NIODeadline?
     private var settingsRead = NIODeadline.uptimeNanoseconds(0)
 
     init(door: Door, client: IPAddress?, settings: Settings, _ kind: Listener.Kind, on loop: any EventLoop) {
         self.door = door
         self.client = client
         clientLiteral = client?.addressLiteral ?? "[unknown]"
+        number = door.book.nextSession()
         self.settings = settings.listener
         isImplicitTLS = kind == .implicitTLS
         reception = Reception(door.intake, IntakeRules(settings), on: loop)
@@ -112,6 +120,8 @@ final class ServerHandler: ChannelDuplexHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        if phase == .talking { tell(.lost) }
+        tell(.disconnected)
         phase = .left
         greets?.cancel()
         deadline?.cancel()
@@ -131,8 +141,9 @@ final class ServerHandler: ChannelDuplexHandler {
         let now = context.eventLoop.now
         began = now
         settingsRead = now
-        touch(now)
+        tell(.connected)
         if isImplicitTLS { beginTLSFirst(context) } else { welcome(context) }
+        if phase == .talking { touch(now) }
     }
 
     /// Greets, now or after the delay that catches early talkers.
@@ -234,6 +245,7 @@ final class ServerHandler: ChannelDuplexHandler {
         guard let context else { return }
         if !machine.hasTransaction { reception.releaseEnvelope() }
         for rejection in machine.takeRejections() { IntakeMetrics.count(rejection, at: entrance) }
+        if machine.hasTurnaways { tellTurnaways(context.eventLoop) }
         send(context)
         let now = context.eventLoop.now
         guard phase == .talking else { return leave(context, now) }
@@ -302,19 +314,23 @@ final class ServerHandler: ChannelDuplexHandler {
     }
 
     private var wait: Wait {
-        if reception.phase == .asking { return .plugins }
+        if reception.phase == .asking || greets != nil { return .ourselves }
         if machine.isCommitting { return .commit }
-        if machine.isReceiving || reception.isAtDisk { return .content }
-        return machine.isVerifying ? .login : .command
+        if reception.isAtDisk || machine.isVerifying { return .ourselves }
+        return machine.isReceiving ? .content : .command
     }
 
     /// Moves the time limit to where the session stands now.
     private func touch(_ now: NIODeadline) {
+        let wait = wait
+        switch wait {
+        case .ourselves, .commit: owesSince = owesSince ?? now
+        case .command, .content: giveBackTime(now)
+        }
         var due = began + .seconds(Int64(settings.sessionDeadline))
         switch wait {
-        // Every plugin has a deadline of its own, and so has an attempt to log in: we are awaited, not the client.
-        case .plugins, .login: break
-        case .commit: due = min(due, now + .seconds(Int64(settings.commitTimeout)))
+        case .ourselves: return deadline?.clear() ?? ()
+        case .commit: due = now + .seconds(Int64(settings.commitTimeout))
         case .content:
             let began = dataBegan ?? now
             dataBegan = began
@@ -332,6 +348,15 @@ final class ServerHandler: ChannelDuplexHandler {
             refreshSettings(now)
         }
         deadline?.set(at: due, now: now)
+    }
+
+    /// The client's limits are later by what it waited for us.
+    private func giveBackTime(_ now: NIODeadline) {
+        guard let since = owesSince else { return }
+        owesSince = nil
+        began = began + (now - since)
+        dataBegan = dataBegan.map { $0 + (now - since) }
+        lineBegan = lineBegan.map { $0 + (now - since) }
     }
 
     private func refreshSettings(_ now: NIODeadline) {
@@ -355,11 +380,12 @@ final class ServerHandler: ChannelDuplexHandler {
     private func timeIsUp() {
         guard let context else { return }
         guard phase == .talking else { return context.close(promise: nil) }
-        if machine.isCommitting, !reception.isAtDisk {
+        if machine.isCommitting {
             reception.abandon()
             machine.committed(.refused(.tooSlow))
             resume()
         } else {
+            tell(.timedOut)
             machine.timedOut()
             close()
             settle()

@@ -40,7 +40,10 @@ struct Acceptance: Sendable {
                 line.add(.client, client.literal)
                 line.add(.helo, client.helo)
             }
-            if let user { line.add(.user, user) }
+            if let user {
+                line.add(.user, user)
+                if let mechanism = provenance.client?.mechanism { line.add(.mechanism, mechanism.rawValue) }
+            }
             if let tls = provenance.client?.tls { line.add(.tls, tls) }
             if let about = provenance.about { line.add(.about, about.description) }
         }

@@ -37,19 +37,23 @@ package struct Provenance: Sendable {
         package let with: TraceHeaders.Transport
         /// Version and cipher, in words; nil in the clear.
         package let tls: String?
+        /// What it logged in with; nil when it did not.
+        package let mechanism: SASLMechanism?
 
         package init(
             address: IPAddress?,
             literal: String,
             helo: String,
             with: TraceHeaders.Transport,
-            tls: String?
+            tls: String?,
+            mechanism: SASLMechanism? = nil
         ) {
             self.address = address
             self.literal = literal
             self.helo = helo
             self.with = with
             self.tls = tls
+            self.mechanism = mechanism
         }
     }
 

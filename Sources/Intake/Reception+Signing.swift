@@ -3,10 +3,10 @@
 // Guarantees: without a domain in `dkim.ini` nothing happens here; signing, which takes a millisecond for an RSA key,
 // happens on a thread that may block; a message that cannot be signed is refused for now, not sent unsigned.
 
-import Config
+package import Config
 import Log
 import Mail
-import MessageFormat
+package import MessageFormat
 import NIOCore
 import NIOPosix
 import Queue
@@ -83,12 +83,13 @@ extension IntakeRules {
 
 extension DKIMSettings {
     /// The keys for an author's domain.
-    var signers: DKIMDraft.Keys {
+    package var signers: DKIMDraft.Keys {
         { author in
             guard let (domain, keys) = self.signing(for: author) else { return [] }
             return keys.map { DKIMSigner(domain: domain, selector: $0.selector, key: $0.key) }
         }
     }
 
-    var coverage: DKIMSigner.Coverage { DKIMSigner.Coverage(signed: headers, oversigned: oversigned) }
+    /// What a signature covers.
+    package var coverage: DKIMSigner.Coverage { DKIMSigner.Coverage(signed: headers, oversigned: oversigned) }
 }

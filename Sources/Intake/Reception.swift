@@ -152,7 +152,6 @@ package final class Reception {
             header: message.header,
             signature: message.signature
         )
-        body = message.body
         pending = Pending(
             envelope: submission.envelope,
             provenance: submission.provenance,
@@ -161,7 +160,15 @@ package final class Reception {
             passesPlugins: passesPlugins
         )
         phase = .receiving
-        goOn(for: owner)
+        switch message.body {
+        case .memory(let bytes):
+            body = bytes
+            goOn(for: owner)
+        case .file(let file):
+            draft?.file = file
+            draft?.isSpilling = true
+            ask(message.body, for: owner)
+        }
     }
 
     /// The message is complete: what is left of it goes to its file, or it stays in memory.

@@ -14,8 +14,8 @@ package import Storage
 /// A message that somebody hands in whole.
 package struct Submission: Sendable {
     package var envelope: Envelope
-    /// Header and body with CRLF line ends, not dot-stuffed.
-    package var content: ByteBuffer
+    /// Header and body with CRLF line ends, not dot-stuffed; a file is finished, and belongs to whoever takes it in.
+    package var content: Content.Body
     package var provenance: Provenance
     /// Its name, where it has one already.
     package var id: QueueID?
@@ -27,6 +27,17 @@ package struct Submission: Sendable {
     package init(
         _ envelope: Envelope,
         _ content: ByteBuffer,
+        from provenance: Provenance,
+        id: QueueID? = nil,
+        at time: Timestamp = .now(),
+        hold: Hold? = nil
+    ) {
+        self.init(envelope, .memory(content), from: provenance, id: id, at: time, hold: hold)
+    }
+
+    package init(
+        _ envelope: Envelope,
+        _ content: Content.Body,
         from provenance: Provenance,
         id: QueueID? = nil,
         at time: Timestamp = .now(),
@@ -71,44 +82,53 @@ extension Intake {
     ///   - loop: where its way in is gone, and blocking work reports back to.
     /// - Returns: the answer, once the message is durable or is not going to be.
     package func submit(_ submission: Submission, on loop: any EventLoop) async -> Admission {
-        let admission = await admit(submission, on: loop)
-        if case .refused(let refusal) = admission {
-            IntakeMetrics.count(refusal.reason, at: submission.provenance.entrance)
-        }
-        return admission
-    }
-
-    private func admit(_ submission: Submission, on loop: any EventLoop) async -> Admission {
-        guard !submission.envelope.recipients.isEmpty else { return .refused(Refusal(.noRecipients)) }
-        // A report takes the room of what it reports, and mail must be able to leave a full disk.
-        guard submission.provenance.about != nil || queue.hasRoom(for: submission.content.readableBytes) else {
-            return .refused(Refusal(.noRoom))
-        }
+        let admission: Admission
         let rules = IntakeRules(settings.current)
-        let looked: Result<LookedAt, Refusal>
-        if submission.content.readableBytes <= Self.quick {
-            looked = LookedAt.make(submission.content, rules)
-        } else {
-            let made = queue.disk.runIfActive(eventLoop: loop) { LookedAt.make(submission.content, rules) }
-            looked = (try? await made.get()) ?? .failure(Refusal(.closing))
-        }
-        switch looked {
-        case .failure(let refusal): return .refused(refusal)
+        switch await look(at: submission, rules, on: loop) {
+        case .failure(let refusal):
+            if case .file(let file) = submission.content { queue.disk.submit { _ in file.discard() } }
+            admission = .refused(refusal)
         case .success(let message):
             let passesPlugins = !PluginChain.isAsking
-            return await withCheckedContinuation { continuation in
+            admission = await withCheckedContinuation { continuation in
                 loop.execute {
                     let reception = Reception(self, rules, on: loop)
                     reception.take(message, submission, passesPlugins: passesPlugins, for: Waiter(continuation))
                 }
             }
         }
+        if case .refused(let refusal) = admission {
+            IntakeMetrics.count(refusal.reason, at: submission.provenance.entrance)
+        }
+        return admission
+    }
+
+    private func look(
+        at submission: Submission,
+        _ rules: IntakeRules,
+        on loop: any EventLoop
+    ) async -> Result<LookedAt, Refusal> {
+        guard !submission.envelope.recipients.isEmpty else { return .failure(Refusal(.noRecipients)) }
+        // A report takes the room of what it reports, and mail must be able to leave a full disk.
+        guard submission.provenance.about != nil || queue.hasRoom(for: submission.content.size) else {
+            return .failure(Refusal(.noRoom))
+        }
+        if case .memory(let bytes) = submission.content, bytes.readableBytes <= Self.quick {
+            return LookedAt.make(bytes, rules)
+        }
+        let made = queue.disk.runIfActive(eventLoop: loop) {
+            switch submission.content {
+            case .memory(let bytes): LookedAt.make(bytes, rules)
+            case .file(let file): LookedAt.make(file, rules)
+            }
+        }
+        return (try? await made.get()) ?? .failure(Refusal(.closing))
     }
 }
 
 /// Content that was looked at as a whole.
 struct LookedAt: Sendable {
-    let body: ByteBuffer
+    let body: Content.Body
     let traits: ContentTraits
     let header: HeaderBlock
     let signature: DKIMWork?
@@ -128,7 +148,46 @@ struct LookedAt: Sendable {
         dkim?.update(body, from: 0, header)
         return .success(
             LookedAt(
-                body: body,
+                body: .memory(body),
+                traits: ContentTraits(hasLeadingDots: check.hasLeadingDots, isEightBit: check.isEightBit),
+                header: header,
+                signature: dkim?.complete()
+            )
+        )
+    }
+}
+
+extension LookedAt {
+    /// Octets that are read at once.
+    private static let piece = 256 << 10
+
+    /// The same for a finished file, a piece at a time; its last line is ended already.
+    ///
+    /// Blocks.
+    static func make(_ file: any LargeBody, _ rules: IntakeRules) -> Result<LookedAt, Refusal> {
+        var check = ChunkDecoder()
+        check.discards = true
+        check.begin(file.size)
+        var header = HeaderBlock(limit: rules.headerBytes)
+        let dkim = rules.newSignature()
+        var nothing = ByteBuffer()
+        while check.remaining > 0 {
+            do throws(QueueError) {
+                var piece = try file.read(at: check.size, count: Self.piece)
+                guard piece.readableBytes > 0 else { return .failure(Refusal(.storageFailed)) }
+                if !header.hasEnded { header.consume(piece, from: 0) }
+                dkim?.update(piece, from: 0, header)
+                _ = check.decode(&piece, into: &nothing)
+            } catch {
+                return .failure(Refusal(because: error))
+            }
+        }
+        check.finish(&nothing)
+        guard check.isClean else { return .failure(Refusal(.bareLineEnding)) }
+        if let rejection = rules.rejection(of: header) { return .failure(Refusal(rejection)) }
+        return .success(
+            LookedAt(
+                body: .file(file),
                 traits: ContentTraits(hasLeadingDots: check.hasLeadingDots, isEightBit: check.isEightBit),
                 header: header,
                 signature: dkim?.complete()

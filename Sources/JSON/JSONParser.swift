@@ -33,7 +33,13 @@ private struct JSONParser {
         self.bounds = bounds
     }
 
+    /// What some editors and PowerShell put in front of UTF-8; it stands in no JSON text (RFC 8259 §8.1).
+    private static let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
+
     mutating func document() throws(JSONError) -> JSON {
+        guard !bytes.starts(with: Self.byteOrderMark) else {
+            throw error("a byte order mark (EF BB BF) stands in front of the JSON text; send it without one")
+        }
         let value = try self.value()
         skipWhite()
         guard index == bytes.count else { throw error("there is more behind the value") }

@@ -10,10 +10,12 @@ package enum LogKey: String, Hashable, Sendable {
     case id, from, to, domain, mx, ip, reply, stage, scope, attempt, session, size, recipients, reason, status, report
     /// Seconds.
     case delay = "delay_s"
+    /// Seconds since the mail was accepted, where `delay_s` is how long it waits from now.
+    case age = "age_s"
     /// The other message: the one a report is about.
     case about
     // Sessions
-    case client, certificate, helo, user, verb, text, code, errors, messages, port, host, tls, lane, bind
+    case client, certificate, helo, user, mechanism, verb, text, code, errors, messages, port, host, tls, lane, bind
     // Storage
     case segment, offset, bytes, path, free, file
     // Plugins

@@ -31,6 +31,8 @@ package final class LogSink: Sendable {
     private let format: LogFormat
     /// Only with that format.
     private let postfix: PostfixFormat?
+    /// Lines leave in Postfix's words.
+    var isPostfix: Bool { postfix != nil }
     private let privacy: AddressPrivacy?
     private let descriptor: Int32
     /// A pipe to wake the writer: the end it reads, and ours.
@@ -120,7 +122,8 @@ package final class LogSink: Sendable {
 
     // MARK: Producers
 
-    private func compose(_ level: LogLevel, _ message: UnsafeRawBufferPointer, _ fields: (inout LogLine) -> Void) {
+    /// Makes a line of a message that was found worth it.
+    func compose(_ level: LogLevel, _ message: UnsafeRawBufferPointer, _ fields: (inout LogLine) -> Void) {
         withUnsafeTemporaryAllocation(byteCount: LogLine.lineLimit, alignment: 8) { bytes in
             var line = LogLine(into: bytes, format: format, privacy: privacy)
             let gap = line.begin(level, message)

@@ -23,8 +23,11 @@ struct PostfixFormat {
         for line in batch.split(separator: UInt8(ascii: "\n")) {
             let text = String(decoding: line, as: UTF8.self)
             guard let parsed = Line(text) else { continue }
+            // A daemon of Postfix has one client at a time: each session is one of its own, so that lines belong together.
+            let session = parsed["session"]
             for (daemon, body) in lines(parsed) {
-                out += "\(Self.stamp(parsed.time)) \(host) postfix/\(daemon)[\(pid)]: \(body)\n".utf8
+                let process = daemon == "smtpd" ? session ?? "\(pid)" : "\(pid)"
+                out += "\(Self.stamp(parsed.time)) \(host) postfix/\(daemon)[\(process)]: \(body)\n".utf8
             }
         }
         return out
@@ -34,7 +37,7 @@ struct PostfixFormat {
         let id = line["id"] ?? "NOQUEUE"
         switch LogEvent(line.message.utf8) {
         case .accepted:
-            let client = line["client"].map { "client=unknown\(Self.bracketed($0))" } ?? "client=localhost[127.0.0.1]"
+            let client = "client=\(Self.client(line["client"]))\(Self.login(line))"
             let count = line["recipients"] ?? "1"
             return [
                 ("smtpd", "\(id): \(client)"), ("cleanup", "\(id): message-id=<\(id)@\(host)>"),
@@ -48,6 +51,9 @@ struct PostfixFormat {
         case .bounced: return [("smtp", delivery(id, line, "bounced"))]
         case .finished: return [("qmgr", "\(id): removed")]
         case nil:
+            if let found = SessionEvent(line.message.utf8).flatMap({ session($0, line) }) {
+                return found.map { ("smtpd", $0) }
+            }
             let level = ["warning", "error", "critical"].contains(line.level) ? "warning: " : ""
             return [("master", "\(level)\(line.message)\(line.rest.isEmpty ? "" : ": ")\(line.rest)")]
         }
@@ -55,9 +61,20 @@ struct PostfixFormat {
 
     private func delivery(_ id: String, _ line: Line, _ status: String) -> String {
         let reply = line["reply"] ?? ""
-        let delay = line["delay_s"] ?? "0"
+        // How old the mail is; what `delay_s` says of a deferral is when it is tried again.
+        let delay = line["age_s"] ?? line["delay_s"] ?? "0"
         return "\(id): to=<\(line["to"] ?? "")>, relay=\(Self.relay(line["mx"])), delay=\(delay), "
             + "delays=0/0/0/\(delay), dsn=\(Self.status(reply, status)), status=\(status) (\(reply))"
+    }
+
+    /// `unknown[192.0.2.1]`: we ask no DNS who a client is; mail that was made here has no client.
+    static func client(_ literal: String?) -> String {
+        literal.map { "unknown\(bracketed($0))" } ?? "localhost[127.0.0.1]"
+    }
+
+    private static func login(_ line: Line) -> String {
+        guard let user = line["user"] else { return "" }
+        return ", sasl_method=\(line["mechanism"] ?? "PLAIN"), sasl_username=\(user)"
     }
 
     /// Our address literals are `[192.0.2.1]` and `[IPv6:2001:db8::1]`.
@@ -79,19 +96,21 @@ struct PostfixFormat {
     }
 
     /// The enhanced status of a reply, or one that says as much as its first digit.
-    private static func status(_ reply: String, _ outcome: String) -> String {
+    static func status(_ reply: String, _ outcome: String) -> String {
         let words = reply.utf8.split(separator: UInt8(ascii: " "), maxSplits: 2)
-        let dot = UInt8(ascii: ".")
-        if words.count > 1, words[1].split(separator: dot).count == 3,
-            words[1].allSatisfy({ (0x30...0x39).contains($0) || $0 == dot })
-        {
-            return String(Substring(words[1]))
-        }
+        if words.count > 1, isStatus(String(Substring(words[1]))) { return String(Substring(words[1])) }
         switch outcome {
         case "sent": return "2.0.0"
         case "bounced": return "5.0.0"
         default: return "4.0.0"
         }
+    }
+
+    /// Whether a word is an enhanced status such as `5.7.1`.
+    static func isStatus(_ word: String) -> Bool {
+        let dot = UInt8(ascii: ".")
+        return word.utf8.split(separator: dot).count == 3
+            && word.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == dot }
     }
 
     /// `Nov 22 19:00:00`, in the zone of the machine, as syslog writes it.
@@ -115,7 +134,7 @@ struct PostfixFormat {
 }
 
 /// A line of the text format, taken apart.
-private struct Line {
+struct Line {
     let time: Substring
     let level: Substring
     let message: String

@@ -19,4 +19,22 @@ package struct EnhancedStatus: Hashable, Sendable, CustomStringConvertible {
 
     /// The same subject and detail under another class: a permanent reason that we chose to retry, or the reverse.
     package func with(class: UInt8) -> EnhancedStatus { EnhancedStatus(`class`, subject, detail) }
+
+    /// Reads `class.subject.detail` in front of other octets.
+    ///
+    /// - Returns: nil when there is none.
+    package init?(leading text: Substring.UTF8View) {
+        var rest = text
+        func number(_ rest: inout Substring.UTF8View) -> UInt16? {
+            let digits = rest.prefix { $0 &- UInt8(ascii: "0") <= 9 }
+            guard (1...3).contains(digits.count) else { return nil }
+            rest = rest[digits.endIndex...]
+            return digits.reduce(0) { $0 * 10 + UInt16($1 - UInt8(ascii: "0")) }
+        }
+        func dot(_ rest: inout Substring.UTF8View) -> Bool { rest.popFirst() == UInt8(ascii: ".") }
+        guard let first = number(&rest), [2, 4, 5].contains(first), dot(&rest), let subject = number(&rest), dot(&rest),
+            let detail = number(&rest)
+        else { return nil }
+        self.init(UInt8(first), subject, detail)
+    }
 }

@@ -122,6 +122,8 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// A network in CIDR form: `10.0.0.0/8`, `2001:db8::/32`; a bare address is a network of one.
+///
+/// As Postfix writes them, too: `[2001:db8::]/32`, and `[::ffff:127.0.0.0]/104`, which is 127.0.0.0/8.
 package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
     package let address: IPAddress
     /// Leading bits that count: 0…32 or 0…128.
@@ -129,19 +131,29 @@ package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
 
     package init?(_ text: some StringProtocol) {
         let parts = text.split(octet: "/", maxSplits: 1, omittingEmpty: false)
-        guard let first = parts.first, let address = IPAddress(first) else { return nil }
+        guard let first = parts.first else { return nil }
+        let inner = Self.unbracketed(Substring(first))
+        guard let address = IPAddress(inner) else { return nil }
         let width = address.isV6 ? 128 : 32
+        // Bits that an IPv4 address has in front of it where it is written as one of IPv6.
+        let shift = !address.isV6 && inner.utf8.contains(UInt8(ascii: ":")) ? 96 : 0
         var prefix = width
         if parts.count == 2 {
             guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let count = Int(parts[1]),
-                (0...width).contains(count)
+                (shift...width + shift).contains(count)
             else {
                 return nil
             }
-            prefix = count
+            prefix = count - shift
         }
         self.address = address
         self.prefix = prefix
+    }
+
+    private static func unbracketed(_ text: Substring) -> Substring {
+        guard text.utf8.first == UInt8(ascii: "["), text.ends(withOctets: "]"), text.utf8.count > 2 else { return text }
+        let inner = Substring(text.utf8.dropFirst().dropLast())
+        return inner.utf8.contains(UInt8(ascii: ":")) ? inner : text
     }
 
     /// A network by an address in it.

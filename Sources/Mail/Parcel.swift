@@ -20,13 +20,26 @@ package struct Parcel: Hashable, Sendable, Identifiable {
     package let recipients: [UInt32]
     /// Temporary failures so far: Haraka's `num_failures`.
     package let failures: Int
+    /// Attempts that did not reach the next hop; they are no failures.
+    package let unreached: Int
     package let acceptedAt: Timestamp
 
-    package init(id: ID, lane: Lane, recipients: [UInt32], failures: Int, acceptedAt: Timestamp) {
+    package init(
+        id: ID,
+        lane: Lane,
+        recipients: [UInt32],
+        failures: Int,
+        unreached: Int = 0,
+        acceptedAt: Timestamp
+    ) {
         self.id = id
         self.lane = lane
         self.recipients = recipients
         self.failures = failures
+        self.unreached = unreached
         self.acceptedAt = acceptedAt
     }
+
+    /// The number of the attempt that is made now, from 1 on.
+    package var attempt: Int { failures + unreached + 1 }
 }

@@ -6,9 +6,14 @@ package enum PercentEncoding {
     ///
     /// - Parameter others: further ASCII characters that stay as they are, where their place gives them no meaning.
     package static func encoded(_ text: some StringProtocol, keeping others: StaticString = "") -> String {
+        encoded(octets: text.utf8, keeping: others)
+    }
+
+    /// Octets of any kind.
+    package static func encoded(octets: some Sequence<UInt8>, keeping others: StaticString = "") -> String {
         let kept = UnsafeBufferPointer(start: others.utf8Start, count: others.utf8CodeUnitCount)
         var out: [UInt8] = []
-        for byte in text.utf8 {
+        for byte in octets {
             if isUnreserved(byte) || kept.contains(byte) {
                 out.append(byte)
             } else {

@@ -46,5 +46,19 @@ package struct Reply: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The status to report: the peer's, or `x.0.0` of the severity.
-    package var reportedStatus: EnhancedStatus { status ?? EnhancedStatus(severity.rawValue, 0, 0) }
+    package var reportedStatus: EnhancedStatus { givenStatus ?? EnhancedStatus(severity.rawValue, 0, 0) }
+
+    /// The peer's enhanced status wherever it stands: in front of the text, or behind a `#` as Cisco (`452 #4.5.3 Too many`)
+    /// and qmail (`452 sorry, too many (#4.5.3)`) write it.
+    package var givenStatus: EnhancedStatus? {
+        if let status { return status }
+        for line in lines {
+            var rest = line.utf8[...]
+            while let mark = rest.firstIndex(of: UInt8(ascii: "#")) {
+                rest = rest[rest.index(after: mark)...]
+                if let found = EnhancedStatus(leading: rest) { return found.with(class: severity.rawValue) }
+            }
+        }
+        return nil
+    }
 }

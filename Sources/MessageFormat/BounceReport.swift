@@ -1,8 +1,10 @@
 // BounceReport.swift — a delivery status notification: what became of a message, told to its sender.
 //
-// Guarantees: whatever peers and senders wrote, the result is one well-formed multipart/report of three parts whose lines
-// end in CRLF; it is never larger than `returnLimit` and a bounded text per recipient. Automatic answers are marked as
-// such (RFC 3834), so that no machine answers them.
+// Guarantees: whatever peers and senders wrote, the result is one well-formed multipart/report of three parts, in seven bits
+// and lines of at most 998 octets that end in CRLF, so that every next hop takes it; only the address of a sender that needs
+// SMTPUTF8 stands as it is, since nobody else could get the report. It is never larger than `returnLimit`, what its encoding
+// adds, and a bounded text per recipient; memory is that of a header, whatever comes back. Automatic answers are marked
+// as such (RFC 3834), so that no machine answers them.
 // Source: RFC 3461, RFC 3462 (6522), RFC 3464, RFC 6533.
 
 package import Mail
@@ -13,6 +15,8 @@ package struct BounceReport: Sendable {
     /// What the report says.
     package enum Kind: Hashable, Sendable {
         case failure, delay, success
+        /// To a postmaster: a report that could not be delivered.
+        case lostReport
     }
 
     /// Action of one recipient (RFC 3464 §2.3.3).
@@ -62,25 +66,15 @@ package struct BounceReport: Sendable {
         package let envelopeID: String?
         /// How much may come back: what `RET=` asked for, and the header alone with REQUIRETLS.
         package let returns: ReturnContent?
-        /// SMTPUTF8 was given.
-        package let needsUTF8: Bool
-        /// Some octet is above 127.
-        package let isEightBit: Bool
         /// Bytes of the whole message.
         package let size: Int
-        /// The message from its beginning, its lines ended by CRLF, as far as the caller cared to read.
-        ///
-        /// `returnLimit` bytes are enough.
-        package let prefix: ByteBuffer
 
         package init(
             id: QueueID,
             acceptedAt: Timestamp,
             sender: EmailAddress,
             envelope: Envelope,
-            isEightBit: Bool,
-            size: Int,
-            prefix: ByteBuffer
+            size: Int
         ) {
             self.id = id
             self.acceptedAt = acceptedAt
@@ -88,28 +82,8 @@ package struct BounceReport: Sendable {
             envelopeID = envelope.envelopeID
             // RFC 8689 §5: what had to be protected on its way is not sent back the way it may be read.
             returns = envelope.requiresTLS ? .headers : envelope.returns
-            needsUTF8 = envelope.needsUTF8
-            self.isEightBit = isEightBit
             self.size = size
-            self.prefix = prefix
         }
-
-        /// The value of its `Subject`, as it was written; empty without one.
-        var subject: ArraySlice<UInt8> {
-            var block = HeaderBlock(limit: prefix.readableBytes)
-            block.consume(prefix, from: 0)
-            let header = Array(prefix.readableBytesView.prefix(block.size))
-            return HeaderFields(header).fields.first { $0.name.isSame(octets: "subject") }?.value ?? []
-        }
-    }
-
-    /// A finished report: the bytes of a message, not dot-stuffed, the last line ended.
-    package struct Made: Sendable {
-        package let bytes: ByteBuffer
-        package let isEightBit: Bool
-        /// SMTPUTF8 is needed to carry it.
-        package let needsUTF8: Bool
-        package let hasLeadingDots: Bool
     }
 
     /// Recipients that the human part names; the part for programs has all.
@@ -128,7 +102,7 @@ package struct BounceReport: Sendable {
     package var template: BounceTemplate
     /// Bytes of the original that may come back; a larger one comes back as its header block.
     package var returnLimit: Int
-    /// Makes the MIME boundary one that nobody can foresee.
+    /// Makes the MIME boundary one that nobody can foresee, so that no message holds it.
     package var salt: UInt64
 
     package init(
@@ -140,7 +114,7 @@ package struct BounceReport: Sendable {
         now: Timestamp,
         pid: Int32,
         template: BounceTemplate = .failure,
-        returnLimit: Int = 1 << 20,
+        returnLimit: Int = 64 << 20,
         salt: UInt64 = .random(in: 0...UInt64.max)
     ) {
         self.kind = kind
@@ -155,56 +129,116 @@ package struct BounceReport: Sendable {
         self.salt = salt
     }
 
-    /// Writes the report.
-    package func make() -> Made {
-        let needsUTF8 = !original.sender.isASCII
-        let human = fillTemplate()
-        let text = TextPart(human.lines)
-        let status = StatusPart(self, isGlobal: needsUTF8).body
-        let returned = ReturnedPart(original, kind: kind, limit: returnLimit)
-        let boundary = makeBoundary(avoiding: [text.body, status, returned.body])
+    /// SMTPUTF8 is needed to carry it, because its recipient has such an address.
+    package var needsUTF8: Bool { !original.sender.isASCII }
 
-        var bytes = ByteBuffer()
-        bytes.reserveCapacity(text.body.readableBytes + status.readableBytes + returned.body.readableBytes + 2048)
-        bytes.writeString(header(subject: human.subject, boundary))
-        bytes.writeString("\(opening(boundary))Content-Type: text/plain; charset=utf-8\r\n")
-        bytes.writeString("Content-Transfer-Encoding: \(text.encoding)\r\n\r\n")
-        bytes.writeImmutableBuffer(text.body)
-        let statusType = needsUTF8 ? "message/global-delivery-status" : "message/delivery-status"
-        bytes.writeString("\(opening(boundary))Content-Type: \(statusType)\r\n")
-        if needsUTF8 { bytes.writeStaticString("Content-Transfer-Encoding: 8bit\r\n") }
-        bytes.writeStaticString("\r\n")
-        bytes.writeImmutableBuffer(status)
-        bytes.writeString("\(opening(boundary))Content-Type: \(returned.type)\r\n")
-        if returned.isEightBit { bytes.writeStaticString("Content-Transfer-Encoding: 8bit\r\n") }
-        bytes.writeStaticString("\r\n")
-        bytes.writeImmutableBuffer(returned.body)
-        bytes.writeString("\r\n--\(boundary)--\r\n")
-        return Made(
-            bytes: bytes,
-            isEightBit: needsUTF8 || returned.isEightBit,
-            needsUTF8: needsUTF8,
-            hasLeadingDots: bytes.readableBytesView.hasLeadingDots
-        )
+    /// Octets that are read at once.
+    private static let piece = 64 << 10
+    /// Octets in which a header ends, the relay's own lines included.
+    private static let mostHeader = 512 << 10
+
+    /// Writes the report, a piece at a time.
+    ///
+    /// - Parameters:
+    ///   - read: the message's octets from an offset, so many at most; fewer only at its end. Its lines end in CRLF.
+    ///   - write: takes the report, which is not dot-stuffed and whose last line is ended.
+    /// - Throws: what `read` and `write` throw.
+    package func make<Trouble: Error>(
+        reading read: (_ offset: Int, _ count: Int) throws(Trouble) -> ByteBuffer,
+        to write: (ByteBuffer) throws(Trouble) -> Void
+    ) throws(Trouble) {
+        let returned = try choose(read)
+        let boundary = "=_\(id)_\(String(salt, radix: 36))"
+        let beginning = try read(0, min(original.size, Self.mostHeader))
+        try write(opening(boundary, returned, beginning))
+        switch returned {
+        case .header:
+            try write(ByteBuffer(bytes: ReturnedPart.header(of: beginning, limit: max(0, returnLimit))))
+        case .whole(let plan):
+            var writer = plan.isNeeded ? SevenBitWriter(plan) : nil
+            var last: UInt8 = 0x0A
+            try forEachPiece(read) { (piece) throws(Trouble) in
+                last = piece.readableBytesView.last ?? last
+                guard writer != nil else { return try write(piece) }
+                var out = ByteBuffer()
+                writer?.write(piece, to: &out)
+                try write(out)
+            }
+            var rest = ByteBuffer()
+            writer?.finish(to: &rest)
+            if writer == nil, last != 0x0A { rest.writeStaticString("\r\n") }
+            try write(rest)
+        }
+        try write(ByteBuffer(string: "\r\n--\(boundary)--\r\n"))
     }
 
     // MARK: Pieces
 
-    private func header(subject: String?, _ boundary: String) -> String {
-        """
-        From: Mail Delivery System <MAILER-DAEMON@\(me.name)>\r
-        To: \(original.sender)\r
-        Subject: \(subject ?? standardSubject)\r
-        Date: \(MailDate.text(now))\r
-        Message-ID: <\(id)@\(me.name)>\r
-        Auto-Submitted: auto-replied\r
-        MIME-Version: 1.0\r
-        Content-Type: multipart/report; report-type=delivery-status;\r
-        \tboundary="\(boundary)"\r
-        \r
-        This is a MIME-encapsulated message.\r
+    /// Whether the message comes back, and how.
+    ///
+    /// Only a failure brings it back: whoever hears of a delay or a success has it still.
+    private func choose<Trouble: Error>(
+        _ read: (_ offset: Int, _ count: Int) throws(Trouble) -> ByteBuffer
+    ) throws(Trouble) -> ReturnedPart {
+        guard kind == .failure || kind == .lostReport, original.returns != .headers else { return .header(.notWanted) }
+        guard original.size <= returnLimit else { return .header(.tooLarge(limit: returnLimit)) }
+        // RFC 3463 X.3.4: what was too large for the next hop is too large for it in a report.
+        if entries.contains(where: { ($0.status.subject, $0.status.detail) == (3, 4) }) {
+            return .header(.refusedForSize)
+        }
+        var plan = SevenBitPlan(SevenBitPlan.Wish(breaksLines: true, isCopy: true))
+        try forEachPiece(read) { (piece) throws(Trouble) in plan.look(at: piece) }
+        plan.finish()
+        return plan.obstacle.map { .header(.unfit($0)) } ?? .whole(plan)
+    }
 
-        """
+    private func forEachPiece<Trouble: Error>(
+        _ read: (_ offset: Int, _ count: Int) throws(Trouble) -> ByteBuffer,
+        _ body: (ByteBuffer) throws(Trouble) -> Void
+    ) throws(Trouble) {
+        var offset = 0
+        while offset < original.size {
+            let piece = try read(offset, min(Self.piece, original.size - offset))
+            if piece.readableBytes == 0 { return }
+            offset += piece.readableBytes
+            try body(piece)
+        }
+    }
+
+    /// Everything in front of the returned message.
+    private func opening(_ boundary: String, _ returned: ReturnedPart, _ beginning: ByteBuffer) -> ByteBuffer {
+        var human = fillTemplate(beginning)
+        if case .header(let reason) = returned, let sentence = reason.sentence(original.size) {
+            human.lines += ["", sentence]
+        }
+        let text = TextPart(human.lines)
+        let status = StatusPart(self).body
+        var bytes = ByteBuffer()
+        bytes.writeString(header(subject: human.subject, boundary))
+        bytes.writeString("\r\n--\(boundary)\r\nContent-Type: text/plain; charset=utf-8\r\n")
+        bytes.writeString("Content-Transfer-Encoding: \(text.encoding)\r\n\r\n")
+        bytes.writeImmutableBuffer(text.body)
+        bytes.writeString("\r\n--\(boundary)\r\nContent-Type: message/delivery-status\r\n\r\n")
+        bytes.writeImmutableBuffer(status)
+        bytes.writeString("\r\n--\(boundary)\r\nContent-Type: \(returned.type)\r\n\r\n")
+        return bytes
+    }
+
+    private func header(subject: String?, _ boundary: String) -> String {
+        EncodedWords.field("From", "Mail Delivery System <MAILER-DAEMON@\(me.name)>")
+            + "To: \(original.sender)\r\n"
+            + EncodedWords.field("Subject", EncodedWords.text(subject ?? standardSubject))
+                + """
+                Date: \(MailDate.text(now))\r
+                Message-ID: <\(id)@\(me.name)>\r
+                Auto-Submitted: auto-replied\r
+                MIME-Version: 1.0\r
+                Content-Type: multipart/report; report-type=delivery-status;\r
+                \tboundary="\(boundary)"\r
+                \r
+                This is a MIME-encapsulated message.\r
+
+                """
     }
 
     private var standardSubject: String {
@@ -212,18 +246,18 @@ package struct BounceReport: Sendable {
         case .failure: "Undelivered mail returned to sender"
         case .delay: "Delayed mail, still being tried"
         case .success: "Mail handed over"
+        case .lostReport: "A report could not be delivered"
         }
     }
 
-    private func opening(_ boundary: String) -> String { "\r\n--\(boundary)\r\n" }
-
-    private func fillTemplate() -> (subject: String?, lines: [String]) {
+    private func fillTemplate(_ beginning: ByteBuffer) -> (subject: String?, lines: [String]) {
         let first = entries.first
         let template =
             switch kind {
             case .failure: self.template
             case .delay: BounceTemplate.delay
             case .success: BounceTemplate.success
+            case .lostReport: BounceTemplate.lostReport
             }
         return template.fill(
             BounceTemplate.Values(
@@ -235,7 +269,7 @@ package struct BounceReport: Sendable {
                 to: HarmlessText.line(first?.recipient.address.description ?? "", limit: 512),
                 reason: HarmlessText.line(first?.reason ?? "", limit: 1024),
                 recipients: { listed(", ") { HarmlessText.line($0.recipient.address.description, limit: 512) } },
-                subject: { HarmlessText.line(EncodedWords.decoded(original.subject), limit: 512) },
+                subject: { HarmlessText.line(EncodedWords.decoded(Self.subject(beginning)), limit: 512) },
                 extendedReason: {
                     listed("\n") { entry in
                         let address = HarmlessText.line(entry.recipient.address.description, limit: 512)
@@ -246,23 +280,18 @@ package struct BounceReport: Sendable {
         )
     }
 
+    /// The value of the message's `Subject`, as it was written; empty without one.
+    private static func subject(_ beginning: ByteBuffer) -> ArraySlice<UInt8> {
+        var block = HeaderBlock(limit: beginning.readableBytes)
+        block.consume(beginning, from: 0)
+        let header = Array(beginning.readableBytesView.prefix(block.size))
+        return HeaderFields(header).fields.first { $0.name.isSame(octets: "subject") }?.value ?? []
+    }
+
     /// A word for each entry; of many the first ones, and how many more there are.
     private func listed(_ separator: String, _ word: (Entry) -> String) -> String {
         var words = entries.prefix(Self.mostListed).map(word)
         if entries.count > words.count { words.append("and \(entries.count - words.count) more") }
         return words.joined(separator: separator)
-    }
-
-    /// A boundary that occurs in none of the parts.
-    ///
-    /// The salt makes the first try the last one, whatever a sender wrote.
-    private func makeBoundary(avoiding parts: [ByteBuffer]) -> String {
-        var number = salt
-        while true {
-            let boundary = "=_\(id)_\(String(number, radix: 36))"
-            let needle = Array(boundary.utf8)
-            if !parts.contains(where: { $0.readableBytesView.holds(needle) }) { return boundary }
-            number = number &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        }
     }
 }

@@ -55,7 +55,7 @@ package struct BounceTemplate: Hashable, Sendable {
         var subject: String?
         if let end = Self.headerBlock(lines) {
             subject = lines[..<end].first { $0.lowercasedASCII.starts(withOctets: "subject:") }.map { line in
-                HarmlessText.asciiLine(fill(line.dropping(octets: "subject:".utf8.count), values), limit: 200)
+                HarmlessText.line(fill(line.dropping(octets: "subject:".utf8.count), values), limit: 200)
             }
             lines.removeSubrange(...end)
         }
@@ -143,6 +143,22 @@ package struct BounceTemplate: Hashable, Sendable {
         Sender:  {from}
         Message: {msgid}
         Date:    {date}
+        """
+    )
+
+    /// For a postmaster, about a report that reached nobody.
+    static let lostReport = BounceTemplate(
+        """
+        This is the mail system at {me}.
+
+        A report could not be delivered to the sender of the message that it is about, who has not heard of it.
+
+            Sender:  {to}
+            Reason:  {reason}
+            Report:  {msgid}
+            Date:    {date}
+
+        The report follows. This is sent to you because `postmaster` in outbound.ini names you.
         """
     )
 }

@@ -140,45 +140,6 @@ private indirect enum MIMEPart {
         let short = String(value.prefix(60))
         let isPlain = short.utf8.allSatisfy { (0x20...0x7E).contains($0) && $0 != 0x22 && $0 != 0x5C }
         if isPlain { return "\(name)=\"\(short)\"" }
-        let escaped = short.utf8.map { byte -> String in
-            let isAttribute =
-                (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-                || byte == 0x2D || byte == 0x2E || byte == 0x5F
-            return isAttribute
-                ? String(UnicodeScalar(byte))
-                : "%" + String(byte >> 4, radix: 16, uppercase: true) + String(byte & 15, radix: 16, uppercase: true)
-        }
-        return "\(name)*=UTF-8''\(escaped.joined())"
-    }
-}
-
-/// RFC 2045 §6.7.
-enum QuotedPrintable {
-    /// Writes a text; its line ends become CRLF, and it ends with one.
-    static func write(_ text: String, to out: inout ByteBuffer) {
-        let digits = Array("0123456789ABCDEF".utf8)
-        var line: [UInt8] = []
-        func end(soft: Bool) {
-            if soft { line.append(UInt8(ascii: "=")) }
-            out.writeBytes(line)
-            out.writeString("\r\n")
-            line.removeAll(keepingCapacity: true)
-        }
-        var bytes = text.utf8[...]
-        while let byte = bytes.popFirst() {
-            if byte == 0x0D || byte == 0x0A {
-                if byte == 0x0D, bytes.first == 0x0A { bytes.removeFirst() }
-                end(soft: false)
-                continue
-            }
-            let isLast = bytes.first.map { $0 == 0x0D || $0 == 0x0A } ?? true
-            let isBlank = byte == 0x20 || byte == 0x09
-            let isPlain = (0x21...0x7E).contains(byte) && byte != 0x3D || isBlank && !isLast
-            if line.count + (isPlain ? 1 : 3) > 75 { end(soft: true) }
-            // A line that begins with a dot or `From ` is changed by some mailers on the way.
-            let isRisky = line.isEmpty && (byte == UInt8(ascii: ".") || byte == UInt8(ascii: "F"))
-            line += isPlain && !isRisky ? [byte] : [UInt8(ascii: "="), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-        }
-        if !line.isEmpty { end(soft: false) }
+        return "\(name)*=UTF-8''\(PercentEncoding.encoded(short))"
     }
 }

@@ -41,7 +41,15 @@ enum EncodedWords {
         return (lines + [line]).joined(separator: "\r\n") + "\r\n"
     }
 
-    private static func encoded(_ text: String) -> String {
+    /// Octets of no known charset (RFC 1428 §3).
+    static func encoded(octets text: [UInt8]) -> String {
+        stride(from: 0, to: text.count, by: 30)
+            .map { "=?unknown-8bit?B?\(Base64.encode(text[$0..<min($0 + 30, text.count)]))?=" }
+            .joined(separator: " ")
+    }
+
+    /// Text as encoded words.
+    static func encoded(_ text: String) -> String {
         var words: [String] = []
         var bytes: [UInt8] = []
         func flush() {

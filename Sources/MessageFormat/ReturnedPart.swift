@@ -1,35 +1,60 @@
-// ReturnedPart.swift — the message itself in a report: whole, or its header block (RFC 3461 §4.3, RFC 6522 §4).
+// ReturnedPart.swift — the message itself in a report: whole, or its header block (RFC 3461 §4.3, RFC 6522 §3).
+//
+// Seven bits and lines of at most 998 octets whatever the message is, or its report would be refused for what the message
+// was refused for: it comes back as a gateway would have passed it on (`SevenBitWriter`), readable by every mail program;
+// what was signed in it stays signed only where nothing had to be changed.
 
 import Mail
 import NIOCore
 
-/// The third part of a report.
-struct ReturnedPart {
-    /// The value of Content-Type.
-    let type: String
-    let body: ByteBuffer
-    let isEightBit: Bool
+/// How the third part of a report is made.
+enum ReturnedPart {
+    /// The message, by this plan.
+    case whole(SevenBitPlan)
+    /// Its header, for this reason.
+    case header(Reason)
 
-    /// Takes the whole message when it was not asked otherwise, is short enough and is all there; else its header block.
+    /// Why only the header comes back.
+    enum Reason: Hashable {
+        /// The sender asked for it, or has the message still.
+        case notWanted
+        /// Longer than may come back, bytes.
+        case tooLarge(limit: Int)
+        /// The next hop refused it for its size.
+        case refusedForSize
+        /// It cannot be sent in seven bits.
+        case unfit(SevenBitPlan.Obstacle)
+
+        /// What the sender reads about it; nil: nothing that is not known.
+        func sentence(_ size: Int) -> String? {
+            switch self {
+            case .notWanted: nil
+            case .tooLarge(let limit):
+                "Only the header of your message is returned: it has \(size) bytes, and at most \(limit) come back."
+            case .refusedForSize: "Only the header of your message is returned, because it is large: \(size) bytes."
+            case .unfit(let obstacle):
+                "Only the header of your message is returned: its text is no plain one, and \(obstacle)."
+            }
+        }
+    }
+
+    /// The value of Content-Type.
+    var type: StaticString {
+        switch self {
+        case .whole: "message/rfc822"
+        case .header: "text/rfc822-headers"
+        }
+    }
+
+    /// A header block in lines that may be sent.
     ///
-    /// Only a failure brings the message back: whoever hears of a delay or a success has it still.
-    init(_ original: BounceReport.Original, kind: BounceReport.Kind, limit: Int) {
-        let isWhole =
-            kind == .failure && original.returns != .headers && original.size <= limit
-            && original.prefix.readableBytes == original.size
-        var body: ByteBuffer
-        if isWhole {
-            type = original.needsUTF8 ? "message/global" : "message/rfc822"
-            body = original.prefix
-        } else {
-            type = original.needsUTF8 ? "message/global-headers" : "text/rfc822-headers"
-            body = Self.headerBlock(original.prefix, limit: max(0, limit))
-        }
-        if body.readableBytes > 0, !body.readableBytesView.suffix(2).elementsEqual([0x0D, 0x0A]) {
-            body.writeStaticString("\r\n")
-        }
-        isEightBit = body.readableBytesView.hasHighBytes
-        self.body = body
+    /// - Parameters:
+    ///   - beginning: of the message, as far as its header goes at least.
+    ///   - limit: octets; of a longer header whole lines within it.
+    static func header(of beginning: ByteBuffer, limit: Int) -> [UInt8] {
+        let block = Array(headerBlock(beginning, limit: limit).readableBytesView)
+        if SevenBitHeader.isFit(block) { return block + (block.last ?? 0x0A == 0x0A ? [] : [0x0D, 0x0A]) }
+        return HeaderFields(block).fields.flatMap { SevenBitHeader.field($0) }
     }
 
     /// The header, or the whole lines of it within the limit when it is longer, or not all there.
@@ -42,32 +67,5 @@ struct ReturnedPart {
             length = lines.lastIndex(of: 0x0A).map { $0 + 1 - lines.startIndex } ?? 0
         }
         return message.getSlice(at: message.readerIndex, length: length) ?? ByteBuffer()
-    }
-}
-
-extension ByteBufferView {
-    var hasHighBytes: Bool { withUnsafeBytes { bytes in bytes.contains { $0 > 0x7F } } }
-
-    /// Some line begins with a dot.
-    var hasLeadingDots: Bool {
-        withUnsafeBytes { bytes in
-            var previous: UInt8 = 0x0A
-            for byte in bytes {
-                if byte == 0x2E, previous == 0x0A { return true }
-                previous = byte
-            }
-            return false
-        }
-    }
-
-    /// Whether `needle` occurs anywhere.
-    func holds(_ needle: [UInt8]) -> Bool {
-        withUnsafeBytes { bytes in
-            guard let first = needle.first, bytes.count >= needle.count else { return false }
-            for start in 0...(bytes.count - needle.count) where bytes[start] == first {
-                if bytes[start..<start + needle.count].elementsEqual(needle) { return true }
-            }
-            return false
-        }
     }
 }

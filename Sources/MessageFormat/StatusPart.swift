@@ -1,4 +1,6 @@
 // StatusPart.swift — the part of a report for programs: message/delivery-status (RFC 3464 §2, RFC 6533 §3).
+//
+// It is always in seven bits: an address in UTF-8 is written with the escapes of RFC 6533 §3.
 
 import Mail
 import NIOCore
@@ -6,13 +8,9 @@ import NIOCore
 /// The fields about the message, then a group of fields per recipient.
 struct StatusPart {
     private(set) var body = ByteBuffer()
-    private let isGlobal: Bool
 
-    /// - Parameters:
-    ///   - report: what to say.
-    ///   - isGlobal: addresses may stand in UTF-8; otherwise they are escaped as RFC 6533 §3 says.
-    init(_ report: BounceReport, isGlobal: Bool) {
-        self.isGlobal = isGlobal
+    /// - Parameter report: what to say.
+    init(_ report: BounceReport) {
         field("Reporting-MTA", "dns; \(report.me.name)")
         if let id = report.original.envelopeID {
             let text = HarmlessText.asciiLine(Xtext.decode(id), limit: 256)
@@ -49,28 +47,33 @@ struct StatusPart {
             0x30...0x39 ~= byte || 0x41...0x5A ~= byte || 0x61...0x7A ~= byte || byte == 0x2D
         }
         let rest = text[text.utf8.index(after: semicolon)...]
-        // The xtext of `utf-8` addresses is meant for this field and stays (RFC 6533 §3).
-        let address = HarmlessText.asciiLine(
-            type.lowercasedASCII == "utf-8" ? String(rest) : Xtext.decode(rest),
-            limit: 512
-        )
+        // The escapes of `utf-8` addresses are meant for this field and stay (RFC 6533 §3).
+        let address =
+            type.lowercasedASCII == "utf-8"
+            ? Self.escaped(HarmlessText.line(rest, limit: 512), alsoASCII: false)
+            : HarmlessText.asciiLine(Xtext.decode(rest), limit: 512)
         guard isAtom, !type.isEmpty, type.utf8.count <= 32, !address.isEmpty else { return }
         field("Original-Recipient", "\(type); \(address)")
     }
 
     private func typed(_ address: EmailAddress) -> String {
         if address.isASCII { return "rfc822; \(HarmlessText.asciiLine(address.description, limit: 512))" }
-        let line = HarmlessText.line(address.description, limit: 512)
-        if isGlobal { return "utf-8; \(line)" }
+        return "utf-8; \(Self.escaped(HarmlessText.line(address.description, limit: 512), alsoASCII: true))"
+    }
+
+    /// Scalars as `\x{FC}`: those beyond ASCII, and those of ASCII that an escape could be taken for.
+    private static func escaped(_ text: String, alsoASCII: Bool) -> String {
         var escaped = ""
-        for scalar in line.unicodeScalars {
+        for scalar in text.unicodeScalars {
             switch scalar {
-            case "\\", "+", "=": escaped += "\\x{\(String(scalar.value, radix: 16, uppercase: true))}"
+            case "\\", "+", "=":
+                guard alsoASCII else { fallthrough }
+                escaped += "\\x{\(String(scalar.value, radix: 16, uppercase: true))}"
             case _ where scalar.isASCII: escaped.unicodeScalars.append(scalar)
             default: escaped += "\\x{\(String(scalar.value, radix: 16, uppercase: true))}"
             }
         }
-        return "utf-8; \(escaped)"
+        return escaped
     }
 
     /// Writes a field, folded at its blanks when it is long.

@@ -6,6 +6,6 @@ package import ArgumentParser
 package enum OperatorCommands {
     package static let all: [any ParsableCommand.Type] = [
         StatusCommand.self, QueueCommand.self, FlushCommand.self, OutboundCommand.self, RouteCommand.self,
-        IPCommand.self, ExplainCommand.self, SendTestCommand.self, HealthcheckCommand.self,
+        IPCommand.self, ExplainCommand.self, SendTestCommand.self, HealthcheckCommand.self, ImportCommand.self,
     ]
 }

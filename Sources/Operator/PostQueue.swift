@@ -42,9 +42,10 @@ enum PostQueue {
     /// One object a line, with the members that `postqueue -j` has.
     private static func listAsJSON(_ relay: Relay) throws {
         for message in try Postfix.messages(relay) {
+            let reasons = Postfix.reasons(of: message, relay)
             let recipients = message.recipients.map { address -> JSON in
                 var recipient: JSON = ["address": .string(address)]
-                if !message.reason.isEmpty { recipient["delay_reason"] = .string(message.reason) }
+                if let reason = reasons[address] { recipient["delay_reason"] = .string(reason) }
                 return recipient
             }
             let names = ["in_progress": "active", "held": "hold", "temp_failed": "deferred"]
@@ -152,6 +153,26 @@ enum Postfix {
             reason: reply.map(Printout.clean) ?? "",
             arrivalSecond: value["queued_at"]?.string.flatMap(ClockTime.second) ?? 0
         )
+    }
+
+    /// What was last said to each recipient; the list knows the message's last reply alone, so that messages for
+    /// several are asked about one by one.
+    static func reasons(of message: Message, _ relay: Relay) -> [String: String] {
+        guard !message.reason.isEmpty else { return [:] }
+        let all = Dictionary(message.recipients.map { ($0, message.reason) }) { first, _ in first }
+        guard message.recipients.count > 1,
+            let answer = try? relay.ask("GET", "/v1/queue/\(PercentEncoding.encoded(message.id))"),
+            let recipients = JSON(answer.body)?["recipients"]?.elements
+        else { return all }
+        var own: [String: String] = [:]
+        for recipient in recipients {
+            guard let address = recipient["address"]?.string, let reply = recipient["last_reply"]?["text"]?.string
+            else {
+                continue
+            }
+            own[Printout.clean(address)] = Printout.clean(reply)
+        }
+        return own.isEmpty ? all : own
     }
 
     static func padded(_ text: String, _ width: Int) -> String {

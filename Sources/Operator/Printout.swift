@@ -15,14 +15,21 @@ package enum Printout {
         "priority", "mx",
     ]
 
+    /// Columns that are not made narrower than this, as long as others can be.
+    private static let narrowest = 8
+
     /// Rows below a head; columns without any value are left out.
-    package static func table(_ head: [String], _ rows: [[String]]) -> String {
+    ///
+    /// - Parameter width: columns of the terminal: the widest cells are shortened until a row fits; nil shows all.
+    package static func table(_ head: [String], _ rows: [[String]], width: Int? = nil) -> String {
         let used = head.indices.filter { column in rows.contains { !$0[column].isEmpty } }
         let lines = ([head.map { $0.uppercasedASCII }] + rows).map { row in used.map { clean(row[$0]) } }
-        let widths = used.indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
+        let natural = used.indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
+        let widths = width.map { fitted(natural, into: $0 - 2 * max(0, used.count - 1)) } ?? natural
         return lines.map { line in
             var text = ""
             for (column, cell) in line.enumerated() {
+                let cell = shortened(cell, widths[column])
                 text += cell
                 if column < line.count - 1 { text += String(repeating: " ", count: widths[column] - cell.count + 2) }
             }
@@ -31,12 +38,29 @@ package enum Printout {
         .joined(separator: "\n")
     }
 
+    /// Takes from the widest columns what is too much.
+    private static func fitted(_ natural: [Int], into width: Int) -> [Int] {
+        var widths = natural
+        var excess = widths.reduce(0, +) - width
+        while excess > 0, let widest = widths.indices.max(by: { widths[$0] < widths[$1] }), widths[widest] > narrowest {
+            widths[widest] -= 1
+            excess -= 1
+        }
+        return widths
+    }
+
+    /// A text that ends in `…` where it is too long.
+    package static func shortened(_ text: String, _ most: Int) -> String {
+        // characters: columns of a terminal are nearer to them than to bytes
+        text.count > most ? text.prefix(max(0, most - 1)) + "…" : text
+    }
+
     /// A table of objects: a column for each member of the first kind of name, others behind.
-    package static func table(_ objects: [JSON]) -> String {
+    package static func table(_ objects: [JSON], width: Int? = nil) -> String {
         var names: Set<String> = []
         for case .object(let members) in objects { names.formUnion(members.map(\.name)) }
         let head = ordered(names)
-        return table(head, objects.map { object in head.map { object[$0].map(word) ?? "" } })
+        return table(head, objects.map { object in head.map { object[$0].map(word) ?? "" } }, width: width)
     }
 
     /// An object, its members one a line; lists of objects as tables below their name.

@@ -7,7 +7,7 @@ import Mail
 
 /// Which messages to act on, and how carefully.
 struct ActionOptions: ParsableArguments {
-    @Argument(help: "Ids; without any, the filters choose.")
+    @Argument(help: "Ids; without any, the filters choose.", completion: QueueTable.ids)
     var ids: [String] = []
     @OptionGroup(title: "Filters") var filter: QueueFilterOptions
     @Flag(help: "Every message: needed when there is neither an id nor a filter.")

@@ -24,14 +24,18 @@ struct ListQueue: RelayCommand {
     static let configuration = CommandConfiguration(commandName: "list", abstract: "List waiting mail.")
 
     @OptionGroup var filter: QueueFilterOptions
-    @Option(help: "queued_at, next_attempt_at or size; with - in front the other way round.")
+    @Option(
+        parsing: .unconditional,
+        help: "queued_at, next_attempt_at or size; with - in front the other way round.",
+        completion: .list(["queued_at", "-queued_at", "next_attempt_at", "-next_attempt_at", "size", "-size"])
+    )
     var sort: String?
     @Option(help: "At most so many; 0 is all.")
     var limit = 100
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        var query = filter.fields.map { ($0.0, Printout.word($0.1)) }
+        var query = filter.query
         if let sort { query.append(("sort", sort)) }
         if options.json {
             // One message a line: `jq` reads it, whatever the length of the queue.
@@ -48,16 +52,21 @@ struct ListQueue: RelayCommand {
             rows += answer?["items"]?.elements ?? []
             cursor = answer?["next"]?.string
         } while cursor != nil && (limit == 0 || rows.count < limit)
-        print(rows.isEmpty ? "No mail waits." : QueueTable.text(rows))
+        print(rows.isEmpty ? "No mail waits." : QueueTable.text(rows, width: Terminal.ofThisProcess().width))
         if cursor != nil { print("… and more; see --limit") }
     }
 }
 
 /// The columns of the list.
 enum QueueTable {
-    static func text(_ messages: [JSON]) -> String {
+    /// A shell that completes an id asks for the list.
+    static let ids = CompletionKind.shellCommand(
+        #"martlet queue list --json --limit 200 2>/dev/null | sed -n 's/.*"id":"\([0-9a-z]*\)".*/\1/p'"#
+    )
+
+    static func text(_ messages: [JSON], width: Int? = nil) -> String {
         let head = ["id", "state", "age", "size", "attempts", "next in", "from", "to", "last reply"]
-        return Printout.table(head, messages.map(row))
+        return Printout.table(head, messages.map(row), width: width)
     }
 
     private static func row(_ message: JSON) -> [String] {
@@ -74,7 +83,7 @@ enum QueueTable {
         return [
             text("id"), text("state"), span("queued_at", -1), size, text("attempts"), span("next_attempt_at", 1),
             sender.isEmpty ? "<>" : sender, recipients(message),
-            shortened(message["last_reply"]?["text"].map(Printout.word) ?? "", 60),
+            Printout.shortened(message["last_reply"]?["text"].map(Printout.word) ?? "", 60),
         ]
     }
 
@@ -87,10 +96,6 @@ enum QueueTable {
         let count = message["recipient_count"]?.integer ?? all.count
         return names.joined(separator: ", ") + (count > 2 ? " and \(count - 2) more" : "")
     }
-
-    private static func shortened(_ text: String, _ most: Int) -> String {
-        text.count > most ? text.prefix(most - 1) + "…" : text
-    }
 }
 
 /// Everything about one message.
@@ -100,7 +105,7 @@ struct ShowMessage: RelayCommand {
         abstract: "Show one message: envelope, recipients, attempts, and what it waits for."
     )
 
-    @Argument(help: "The id, as logs and lists show it.")
+    @Argument(help: "The id, as logs and lists show it.", completion: QueueTable.ids)
     var id: String
     @OptionGroup var options: RelayOptions
 
@@ -116,7 +121,7 @@ struct PrintContent: RelayCommand {
         abstract: "Print a message as it will be sent: message/rfc822 on standard output."
     )
 
-    @Argument(help: "The id, as logs and lists show it.")
+    @Argument(help: "The id, as logs and lists show it.", completion: QueueTable.ids)
     var id: String
     @OptionGroup var options: RelayOptions
 

@@ -6,8 +6,12 @@ import Mail
 
 /// Filters of the API; all that are given must hold.
 struct QueueFilterOptions: ParsableArguments {
-    @Option(help: "waiting, in_progress, temp_failed or held.")
-    var state: String?
+    @Option(
+        parsing: .singleValue,
+        help: "waiting, in_progress, temp_failed or held; several by repeating it.",
+        completion: .list(["waiting", "in_progress", "temp_failed", "held"])
+    )
+    var state: [String] = []
     @Option(help: "The domain of a recipient.")
     var domain: String?
     @Option(help: "The envelope sender; <> for reports.")
@@ -27,11 +31,19 @@ struct QueueFilterOptions: ParsableArguments {
     @Option(name: .customLong("min-attempts"), help: "Attempts so far, at least.")
     var minAttempts: Int?
 
+    /// The same for a query, where a list is a name that comes again.
+    var query: [(String, String)] {
+        fields.flatMap { name, value in
+            if case .array(let list) = value { return list.map { (name, Printout.word($0)) } }
+            return [(name, Printout.word(value))]
+        }
+    }
+
     /// As the API names them.
     var fields: [(String, JSON)] {
-        var fields: [(String, JSON)] = []
+        var fields: [(String, JSON)] = state.isEmpty ? [] : [("state", .array(state.map { .string($0) }))]
         let texts = [
-            ("state", state), ("domain", domain), ("sender", sender), ("recipient", recipient), ("route", route),
+            ("domain", domain), ("sender", sender), ("recipient", recipient), ("route", route),
             ("reason", reason), ("error_contains", error),
         ]
         for (name, value) in texts { if let value { fields.append((name, .string(value))) } }
@@ -48,6 +60,9 @@ struct Span: ExpressibleByArgument {
     let seconds: Int
 
     init(seconds: Int) { self.seconds = seconds }
+
+    /// How help shows a default.
+    var defaultValueDescription: String { Printout.span(seconds: seconds) }
 
     init?(argument: String) {
         let factors: [Unicode.Scalar: Int] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]

@@ -10,7 +10,8 @@ import JSON
 package struct StatusCommand: RelayCommand {
     package static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show in one screen how the relay is."
+        abstract: "Show in one screen how the relay is.",
+        discussion: "Every number is in --json. Colours only on a terminal, and not with NO_COLOR."
     )
 
     @OptionGroup package var options: RelayOptions
@@ -18,17 +19,12 @@ package struct StatusCommand: RelayCommand {
     package init() {}
 
     package func run(_ relay: Relay) throws {
-        let stats = try relay.ask("GET", "/v1/stats")
+        let stats = try relay.ask("GET", "/v1/stats", query: options.json ? [] : [("top", "\(StatusScreen.most)")])
         guard !options.json else { return try show(stats) { _ in "" } }
         let ready = try relay.send("GET", "/readyz")
-        let isDisabled = JSON(stats.body)?["disabled"]?.bool ?? false
-        print(isDisabled ? "Delivery is disabled: mail is taken and waits." : "Delivering.")
-        if let checks = JSON(ready.body)?["checks"]?.elements {
-            for check in checks where ["failed", "degraded"].contains(check["status"]?.string) {
-                print("✘ \(Printout.word(check["name"] ?? .null)): \(Printout.word(check["detail"] ?? .null))")
-            }
+        try show(stats) { stats in
+            StatusScreen(stats: stats, ready: JSON(ready.body), terminal: .ofThisProcess(), now: ClockTime.now()).text
         }
-        try show(stats) { Printout.object($0) }
     }
 }
 

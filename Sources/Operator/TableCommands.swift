@@ -49,7 +49,7 @@ private func place(_ table: String, _ match: String) -> String { "\(table)/\(Per
 
 private func rows(_ answer: JSON) -> String {
     let items = answer["items"]?.elements ?? answer.elements
-    return items.isEmpty ? "The table is empty." : Printout.table(items)
+    return items.isEmpty ? "The table is empty." : Printout.table(items, width: Terminal.ofThisProcess().width)
 }
 
 struct ListRoutes: RelayCommand {

@@ -59,7 +59,11 @@ package struct ExplainCommand: RelayCommand {
 package struct SendTestCommand: RelayCommand {
     package static let configuration = CommandConfiguration(
         commandName: "send-test",
-        abstract: "Send a test mail; with --wait, follow it until it has left or failed."
+        abstract: "Send a test mail; with --wait, follow it until it has left or failed.",
+        discussion: """
+            With --wait the exit status says what became of it: 0 it was delivered, 69 it failed and the reply is shown, 75 \
+            it still waits, and the reason is shown.
+            """
     )
 
     @Argument(help: "The recipient.")
@@ -95,11 +99,7 @@ package struct SendTestCommand: RelayCommand {
         while true {
             let seconds = (ContinuousClock.now - begin) / .seconds(1)
             let answer = try relay.send("GET", "/v1/queue/\(PercentEncoding.encoded(id))")
-            if answer.status == 404 {
-                let text = "left the queue after \((seconds * 10).rounded() / 10) s; the log says where to: grep \(id)"
-                print(options.json ? (["id": .string(id), "state": "gone"] as JSON).text : text)
-                return
-            }
+            if answer.status == 404 { return try tellEnd(of: id, after: seconds, JSON(answer.body)) }
             let message = JSON(answer.body)
             let reason = message.flatMap(Self.reason) ?? ""
             if !reason.isEmpty, reason != said, !options.json { print(Printout.clean(reason)) }
@@ -110,6 +110,23 @@ package struct SendTestCommand: RelayCommand {
             }
             ClockTime.pause(milliseconds: 250)
         }
+    }
+
+    /// It has left the queue: delivered, or failed for somebody.
+    private func tellEnd(of id: String, after seconds: Double, _ answer: JSON?) throws {
+        let failures = answer?["failures"]?.elements ?? []
+        let state: JSON = [
+            "id": .string(id), "state": failures.isEmpty ? "gone" : "failed", "failures": .array(failures),
+        ]
+        if options.json { print(state.text) }
+        let span = "after \((seconds * 10).rounded() / 10) s"
+        guard failures.isEmpty else {
+            let words = failures.map {
+                "\(Printout.word($0["recipient"] ?? .null)): \(Printout.word($0["reply"] ?? .null))"
+            }
+            throw OperatorError("\(id) failed \(span): \(words.joined(separator: "; "))", status: EX_UNAVAILABLE)
+        }
+        if !options.json { print("left the queue \(span); the log says where to: grep \(id)") }
     }
 
     private static func reason(_ message: JSON) -> String? {

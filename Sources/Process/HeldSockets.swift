@@ -77,7 +77,10 @@ package struct HeldSockets: Hashable, Sendable {
         var one: Int32 = 1
         let size = socklen_t(MemoryLayout<Int32>.size)
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, size)
-        if place.isV6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, size) }
+        if place.isV6 {
+            var only: Int32 = place.isV6Only ? 1 : 0
+            setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &only, size)
+        }
         var storage = sockaddr_storage()
         let length = place.fill(&storage)
         let isBound = withUnsafePointer(to: &storage) { storage in

@@ -7,10 +7,13 @@ package struct SocketPlace: Hashable, Sendable, CustomStringConvertible {
     /// Four octets of IPv4 or sixteen of IPv6, in network order.
     package let octets: [UInt8]
     package let port: UInt16
+    /// IPv6 that leaves IPv4 to others; nobody asks it of a socket that is bound.
+    let isV6Only: Bool
 
-    package init(octets: [UInt8], port: UInt16) {
+    package init(octets: [UInt8], port: UInt16, isV6Only: Bool = false) {
         self.octets = octets
         self.port = port
+        self.isV6Only = isV6Only
     }
 
     /// Where the port and the address stand in `sockaddr_in` and `sockaddr_in6`.

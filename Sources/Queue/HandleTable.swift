@@ -50,7 +50,7 @@ struct HandleTable<Key: Handle, Element: Sendable>: Sendable {
     var used: Int { entries.count - free.count }
 
     subscript(key: Key) -> Element {
-        get { entries[key.place] }
+        _read { yield entries[key.place] }
         _modify { yield &entries[key.place] }
     }
 

@@ -236,6 +236,7 @@ extension QueueState {
             lane: scheduler.lane(of: first),
             recipients: tickets.flatMap { recipients(of: $0) }.sorted(),
             failures: Int(tickets.map { self.parcel($0).failures }.max() ?? 0),
+            unreached: Int(tickets.map { self.parcel($0).unreached }.max() ?? 0),
             acceptedAt: entry.acceptedAt
         )
         for ticket in tickets { _ = scheduler.claim(ticket) }

@@ -13,38 +13,80 @@ extension MailQueue {
     /// Bytes after which reading ahead stops.
     private static let readAheadBytes = 1 << 20
 
-    /// Lanes that may open one more session; each entry claims one, to be given back with ``sessionEnded(_:wasOpening:)``.
-    package func lanesWantingSessions(at now: Uptime) -> [Lane] {
-        state.withLock { $0.scheduler.lanesWantingSessions(at: now) }
-    }
+    /// What is to be done now; each grant is answered, see ``Scheduler/turn(at:)``.
+    package func turn(at now: Uptime) -> Turn { state.withLock { $0.scheduler.turn(at: now) } }
 
-    /// A claimed session stands.
-    package func reached(_ lane: Lane) {
-        state.withLock { $0.scheduler.reached(lane) }
-        // The lane may have been held to this one session until now.
+    /// An opening of the lane knows where to go: it waits for a slot, which a later ``turn(at:)`` grants.
+    package func lookedUp(_ lane: Lane) {
+        state.withLock { $0.scheduler.poise(lane) }
         wakeDispatcher()
     }
 
-    /// A claimed session is gone.
+    /// An opening of the lane without a slot is over.
     ///
-    /// - Parameter wasOpening: it was never ``reached(_:)``.
-    package func sessionEnded(_ lane: Lane, wasOpening: Bool) {
-        state.withLock { $0.scheduler.sessionEnded(lane, wasOpening: wasOpening) }
+    /// - Parameter isPoised: it waited for its slot.
+    package func lookUpEnded(_ lane: Lane, isPoised: Bool) {
+        state.withLock { state in
+            if isPoised { state.scheduler.unpoise(lane) } else { state.scheduler.lookUpEnded(lane) }
+        }
+        wakeDispatcher()
+    }
+
+    /// The session of an opening stands.
+    package func reached(_ opening: Opening, at now: Uptime) {
+        state.withLock { $0.scheduler.reached(opening, at: now) }
+        wakeDispatcher()
+    }
+
+    /// No session stands at the end of an opening.
+    ///
+    /// - Parameter looksOn: it goes on to another host, without a slot as yet.
+    package func openingEnded(_ opening: Opening, looksOn: Bool) {
+        state.withLock { $0.scheduler.openingEnded(opening, looksOn: looksOn) }
+        wakeDispatcher()
+    }
+
+    /// A session that stood is gone.
+    ///
+    /// - Parameters:
+    ///   - carried: messages that it was given.
+    ///   - wasLeaving: it was asked to end: by ``NextParcel/yield``, or by ``endsIdle(_:)``.
+    ///   - looksOn: what it could not deliver goes on to another host, without a slot as yet.
+    /// - Returns: whether the lane opens many sessions and delivers little.
+    package func sessionEnded(_ lane: Lane, carried: Int, wasLeaving: Bool, looksOn: Bool) -> Bool {
+        let isFruitless = state.withLock {
+            $0.scheduler.sessionEnded(lane, carried: carried, wasLeaving: wasLeaving, looksOn: looksOn)
+        }
         // Its slot is free: for this lane's next parcel, or for a lane that waited for a slot.
         wakeDispatcher()
+        return isFruitless
     }
 
-    /// Whether lanes wait for a session although all that may exist are taken: one that idles should end.
-    package var isShortOfSessions: Bool { state.withLock { $0.scheduler.isShortOfSessions } }
+    /// A session without work may end, to make room for others; then it is counted as leaving.
+    ///
+    /// - Parameter onlySurplus: only where the lane has more sessions than it may.
+    /// - Returns: false where work is on its way to it.
+    package func endsIdle(_ lane: Lane, onlySurplus: Bool) -> Bool {
+        state.withLock { state in
+            guard !state.loadingLanes.contains(lane), !onlySurplus || state.scheduler.hasTooMany(lane) else {
+                return false
+            }
+            state.scheduler.endsIdle(lane)
+            return true
+        }
+    }
 
     /// What a ready session of this lane should carry now.
-    package func next(for lane: Lane, at now: Uptime) -> NextParcel {
+    ///
+    /// - Parameters:
+    ///   - carried: messages that it was given so far.
+    ///   - held: milliseconds since it stands.
+    package func next(for lane: Lane, carried: Int, held: Int64, at now: Uptime) -> NextParcel {
         var missing: [Ticket] = []
         let answer: NextParcel = state.withLock { state in
-            if state.scheduler.shouldYield(lane) { return .yield }
+            if state.scheduler.yields(lane, carried: carried, held: held) { return .yield }
             guard let ticket = state.scheduler.next(for: lane, at: now) else {
-                if state.loadingLanes.contains(lane) { return .loading }
-                return state.scheduler.isShortOfSessions ? .yield : .none
+                return state.loadingLanes.contains(lane) ? .loading : .none
             }
             if let assignment = state.assignment(ticket) { return .carry(assignment) }
             guard state.loadingLanes.insert(lane).inserted else {
@@ -96,19 +138,29 @@ extension MailQueue {
         return parcels
     }
 
-    /// A session could not be opened while the lane has others: they carry on alone, and no further one is tried for a while.
+    /// A session could not be opened while the lane has others: they carry on, and no further one is tried for a while.
     ///
     /// A peer that takes three sessions and refuses the fourth is no unreachable peer.
     /// - Returns: false when there is no other; then nothing has changed, and the lane cannot be reached.
-    package func spareSessionFailed(_ lane: Lane, at now: Uptime) -> Bool {
-        let hasOthers = state.withLock { state in
-            guard state.scheduler.sessionCount(lane) > 1 else { return false }
-            if !state.scheduler.isResting(lane) { state.scheduler.rest(lane, at: now) }
-            state.scheduler.sessionEnded(lane, wasOpening: true)
-            return true
+    package func surplusRefused(_ lane: Lane, at now: Uptime) -> Bool {
+        state.withLock { $0.scheduler.surplusRefused(lane, at: now) }
+    }
+
+    /// A session was turned away for load.
+    ///
+    /// - Returns: whether the lane delivers all the same, so that the message is due again and nobody is deferred.
+    package func turnedAway(_ lane: Lane, at now: Uptime) -> Bool {
+        state.withLock { $0.scheduler.turnedAway(lane, at: now) }
+    }
+
+    /// The next hop answered to a parcel in flight without taking it.
+    ///
+    /// - Parameter isFinal: it refused it for good.
+    package func answered(_ parcel: Parcel, isFinal: Bool, at now: Uptime) {
+        state.withLock { state in
+            let took = state.scheduler.flight(of: parcel.id.ticket, at: now)
+            state.scheduler.answered(parcel.lane, isFinal: isFinal, took: took, at: now)
         }
-        if hasOthers { wakeDispatcher() }
-        return hasOthers
     }
 
     /// The lane could not be reached: it rests, one second at least and longer each time.
@@ -159,9 +211,13 @@ extension MailQueue {
             state.traffic.count(
                 delivered: done.count - bounced.count,
                 bounced: bounced.count,
-                deferred: deferred.map { $0.countsAsFailure ? $0.recipients.count : 0 } ?? 0,
+                deferred: deferred.map { $0.kind == .asked ? 0 : $0.recipients.count } ?? 0,
                 at: now
             )
+            if done.count > bounced.count {
+                let took = state.scheduler.flight(of: parcel.id.ticket, at: now)
+                state.scheduler.answered(parcel.lane, isFinal: true, took: took, at: now)
+            }
             let whole = done.count == parcel.recipients.count
             if whole {
                 state.removeParcel(parcel.id.ticket)
@@ -393,8 +449,10 @@ extension QueueState {
             let waiting = parcel.recipients.filter(later.contains)
             let next = addParcel(of: slot, waiting, to: nextTime, due: due, at: now)
             setParcel(next) {
-                $0.failures = UInt16(clamping: parcel.failures + (deferred.countsAsFailure ? 1 : 0))
+                $0.failures = UInt16(clamping: parcel.failures + (deferred.kind == .failure ? 1 : 0))
+                $0.unreached = UInt16(clamping: parcel.unreached + (deferred.kind == .outOfReach ? 1 : 0))
             }
+            if deferred.kind == .outOfReach { scheduler.strand(next) }
             let told: [(recipient: UInt32, reply: LastReply?)] = waiting.map {
                 ($0, deferred.otherReplies[$0] ?? deferred.reply)
             }

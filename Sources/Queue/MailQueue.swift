@@ -29,6 +29,18 @@ package enum NextParcel: Sendable {
 
 /// Recipients of a parcel that failed for now.
 package struct Deferral: Sendable {
+    /// What it means for the next attempts.
+    package enum Kind: Hashable, Sendable {
+        /// An answer of a server, one failure more.
+        case failure
+        /// The next hop could not be reached: no failure, and due as soon as a session stands there.
+        case outOfReach
+        /// The attempt delivered to others of the parcel: no failure of those that are left.
+        case progress
+        /// No attempt was made: a hook asked for the delay, or our own disk did.
+        case asked
+    }
+
     package let recipients: [UInt32]
     /// Milliseconds until the next attempt.
     package let delay: Int64
@@ -36,8 +48,7 @@ package struct Deferral: Sendable {
     package let reply: LastReply
     /// What was said to those who were told something else.
     package let otherReplies: [UInt32: LastReply]
-    /// False for a delay that a hook asked for.
-    package let countsAsFailure: Bool
+    package let kind: Kind
     /// A delay report goes out with this deferral, so that there is no second one.
     package let delayReported: Bool
 
@@ -46,14 +57,14 @@ package struct Deferral: Sendable {
         delay: Int64,
         reply: LastReply,
         otherReplies: [UInt32: LastReply] = [:],
-        countsAsFailure: Bool = true,
+        kind: Kind = .failure,
         delayReported: Bool = false
     ) {
         self.recipients = recipients
         self.delay = delay
         self.reply = reply
         self.otherReplies = otherReplies
-        self.countsAsFailure = countsAsFailure
+        self.kind = kind
         self.delayReported = delayReported
     }
 }
@@ -107,6 +118,8 @@ package final class MailQueue: Sendable {
 
     /// Counts envelopes, drafts and resident bodies; doors reserve, the queue releases what it was handed.
     package let memory: MemoryBudget
+    /// Of messages that may have left already.
+    package let recentFailures = RecentFailures()
     /// For everything that blocks.
     package let disk: NIOThreadPool
 

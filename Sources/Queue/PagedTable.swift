@@ -11,7 +11,7 @@ struct PagedTable<Element: Sendable>: Sendable {
     private(set) var count = 0
 
     subscript(index: Int) -> Element {
-        get { pages[index >> Self.shift][index & (Self.pageSize - 1)] }
+        _read { yield pages[index >> Self.shift][index & (Self.pageSize - 1)] }
         _modify { yield &pages[index >> Self.shift][index & (Self.pageSize - 1)] }
     }
 

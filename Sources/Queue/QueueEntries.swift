@@ -93,7 +93,13 @@ struct ParcelEntry: Sendable {
     /// When the last attempt ended, seconds since 1970; 0 before the first.
     var attemptedAt: UInt32 = 0
     var sibling = Ticket.null
+    /// Answers of servers that deferred it.
     var failures: UInt16 = 0
+    /// Attempts that did not reach its next hop.
+    var unreached: UInt16 = 0
+
+    /// Attempts that failed, for whatever reason.
+    var attempts: Int { Int(failures) + Int(unreached) }
 }
 
 /// The bytes of a message in memory, until its first attempt ends or memory is short.

@@ -25,7 +25,7 @@ package enum QueueMetrics {
 
     /// Makes every series, so that each is there from the start, at zero.
     package static func declare() {
-        _ = StorageMetrics.sync
+        StorageMetrics.declare()
         for counter in accepted + [removed] { counter.increment(by: 0) }
     }
 

@@ -38,7 +38,7 @@ extension QueueState {
                 isAccepted
                 || filter.accepts(
                     state: scheduler.state(of: ticket),
-                    failures: Int(parcel.failures),
+                    failures: parcel.attempts,
                     reply: parcel.reply,
                     due: scheduler.due(ticket),
                     lane: { scheduler.lane(of: ticket) }
@@ -72,7 +72,7 @@ extension QueueState {
             let lane = scheduler.lane(of: ticket)
             if lanes.count < most, !lanes.contains(lane) { lanes.append(lane) }
             seen.insert(scheduler.state(of: ticket))
-            attempts = max(attempts, Int(parcel.failures))
+            attempts = max(attempts, parcel.attempts)
             if parcel.reply != 0, parcel.attemptedAt >= latest { (latest, reply) = (parcel.attemptedAt, parcel.reply) }
         }
         let state = [QueuedState.inProgress, .held, .waiting].first(where: seen.contains) ?? .tempFailed
@@ -98,7 +98,7 @@ extension QueueState {
                 facts[Int(recipient)] = MessageReport.RecipientFacts(
                     state: .queued(scheduler.state(of: ticket)),
                     lane: scheduler.lane(of: ticket),
-                    attempts: Int(parcel.failures),
+                    attempts: parcel.attempts,
                     due: scheduler.due(ticket),
                     attemptedAt: parcel.attemptedAt,
                     reply: reply(to: recipient, of: ticket)
@@ -125,20 +125,16 @@ extension QueueState {
             let lane = scheduler.lane(of: ticket)
             let state = scheduler.state(of: ticket)
             if let due = scheduler.due(ticket) {
-                add(.retryTimer, lane, due, "attempt \(Int(parcel.failures) + 1) waits for its time")
+                add(.retryTimer, lane, due, "attempt \(parcel.attempts + 1) waits for its time")
             }
             guard state == .waiting || state == .tempFailed, let report = scheduler.report(on: lane) else { return }
             if let until = report.restsUntil {
                 add(.laneRests, lane, until, "\(lane) could not be reached and is left alone until then")
             }
             guard state == .waiting else { return }
-            if report.sessions >= options.concurrencyPerLane {
-                add(
-                    .laneLimit,
-                    lane,
-                    nil,
-                    "\(lane) has \(report.sessions) sessions, as many as concurrency_per_lane allows"
-                )
+            if report.restsUntil == nil, report.sessions >= report.sessionLimit {
+                let reason = Self.words(report.limitedBy)
+                add(.laneLimit, lane, nil, "\(lane) has \(report.sessions) sessions, \(reason)")
             } else if scheduler.sessions >= options.concurrencyMax {
                 add(
                     .totalLimit,
@@ -151,6 +147,15 @@ extension QueueState {
             }
         }
         return reasons
+    }
+
+    private static func words(_ limit: SessionLimit) -> String {
+        switch limit {
+        case .perLane: "as many as concurrency_per_lane allows"
+        case .unproven: "and gets more as it answers"
+        case .turnedAway: "and takes no more at the moment"
+        case .unreachable: "and is tried by one, since it could not be reached"
+        }
     }
 
     private func holdText(_ id: QueueID) -> String {

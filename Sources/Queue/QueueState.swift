@@ -133,6 +133,8 @@ extension QueueState {
                     at: now
                 )
                 parcels[ticket].failures = group.failures
+                parcels[ticket].unreached = group.unreached
+                if group.isOutOfReach { scheduler.strand(ticket) }
                 let told = parcel.recipients.map { (recipient: $0, reply: alike.replies[$0] ?? group.reply) }
                 setReplies(of: ticket, told, at: group.attemptedAt)
             }
@@ -261,6 +263,7 @@ extension QueueState {
             lane: scheduler.lane(of: ticket),
             recipients: recipients(of: ticket),
             failures: Int(parcel.failures),
+            unreached: Int(parcel.unreached),
             acceptedAt: entry.acceptedAt
         )
     }
@@ -270,14 +273,16 @@ extension QueueState {
         guard let entry = messages[slot] else { return DeliveryState() }
         var groups: [DeliveryState.Group] = []
         forEachParcel(of: entry) { ticket, parcel in
-            guard parcel.failures > 0 || scheduler.due(ticket) != nil else { return }
+            guard parcel.failures > 0 || parcel.unreached > 0 || scheduler.due(ticket) != nil else { return }
             let wait = (scheduler.due(ticket) ?? now).milliseconds(since: now)
             var group = DeliveryState.Group(
                 recipients: recipients(of: ticket),
                 failures: parcel.failures,
                 due: wall.adding(milliseconds: wait),
                 reply: replies[parcel.reply],
-                attemptedAt: Timestamp(milliseconds: Int64(parcel.attemptedAt) * 1000)
+                attemptedAt: Timestamp(milliseconds: Int64(parcel.attemptedAt) * 1000),
+                unreached: parcel.unreached,
+                isOutOfReach: scheduler.isStranded(ticket)
             )
             guard let others = otherReplies[ticket] else { return groups.append(group) }
             let byReply = Dictionary(grouping: group.recipients) { others[$0] ?? parcel.reply }
@@ -331,6 +336,8 @@ extension QueueState {
     mutating func inherit(_ ticket: Ticket, _ recipients: [UInt32], from old: Ticket) {
         let parcel = parcels[old]
         parcels[ticket].failures = parcel.failures
+        parcels[ticket].unreached = parcel.unreached
+        if scheduler.isStranded(old) { scheduler.strand(ticket) }
         let told = recipients.map { (recipient: $0, reply: reply(to: $0, of: old)) }
         setReplies(of: ticket, told, at: Timestamp(milliseconds: Int64(parcel.attemptedAt) * 1000))
     }
@@ -356,11 +363,19 @@ extension QueueState {
             let failures: UInt16
             let due: Timestamp
             let attemptedAt: Timestamp
+            let unreached: UInt16
+            let isOutOfReach: Bool
         }
         var places: [Key: Int] = [:]
         var result: [(first: DeliveryState.Group, recipients: [UInt32], replies: [UInt32: LastReply])] = []
         for group in groups {
-            let key = Key(failures: group.failures, due: group.due, attemptedAt: group.attemptedAt)
+            let key = Key(
+                failures: group.failures,
+                due: group.due,
+                attemptedAt: group.attemptedAt,
+                unreached: group.unreached,
+                isOutOfReach: group.isOutOfReach
+            )
             let place = places[key] ?? result.count
             if place == result.count {
                 places[key] = place

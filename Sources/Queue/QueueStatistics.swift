@@ -14,6 +14,10 @@ package struct QueueStatistics: Sendable {
         package let ready: Int
         package let inFlight: Int
         package let sessions: Int
+        /// Sessions that it may have now.
+        package let sessionLimit: Int
+        /// Why not more.
+        package let limitedBy: SessionLimit
         /// Left alone until then, because it could not be reached.
         package let restsUntil: Timestamp?
     }
@@ -28,8 +32,8 @@ package struct QueueStatistics: Sendable {
     package let oldest: [QueuedState: Int64]
     /// Messages by age: up to 5, 10, 20, 40, 80, 160, 320, 640, 1280 minutes, and older ones.
     package let ages: [Int]
-    /// The ages of all messages together, in seconds.
-    package let ageSum: Int64
+    /// Parcels by route, as metrics call it; a route that had some once keeps its name.
+    package let parcelsByRoute: [String: Int]
     /// Those with most parcels, at most ``QueueSurvey/mostDestinations``.
     package let destinations: [Destination]
     /// Lanes with mail.
@@ -45,16 +49,47 @@ package struct QueueSurvey: Sendable {
     package static let mostDestinations = 100
     /// The upper bounds of the age classes, in seconds.
     package static let ageBounds: [Int64] = (0..<9).map { 300 << $0 }
+    /// Routes with a name of their own; the rest is `other`.
+    private static let mostRoutes = 20
     /// Milliseconds that a survey is good for.
     static let life: Int64 = 5000
 
     var at = Uptime(milliseconds: .min / 2)
     var oldest: [QueuedState: Timestamp] = [:]
     var bytes: [QueuedState: Int] = [:]
-    var ageSum: Int64 = 0
+    /// Those that every relay has are there from the start.
+    var parcelsByRoute = ["dns": 0, "*": 0]
     var ages = Array(repeating: 0, count: Self.ageBounds.count + 1)
     var lanes: [LaneReport] = []
     var laneCount = 0
+
+    /// A survey that knows the routes of the last one, or a line in a diagram would end where it should fall to zero.
+    init(after last: QueueSurvey? = nil) {
+        if let last { parcelsByRoute = last.parcelsByRoute.mapValues { _ in 0 } }
+    }
+
+    mutating func count(_ report: LaneReport) {
+        let label = report.lane.metricLabel
+        let isKnown = parcelsByRoute[label] != nil || parcelsByRoute.count < Self.mostRoutes
+        parcelsByRoute[isKnown ? label : "other", default: 0] += report.parcels
+    }
+}
+
+extension QueueStatistics {
+    /// The age, in seconds, that so many in a hundred messages do not pass: the end of its class, or the oldest's.
+    package func age(ofHundred share: Int) -> Int64 {
+        let total = ages.reduce(0, +)
+        guard total > 0 else { return 0 }
+        let eldest = oldest.values.max() ?? 0
+        var count = 0
+        for (index, members) in ages.enumerated() {
+            count += members
+            guard count * 100 < total * share else {
+                return index < QueueSurvey.ageBounds.count ? min(QueueSurvey.ageBounds[index], eldest) : eldest
+            }
+        }
+        return eldest
+    }
 }
 
 extension MailQueue {
@@ -72,7 +107,7 @@ extension MailQueue {
                 traffic: state.traffic,
                 oldest: survey.oldest.mapValues { max(0, wall.milliseconds(since: $0)) / 1000 },
                 ages: survey.ages,
-                ageSum: survey.ageSum,
+                parcelsByRoute: survey.parcelsByRoute,
                 destinations: survey.lanes.map { report in
                     QueueStatistics.Destination(
                         lane: report.lane,
@@ -80,6 +115,8 @@ extension MailQueue {
                         ready: report.ready,
                         inFlight: report.inFlight,
                         sessions: report.sessions,
+                        sessionLimit: report.sessionLimit,
+                        limitedBy: report.limitedBy,
                         restsUntil: report.restsUntil.map {
                             wall.adding(milliseconds: $0.milliseconds(since: now))
                         }
@@ -96,13 +133,13 @@ extension MailQueue {
     private func currentSurvey(_ now: Uptime, _ wall: Timestamp) -> QueueSurvey {
         let last = survey.withLock { $0 }
         guard now.milliseconds(since: last.at) >= QueueSurvey.life else { return last }
-        let fresh = makeSurvey(now, wall)
+        let fresh = makeSurvey(after: last, now, wall)
         survey.withLock { $0 = fresh }
         return fresh
     }
 
-    private func makeSurvey(_ now: Uptime, _ wall: Timestamp) -> QueueSurvey {
-        var result = QueueSurvey()
+    private func makeSurvey(after last: QueueSurvey, _ now: Uptime, _ wall: Timestamp) -> QueueSurvey {
+        var result = QueueSurvey(after: last)
         result.at = now
         walk(QueueFilter(), now: now, wall: wall) { state, slot in
             state[slot].map { (state: state.worst(of: $0), at: $0.acceptedAt, size: $0.size) }
@@ -111,7 +148,6 @@ extension MailQueue {
                 result.oldest[message.state] = result.oldest[message.state].map { min($0, message.at) } ?? message.at
                 result.bytes[message.state, default: 0] += message.size
                 let age = max(0, wall.milliseconds(since: message.at)) / 1000
-                result.ageSum += age
                 result.ages[QueueSurvey.ageBounds.firstIndex { age <= $0 } ?? QueueSurvey.ageBounds.count] += 1
             }
             return true
@@ -120,6 +156,7 @@ extension MailQueue {
         while true {
             let (reports, isEnd) = state.withLock { $0.scheduler.reports(from: start, count: 1024) }
             result.laneCount += reports.count
+            for report in reports { result.count(report) }
             result.lanes += reports
             if result.lanes.count > 8 * QueueSurvey.mostDestinations || isEnd {
                 result.lanes.sort { $0.parcels > $1.parcels }

@@ -14,6 +14,9 @@ package struct RetrySchedule: Hashable, Sendable {
     /// More failures do not make it longer.
     private static let longestPower = 17
 
+    /// The longest wait of the formula for a next hop that cannot be reached: 2^12 seconds, 68 minutes.
+    private static let longestUnreachedPower = 12
+
     /// - Parameters:
     ///   - maxFailures: the failure that bounces; ignored when there are intervals.
     ///   - intervals: seconds; an empty list bounces at the first failure.
@@ -29,5 +32,16 @@ package struct RetrySchedule: Hashable, Sendable {
         }
         guard n < maxFailures else { return nil }
         return Int64(1000) << Int64(min(max(n, 1) + 5, Self.longestPower))
+    }
+
+    /// Milliseconds to wait after the nth attempt (n ≥ 1) that did not reach the next hop, or nil: bounce now.
+    ///
+    /// Such an attempt is no failure, so the last interval goes on; only who wants no second attempt gets none.
+    package func delay(afterUnreached n: Int) -> Int64? {
+        if let intervals {
+            return intervals.isEmpty ? nil : Int64(intervals[min(max(n, 1), intervals.count) - 1]) * 1000
+        }
+        guard maxFailures > 1 else { return nil }
+        return Int64(1000) << Int64(min(max(n, 1) + 5, Self.longestUnreachedPower))
     }
 }

@@ -15,6 +15,7 @@ extension Scheduler {
         tickets[ticket].due = due
         tickets[ticket].place = .held
         heldCount += 1
+        lanes[tickets[ticket].lane].held += 1
     }
 
     /// Lets a held parcel go on where it was: into its lane's line, or to wait for its time.
@@ -35,7 +36,7 @@ extension Scheduler {
         let number = tickets[ticket].lane
         lanes[number].restsUntil = nil
         lanes[number].mayProbe = nil
-        want(number)
+        refresh(number)
         return true
     }
 
@@ -48,11 +49,7 @@ extension Scheduler {
         case .waiting, .ready, .held: break
         }
         leave(ticket)
-        tickets[ticket].place = .inFlight
-        inFlightCount += 1
-        let number = tickets[ticket].lane
-        lanes[number].inFlight += 1
-        if lanes[number].lane.isPreparation { preparing += 1 }
+        fly(ticket)
         return true
     }
 }

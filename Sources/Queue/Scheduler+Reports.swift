@@ -10,8 +10,14 @@ package struct LaneReport: Hashable, Sendable {
     /// Those that are due.
     package let ready: Int
     package let inFlight: Int
+    /// Those of messages that somebody holds back.
+    package let held: Int
     /// Sessions, those being opened included.
     package let sessions: Int
+    /// Sessions that it may have now.
+    package let sessionLimit: Int
+    /// Why not more.
+    package let limitedBy: SessionLimit
     package let restsUntil: Uptime?
 }
 
@@ -35,8 +41,17 @@ extension Scheduler {
             parcels: state.members,
             ready: state.ready,
             inFlight: state.inFlight,
+            held: state.held,
             sessions: state.sessions,
+            sessionLimit: state.rests > 0 ? 1 : state.allowed(limits.perLane),
+            limitedBy: limit(of: state),
             restsUntil: state.restsUntil
         )
+    }
+
+    private func limit(of state: LaneState) -> SessionLimit {
+        if state.rests > 0 { return .unreachable }
+        if state.window >= limits.perLane { return .perLane }
+        return state.window >= state.ceiling ? .turnedAway : .unproven
     }
 }

@@ -6,8 +6,6 @@ package import Mail
 extension Scheduler {
     /// An unreachable lane rests at least this long, whatever becomes due meanwhile: one second.
     private static let shortestRest: Int64 = 1000
-    /// Milliseconds after which a probe that hangs keeps no other from being tried; a greeting may take five minutes.
-    private static let probePatience: Int64 = 30_000
 
     /// The lane could not be reached and is left alone for now.
     package func isResting(_ lane: Lane) -> Bool { laneIndex[lane].map { lanes[$0].restsUntil != nil } ?? false }
@@ -21,9 +19,13 @@ extension Scheduler {
     /// After that one session at a time tries, each for half a minute before it is another's turn as well.
     package mutating func rest(_ lane: Lane, at now: Uptime) {
         guard let number = laneIndex[lane] else { return }
+        // Openings that failed together are one failure.
+        if let end = lanes[number].restsUntil, end > now { return }
         let power = min(lanes[number].rests, 20)
         let length = min(max(limits.longestRest, Self.shortestRest), Self.shortestRest << Int64(power))
         lanes[number].rests += 1
+        lanes[number].isProven = false
+        lanes[number].window = min(lanes[number].window, LaneState.firstWindow)
         lanes[number].mayProbe = now.adding(milliseconds: Self.shortestRest)
         setRest(number, until: now.adding(milliseconds: length))
     }
@@ -35,7 +37,7 @@ extension Scheduler {
         }
         lanes[timer.lane].restsUntil = nil
         lanes[timer.lane].probesUntil = nil
-        want(timer.lane)
+        refresh(timer.lane)
     }
 
     /// A parcel of a resting lane has waited its own time: the lane may try, once the shortest rest is over.
@@ -50,6 +52,7 @@ extension Scheduler {
         lanes[number].restsUntil = end
         lanes[number].probesUntil = nil
         startTimer(number, until: end)
+        refresh(number)
     }
 
     /// One session tries alone.

@@ -1,8 +1,9 @@
 // Scheduler.swift — what is due, in which lane, and how many sessions a lane may have. A pure value: time is passed in.
 //
-// It knows tickets (numbers that the index hands out), not messages. A ticket waits in one heap until it is due, then
-// stands in its lane's line until a session takes it. Lanes that could use one more session stand in a ring and are
-// served in turn, so a lane with a million parcels gets its next session no sooner than a lane with one.
+// It knows tickets (names that the index hands out), not messages. A ticket waits in one heap until it is due, then
+// stands in its lane's line until a session takes it. Lanes that could use one more session stand in rings and are
+// served in turn, so a lane with a million parcels gets its next session no sooner than a lane with one. Who gets a slot
+// is in `Scheduler+Sessions.swift`, how many a lane may have in `Scheduler+Load.swift`.
 
 import DequeModule
 import HeapModule
@@ -20,9 +21,13 @@ package struct Scheduler: Sendable {
         package var longestRest: Int64
         /// Parcels that plugins are asked about at once.
         package var preparations = 64
+        /// Openings without a slot: they ask for names, policies and tokens, or know where to go and wait.
+        package var lookUps = 1000
     }
 
-    package var limits: Limits
+    package var limits: Limits {
+        didSet { if limits != oldValue { limitsChanged() } }
+    }
     /// `disabled`: nothing is handed out.
     package var isPaused = false
     /// Parcels in their lanes' lines.
@@ -33,8 +38,24 @@ package struct Scheduler: Sendable {
     package internal(set) var inFlightCount = 0
     /// Parcels that are held back.
     package internal(set) var heldCount = 0
-    /// Sessions of all lanes, those being opened included.
-    package private(set) var sessions = 0
+    /// Slots of all lanes: sessions, those being opened and those that are ending included.
+    package internal(set) var sessions = 0
+    /// Slots whose session was asked to end.
+    var leaving = 0
+    /// Slots that lanes which could not be reached hold for openings.
+    var failingOpenings = 0
+    /// Openings without a slot.
+    var seeking = 0
+    /// Slots granted so far.
+    var grants: UInt64 = 0
+    var openings: [Opening: OpeningState] = [:]
+    /// The same, the oldest first; those that are no longer among them are left out.
+    var openingOrder = Deque<Opening>()
+    /// When the next silent opening has to make room; nil while nobody wants it.
+    var cutsAt: Uptime?
+    var pressure = Pressure()
+    /// Some lane has more sessions than it may.
+    var trims = false
     /// Parcels in flight that plugins are asked about; no session has them yet.
     package internal(set) var preparing = 0
 
@@ -47,9 +68,20 @@ package struct Scheduler: Sendable {
     private(set) var laneIndex: [Lane: LaneNumber] = [:]
     /// The last stamp given to a lane: timers of lanes that are gone, or of earlier rests, are stale by it.
     var stamps: UInt32 = 0
-    private var ring = Deque<LaneNumber>()
-    /// The same for lanes whose parcels are to be prepared.
-    private var preparationRing = Deque<LaneNumber>()
+    /// Lanes that know where to go and wait for a slot.
+    var slotRings = LaneRings()
+    /// Lanes that want to find out.
+    var lookRings = LaneRings()
+    /// Lanes whose parcels are to be prepared.
+    private var preparationRing = LaneRings()
+    /// Lanes that answered before they were forgotten.
+    private var known = KnownLanes()
+
+    /// Lanes that are back: see `Scheduler+Stranded.swift`.
+    var releasing: [LaneNumber] = []
+    var releasesAt: Uptime?
+    var releasePosition = 0
+    var releaseLeft = 0
 
     package init(_ limits: Limits) { self.limits = limits }
 }
@@ -74,7 +106,7 @@ extension Scheduler {
         let number = tickets[ticket].lane
         tickets[ticket].place = .free
         lanes[number].members -= 1
-        dropIfUnused(number)
+        refresh(number)
     }
 
     /// The parcel that a ready session of this lane should carry now, or nil.
@@ -83,7 +115,7 @@ extension Scheduler {
     package mutating func next(for lane: Lane, at now: Uptime) -> Ticket? {
         advance(to: now)
         guard !isPaused, let number = laneIndex[lane] else { return nil }
-        return take(from: number)
+        return take(from: number, at: now)
     }
 
     /// Every parcel of a lane that is due, up to a limit; they are in flight from then on.
@@ -93,7 +125,7 @@ extension Scheduler {
         advance(to: now)
         guard let number = laneIndex[lane] else { return [] }
         var taken: [Ticket] = []
-        while taken.count < limit, let ticket = take(from: number) { taken.append(ticket) }
+        while taken.count < limit, let ticket = take(from: number, at: now) { taken.append(ticket) }
         return taken
     }
 
@@ -125,7 +157,7 @@ extension Scheduler {
             lanes[number].restsUntil = nil
             lanes[number].probesUntil = nil
             lanes[number].mayProbe = nil
-            want(number)
+            refresh(number)
         }
         return count
     }
@@ -156,16 +188,27 @@ extension Scheduler {
     /// Where a parcel goes.
     package func lane(of ticket: Ticket) -> Lane { lanes[tickets[ticket].lane].lane }
 
-    private mutating func take(from number: LaneNumber) -> Ticket? {
+    private mutating func take(from number: LaneNumber, at now: Uptime) -> Ticket? {
         let ticket = lanes[number].first
         guard ticket != .null else { return nil }
         leave(ticket)
+        fly(ticket)
+        tickets[ticket].due = now
+        return ticket
+    }
+
+    /// Enters the parcels in flight.
+    mutating func fly(_ ticket: Ticket) {
+        let number = tickets[ticket].lane
+        tickets[ticket].place = .inFlight
         inFlightCount += 1
         lanes[number].inFlight += 1
         if lanes[number].lane.isPreparation { preparing += 1 }
-        tickets[ticket].place = .inFlight
-        return ticket
+        refresh(number)
     }
+
+    /// Milliseconds that a parcel has been in flight.
+    func flight(of ticket: Ticket, at now: Uptime) -> Int64 { now.milliseconds(since: tickets[ticket].due) }
 
     mutating func place(_ ticket: Ticket, due: Uptime, at now: Uptime) {
         guard due > now else { return enter(ticket, first: false) }
@@ -182,7 +225,7 @@ extension Scheduler {
         readyCount += 1
         lanes[number].ready += 1
         link(ticket, in: number, first: first)
-        want(number)
+        refresh(number)
     }
 
     /// Leaves the place where it is, without entering another.
@@ -193,51 +236,30 @@ extension Scheduler {
         case .waiting:
             waitingCount -= 1
             stopTimer(ticket)
+            if tickets[ticket].isStranded {
+                tickets[ticket].isStranded = false
+                lanes[number].stranded -= 1
+            }
         case .ready:
             readyCount -= 1
             lanes[number].ready -= 1
             unlink(ticket, from: number)
+            refresh(number)
         case .inFlight:
             inFlightCount -= 1
             lanes[number].inFlight -= 1
             if lanes[number].lane.isPreparation { preparing -= 1 }
+            refresh(number)
         case .held:
             heldCount -= 1
+            lanes[number].held -= 1
         }
     }
 }
 
-// MARK: - Lanes and sessions
+// MARK: - Lanes
 
 extension Scheduler {
-    /// Lanes that may open one more session, fairly, within the limits.
-    ///
-    /// Each entry claims a session; see ``sessionEnded(_:)``.
-    package mutating func lanesWantingSessions(at now: Uptime) -> [Lane] {
-        advance(to: now)
-        guard !isPaused else { return [] }
-        var granted: [Lane] = []
-        var turns = ring.count
-        while turns > 0, sessions < limits.total, let number = ring.popFirst() {
-            turns -= 1
-            lanes[number].isInRing = false
-            guard lanes[number].wantsSession(limits.perLane) else {
-                dropIfUnused(number)
-                continue
-            }
-            sessions += 1
-            lanes[number].sessions += 1
-            lanes[number].opening += 1
-            granted.append(lanes[number].lane)
-            if lanes[number].rests > 0 { startProbe(number, at: now) }
-            if lanes[number].wantsSession(limits.perLane) {
-                want(number)
-                turns += 1
-            }
-        }
-        return granted
-    }
-
     /// Parcels that plugins should be asked about now, from each lane in turn, as many as may be in preparation.
     ///
     /// They are in flight from then on.
@@ -245,69 +267,21 @@ extension Scheduler {
         advance(to: now)
         guard !isPaused else { return [] }
         var taken: [Ticket] = []
-        while preparing < limits.preparations, let number = preparationRing.popFirst() {
-            lanes[number].isInRing = false
-            if let ticket = take(from: number) {
-                taken.append(ticket)
-                want(number)
-            } else {
-                dropIfUnused(number)
-            }
+        while preparing < limits.preparations, let number = preparationRing.first(.common) {
+            if let ticket = take(from: number, at: now) { taken.append(ticket) }
+            endTurn(number)
         }
         return taken
     }
 
-    /// A session of the lane stands: its rests are forgotten.
-    package mutating func reached(_ lane: Lane) {
-        guard let number = laneIndex[lane] else { return }
-        lanes[number].opening = max(0, lanes[number].opening - 1)
-        lanes[number].restsUntil = nil
-        lanes[number].probesUntil = nil
-        lanes[number].mayProbe = nil
-        lanes[number].rests = 0
-        want(number)
-    }
-
-    /// A claimed session is gone, whether it ever stood or not.
-    ///
-    /// - Parameter wasOpening: it had not been ``reached(_:)``.
-    package mutating func sessionEnded(_ lane: Lane, wasOpening: Bool) {
-        guard let number = laneIndex[lane], lanes[number].sessions > 0 else { return }
-        sessions -= 1
-        lanes[number].sessions -= 1
-        if wasOpening {
-            lanes[number].opening = max(0, lanes[number].opening - 1)
-            lanes[number].probesUntil = nil
-        }
-        want(number)
-        dropIfUnused(number)
-    }
-
-    /// Whether a session should end so that a lane without one gets its turn: all sessions are taken, others wait, and
-    /// this lane has more than its share.
-    package func shouldYield(_ lane: Lane) -> Bool {
-        guard sessions >= limits.total, !ring.isEmpty, let number = laneIndex[lane] else { return false }
-        return lanes[number].sessions > max(1, limits.total / max(1, lanes.used))
-    }
-
-    /// Some lane would open one more session if it may.
-    package var wantsSessions: Bool { !isPaused && ring.contains { lanes[$0].wantsSession(limits.perLane) } }
-
-    /// Some lane would, and all sessions that may exist are taken.
-    package var isShortOfSessions: Bool { sessions >= limits.total && wantsSessions }
-
     /// When something will be due; nil when nothing waits.
     package var nextWakeup: Uptime? {
         let first = timers.count > 0 ? tickets[timers[0]].due : nil
-        guard let rest = restTimers.min?.due else { return first }
-        return first.map { min($0, rest) } ?? rest
+        return [first, restTimers.min?.due, cutsAt, releasesAt].compactMap(\.self).min()
     }
 
-    /// Sessions the lane has claimed.
-    package func sessionCount(_ lane: Lane) -> Int { laneIndex[lane].map { lanes[$0].sessions } ?? 0 }
-
     /// Moves what is due into its lane's line and ends rests that are over, in the order of time.
-    private mutating func advance(to now: Uptime) {
+    mutating func advance(to now: Uptime) {
         while true {
             let due = timers.count > 0 ? tickets[timers[0]].due : Uptime(milliseconds: .max)
             let rest = restTimers.min?.due ?? Uptime(milliseconds: .max)
@@ -322,32 +296,47 @@ extension Scheduler {
         endRestEarly(tickets[ticket].lane, at: now)
     }
 
-    /// Joins its ring if it is not in it and could use a session, or has parcels to prepare.
-    mutating func want(_ number: LaneNumber) {
-        guard !lanes[number].isInRing else { return }
+    /// Puts a lane where it belongs, after something about it changed; forgets it when nothing is left of it.
+    mutating func refresh(_ number: LaneNumber) {
         if lanes[number].lane.isPreparation {
-            guard lanes[number].ready > 0 else { return }
-            preparationRing.append(number)
+            preparationRing.put(number, in: lanes[number].ready > 0 ? .common : nil)
         } else {
-            guard lanes[number].wantsSession(limits.perLane) else { return }
-            ring.append(number)
+            let ring = lanes[number].slotClass
+            slotRings.put(number, in: lanes[number].wantsSlot(limits.perLane) ? ring : nil)
+            lookRings.put(number, in: lanes[number].wantsLookUp(limits.perLane) ? ring : nil)
         }
-        lanes[number].isInRing = true
+        dropIfUnused(number)
+    }
+
+    /// The turn of a lane is over: it goes behind the others, if it still wants something.
+    mutating func endTurn(_ number: LaneNumber) {
+        preparationRing.put(number, in: nil)
+        slotRings.put(number, in: nil)
+        lookRings.put(number, in: nil)
+        refresh(number)
+    }
+
+    private mutating func limitsChanged() {
+        trims = true
+        for number in lanes.keys where laneIndex[lanes[number].lane] == number { refresh(number) }
     }
 
     private mutating func number(of lane: Lane) -> LaneNumber {
         if let number = laneIndex[lane] { return number }
         stamps &+= 1
-        let number = lanes.add(LaneState(lane: lane, stamp: stamps))
+        let number = lanes.add(LaneState(lane: lane, stamp: stamps, isProven: known.contains(lane)))
         laneIndex[lane] = number
         return number
     }
 
     /// Domains come and go by the million; a lane without parcels and sessions is forgotten.
     private mutating func dropIfUnused(_ number: LaneNumber) {
-        let state = lanes[number]
-        guard state.members == 0, state.sessions == 0, !state.isInRing else { return }
-        laneIndex[state.lane] = nil
+        guard lanes[number].members == 0, lanes[number].sessions == 0, lanes[number].lookingUp == 0,
+            lanes[number].poised == 0, laneIndex[lanes[number].lane] == number
+        else { return }
+        let lane = lanes[number].lane
+        if lanes[number].isProven, !lanes[number].isSlow { known.insert(lane) }
+        laneIndex[lane] = nil
         lanes.giveBack(number)
     }
 }
@@ -360,6 +349,7 @@ struct TicketState: Sendable {
         case free, waiting, ready, inFlight, held
     }
 
+    /// Waiting: until when; in flight: since when.
     var due = Uptime(milliseconds: 0)
     var lane = LaneNumber.null
     /// In a line, the ticket behind; waiting, the place among the timers.
@@ -367,39 +357,25 @@ struct TicketState: Sendable {
     /// In a line, the ticket before.
     var previous = Ticket.null
     var place = Place.free
+    /// It waits only because its next hop could not be reached.
+    var isStranded = false
 }
 
-struct LaneState: Sendable {
-    let lane: Lane
-    /// The line of tickets that are due: its head and its end.
-    var first = Ticket.null
-    var last = Ticket.null
-    /// Tickets in the line.
-    var ready = 0
-    /// Tickets that name this lane.
-    var members = 0
-    var inFlight = 0
-    /// Sessions, those being opened included.
-    var sessions = 0
-    var opening = 0
-    /// Rests in a row without a session that stood.
-    var rests = 0
-    var restsUntil: Uptime?
-    /// The end of the shortest rest.
-    var mayProbe: Uptime?
-    /// After a rest one session tries, alone until then.
-    var probesUntil: Uptime?
-    var stamp: UInt32
-    var isInRing = false
+/// Lanes that have answered, remembered beyond their mail: the newest few thousand.
+struct KnownLanes: Sendable {
+    private static let most = 2048
 
-    init(lane: Lane, stamp: UInt32) {
-        self.lane = lane
-        self.stamp = stamp
-    }
+    private var newer: Set<Lane> = []
+    private var older: Set<Lane> = []
 
-    /// More parcels stand in line than sessions are idle or about to be.
-    func wantsSession(_ limit: Int) -> Bool {
-        guard restsUntil == nil, probesUntil == nil, sessions < limit, ready > 0 else { return false }
-        return ready > opening + max(0, sessions - opening - inFlight)
+    func contains(_ lane: Lane) -> Bool { newer.contains(lane) || older.contains(lane) }
+
+    mutating func insert(_ lane: Lane) {
+        guard newer.count < Self.most else {
+            older = newer
+            newer = [lane]
+            return
+        }
+        newer.insert(lane)
     }
 }

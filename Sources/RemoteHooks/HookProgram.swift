@@ -76,7 +76,8 @@ package final class HookProgram: Plugin {
         let answer = await ask(.getMX, HookQuestion(.getMX, mail, domain: domain), mail) { reply throws(HookTrouble) in
             try reply.getMX()
         }
-        return answer ?? (isClosed(.getMX) ? .tryLater("the program \(name) gave no answer to get_mx") : .next)
+        guard answer == nil, isClosed(.getMX) else { return answer ?? .next }
+        return .tryLater("the program \(name) gave no answer to get_mx", counts: false)
     }
 
     package func deferred(_ mail: HMail, _ notice: DeferredNotice) async -> DeferredAnswer {
@@ -108,7 +109,10 @@ extension HookProgram {
         _ mail: HMail?,
         _ read: @escaping @Sendable (HookReply) throws(HookTrouble) -> Answer
     ) async -> Answer? {
-        guard breaker.withLock({ $0.mayAsk(at: .now()) }) else { return nil }
+        guard breaker.withLock({ $0.mayAsk(at: .now()) }) else {
+            HookMetrics.count(.skipped, of: hook)
+            return nil
+        }
         do throws(HookTrouble) {
             let reply = hook == .delivered ? try await taken(question) : try HookReply.read(try await post(question))
             let answer = try read(reply)
@@ -117,6 +121,7 @@ extension HookProgram {
             }
             return answer
         } catch {
+            HookMetrics.count(error.kind, of: hook)
             let opens = breaker.withLock { $0.failed(at: .now()) }
             report(hook, mail, error, opens)
             return nil
@@ -157,7 +162,7 @@ extension HookProgram {
             }
         }
         switch result {
-        case .failure(let error): throw HookTrouble(error.text)
+        case .failure(let error): throw HookTrouble(error)
         case .success(let response):
             guard response.status == 200 || response.status == 204 else {
                 throw HookTrouble("the program answered with HTTP status \(response.status)")

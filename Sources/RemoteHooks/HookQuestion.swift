@@ -1,5 +1,6 @@
 // HookQuestion.swift — what a program is asked: JSON with the document's names.
 
+import Config
 import Hooks
 import JSON
 import Mail
@@ -31,7 +32,7 @@ struct HookQuestion: Sendable {
             "hosts": .array(notice.hosts.map(JSON.trouble)),
             "rcpt": .array(notice.recipients.map(JSON.failed)),
         ]
-        params["mx"] = notice.mx.map(JSON.host)
+        params["mx"] = notice.mx.map(\.told)
         return HookQuestion(.deferred, mail, "params", params)
     }
 
@@ -41,7 +42,7 @@ struct HookQuestion: Sendable {
             "deferred_rcpt": .array(notice.deferredRecipients.map(JSON.failed)),
             "bounced_rcpt": .array(notice.bouncedRecipients.map(JSON.failed)),
         ]
-        error["mx"] = notice.mx.map(JSON.host)
+        error["mx"] = notice.mx.map(\.told)
         return HookQuestion(.bounce, mail, "error", error)
     }
 
@@ -91,18 +92,6 @@ extension JSON {
                 "force_tls": .bool(mail.notes.forceTLS),
             ],
         ]
-    }
-
-    fileprivate static func host(_ mx: MX) -> JSON {
-        var host: JSON = [
-            "priority": .count(mx.priority),
-            "exchange": .string(mx.exchange),
-            "port": .count(mx.port),
-            "using_lmtp": .bool(mx.usingLMTP),
-        ]
-        host["bind"] = mx.bind.map { .string($0.description) }
-        host["auth_user"] = mx.auth.map { .string($0.user) }
-        return host
     }
 
     /// A recipient and why it failed.

@@ -9,6 +9,7 @@
 //     {"code": "OK", "mx": "host:25" | {…} | […]}        get_mx
 
 import Config
+import HTTPClient
 import Hooks
 import JSON
 import Mail
@@ -107,7 +108,22 @@ struct HookReply: Sendable {
 /// Why a program's answer cannot be used, or did not come.
 struct HookTrouble: Error, Hashable, Sendable {
     let reason: String
-    init(_ reason: String) { self.reason = reason }
+    let kind: HookMetrics.Trouble
+
+    init(_ reason: String, _ kind: HookMetrics.Trouble = .useless) {
+        self.reason = reason
+        self.kind = kind
+    }
+
+    init(_ error: HTTPError) {
+        let kind: HookMetrics.Trouble =
+            switch error.kind {
+            case .timedOut: .late
+            case .invalidRequest, .cannotResolve, .cannotConnect, .tls, .broken: .unreachable
+            case .tooLarge: .useless
+            }
+        self.init(error.text, kind)
+    }
 }
 
 extension HookTrouble: JSONRefusal {

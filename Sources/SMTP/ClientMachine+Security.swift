@@ -153,22 +153,20 @@ extension ClientMachine {
         case .intermediate: return challenged(reply, exchange)
         case .temporary: return close(authFailure(.host, reply))
         case .permanent:
-            guard let login = options.login, let next = exchange.others.first, Self.isUnknown(reply) else {
+            guard let login = options.login, let next = exchange.others.first, reply.wantsOtherMechanism else {
                 return close(authFailure(.destination, reply))
             }
             return [authenticate(next, exchange.others.dropFirst(), login)]
         }
     }
 
-    /// The peer does not know the mechanism that it offered; it has not judged the password.
-    private static func isUnknown(_ reply: Reply) -> Bool { [500, 502, 503, 504].contains(reply.code) }
-
     private mutating func challenged(_ reply: Reply, _ exchange: Exchange) -> [Action] {
         var exchange = exchange
         let challenge = reply.lines.count == 1 ? Base64.decode((reply.lines.first ?? "").utf8) : nil
         var response = exchange.response.take()
-        // The prompts of LOGIN are read by people, if at all: some servers do not encode them.
-        if response == nil, let challenge = challenge ?? (exchange.sasl.mechanism == .login ? [] : nil) {
+        // What LOGIN and PLAIN are asked is read by people, if at all: some servers do not encode it.
+        let isPrompt = exchange.sasl.mechanism == .login || exchange.sasl.mechanism == .plain
+        if response == nil, let challenge = challenge ?? (isPrompt ? [] : nil) {
             response = exchange.sasl.answer(challenge, hmac: hmacMD5)
         }
         state = .authenticating(exchange)
@@ -189,10 +187,10 @@ extension ClientMachine {
         return Reply(reply.code, reply.status, "(the peer's words repeat the login and are withheld)")
     }
 
-    /// RFC 4954 §6: MAIL is refused for want of a login that we have and could not use.
+    /// RFC 4954 §6: something is refused for want of a login that we have and could not use.
     ///
     /// A bounce would punish the sender for a password of ours.
-    func wantsLogin(_ reply: Reply) -> Bool { options.login != nil && (reply.code == 530 || reply.code == 535) }
+    func wantsLogin(_ reply: Reply) -> Bool { options.login != nil && reply.refusesLogin }
 
     // MARK: what a message demands
 

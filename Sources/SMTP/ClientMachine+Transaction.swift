@@ -1,8 +1,7 @@
-// ClientMachine+Transaction.swift — MAIL to the reply to the dot.
+// ClientMachine+Transaction.swift — MAIL to the reply to DATA; what follows is in `ClientMachine+End.swift`.
 //
 // With PIPELINING the commands of a transaction are one write, and those of the next one may follow the dot of this one in
-// the same write (RFC 2920 §3.1). Then a reply that is missing would let the 250 of the next MAIL pass for that of the
-// dot; so the outcome of the first message is told only when the reply to the next DATA has come and all stand in place.
+// the same write (RFC 2920 §3.1).
 
 import Mail
 import NIOCore
@@ -14,7 +13,7 @@ extension ClientMachine {
         var progress = Progress(transaction)
         if isEnding || progress.count == 0 { return turnedAway(progress) }
         if let refusal = refusal(of: transaction) {
-            progress.settleOpen(.settled(.bounced(Failure(.message, at: .mail, refusal, remote: remote))))
+            settle(&progress, afterHangUp(refusal), .message, .mail)
             return turnedAway(progress)
         }
         if let failure = lackOfProtection(for: transaction.envelope) {
@@ -66,10 +65,16 @@ extension ClientMachine {
                 return Reply(553, EnhancedStatus(5, 6, 7), "the next hop does not offer SMTPUTF8")
             }
         }
+        if let obstacle = transaction.obstacle { return Reply(554, EnhancedStatus(5, 6, 3), obstacle) }
         if !capabilities.eightBitMIME, transaction.envelope.isEightBit, transaction.isEightBit {
             return Reply(554, EnhancedStatus(5, 6, 3), "the next hop does not offer 8BITMIME")
         }
         return nil
+    }
+
+    /// A peer that hung up at EHLO has not said what it offers: that may have been a hiccup, and bounces nothing.
+    private func afterHangUp(_ refusal: Reply) -> Reply {
+        options.saysHELO ? Reply(451, refusal.reportedStatus.with(class: 4), lines: refusal.lines) : refusal
     }
 
     private func isASCII(_ path: ReversePath) -> Bool {
@@ -84,7 +89,7 @@ extension ClientMachine {
         guard !capabilities.utf8, progress.transaction.envelope.needsUTF8 else { return }
         for position in 0..<progress.count where !progress.transaction.recipient(position).address.isASCII {
             let reply = Reply(553, EnhancedStatus(5, 6, 7), "the next hop does not offer SMTPUTF8")
-            progress.silence(position, .bounced(Failure(.recipient, at: .recipient, reply, remote: remote)))
+            progress.silence(position, outcome(afterHangUp(reply), .recipient, .recipient))
         }
     }
 
@@ -163,20 +168,22 @@ extension ClientMachine {
 
     mutating func commandAnswered(_ reply: Reply, _ moreFollows: Bool) -> [Action] {
         guard var progress = current.take() else { return impossible() }
-        if progress.step == 0 { statusOfMail = reply.status }
+        if progress.step == 0, reply.severity == .success { statusOfMail = reply.status }
         let verdict = take(reply, &progress)
         current = progress
         return after(verdict, moreFollows)
     }
 
-    private enum Step {
+    enum Step {
         case goOn, sendBody, abandon, reset, over
         case broken(Reply)
         case lost(Reply)
+        /// 2yz to DATA.
+        case misled(Reply)
     }
 
     /// Puts one reply in its place.
-    private func take(_ reply: Reply, _ progress: inout Progress) -> Step {
+    func take(_ reply: Reply, _ progress: inout Progress) -> Step {
         if reply.code == 421 { return .lost(reply) }
         if isOutOfPlace(reply) { return .broken(Self.wrongPlace(reply)) }
         let step = progress.step
@@ -185,11 +192,7 @@ extension ClientMachine {
         progress.advance()
         if step == 0 {
             progress.senderAccepted = reply.severity == .success
-            if wantsLogin(reply) {
-                progress.settleOpen(.settled(.deferred(authFailure(.destination, reply))))
-            } else if !progress.senderAccepted {
-                settle(&progress, reply, .message, .mail)
-            }
+            if !progress.senderAccepted { settle(&progress, reply, .message, .mail) }
         } else {
             takeRecipient(reply, step - 1, &progress)
         }
@@ -199,25 +202,14 @@ extension ClientMachine {
     }
 
     private func takeRecipient(_ reply: Reply, _ position: Int, _ progress: inout Progress) {
-        switch reply.severity {
-        case .success: break
-        case .temporary:
-            // RFC 5321 §4.5.3.1.10: too many for one transaction, so the others come in one of their own.
-            let isTooMany = reply.code == 452 && reply.status.map { $0 == EnhancedStatus(4, 5, 3) } ?? false
-            let goesOn = isTooMany && progress.openCount > 1 && position > 0
-            let failure = Failure(.recipient, at: .recipient, reply, remote: remote)
-            progress.settle(position, goesOn ? .untried : .settled(.deferred(failure)))
-        case .permanent, .intermediate:
-            progress.settle(
-                position,
-                .settled(.bounced(Failure(.recipient, at: .recipient, reply, remote: remote)))
-            )
-        }
+        if reply.severity != .success { progress.settle(position, .settled(outcome(reply, .recipient, .recipient))) }
     }
 
     private func takeData(_ reply: Reply, _ progress: inout Progress) -> Step {
         switch reply.severity {
-        case .success: return .broken(Self.wrongPlace(reply))
+        case .success:
+            progress.advance()
+            return .misled(Self.wrongPlace(reply))
         case .intermediate:
             progress.advance()
             if progress.openCount > 0 { return .sendBody }
@@ -232,20 +224,31 @@ extension ClientMachine {
     }
 
     /// Gives everyone who is open what the reply says about the whole message.
-    private func settle(
+    func settle(
         _ progress: inout Progress,
         _ reply: Reply,
         _ scope: Failure.Scope,
         _ stage: Failure.Stage
     ) {
-        let failure = Failure(scope, at: stage, reply, remote: remote)
-        progress.settleOpen(.settled(reply.severity == .permanent ? .bounced(failure) : .deferred(failure)))
+        progress.settleOpen(.settled(outcome(reply, scope, stage)))
     }
 
-    private mutating func after(_ step: Step, _ moreFollows: Bool) -> [Action] {
+    /// What a reply that is no 2yz makes of those it concerns.
+    func outcome(_ reply: Reply, _ scope: Failure.Scope, _ stage: Failure.Stage) -> Outcome {
+        if wantsLogin(reply) { return .deferred(authFailure(.destination, reply)) }
+        let failure = Failure(scope, at: stage, reply, remote: remote)
+        return reply.severity == .permanent ? .bounced(failure) : .deferred(failure)
+    }
+
+    mutating func after(_ step: Step, _ moreFollows: Bool) -> [Action] {
         switch step {
         case .broken(let reply): return breakOff(reply)
         case .lost(let reply): return lost(reply)
+        case .misled(let reply):
+            // Whatever it means, the peer does not wait for a message, and none is sent; RSET shows where we are.
+            let failure = Failure(.host, at: .data, reply, remote: remote)
+            current?.settleOpen(.settled(.deferred(failure)))
+            return after(.reset, moreFollows)
         case .goOn: return current?.isDataSent ?? true ? [] : nextCommand(moreFollows)
         case .sendBody:
             if moreFollows { return breakOff(Self.surplus) }
@@ -298,140 +301,6 @@ extension ClientMachine {
         }
         current = progress
         return [.send(scratch)]
-    }
-
-    // MARK: the message and its end
-
-    mutating func bodySent() -> [Action] {
-        guard state == .body else { return impossible() }
-        state = .end
-        current?.sendDot()
-        let mayFollow =
-            options.pipelinesAcrossDot && !options.isLMTP && capabilities.pipelining && completed > 0 && !isEnding
-        return mayFollow ? [.ready] : []
-    }
-
-    /// A peer that answers before it has the message: whatever it means, the message is not delivered.
-    mutating func answeredTooEarly(_ reply: Reply) -> [Action] {
-        if reply.severity == .temporary { return breakOff(reply) }
-        return breakOff(Self.wrongPlace(reply), scope: .message)
-    }
-
-    mutating func endAnswered(_ reply: Reply, _ moreFollows: Bool) -> [Action] {
-        guard var progress = current.take() else { return impossible() }
-        if progress.end != nil {
-            current = progress
-            return upcomingAnswered(reply, moreFollows)
-        }
-        if reply.severity == .intermediate || isOutOfPlace(reply) {
-            current = progress
-            return breakOff(Self.wrongPlace(reply))
-        }
-        if progress.isAbandoned {
-            current = progress
-            return settleAbandoned(reply, moreFollows)
-        }
-        if options.isLMTP { return recipientEndAnswered(reply, moreFollows, progress) }
-        progress.end = reply
-        current = progress
-        // A transaction that was turned away has no replies to wait for.
-        if let next = upcoming, !next.isTurnedAway, reply.code != 421 { return [] }
-        return tellEnd(reply, moreFollows)
-    }
-
-    /// Gives those who are open what the peer said to the dot.
-    private mutating func takeEnd() -> [Outcome?] {
-        guard var progress = current.take() else { return [] }
-        if let reply = progress.end {
-            if reply.severity == .success {
-                progress.settleOpen(.settled(.delivered(receipt(reply))))
-            } else {
-                settle(&progress, reply, .message, .endOfData)
-            }
-        }
-        return progress.outcomes()
-    }
-
-    private func receipt(_ reply: Reply) -> Receipt {
-        Receipt(
-            reply: reply,
-            host: options.host,
-            ip: options.ip,
-            port: options.port,
-            isLMTP: options.isLMTP,
-            security: security,
-            relaysDSN: capabilities.dsn
-        )
-    }
-
-    /// The reply to the dot has come and nothing contradicts it.
-    mutating func tellEnd(_ reply: Reply, _ moreFollows: Bool) -> [Action] {
-        var actions: [Action] = [.finished(takeEnd())]
-        if let next = upcoming {
-            // Turned away, or given up because the host leaves.
-            upcoming = nil
-            actions.append(.finished(next.outcomes()))
-        }
-        if reply.code == 421 || moreFollows { return actions + close(nil) }
-        completed &+= 1
-        return actions + settleDown()
-    }
-
-    private mutating func upcomingAnswered(_ reply: Reply, _ moreFollows: Bool) -> [Action] {
-        guard var next = upcoming.take() else { return impossible() }
-        let step = take(reply, &next)
-        upcoming = next
-        switch step {
-        case .broken(let reply): return breakOff(reply)
-        case .lost(let reply): return endsBehindDot ? tellEnd(reply, true) : breakOff(reply)
-        case .goOn: return []
-        case .sendBody, .abandon, .reset, .over:
-            if moreFollows { return breakOff(Self.surplus) }
-            let outcomes = takeEnd()
-            current = next
-            upcoming = nil
-            completed &+= 1
-            state = .commands
-            return [.finished(outcomes)] + after(step, false)
-        }
-    }
-
-    /// The peer leaves right behind its reply to the dot, as one does that takes so many messages and no more.
-    ///
-    /// Only a reply that cannot be the one to MAIL is believed then: MAIL is answered with subject 1, addresses (RFC 3463 §3.2),
-    /// or with what this peer said to an earlier one.
-    var endsBehindDot: Bool {
-        guard let status = current?.end?.status, let next = upcoming else { return false }
-        return status.subject != 1 && status != statusOfMail && next.step == 0
-    }
-
-    private mutating func settleAbandoned(_ reply: Reply, _ moreFollows: Bool) -> [Action] {
-        let outcomes = current?.outcomes() ?? []
-        current = nil
-        if moreFollows || reply.code == 421 { return [.finished(outcomes)] + close(nil) }
-        return [.finished(outcomes)] + settleDown()
-    }
-
-    /// LMTP: one reply for each recipient that was accepted, in order (RFC 2033 §4.2).
-    private mutating func recipientEndAnswered(
-        _ reply: Reply,
-        _ moreFollows: Bool,
-        _ taken: Progress
-    ) -> [Action] {
-        var progress = taken
-        guard let position = (0..<progress.count).first(where: { progress.isOpen($0) }) else { return impossible() }
-        if reply.code == 421 {
-            current = progress
-            return breakOff(reply)
-        }
-        let failure = Failure(.recipient, at: .endOfData, reply, remote: remote)
-        switch reply.severity {
-        case .success: progress.settle(position, .settled(.delivered(receipt(reply))))
-        case .temporary, .intermediate: progress.settle(position, .settled(.deferred(failure)))
-        case .permanent: progress.settle(position, .settled(.bounced(failure)))
-        }
-        current = progress
-        return progress.openCount == 0 ? tellEnd(reply, moreFollows) : []
     }
 }
 

@@ -3,7 +3,7 @@
 // Guarantees: nothing a peer says can trap; a recipient is delivered only by a well-formed 2yz reply that stands in its
 // place; whatever else happens, every recipient of a transaction gets exactly one verdict. RFC 5321, RFC 2920, RFC 2033.
 // From the greeting to EHLO, and the end, are here; STARTTLS and AUTH in `ClientMachine+Security.swift`; MAIL to the end of
-// the message in `ClientMachine+Transaction.swift`.
+// the message in `ClientMachine+Transaction.swift` and `ClientMachine+End.swift`.
 
 package import Mail
 package import NIOCore
@@ -29,8 +29,11 @@ package struct ClientMachine: ~Copyable, Sendable {
         package var host: String
         package var ip: IPAddress?
         package var port: UInt16
-        /// Commands of the next message may follow the dot in one write, once a transaction went in strict order.
+        /// Commands of the next message may follow the dot in one write, once a transaction went in strict order and showed
+        /// that the replies to MAIL and to the dot can be told apart.
         package var pipelinesAcrossDot: Bool
+        /// HELO from the beginning: for peers that hang up at EHLO.
+        package var saysHELO = false
         package var tls = TLSNeed.never
         /// What we log in with; nil: without AUTH.
         package var login: Login?
@@ -170,12 +173,17 @@ package struct ClientMachine: ~Copyable, Sendable {
     var completed = 0
     /// What this peer says to MAIL, learnt where nothing could stand before it.
     var statusOfMail: EnhancedStatus?
+    /// The reply to a dot has shown, where nothing could stand before it, that it cannot be taken for one to MAIL.
+    var tellsApart = false
     /// QUIT follows when nothing is running any more.
     var isEnding = false
     /// No further message is sent, even if the peer waits for it.
     var isAborting = false
-    /// The session was lost while commands followed a dot, so that nobody knows what became of the message.
+    /// The session was lost while commands followed a dot and what the peer had said could be the reply to either, so that
+    /// nobody knows what became of the message.
     package private(set) var brokeBehindDot = false
+    /// The peer hung up on EHLO, without a word and where nothing but plain SMTP is asked for: it may know HELO.
+    package private(set) var hungUpAtEHLO = false
     /// Reused for commands, so that a session in full flight allocates nothing.
     var scratch = ByteBuffer()
 
@@ -291,6 +299,10 @@ package struct ClientMachine: ~Copyable, Sendable {
     }
 
     mutating func sayHello() -> Action {
+        if options.saysHELO, !options.isLMTP {
+            state = .hello(isFallback: true)
+            return send("HELO ", options.helo)
+        }
         state = .hello(isFallback: false)
         return send(options.isLMTP ? "LHLO " : "EHLO ", options.helo)
     }
@@ -370,7 +382,10 @@ package struct ClientMachine: ~Copyable, Sendable {
         if let progress = current, completed > 0, state == .commands, progress.step == 0 {
             return finishUntried() + close(nil)
         }
-        if state == .end, endsBehindDot, let reply = current?.end { return tellEnd(reply, true) }
+        if isEndBelieved { return leaveBehindDot() }
+        hungUpAtEHLO =
+            state == .hello(isFallback: false) && !options.isLMTP && security == nil
+            && options.login == nil && (options.tls == .never || options.tls == .ifOffered)
         return breakOff(Reply(451, EnhancedStatus(4, 4, 2), reason ?? "the peer closed the connection"))
     }
 
@@ -378,12 +393,14 @@ package struct ClientMachine: ~Copyable, Sendable {
     mutating func breakOff(_ reply: Reply, scope: Failure.Scope = .host) -> [Action] {
         let stage = self.stage
         var actions: [Action] = []
-        if let progress = current {
+        if isEndBelieved {
+            actions.append(.finished(takeEnd()))
+        } else if let progress = current {
+            brokeBehindDot = upcoming != nil && progress.end != nil
             actions.append(.finished(deferAll(progress, reply, stage, scope)))
             current = nil
         }
         if let progress = upcoming {
-            brokeBehindDot = true
             // What was noted for it stood perhaps in the wrong place; it starts over.
             actions.append(.finished(deferAll(Progress(progress.transaction), reply, .mail, scope)))
             upcoming = nil

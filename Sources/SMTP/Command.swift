@@ -25,6 +25,28 @@ package enum Command: Hashable, Sendable {
     case refused(Refusal)
 }
 
+extension Command {
+    /// What it asks for; nil where the line has to be looked at.
+    var verb: Turnaway.Verb? {
+        switch self {
+        case .ehlo: .ehlo
+        case .helo: .helo
+        case .mail: .mail
+        case .rcpt: .rcpt
+        case .data: .data
+        case .bdat: .bdat
+        case .rset: .rset
+        case .noop: .noop
+        case .vrfy: .vrfy
+        case .help: .help
+        case .quit: .quit
+        case .startTLS: .startTLS
+        case .auth: .auth
+        case .refused: nil
+        }
+    }
+}
+
 /// Why a line is not obeyed.
 package struct Refusal: Hashable, Sendable {
     /// What becomes of the session.

@@ -1,7 +1,7 @@
 // ReplyParser.swift — bytes of a peer become replies, or the verdict that they are none.
 //
 // Guarantees: memory and work are bounded whatever the peer sends; a reply is well-formed to the letter (three digits, the
-// same on every line, CRLF line ends) or it is no reply at all; the text is printable.
+// same on every line, line ends as agreed) or it is no reply at all; the text is printable.
 // RFC 5321 §4.2 (replies), §4.2.1 (multi-line), RFC 2034 and RFC 3463 (enhanced status codes).
 
 package import Mail
@@ -30,6 +30,8 @@ package struct ReplyParser: Sendable {
     /// Octets of text that are kept of a reply, all its lines together.
     package static let keptText = 512
 
+    /// A line may end in LF alone; there is nothing that it could be taken for, since a reply is never mail.
+    private let takesBareLF: Bool
     private var pending = ByteBuffer()
     /// Bytes of `pending` that are known to hold no LF, so that a peer that drips is not read over and over.
     private var searched = 0
@@ -42,7 +44,8 @@ package struct ReplyParser: Sendable {
     private var readLines = 0
     private var flaw: String?
 
-    package init() {}
+    /// - Parameter takesBareLF: understand peers whose lines end in LF without CR.
+    package init(takesBareLF: Bool = true) { self.takesBareLF = takesBareLF }
 
     /// True when bytes were received that belong to no reply that ``next(keeping:)`` has returned.
     package var holdsMore: Bool { pending.readableBytes > 0 || code != 0 }
@@ -117,13 +120,13 @@ package struct ReplyParser: Sendable {
         // Gives the socket's buffer back, so that it can be used again for the next read.
         if pending.readableBytes == 0 { pending = ByteBuffer() }
         return line.withUnsafeReadableBytes { bytes -> Bool? in
-            guard length >= 5, bytes[length - 2] == UInt8(ascii: "\r") else {
-                flaw =
-                    length >= 2 && bytes[length - 2] == UInt8(ascii: "\r")
-                    ? "a line without a reply code" : "a line that does not end in CRLF"
+            let hasCR = length >= 2 && bytes[length - 2] == UInt8(ascii: "\r")
+            guard hasCR || takesBareLF else {
+                flaw = "a line that does not end in CRLF"
                 return nil
             }
-            guard let value = Self.code(bytes) else {
+            let end = length - (hasCR ? 2 : 1)
+            guard end >= 3, let value = Self.code(bytes) else {
                 flaw = "a line without a reply code"
                 return nil
             }
@@ -132,7 +135,6 @@ package struct ReplyParser: Sendable {
                 flaw = "different codes in one reply"
                 return nil
             }
-            let end = length - 2
             guard end > 3 else {
                 keep(UnsafeRawBufferPointer(rebasing: bytes[3..<3]), limit)
                 return true

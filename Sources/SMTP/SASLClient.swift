@@ -44,6 +44,22 @@ package struct Login: Hashable, Sendable {
     }
 }
 
+extension Reply {
+    /// Speaks about our login and not about the mail, at whatever command it comes.
+    ///
+    /// By code and enhanced status only, since texts are prose; row by row in `Tests/Tables/login_replies.table`.
+    ///
+    /// - Source: RFC 4954 §6, RFC 5248 §2.4 (5.7.8 and those behind it)
+    package var refusesLogin: Bool {
+        if [530, 534, 535, 538].contains(code) { return true }
+        guard severity == .permanent, let status = givenStatus, status.subject == 7 else { return false }
+        return [8, 9, 11, 12, 13].contains(status.detail)
+    }
+
+    /// Answers AUTH without a word about the password: the mechanism, or the way we said it, is not the peer's.
+    package var wantsOtherMechanism: Bool { [500, 501, 502, 503, 504, 534, 538].contains(code) }
+}
+
 /// One exchange.
 struct SASLClient: Hashable, Sendable {
     let mechanism: Credentials.Mechanism
@@ -52,6 +68,8 @@ struct SASLClient: Hashable, Sendable {
     private let port: UInt16
     /// Answers given so far, the initial response included.
     private var answers = 0
+    /// The peer overheard the initial response, asked, and got it again.
+    private var hasRepeated = false
 
     init(_ mechanism: Credentials.Mechanism, _ login: Login, host: String, port: UInt16) {
         self.mechanism = mechanism
@@ -77,6 +95,10 @@ struct SASLClient: Hashable, Sendable {
     /// - Parameter hmac: HMAC-MD5 of a message under a key.
     /// - Returns: nil to give up: the peer asks for more than the mechanism has.
     mutating func answer(_ challenge: [UInt8], hmac: (([UInt8], [UInt8]) -> [UInt8])?) -> [UInt8]? {
+        if overheardOpening(challenge) {
+            hasRepeated = true
+            return opening
+        }
         defer { answers += 1 }
         switch (mechanism, answers) {
         case (.plain, 0), (.xoauth2, 0), (.oauthBearer, 0): return opening
@@ -91,6 +113,16 @@ struct SASLClient: Hashable, Sendable {
         case (.xoauth2, 1): return []
         case (.oauthBearer, 1): return [1]
         default: return nil
+        }
+    }
+
+    /// A peer that takes no initial response asks for it with an empty challenge; PLAIN has no other challenge, whatever it says.
+    private func overheardOpening(_ challenge: [UInt8]) -> Bool {
+        guard answers == 1, !hasRepeated else { return false }
+        return switch mechanism {
+        case .plain: true
+        case .xoauth2, .oauthBearer: challenge.isEmpty
+        case .login, .cramMD5: false
         }
     }
 

@@ -52,6 +52,7 @@ extension ServerMachine {
             initial = decoded
         }
         var exchange = SASLExchange(mechanism, nonce: nonce(), me: me.name)
+        self.mechanism = mechanism
         return go(on: exchange.begin(initial), exchange)
     }
 
@@ -81,7 +82,7 @@ extension ServerMachine {
         case .unavailable:
             idle(.authUnavailable)
             drainIfIdle()
-        case .tooMany: end(.tooManyAuthFailures)
+        case .tooMany: throwOut(.tooManyAuthFailures)
         case .accepted, .refused, .scramSalt, .scramSignature:
             _ = go(on: exchange.answered(answer), exchange)
         }
@@ -107,9 +108,9 @@ extension ServerMachine {
         case .refused:
             authFailures += 1
             if authFailures >= offer.failures {
-                end(.tooManyAuthFailures)
+                throwOut(.tooManyAuthFailures)
             } else {
-                refuse(.authRefused)
+                refuse(.authRefused, isTold: false)
             }
         }
         drainIfIdle()

@@ -56,7 +56,7 @@ extension ServerMachine {
     mutating func swallowChunk(_ octets: Int, _ reply: CannedReply) -> Need? {
         // More than anybody could mean: not worth the line.
         guard octets <= 2 * limits.messageBytes + 1 << 20 else {
-            end(reply)
+            throwOut(reply)
             return nil
         }
         phase = .swallowing(octets, reply)

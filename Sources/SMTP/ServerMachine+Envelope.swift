@@ -10,28 +10,9 @@ extension ServerMachine {
         _ sender: ReversePath,
         _ parameters: MailParameters
     ) -> Need? {
-        guard hello != .none else {
-            refuse(.helloFirst)
-            return nil
-        }
-        guard transaction == nil else {
-            refuse(.nestedMail)
-            return nil
-        }
-        if let user, !offer.constraint.allows(sender, by: user) {
-            refuse(.notYourSender)
-            return nil
-        }
-        if parameters.requiresTLS, !isSecure {
-            refuse(.needsTLS)
-            return nil
-        }
-        guard limits.allow(sender) else {
-            refuse(.senderDomain)
-            return nil
-        }
-        if let size = parameters.size, size > limits.messageBytes {
-            refuse(.tooLarge)
+        if let objection = objection(to: sender, parameters) {
+            subject = sender.description
+            refuse(objection)
             return nil
         }
         transaction = Transaction(sender: sender, parameters: parameters)
@@ -43,6 +24,16 @@ extension ServerMachine {
         return nil
     }
 
+    private func objection(to sender: ReversePath, _ parameters: MailParameters) -> CannedReply? {
+        if hello == .none { return .helloFirst }
+        if transaction != nil { return .nestedMail }
+        if let user, !offer.constraint.allows(sender, by: user) { return .notYourSender }
+        if parameters.requiresTLS, !isSecure { return .needsTLS }
+        if !limits.allow(sender) { return .senderDomain }
+        if let size = parameters.size, size > limits.messageBytes { return .tooLarge }
+        return nil
+    }
+
     /// Answers ``Need/room(_:)``.
     package mutating func roomChecked(_ hasRoom: Bool) {
         guard case .checkingRoom = phase else { return }
@@ -50,30 +41,18 @@ extension ServerMachine {
         if hasRoom {
             CannedReply.senderOK.write(to: &output)
         } else {
-            transaction = nil
+            subject = transaction?.sender.description
             refuseForNow(.noRoom)
+            transaction = nil
         }
     }
 
     // MARK: RCPT
 
     mutating func rcpt(_ recipient: Recipient) -> Need? {
-        guard transaction != nil else {
-            refuse(hello == .none ? .helloFirst : .mailFirst)
-            return nil
-        }
-        guard mayRelay else {
-            rejections.append(.relayDenied)
-            refuse(.relayDenied)
-            return nil
-        }
-        guard transaction?.usesChunks == false else {
-            refuse(.chunksBegun)
-            return nil
-        }
-        // No copy of the transaction is held here: the array of recipients must stay the only one to grow in place.
-        guard transaction?.recipients.count ?? 0 < limits.recipients else {
-            refuseForNow(.tooManyRecipients)
+        if let refusal = refusal(of: recipient) {
+            subject = recipient.address.description
+            if refusal.severityDigit == 5 { refuse(refusal) } else { refuseForNow(refusal) }
             return nil
         }
         if let total = transaction?.bytesNeeded(with: recipient) {
@@ -85,12 +64,24 @@ extension ServerMachine {
         return nil
     }
 
+    private mutating func refusal(of recipient: Recipient) -> CannedReply? {
+        if transaction == nil { return hello == .none ? .helloFirst : .mailFirst }
+        guard mayRelay else {
+            rejections.append(.relayDenied)
+            return .relayDenied
+        }
+        if transaction?.usesChunks == true { return .chunksBegun }
+        // No copy of the transaction is held here: the array of recipients must stay the only one to grow in place.
+        return transaction?.recipients.count ?? 0 < limits.recipients ? nil : .tooManyRecipients
+    }
+
     /// Answers ``Need/envelope(_:)``: the memory is there, or it is not and the recipient is refused for now.
     package mutating func envelopeGrown(_ hasRoom: Bool) {
         guard case .growing(let recipient) = phase else { return }
         phase = .command
         guard hasRoom else {
             rejections.append(.noRoom)
+            subject = recipient.address.description
             return refuseForNow(.noRoom)
         }
         transaction?.grow(for: recipient)
@@ -129,8 +120,8 @@ extension ServerMachine {
             phase = .data
         } else {
             phase = .command
-            transaction = nil
             refuseForNow(.noRoom)
+            transaction = nil
             drainIfIdle()
         }
     }
@@ -155,10 +146,11 @@ extension ServerMachine {
 
     /// The message's last octet was consumed.
     mutating func contentEnded(isClean: Bool, isTooLarge: Bool) -> Need? {
+        asked = .endOfMessage
         if !isClean {
             // Somebody downstream might read another message here: no second try in this session.
             rejections.append(.bareLineEnding)
-            end(.bareInContent)
+            throwOut(.bareInContent)
             return nil
         }
         if isTooLarge {
@@ -194,6 +186,7 @@ extension ServerMachine {
         case .refused(let rejection): finish(rejection)
         case .denied(let reply):
             rejections.append(.plugin)
+            note("\(reply)")
             reply.write(to: &output)
             leaveTransaction()
         }
@@ -221,16 +214,19 @@ extension ServerMachine {
 
     /// Refuses the message, which ends the transaction.
     private mutating func finish(_ rejection: Rejection) {
-        transaction = nil
         phase = .command
         rejections.append(rejection)
         let reply = rejection.reply
         if reply.severityDigit == 5 { refuse(reply) } else { refuseForNow(reply) }
+        transaction = nil
         drainIfIdle()
     }
 
     /// A temporary refusal: no error of the client's, but no licence to repeat it without end.
-    private mutating func refuseForNow(_ reply: CannedReply) { idle(reply) }
+    private mutating func refuseForNow(_ reply: CannedReply) {
+        note(reply.description)
+        idle(reply)
+    }
 }
 
 extension Reply {

@@ -24,7 +24,7 @@ extension ServerMachine {
             return nil
         }
         if isFollowed {
-            end(.tlsPipelined)
+            throwOut(.tlsPipelined)
             return nil
         }
         guard countIdle() else { return nil }

@@ -13,6 +13,8 @@ extension ServerMachine {
         let sender: ReversePath
         let parameters: MailParameters
         private(set) var recipients: [Recipient] = []
+        /// The first of them, once they were taken.
+        private var firstTaken: EmailAddress?
         /// What the recipients take, bytes.
         private var bytes = 0
         /// What they may take, bytes.
@@ -30,6 +32,9 @@ extension ServerMachine {
             self.sender = sender
             self.parameters = parameters
         }
+
+        /// The first recipient.
+        var first: EmailAddress? { recipients.first?.address ?? firstTaken }
 
         mutating func add(_ recipient: Recipient) {
             bytes += recipient.footprint
@@ -63,6 +68,7 @@ extension ServerMachine {
         mutating func takeEnvelope(of user: String?) -> Envelope {
             var taken: [Recipient] = []
             swap(&taken, &recipients)
+            firstTaken = taken.first?.address
             return Envelope(
                 sender: sender,
                 recipients: taken,

@@ -112,6 +112,14 @@ package struct ServerMachine: ~Copyable, Sendable {
     private var isDraining = false
     /// What was refused since ``takeRejections()`` was last called.
     var rejections: [Rejection] = []
+    /// The same as the operator is told it, until ``takeTurnaways()``.
+    var turnaways = Turnaways()
+    /// What the client asked for last.
+    package internal(set) var asked = Turnaway.Verb.connect
+    /// The address of a MAIL or RCPT that is refused.
+    var subject: String?
+    /// What the client logs in with, or did.
+    package internal(set) var mechanism: SASLMechanism?
     var authFailures = 0
     let nonce: @Sendable () -> String
 
@@ -151,7 +159,7 @@ package struct ServerMachine: ~Copyable, Sendable {
 
     /// Forgets what the client has told of itself, and where in its input we are.
     mutating func forgetClient() {
-        (hello, heloName, user) = (.none, "", nil)
+        (hello, heloName, user, mechanism) = (.none, "", nil, nil)
         framer = LineFramer(limit: limits.commandBytes)
     }
 
@@ -167,7 +175,7 @@ package struct ServerMachine: ~Copyable, Sendable {
     package mutating func greet(spokeEarly: Bool) {
         guard case .connected = phase else { return }
         if spokeEarly {
-            end(.earlyTalker)
+            throwOut(.earlyTalker)
             return
         }
         if isDraining {
@@ -254,6 +262,7 @@ package struct ServerMachine: ~Copyable, Sendable {
         switch nextLine(&input) {
         case .incomplete: return .input
         case .refused(let fault):
+            asked = .garbled
             refuse(fault == .tooLong ? .lineTooLong : .bareLineEnding)
             return nil
         case .line(let length):
@@ -264,12 +273,18 @@ package struct ServerMachine: ~Copyable, Sendable {
                 // Whoever may not relay learns nothing about how we read an address.
                 if refusesRelay, CommandParser.isRecipient(line) {
                     rejections.append(.relayDenied)
+                    asks(line)
                     return .refused(Refusal(.relayDenied))
                 }
-                return parser.parse(line, allowsUTF8: allowsUTF8)
+                let command = parser.parse(line, allowsUTF8: allowsUTF8)
+                if case .refused = command { asks(line) }
+                return command
             }
             input.moveReaderIndex(forwardBy: length + LineFramer.lineEnd)
-            if case .startTLS = command { return startTLS(isFollowed: input.readableBytes > 0) }
+            if case .startTLS = command {
+                asked = .startTLS
+                return startTLS(isFollowed: input.readableBytes > 0)
+            }
             return obey(command)
         }
     }
@@ -278,6 +293,7 @@ package struct ServerMachine: ~Copyable, Sendable {
     mutating func nextLine(_ input: inout ByteBuffer) -> LineFramer.Frame { framer.next(&input) }
 
     private mutating func obey(_ command: Command) -> Need? {
+        if let verb = command.verb { asked = verb }
         switch command {
         case .mail(let sender, let parameters): return mail(sender, parameters)
         case .rcpt(let recipient): return rcpt(recipient)
@@ -302,7 +318,7 @@ package struct ServerMachine: ~Copyable, Sendable {
     private mutating func obey(_ refusal: Refusal) -> Need? {
         switch refusal.then {
         case .goOn: refuse(refusal.reply)
-        case .close: end(refusal.reply)
+        case .close: throwOut(refusal.reply)
         case .swallow(let octets): return swallowChunk(octets, refusal.reply)
         }
         return nil
@@ -352,12 +368,15 @@ package struct ServerMachine: ~Copyable, Sendable {
     // MARK: Replies and counters
 
     /// Says no, and ends a session that has been told so too often.
-    mutating func refuse(_ reply: CannedReply) {
+    ///
+    /// - Parameter isTold: false when whoever owns the session tells the operator.
+    mutating func refuse(_ reply: CannedReply, isTold: Bool = true) {
         if case .closed = phase { return }
+        if isTold { note(reply.description) }
         if reply.severityDigit == 5 {
             errors += 1
             if errors > limits.errors {
-                end(.tooManyErrors)
+                throwOut(.tooManyErrors)
                 return
             }
         }
@@ -373,7 +392,7 @@ package struct ServerMachine: ~Copyable, Sendable {
     mutating func countIdle() -> Bool {
         idleCommands += 1
         if idleCommands <= limits.idleCommands { return true }
-        end(.tooManyIdleCommands)
+        throwOut(.tooManyIdleCommands)
         return false
     }
 
@@ -388,6 +407,12 @@ package struct ServerMachine: ~Copyable, Sendable {
         if rejections.isEmpty { return [] }
         defer { rejections = [] }
         return rejections
+    }
+
+    /// Ends the session for something that the client has done.
+    mutating func throwOut(_ reply: CannedReply) {
+        note(reply.description, ends: true)
+        end(reply)
     }
 
     mutating func end(_ reply: CannedReply) {

@@ -15,19 +15,23 @@ package struct Transaction: Hashable, Sendable {
     package let isEightBit: Bool
     /// A header line has octets above 127, so that SMTPUTF8 is needed whatever the addresses are.
     package let hasUTF8Header: Bool
+    /// Why the message can go neither as it is nor converted, in words; nil: it can.
+    package let obstacle: String?
 
     package init(
         envelope: Envelope,
         recipients: [UInt32],
         size: Int,
         isEightBit: Bool,
-        hasUTF8Header: Bool = false
+        hasUTF8Header: Bool = false,
+        obstacle: String? = nil
     ) {
         self.envelope = envelope
         self.recipients = recipients.filter { Int($0) < envelope.recipients.count }
         self.size = size
         self.isEightBit = isEightBit
         self.hasUTF8Header = hasUTF8Header
+        self.obstacle = obstacle
     }
 
     /// The recipient at a position of `recipients`.
@@ -41,8 +45,6 @@ struct Progress: Sendable {
         /// Nothing yet, or accepted by the peer: the end of the message decides.
         case open
         case settled(Outcome)
-        /// Not tried for no fault of its own: due again at once.
-        case untried
     }
 
     let transaction: Transaction

@@ -49,18 +49,23 @@ package struct Content: Sendable {
     package var size: Int { prologue.readableBytes + bodySize }
 
     /// The body alone, in bytes.
-    package var bodySize: Int {
-        switch body {
-        case .memory(let bytes): bytes.readableBytes
-        case .file(let file): file.size
-        }
-    }
+    package var bodySize: Int { body.size }
 
     /// Bytes of this message that are held in memory.
     package var residentBytes: Int {
         switch body {
         case .memory(let bytes): prologue.readableBytes + bytes.readableBytes
         case .file: prologue.readableBytes
+        }
+    }
+}
+
+extension Content.Body {
+    /// Bytes.
+    package var size: Int {
+        switch self {
+        case .memory(let bytes): bytes.readableBytes
+        case .file(let file): file.size
         }
     }
 }

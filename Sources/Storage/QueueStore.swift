@@ -50,19 +50,27 @@ package struct DeliveryState: Hashable, Sendable {
         package var reply: LastReply?
         /// When it was said.
         package var attemptedAt: Timestamp
+        /// Attempts that did not reach the next hop.
+        package var unreached: UInt16
+        /// It waits only because the last one did not.
+        package var isOutOfReach: Bool
 
         package init(
             recipients: [UInt32],
             failures: UInt16,
             due: Timestamp,
             reply: LastReply?,
-            attemptedAt: Timestamp
+            attemptedAt: Timestamp,
+            unreached: UInt16 = 0,
+            isOutOfReach: Bool = false
         ) {
             self.recipients = recipients
             self.failures = failures
             self.due = due
             self.reply = reply
             self.attemptedAt = attemptedAt
+            self.unreached = unreached
+            self.isOutOfReach = isOutOfReach
         }
     }
 
@@ -218,7 +226,7 @@ package protocol QueueStore: AnyObject, Sendable {
 /// What can go wrong with storage.
 ///
 /// The text is for the log and never goes to a client.
-package enum QueueError: Error, Hashable, Sendable {
+package enum QueueError: Error, Hashable, Sendable, CustomStringConvertible {
     /// No space or no inodes: answer 452 4.3.1.
     case full(String)
     /// A system call failed: answer 451 4.3.0.
@@ -229,4 +237,13 @@ package enum QueueError: Error, Hashable, Sendable {
     case locked(String)
     /// The store is shutting down: answer 421.
     case closing
+
+    /// A sentence for whoever reads the log.
+    package var description: String {
+        switch self {
+        case .full(let text): "no room for mail: \(text)"
+        case .broken(let text), .damaged(let text), .locked(let text): text
+        case .closing: "the queue is shutting down"
+        }
+    }
 }

@@ -232,14 +232,21 @@ extension Envelope {
     }
 }
 
-/// Layout: version 3, flags, time of the note, done recipients, bounced recipients, distinct replies, groups.
+/// Layout: version 3, flags, time of the note, done recipients, bounced recipients, distinct replies, groups, [reach].
 ///
-/// A list is its count and its items. Groups name their reply by its place in the list, from 1 on: what was said to
+/// What follows the groups is left alone by those that do not know it: for each group, twice the attempts that did not
+/// reach the next hop, and one more where the group waits only for that. A list is its count and its items. Groups name their reply by its place in the list, from 1 on: what was said to
 /// hundreds of recipients of one message is written once.
 extension DeliveryState {
+    private enum Flag {
+        static let delayReported: UInt8 = 1
+        static let reach: UInt8 = 2
+    }
+
     func encode(to bytes: inout [UInt8]) {
         bytes.append(3)
-        bytes.append(delayReported ? 1 : 0)
+        let tellsReach = waiting.contains { $0.unreached > 0 || $0.isOutOfReach }
+        bytes.append((delayReported ? Flag.delayReported : 0) | (tellsReach ? Flag.reach : 0))
         bytes.append(time: notedAt)
         bytes.append(list: done)
         bytes.append(list: bounced)
@@ -263,11 +270,13 @@ extension DeliveryState {
             bytes.append(compact: UInt64(group.reply.flatMap { places[$0] } ?? 0))
             bytes.append(list: group.recipients)
         }
+        guard tellsReach else { return }
+        for group in waiting { bytes.append(compact: UInt64(group.unreached) << 1 | (group.isOutOfReach ? 1 : 0)) }
     }
 
     init(decoding reader: inout SpoolReader) throws(Malformed) {
         guard try reader.byte() == 3 else { throw Malformed() }
-        let delayReported = try reader.byte() & 1 != 0
+        let flags = try reader.byte()
         let notedAt = try reader.time()
         let done = try Self.recipients(from: &reader)
         let bounced = try Self.recipients(from: &reader)
@@ -294,7 +303,21 @@ extension DeliveryState {
                 )
             )
         }
-        self.init(waiting: waiting, done: done, bounced: bounced, delayReported: delayReported, notedAt: notedAt)
+        if flags & Flag.reach != 0 {
+            for place in waiting.indices {
+                let reach = try reader.compact()
+                guard let unreached = UInt16(exactly: reach >> 1) else { throw Malformed() }
+                waiting[place].unreached = unreached
+                waiting[place].isOutOfReach = reach & 1 != 0
+            }
+        }
+        self.init(
+            waiting: waiting,
+            done: done,
+            bounced: bounced,
+            delayReported: flags & Flag.delayReported != 0,
+            notedAt: notedAt
+        )
         guard isConsistent else { throw Malformed() }
     }
 

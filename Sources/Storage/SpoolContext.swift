@@ -65,6 +65,7 @@ final class SpoolContext: Sendable {
     func largePath(_ id: QueueID) -> String { path("large/\(id).eml") }
 
     func report(_ kind: SpoolProblem.Kind, _ path: String, _ text: String) {
+        StorageMetrics.count(kind)
         report(SpoolProblem(kind: kind, path: path, text: text))
     }
 
@@ -145,6 +146,6 @@ final class SpoolContext: Sendable {
 
 extension QueueError {
     init(_ error: DiskError) {
-        self = error.isFull ? .full(error.description) : .broken(error.description)
+        self = error.isFull ? .full(error.description) : .broken(error.description + error.remedy)
     }
 }

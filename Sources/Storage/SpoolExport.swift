@@ -301,6 +301,7 @@ package final class SpoolExport {
             if let original = recipient.original { fields["orcpt"] = .string(original) }
             if let group {
                 fields["failures"] = .count(group.failures)
+                if group.unreached > 0 { fields["unreached"] = .count(group.unreached) }
                 fields["due_ms"] = .integer(group.due.milliseconds)
                 if let reply = group.reply { fields["reply"] = .string(reply.text) }
             }

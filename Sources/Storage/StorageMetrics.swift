@@ -7,4 +7,29 @@ import Metrics
 package enum StorageMetrics {
     /// How long the disk takes to make a batch durable.
     package static let sync = Timer(label: "martlet_spool_fsync_seconds")
+
+    private static let damaged = problem("damaged")
+    private static let tornTails = problem("torn_tail")
+    private static let foreign = problem("foreign")
+    private static let failed = problem("failed")
+
+    /// Makes every series, so that each is there from the start, at zero.
+    package static func declare() {
+        _ = sync
+        for counter in [damaged, tornTails, foreign, failed] { counter.increment(by: 0) }
+    }
+
+    /// Something was told to people: a record set aside at a start or later, a file that is not ours, a failed call.
+    static func count(_ kind: SpoolProblem.Kind) {
+        switch kind {
+        case .damaged: damaged.increment()
+        case .tornTail: tornTails.increment()
+        case .foreign: foreign.increment()
+        case .failed: failed.increment()
+        }
+    }
+
+    private static func problem(_ kind: String) -> Counter {
+        Counter(label: "martlet_spool_problems_total", dimensions: [("kind", kind)])
+    }
 }

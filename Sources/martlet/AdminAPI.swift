@@ -56,7 +56,9 @@ final class AdminAPI: Sendable {
             },
             guide: guide,
             metrics: launch.metrics,
-            checks: { Self.checks(queue, settings, isDraining: state.current.isDraining) }
+            checks: {
+                Self.checks(queue, settings, guide.refusals.count, isDraining: state.current.isDraining)
+            }
         )
         desk = AdminDesk(
             services: services,
@@ -93,6 +95,7 @@ final class AdminAPI: Sendable {
         for complaint in server.complaints {
             log.write(.warning, "the API does not listen everywhere") { $0.add(.reason, complaint) }
         }
+        CertificateMetrics.show(api: tls?.certificate)
         state.change { $0.server = server }
     }
 
@@ -158,7 +161,12 @@ final class AdminAPI: Sendable {
         duration(path).recordMilliseconds(seen.milliseconds)
     }
 
-    private static func checks(_ queue: MailQueue, _ settings: SettingsStore, isDraining: Bool) -> [ReadinessCheck] {
+    private static func checks(
+        _ queue: MailQueue,
+        _ settings: SettingsStore,
+        _ refusals: Int,
+        isDraining: Bool
+    ) -> [ReadinessCheck] {
         let (size, isDisabled) = settings.inForce.ask { ($0.listener.messageBytes, $0.outbound.isDisabled) }
         let broken = settings.health.ask { $0.places }
         let files = broken.prefix(10).joined(separator: ", ")
@@ -178,6 +186,11 @@ final class AdminAPI: Sendable {
                 "configuration",
                 broken.isEmpty ? .good : .degraded,
                 broken.isEmpty ? "every file is in force" : "broken, what was said before holds: \(files)"
+            ),
+            ReadinessCheck(
+                "logins",
+                refusals == 0 ? .good : .degraded,
+                refusals == 0 ? "no next hop refuses ours" : "\(refusals) next hops refuse our login: their mail waits"
             ),
         ]
     }

@@ -49,6 +49,7 @@ final class CertificatesInForce: Sendable {
                     $0.add(.file, "\(settings.files)")
                 }
             } else if context != nil {
+                CertificateMetrics.show(settings)
                 log.write(.notice, "certificate in force") { $0.add(.file, "\(settings.files)") }
             }
         } catch {

@@ -117,8 +117,8 @@ struct Serve: ParsableCommand {
         guard let account = try Privileges.account(wanted) else { return (sockets, nil) }
         if sockets == nil {
             sockets = try HeldSockets.bound(
-                plain: listener.listen.map(\.place),
-                implicitTLS: listener.smtpsListen.map(\.place)
+                plain: listener.listen.map { $0.place(among: listener) },
+                implicitTLS: listener.smtpsListen.map { $0.place(among: listener) }
             )
         }
         try ProcessSettings.makeDataDirectory(data)
@@ -182,5 +182,8 @@ extension ListenAddress {
         self.init(ip: ip, port: place.port)
     }
 
-    var place: SocketPlace { SocketPlace(octets: Array(ip.bytes), port: port) }
+    func place(among listener: ListenerSettings) -> SocketPlace {
+        let isV6Only = isV6Only(among: listener.listen + listener.smtpsListen)
+        return SocketPlace(octets: Array(ip.bytes), port: port, isV6Only: isV6Only)
+    }
 }

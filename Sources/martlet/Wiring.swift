@@ -31,7 +31,7 @@ final class Wiring: Sendable {
     /// Threads for blocking calls: reading messages back, large bodies, copying records out of old segments.
     private static let diskThreads = 4
     /// Threads for HTTP: policies of MTA-STS, access tokens.
-    private static let webThreads = 4
+    private static let webThreads = 48
     /// Threads that wait for hook programs; made when the first one is asked.
     private static let hookThreads = 32
 
@@ -58,8 +58,12 @@ final class Wiring: Sendable {
     private let resolver: InForce<any DNS.Resolver>
     private let router: Router
     private let dispatcher: Dispatcher
+    private let trust: TrustFinder
+    /// What the files said when they were last read.
+    private let prints = InForce(ConfigPrints())
     private let certificates: CertificatesInForce
     private let listener: Listener
+    private let guide: Guide
     private let api: AdminAPI
 
     /// Runs the relay until it is told to stop; returns when everything is drained.
@@ -93,7 +97,7 @@ final class Wiring: Sendable {
         ) { recipient, envelope in settings.inForce.ask { $0.lane(for: recipient, of: envelope) } }
 
         resolver = InForce<any DNS.Resolver>(try UnboundResolver(UnboundResolver.Options(first.resolver)))
-        router = Router(resolver: resolver, settings: inForce)
+        router = Router(resolver: resolver, settings: inForce, adopted: sockets?.addresses)
         let loop = loops.next()
         plugins = PluginChain([], log: log, deadline: { .seconds(settings.current.hooks.timeout) })
         programs = HookPrograms(threads: .ofTheirOwn(Self.hookThreads), log: log)
@@ -103,17 +107,12 @@ final class Wiring: Sendable {
         queue.setReporter { message, reason in await settler.reportRemoval(of: message, because: reason) }
         web = NIOThreadPool(numberOfThreads: Self.webThreads)
         web.start()
-        let fetch = WebFetch(HTTPClient(), on: web)
-        let policies = STSPolicies(
-            resolver: resolver,
-            settings: inForce,
-            fetch: fetch,
-            store: STSStore(directory: "\(launch.dataPath)/mta-sts"),
-            log: log
-        )
+        let fetch = WebFetch(HTTPClient(), on: web, count: Self.webThreads, resolver: resolver)
+        let kept = STSStore(directory: "\(launch.dataPath)/mta-sts")
+        let policies = STSPolicies(resolver: resolver, settings: inForce, fetch: fetch, store: kept, log: log)
         tokens = TokenSource(fetch, store: TokenStore(directory: "\(launch.dataPath)/oauth"))
         memory = PeerMemory(directory: launch.dataPath, disk: LinuxDisk())
-        let trust = TrustFinder(
+        trust = TrustFinder(
             resolver: resolver,
             settings: inForce,
             policies: policies,
@@ -129,7 +128,8 @@ final class Wiring: Sendable {
             settings: inForce,
             log: log
         )
-        api = AdminAPI(launch, intake: intake, guide: Guide(router, trust, plugins, queue), loop: loop)
+        guide = Guide(router, trust, plugins, queue)
+        api = AdminAPI(launch, intake: intake, guide: guide, loop: loop)
         certificates = try CertificatesInForce(first.tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
     }
@@ -151,6 +151,7 @@ extension Wiring {
         _ = usePlugins(settings.current)
         IntakeMetrics.declare()
         IngestMetrics.declare()
+        CertificateMetrics.declare(settings.current.tls)
         DeliveryMetrics.declare()
         QueueMetrics.declare()
         DNSMetrics.declare()
@@ -178,7 +179,9 @@ extension Wiring {
 
     private func followSettings() {
         settings.onChange { [weak self] in self?.apply($0) }
-        settings.onEdit { [log, settings] edit in
+        prints.change { $0 = settings.prints() }
+        settings.onEdit { [log, settings, prints] edit in
+            prints.change { $0 = settings.prints() }
             EditLog.write(edit, to: log)
             ConfigMetrics.show(settings.health.current)
         }
@@ -292,6 +295,7 @@ extension Wiring {
     /// SIGHUP: the configuration is read again, and everything that failed for now is due.
     private func hangUp() {
         report(settings.reload(now: .now()))
+        guide.forget()
         let count = queue.flush(nil, at: .now())
         log.write(.notice, "queue flushed") { $0.add(.count, count) }
     }
@@ -341,7 +345,22 @@ extension Wiring {
             log.write(.notice, "configuration file is in order again") { $0.add(.file, part.file) }
         }
         for warning in reload.warnings { Serve.log(warning, .warning, "configuration looks odd", to: log) }
-        if reload.isChanged { log.write(.notice, "configuration changed") }
+        if reload.isChanged { tellChanges() }
+    }
+
+    /// What changed, by file and key.
+    private func tellChanges() {
+        let new = settings.prints()
+        let changes = prints.replace(with: new).changes(to: new)
+        // A file that one of ours names, such as a certificate or a password.
+        if changes.isEmpty { log.write(.notice, "configuration changed") }
+        for change in changes {
+            log.write(.notice, "configuration changed") { line in
+                line.add(.file, change.file)
+                let more = change.keys.count > 10 ? " and \(change.keys.count - 10) more" : ""
+                if !change.keys.isEmpty { line.add(.key, change.keys.prefix(10).joined(separator: ", ") + more) }
+            }
+        }
     }
 
     /// New settings are in force: those who keep a part of them hear of it.
@@ -349,6 +368,7 @@ extension Wiring {
         queue.memory.setLimit(settings.listener.memoryForMail)
         queue.apply(MailQueue.Options(settings.outbound))
         certificates.apply(settings.tls, log)
+        trust.forgetRefusals(except: settings.routes)
         let before = applied.replace(with: settings)
         if before.me != settings.me { disk.submit { [weak self] _ in self?.leaveNote() } }
         if before.listener.places != settings.listener.places { listenElsewhere() }
@@ -389,6 +409,11 @@ extension Wiring {
     }
 }
 
+extension HeldSockets {
+    /// Where clients connect.
+    fileprivate var addresses: [ListenAddress] { held.compactMap(Listener.Place.init).map(\.address) }
+}
+
 extension Listener.Place {
     /// - Returns: nil for what is no address of ours.
     fileprivate init?(_ held: HeldSockets.Held) {
@@ -400,7 +425,9 @@ extension Listener.Place {
 extension ListenerSettings {
     /// Where clients connect.
     fileprivate var places: [Listener.Place] {
-        listen.map { Listener.Place($0, .plain) } + smtpsListen.map { Listener.Place($0, .implicitTLS) }
+        let all = listen + smtpsListen
+        return listen.map { Listener.Place($0, .plain, isV6Only: $0.isV6Only(among: all)) }
+            + smtpsListen.map { Listener.Place($0, .implicitTLS, isV6Only: $0.isV6Only(among: all)) }
     }
 }
 
@@ -411,7 +438,7 @@ private enum StartError: Error, CustomStringConvertible {
     var description: String {
         switch self {
         case .cannotListen(let address, let reason):
-            "cannot listen on \(address): \(reason); is another server running there? See [main] listen in smtp.ini"
+            "cannot listen on \(address): \(reason) See [main] listen in smtp.ini."
         }
     }
 }

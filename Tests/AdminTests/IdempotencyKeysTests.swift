@@ -53,6 +53,66 @@ import Testing
         #expect(disk.paths.filter { $0.contains("damaged") } == [])
     }
 
+    // MARK: - Bounds
+
+    /// Asks under a key; the body of the answer is `size` bytes.
+    private static func ask(
+        _ keys: IdempotencyKeys,
+        _ key: String,
+        size: Int,
+        running: () -> Void = {}
+    ) -> AdminResponse? {
+        try? keys.once(key, AdminRequest(.post, "/v1/messages")) { () throws(Problem) in
+            running()
+            return .bytes(Array(repeating: UInt8(ascii: "a"), count: size), "text/plain", status: 201)
+        }
+    }
+
+    private static func wasReplayed(_ response: AdminResponse?) -> Bool {
+        response?.headers.contains { $0.name == "Idempotency-Replayed" } ?? false
+    }
+
+    @Test func theOldestAnswersGoWhenTheBytesAreTooMany() {
+        let disk = MemoryDisk()
+        disk.plant("/data", .directory, [])
+        let keys = IdempotencyKeys(path: Self.path, disk: disk, log: LogSink(level: .critical), now: .now())
+        let fits = IdempotencyKeys.mostBytes / (KeptAnswer.largest + 1024)
+        for number in 0..<fits + 20 {
+            _ = Self.ask(keys, "key\(number)", size: KeptAnswer.largest)
+            #expect(keys.bytes <= IdempotencyKeys.mostBytes)
+        }
+        #expect(Self.wasReplayed(Self.ask(keys, "key\(fits + 19)", size: 1)))
+        #expect(!Self.wasReplayed(Self.ask(keys, "key0", size: 1)))
+        // A start reads no more into memory than that, whatever the file holds.
+        let again = IdempotencyKeys(path: Self.path, disk: disk, log: LogSink(level: .critical), now: .now())
+        #expect(again.bytes <= IdempotencyKeys.mostBytes && again.bytes > IdempotencyKeys.mostBytes / 2)
+        #expect(Self.wasReplayed(Self.ask(again, "key\(fits + 19)", size: 1)))
+    }
+
+    @Test func aRequestUnderWayIsNotForgottenHoweverMuchFollows() {
+        let keys = IdempotencyKeys(
+            path: Self.path,
+            disk: MemoryDisk(),
+            log: LogSink(level: .critical),
+            now: .now()
+        )
+        let first = Self.ask(keys, "slow", size: 10) {
+            for number in 0..<IdempotencyKeys.mostBytes / KeptAnswer.largest + 10 {
+                _ = Self.ask(keys, "key\(number)", size: KeptAnswer.largest)
+            }
+            #expect(throws: Problem.self) {
+                try keys.once("slow", AdminRequest(.post, "/v1/messages")) { () throws(Problem) in .json(1) }
+            }
+        }
+        #expect(!Self.wasReplayed(first) && keys.bytes <= IdempotencyKeys.mostBytes)
+    }
+
+    @Test func anAnswerThatIsTooLargeIsNotKept() {
+        let keys = IdempotencyKeys(path: Self.path, disk: MemoryDisk(), log: LogSink(level: .critical), now: .now())
+        _ = Self.ask(keys, "large", size: KeptAnswer.largest + 1)
+        #expect(keys.bytes == 0 && !Self.wasReplayed(Self.ask(keys, "large", size: 1)))
+    }
+
     @Test func seededMutationsTrapNowhere() {
         var random = SeededRandom(seed: 71)
         for _ in 0..<Effort.count(500) {

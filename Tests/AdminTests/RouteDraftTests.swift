@@ -15,6 +15,19 @@ import Testing
     private static let two =
         "[a.test]\nmx = h.test:587 auth_pass=eins\nmx = g.test:587 auth_pass=zwei\nauth_user = u\n"
 
+    @Test(arguments: [
+        (#"{"mx":["h.test"],"bind":"203.0.113.9"}"#, "/bind"),
+        (#"{"mx":[{"exchange":"g.test"},{"exchange":"h.test","bind":"203.0.113.9"}]}"#, "/mx/1/bind"),
+        (#"{"mx":["h.test"],"bind":"::"}"#, "/bind"),
+    ])
+    func anAddressThatIsNotOursIsPointedAt(body: String, pointer: String) throws {
+        var draft = RouteDraft(nil, isLocal: { $0 != IPAddress("203.0.113.9") })
+        let object = try JSONObject(try JSON(parsing: Array(body.utf8)), at: "")
+        #expect { try draft.apply(object, isPatch: false) } throws: { error in
+            (error as? Problem)?.issues.first?.pointer == pointer
+        }
+    }
+
     /// The file behind a change, or the pointer of the refusal.
     private static func change(_ text: String, _ body: String, isPatch: Bool) -> (text: String?, pointer: String?) {
         var document = INIDocument(parsing: text)

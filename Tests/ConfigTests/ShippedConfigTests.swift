@@ -35,7 +35,7 @@ import Testing
         #expect(try Self.checkDefaults(ListenerSettings.self) == 25)
         #expect(try Self.checkDefaults(AuthSettings.self) == 6)
         #expect(try Self.checkDefaults(DKIMSettings.self) == 2)
-        #expect(try Self.checkDefaults(OutboundSettings.self) == 33)
+        #expect(try Self.checkDefaults(OutboundSettings.self) == 36)
         #expect(try Self.checkDefaults(ResolverSettings.self) == 3)
         #expect(try Self.checkDefaults(TLSSettings.self) == 7)
     }
@@ -59,7 +59,7 @@ import Testing
             #expect(settings == Target() || isOurChoice, "\(Target.file): the default of \(key.name) is not \(text)")
             let others = [
                 "true", "ca.pem", "4242", "65537", "v6", "17", "PLAIN", "From", "127.0.0.1:1", "127.0.0.1", "TLSv1.3",
-                "no", "refuse",
+                "no", "refuse", "encode", "boss@x.example",
             ]
             let changes = others.contains { other in
                 var settings = Target()

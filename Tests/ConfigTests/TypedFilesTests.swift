@@ -65,7 +65,10 @@ import Testing
     }
 
     @Test func understandsOlderKeys() throws {
-        #expect(try read(["outbound.ini": "ipv6_enabled = 1"]).settings.outbound.addressPreference == .v6)
+        #expect(try read(["outbound.ini": "ipv6_enabled = 1"]).settings.outbound.addressPreference == .anyButIPv6First)
+        #expect(try read(["outbound.ini": "ipv6_enabled = 0"]).settings.outbound.addressPreference == .any)
+        let both = "ipv6_enabled = 1\ninet_prefer = v4"
+        #expect(try read(["outbound.ini": both]).settings.outbound.addressPreference == .v4)
         #expect(try read(["outbound.ini": "inet_prefer = default"]).settings.outbound.addressPreference == .any)
         #expect(try read(["outbound.ini": "pool_concurrency_max = 9"]).settings.outbound.concurrencyPerLane == 9)
         #expect(try read(["outbound.ini": "pool_concurrency_max = 0"]).settings.outbound.messagesPerSession == 1)

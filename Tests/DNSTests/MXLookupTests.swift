@@ -79,7 +79,7 @@ import Testing
         }
     }
 
-    @Test func usesTwentyOfTwoHundred() async throws {
+    @Test func usesAHundredOfTwoHundred() async throws {
         resolver.setMX("example.com", (0..<200).map { "\(200 - $0) mx\($0).example" })
         let hosts = try await names("example.com")
         #expect(hosts.count == MXLookup.most)
@@ -117,7 +117,9 @@ import Testing
     private static let mixed = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2", "192.0.2.1"]
 
     @Test(arguments: [
-        (AddressPreference.any, true, "2001:db8::1 192.0.2.1 2001:db8::2 192.0.2.2 192.0.2.3"),
+        (AddressPreference.any, true, "192.0.2.1 2001:db8::1 192.0.2.2 2001:db8::2 192.0.2.3"),
+        (.anyButIPv6First, true, "2001:db8::1 192.0.2.1 2001:db8::2 192.0.2.2 192.0.2.3"),
+        (.anyButIPv6First, false, "192.0.2.1 192.0.2.2 192.0.2.3 2001:db8::1 2001:db8::2"),
         (.any, false, "192.0.2.1 192.0.2.2 192.0.2.3 2001:db8::1 2001:db8::2"),
         (.v4, true, "192.0.2.1 192.0.2.2 192.0.2.3 2001:db8::1 2001:db8::2"),
         (.v6, false, "2001:db8::1 2001:db8::2 192.0.2.1 192.0.2.2 192.0.2.3"),

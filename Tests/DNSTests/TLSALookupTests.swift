@@ -79,7 +79,8 @@ struct TLSALookupTests {
 
     @Test func parsesRecords() {
         #expect(RecordParsing.tlsa([3, 1, 1, 9, 8]) == TLSARecord(usage: 3, selector: 1, matching: 1, data: [9, 8]))
-        #expect(RecordParsing.tlsa([3, 1, 1]) == nil)
+        #expect(RecordParsing.tlsa([3, 1, 1]) == .unreadable)
+        #expect(RecordParsing.tlsa([UInt8]()) == .unreadable)
         #expect(RecordParsing.txt([2, 0x61, 0x62, 1, 0x63]) == "abc")
         #expect(RecordParsing.txt([3, 0x61]) == nil)
         #expect(RecordParsing.txt([UInt8]()) == "")

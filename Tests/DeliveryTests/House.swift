@@ -122,7 +122,15 @@ final class House: Sendable {
         change: (inout Settings) -> Void = { _ in }
     ) throws {
         var settings = Settings(me: Domain(unchecked: "relay.test"))
-        for (match, hosts) in routes { settings.routes.add(Routes.Route(match: match, hosts: hosts)) }
+        for (match, hosts) in routes {
+            // In the order written, as `routes.ini` has it.
+            let inOrder = hosts.enumerated().map { index, host in
+                var host = host
+                if host.priority == 0 { host.priority = UInt16(index) }
+                return host
+            }
+            settings.routes.add(Routes.Route(match: match, hosts: inOrder))
+        }
         change(&settings)
         let final = settings
         pool = NIOThreadPool(numberOfThreads: 2)

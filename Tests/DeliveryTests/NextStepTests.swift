@@ -16,11 +16,17 @@ struct NextStepTests {
         let failure = Failure(
             try #require(Self.scope(row.cell("scope"))),
             at: try #require(Self.stage(Self.name(row))),
-            Reply(try #require(UInt16(row.cell("code"))), nil, "x"),
+            Reply(
+                try #require(UInt16(row.cell("code"))),
+                EnhancedStatus(leading: Substring(try row.cell("status")).utf8),
+                "x"
+            ),
             mayBeDuplicate: try row.cell("dup") == "yes"
         )
+        let company = try #require(Self.company(row.cell("company")))
+        let left = try #require(Int(row.cell("left")))
         let lacksTLS = try row.cell("stage") != Self.name(row)
-        let step = nextStep(after: failure, hostsLeft: try #require(Int(row.cell("left"))), lacksTLS: lacksTLS)
+        let step = nextStep(after: failure, hostsLeft: left, in: company, lacksTLS: lacksTLS)
         #expect(Self.words(step) == (try row.cell("step")))
     }
 
@@ -33,10 +39,15 @@ struct NextStepTests {
     private static func words(_ step: NextStep) -> String {
         switch step {
         case .tryNextHost: "next"
+        case .nextTransaction: "again"
         case .settle(.deferred(let failure)): "deferred/\(failure.scope)"
         case .settle(.bounced(let failure)): "bounced/\(failure.scope)"
         case .settle(.delivered): "delivered"
         }
+    }
+
+    private static func company(_ name: String) -> Company? {
+        [Company.nobody, .others, .othersBefore, .otherDomain, .together].first { "\($0)" == name }
     }
 
     private static func scope(_ name: String) -> Failure.Scope? {

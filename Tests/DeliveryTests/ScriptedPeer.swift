@@ -174,6 +174,10 @@ final class ScriptedPeer: Sendable {
             case "PLAIN":
                 stage.add(id, plain(words.count > 2 ? words[2] : "", at: 1))
                 say("235 welcome", context)
+            case "XOAUTH2":
+                let text = String(decoding: Base64.decode((words.count > 2 ? words[2] : "").utf8) ?? [], as: UTF8.self)
+                stage.add(id, String(text.dropFirst(5).prefix { $0 != "\u{1}" }))
+                say("235 welcome", context)
             case "LOGIN":
                 awaited = ["user", "secret"]
                 say("334 VXNlcm5hbWU6", context)

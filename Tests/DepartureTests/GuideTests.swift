@@ -115,7 +115,9 @@ struct GuideTests {
                 return .failure(HTTPError(.cannotResolve, request.url))
             }
             let text = "version: STSv1\nmode: enforce\nmx: \(Self.host)\nmax_age: 86400\n"
-            return .success(HTTPResponse(status: 200, headers: [("content-type", "text/plain")], body: Array(text.utf8)))
+            return .success(
+                HTTPResponse(status: 200, headers: [("content-type", "text/plain")], body: Array(text.utf8))
+            )
         }
         let way = try await way(["outbound.ini": "enable_tls = true\n"], to: "x@\(domain)", web: web)
         let session = try #require(way.hosts.first?.sessions.first)

@@ -113,6 +113,91 @@ struct RouterTests {
         #expect(await status(addresses(lenient, mx, isFromTable: true)) == "554 5.4.6")
     }
 
+    @Test(arguments: [
+        ("127.0.0.1:465", true), ("[::ffff:127.0.0.1]:465", true), ("198.51.100.7:2527", true), ("[::1]:2527", true),
+        ("192.0.2.9:2527", false), ("[::1]:2526", false), ("127.0.0.2:465", false), ("127.0.0.1:466", false),
+    ])
+    func everyListenerOfOursIsALoop(_ place: String, isLoop: Bool) async throws {
+        let mx = try #require(MX(parsing: place))
+        let router = router { settings in
+            settings.listener.smtpsListen = [("127.0.0.1", 465), ("::", 2527)].compactMap { text, port in
+                IPAddress(text).map { ListenAddress(ip: $0, port: port) }
+            }
+        }
+        #expect(await status(addresses(router, mx, isFromTable: true)).hasPrefix("554 5.4.6") == isLoop)
+    }
+
+    @Test func anAdoptedSocketIsALoopAndTheSettingsAreNot() async throws {
+        var settings = Settings(me: Domain(unchecked: "relay.test"))
+        settings.outbound.localMXOK = true
+        let adopted = ListenAddress(ip: try #require(IPAddress("0.0.0.0")), port: 25)
+        let router = Router(
+            resolver: InForce<any Resolver>(resolver),
+            settings: InForce(settings),
+            adopted: [adopted],
+            ownAddresses: { [] }
+        )
+        #expect(await status(addresses(router, MX("127.0.0.1"), isFromTable: true)) == "554 5.4.6")
+        #expect(await status(addresses(router, MX("127.0.0.1", port: 2525), isFromTable: true)).hasPrefix("ok"))
+    }
+
+    // MARK: - Equal hosts
+
+    @Test func eachSessionSharesEqualHostsAnew() async {
+        resolver.setMX("y.test", ["10 a.test", "10 b.test", "10 c.test", "10 d.test", "20 e.test"])
+        let router = router()
+        let hosts = (1...4).map { MX("h\($0).test", priority: 5) } + [MX("h5.test", priority: 6)]
+        for lane in [lane("y.test"), Lane(.chosen(hosts), from: nil)] {
+            var firsts: [String: Int] = [:]
+            for _ in 0..<80 {
+                guard case .success(let route) = await route(router, lane) else { continue }
+                firsts[route.first ?? "", default: 0] += 1
+                #expect(route.count == 5 && route.last?.contains("5") ?? false || route.last == "e.test:25")
+            }
+            #expect(firsts.count == 4, "\(firsts)")
+        }
+        #expect(resolver.questions == ["MX y.test"])
+    }
+
+    @Test func writtenOrderHoldsWithoutEqualPriorities() async {
+        let lane = Lane(.chosen((1...6).map { MX("h\($0).test", priority: UInt16($0)) }), from: nil)
+        let written = (1...6).map { "h\($0).test:25" }
+        for _ in 0..<10 { #expect(await route(router(), lane) == .success(written)) }
+    }
+
+    /// RFC 5321 §5.1: whoever stands beside us would send the mail back.
+    @Test func ourselvesInTheListDiscardOurEquals() async {
+        resolver.setAddresses("first.test", ["192.0.2.1"])
+        resolver.setAddresses("us.test", ["198.51.100.7"])
+        resolver.setAddresses("equal.test", ["192.0.2.2"])
+        let hosts = [MX("first.test", priority: 5), MX("equal.test", priority: 10), MX("us.test", priority: 10)]
+        let router = router()
+        let route = Route(hosts: hosts, isFromTable: false)
+        var statuses: [String] = []
+        for mx in hosts {
+            do throws(Failure) {
+                statuses.append(try await router.addresses(of: mx, in: route, from: nil).value.description)
+            } catch {
+                statuses.append("\(error.reply.reportedStatus)")
+            }
+        }
+        #expect(statuses == ["[192.0.2.1]", "5.4.6", "5.4.6"])
+    }
+
+    @Test func ourNameIsOursWhateverItsAddress() async {
+        resolver.setAddresses("relay.test", ["192.0.2.1"])
+        #expect(await status(addresses(router(), MX("relay.test"), isFromTable: false)) == "554 5.4.6")
+        #expect(await status(addresses(router(), MX("relay.test"), isFromTable: true)) == "ok [\"192.0.2.1\"]")
+    }
+
+    @Test func anEqualHostWithoutAddressesIsNobody() async {
+        resolver.setAddresses("a.test", ["192.0.2.1"])
+        resolver.fail("broken.test", .timedOut)
+        let route = Route(hosts: [MX("a.test"), MX("broken.test"), MX("gone.test")], isFromTable: false)
+        let found = try? await router().addresses(of: MX("a.test"), in: route, from: nil).value
+        #expect(found?.count == 1)
+    }
+
     @Test func bouncesOnlyWhatTheDNSNamed() async {
         #expect(await status(addresses(router(), MX("gone.test"), isFromTable: false)) == "550 5.4.4")
         #expect(await status(addresses(router(), MX("gone.test"), isFromTable: true)) == "451 4.4.4")

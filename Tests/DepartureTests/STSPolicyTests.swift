@@ -32,6 +32,14 @@ struct STSPolicyTests {
     ])
     func whatIsNoPolicyIsNone(_ text: String) { #expect(STSPolicy(parsing: text) == nil) }
 
+    /// No part of the grammar, and no reason to go without the protection that was asked for.
+    @Test(arguments: ["\u{FEFF}version: STSv1\nmode: enforce\nmx: a.test.\nmx: *.b.test.\nmax_age: 9\n"])
+    func aByteOrderMarkAndTrailingDotsAreForgiven(_ text: String) throws {
+        let policy = try #require(STSPolicy(parsing: text))
+        #expect(policy.hosts == ["a.test", "*.b.test"])
+        #expect(policy.names("a.test") && policy.names("x.b.test"))
+    }
+
     @Test func theFirstOfTwoCountsAndStrangersAreSkipped() throws {
         let text = " version :STSv1\nmode: none\nmode: enforce\nsomething else\nx: y\nmax_age:\t99999999 \n"
         let policy = try #require(STSPolicy(parsing: text))

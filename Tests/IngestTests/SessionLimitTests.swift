@@ -1,9 +1,11 @@
 // SessionLimitTests.swift — time, connections, input that nobody can use yet, and the end of the relay.
 
 import Config
+import Hooks
 import Ingest
 import Mail
 import NIOCore
+import NIOPosix
 import Queue
 import Testing
 
@@ -83,6 +85,26 @@ struct SessionLimitTests {
         var last: String?
         while let line = socket.line() { last = line }
         #expect(last == "421 4.4.2 Timeout")
+        await relay.listener.stop(patience: 0)
+    }
+
+    /// The limits are the client's; what it waits for is ours to end.
+    @Test func aClientThatWaitsForUsIsNotTimedOut() async throws {
+        let relay = try await TestRelay(plugins: [Ponderer(.milliseconds(2500))]) {
+            $0.listener.commandTimeout = 1
+            $0.listener.dataTimeout = 1
+            $0.listener.dataDeadline = 1
+            $0.listener.sessionDeadline = 2
+            $0.listener.bannerDelay = 2500
+        }
+        let socket = try Socket(port: relay.port)
+        #expect(socket.line()?.hasPrefix("220") == true)
+        try socket.send("EHLO client.example\r\n")
+        _ = socket.reply()
+        try Self.startData(socket)
+        try socket.send("hello\r\n.\r\n")
+        #expect(socket.line()?.hasPrefix("250 2.0.0 Queued as") == true)
+        #expect(socket.line() == "421 4.4.2 Timeout", "and now it is the client's turn")
         await relay.listener.stop(patience: 0)
     }
 
@@ -208,5 +230,22 @@ struct SessionLimitTests {
         #expect(busy.line() == "421 4.3.2 Shutting down")
         #expect(relay.store.messages.isEmpty)
         #expect(relay.queue.memory.used == 0)
+    }
+}
+
+/// Takes its time over every message.
+private struct Ponderer: Plugin {
+    let name = "ponderer"
+    let hooks: HookSet = .queueOutbound
+    private let time: Duration
+
+    init(_ time: Duration) { self.time = time }
+
+    func queueOutbound(_ envelope: inout Envelope, _ contents: MessageContents) async -> QueueOutboundAnswer {
+        let clock = TestRelay.loops.next()
+        let (seconds, attoseconds) = time.components
+        let amount = TimeAmount.nanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
+        try? await clock.scheduleTask(in: amount) {}.futureResult.get()
+        return .next
     }
 }

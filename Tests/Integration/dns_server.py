@@ -54,6 +54,8 @@ class DnsServer:
             self.port = port or free_port(host)
             try:
                 self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                if port:  # beside somebody who has the port at every other address
+                    self._udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 self._udp.bind((host, self.port))
                 self._tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
                 self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -218,7 +220,7 @@ class DnsServer:
                 alias = alias[0]
             answers.append((owner, "CNAME", encode_name(alias)))
             owner = alias
-        exists = any(key[0] == owner for key in self.records)
+        exists = value is not None or any(key[0] == owner for key in list(self.records))
         packet = build(0 if exists or answers else 3, answers, authority=() if answers else soa)
         if is_udp and len(packet) > limit:
             packet = build(0, [], truncated=True)

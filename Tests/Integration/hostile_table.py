@@ -31,6 +31,7 @@ class Row:
     messages: int = 1
     second: object = None  # what must become of the later messages of the session: a word, or a list with one for each
     hostile_text: bool = False
+    connections: int | None = None  # at most; None: two for each attempt
 
     def expected(self, index):
         return self.expect if isinstance(self.expect, str) else self.expect[index]
@@ -48,6 +49,8 @@ def faults(stage):
     refused = {"banner": DEFER, "ehlo": OK, "helo": DEFER}.get(stage, BOUNCE)
     # A broken EHLO reply may be answered with HELO or with a close.
     broken = FALLBACK if stage == "ehlo" else DEFER
+    # Hanging up on EHLO leads to HELO on a new connection.
+    gone = broken
     final = stage == "dot"
 
     rows = [
@@ -90,14 +93,14 @@ def faults(stage):
         ("endless multi-line", Flood(good + b"-more\r\n"), DEFER),
         ("100 kB line", good + b" " + b"y" * 100_000 + b"\r\n", broken),
         ("no CRLF, then silence", Do(good + b" ok", Stall()), DEFER),
-        ("no CRLF, then close", Do(good + b" ok", Drop()), DEFER),
+        ("no CRLF, then close", Do(good + b" ok", Drop()), gone),
         ("CR only, then silence", Do(good + b" ok\r", Stall()), DEFER),
-        ("close", Drop(), DEFER),
-        ("reset", Reset(), DEFER),
-        ("half a code, then close", Do(good[:2], Drop()), DEFER),
-        ("continuation, then close", Do(good + b"-and\r\n", Drop()), DEFER),
+        ("close", Drop(), gone),
+        ("reset", Reset(), gone),
+        ("half a code, then close", Do(good[:2], Drop()), gone),
+        ("continuation, then close", Do(good + b"-and\r\n", Drop()), gone),
         ("continuation, then silence", Do(good + b"-and\r\n", Stall()), DEFER),
-        ("continuation, then reset", Do(good + b"-and\r\n", Reset()), DEFER),
+        ("continuation, then reset", Do(good + b"-and\r\n", Reset()), gone),
         ("code only", good + b"\r\n", OK),
         ("code and space", good + b" \r\n", OK),
         ("code in three lines", good + b"-a\r\n" + good + b"-\r\n" + good + b" c\r\n", OK),
@@ -567,12 +570,9 @@ def mixed_rows():
         row("no, later", {"RCPT:0": no, "RCPT:1": later}, [BOUNCE, DEFER])
         row("251, 252", {"RCPT:0": b"251 2.1.5 forward\r\n", "RCPT:1": b"252 2.1.5 perhaps\r\n"}, [OK, OK])
         row("251 alone", {"RCPT": b"251 2.1.5 forward\r\n"}, [OK])
-        row(
-            "452 from the third on",
-            {f"RCPT:{n}": b"452 4.5.3 too many\r\n" for n in (2, 3, 4)},
-            [OK, OK, UNSURE, UNSURE, UNSURE],
-        )
-        row("552 from the third on", {f"RCPT:{n}": b"552 5.5.3 too many\r\n" for n in (2, 3)}, [OK, OK, FAILED, FAILED])
+        row("452 from the third on", {f"RCPT:{n}": b"452 4.5.3 too many\r\n" for n in (2, 3, 4)}, [OK] * 5)
+        row("552 from the third on", {f"RCPT:{n}": b"552 5.5.3 too many\r\n" for n in (2, 3)}, [OK] * 4)
+        row("452 without a status from the third on", {f"RCPT:{n}": b"452 too many\r\n" for n in (2, 3)}, [OK] * 4)
         row("yes, 421", {"RCPT:1": b"421 4.3.2 closing\r\n"}, [UNSURE, DEFER])
         row("yes, 421 and close", {"RCPT:1": Do(b"421 4.3.2 closing\r\n", Drop())}, [DEFER, DEFER])
         row("no, then close", {"RCPT:0": no, "RCPT:1": Drop()}, [FAILED, DEFER])
@@ -588,6 +588,33 @@ def mixed_rows():
         row("later and yes, dot 554", {"RCPT:0": later, "DOT": b"554 5.0.0 no\r\n"}, [DEFER, BOUNCE])
         row("no and yes, close after the dot", {"RCPT:0": no, "DOT": Drop()}, [FAILED, DEFER])
         row("every second one no", {f"RCPT:{n}": no for n in range(1, 20, 2)}, [OK, BOUNCE] * 10)
+    return table
+
+
+def counting_rows():
+    """Peers that end a session behind so many messages, in every manner, with and without enhanced status codes."""
+    farewells = {
+        "close": Drop(),
+        "reset": Reset(),
+        "421": Do(b"421 4.7.0 enough\r\n", Drop()),
+        "421 without a status": Do(b"421 enough\r\n", Drop()),
+    }
+    table, messages = [], 6
+    for count in (1, 2, 5):
+        for name, farewell in farewells.items():
+            for keywords, status in ((PIPELINED, b" 2.0.0"), (PIPELINED[:2], b"")):
+
+                def dot(session, _, count=count, farewell=farewell, status=status):
+                    receipt = b"250%s ok\r\n" % status
+                    return Do(receipt, farewell) if session.dots >= count else receipt
+
+                script = {"DOT": dot}
+                if not status:
+                    script |= {"MAIL": b"250 ok\r\n", "RCPT": b"250 ok\r\n"}
+                how = "told apart" if status else "alike"
+                row = Row(f"counting, {how}: {name} after {count}", script, OK, keywords=keywords, messages=messages)
+                row.connections = -(-messages // count) + 1
+                table.append(row)
     return table
 
 
@@ -695,6 +722,7 @@ FAMILIES = {
     "dot": lambda: [r for r in reply_rows() if r.name.startswith("dot ")],
     "body": lambda: body_rows() + end_rows(),
     "pipeline": shift_rows,
+    "counting": counting_rows,
     "recipients": mixed_rows,
     "lmtp": lmtp_rows,
     "text": text_rows,

@@ -205,7 +205,6 @@ def test_source_addresses_by_api(make_api):
     assert api.ask("PATCH", "/v1/outbound-ips/nobody.test", {"helo": "x.test"})[0] == 404
     assert api.ask("PUT", "/v1/outbound-ips/b.test", value)[0] == 200, "what comes out goes in"
     for wrong in [
-        {"ip": "203.0.113.9"},
         {"ip": ["127.0.0.1", "127.0.0.2"]},
         {"ip": []},
         {"ip": None},
@@ -218,6 +217,9 @@ def test_source_addresses_by_api(make_api):
     ]:
         status, _, problem = api.ask("PUT", "/v1/outbound-ips/d.test", wrong)
         assert status == 422 and problem["errors"], wrong
+    for address in ("203.0.113.9", ["203.0.113.9"]):
+        status, _, problem = api.ask("PUT", "/v1/outbound-ips/d.test", {"ip": address})
+        assert status == 422 and problem["errors"][0]["pointer"] == "/ip/0", problem
     text = (relay.config / "outbound_ip.ini").read_text()
     assert text.startswith("; mine\n[sender news@a.test]\nip = 127.0.0.2\n") and "recipient d.test" not in text
     assert api.ask("DELETE", "/v1/outbound-ips/b.test")[0] == 204
@@ -287,3 +289,29 @@ def test_the_api_over_tls(make_relay, tmp_path):
     assert curl(f"https://localhost:{port}/v1/stats").returncode == 60, "no certificate of this world"
     assert curl("--cacert", authority.certificate, "--tls-max", "1.1", f"https://localhost:{port}/livez").returncode
     assert curl(f"http://localhost:{port}/livez").stdout == b"", "nothing in the clear"
+
+
+def test_a_dashboard_of_another_origin_reads_the_api_when_it_is_named(make_api):
+    page = "https://dash.example.org"
+    relay, open_api = make_api(f"allowed_origins = {page}\n")
+    assert open_api.ask("GET", "/v1/stats", Origin=page)[0] == 403, "without a token no page gets in"
+    api = Api(relay, token(relay))
+    wait_until(lambda: api.ask("GET", "/v1/stats")[0] == 200, what="the token")
+    status, headers, _ = api.ask("GET", "/v1/stats", Origin=page)
+    assert (status, headers["Access-Control-Allow-Origin"], headers["Vary"]) == (200, page, "Origin")
+    assert "Access-Control-Allow-Credentials" not in headers and headers["X-Request-Id"]
+    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization"}
+    status, headers, _ = api.ask("OPTIONS", "/v1/outbound", Origin=page, **asked)
+    assert status == 204 and "PATCH" in headers["Access-Control-Allow-Methods"]
+    assert "Authorization" in headers["Access-Control-Allow-Headers"]
+    status, headers, _ = api.ask("OPTIONS", "/v1/outbound", Origin="https://evil.example", **asked)
+    assert status == 405 and "Access-Control-Allow-Origin" not in headers
+
+
+def test_a_probe_may_add_a_query_and_bring_an_id(make_api):
+    _, api = make_api()
+    status, headers, _ = api.ask("GET", "/livez?x", **{"X-Request-Id": "probe-17"})
+    assert (status, headers["X-Request-Id"]) == (200, "probe-17")
+    assert api.ask("GET", "/readyz?nocache=1")[0] == 200
+    status, _, problem = api.ask("POST", "/v1/messages", b"\xef\xbb\xbf{}", Content_Type="application/json")
+    assert status == 400 and "byte order mark" in problem["detail"], problem

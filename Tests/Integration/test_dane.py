@@ -70,7 +70,13 @@ def world(make_relay, closing, authority):
         zone = closing(SignedZone(f"@ MX 10 {mx}\nmx A {address}\n{records}{more}", expired))
         text = f"forward = 127.0.0.1@{zone.port}\n" + (f"trust_anchor_file = {zone.anchor}\n" if anchor else "")
         relay = make_relay(
-            outbound={"enable_tls": True, "local_mx_ok": True, "tls_timeout": 2, "tls_fallback_after": 1, "tls_ca_file": authority.certificate},
+            outbound={
+                "enable_tls": True,
+                "local_mx_ok": True,
+                "tls_timeout": 2,
+                "tls_fallback_after": 1,
+                "tls_ca_file": authority.certificate,
+            },
             files={"resolver.ini": text},
         )
         send_mail(relay, "a@a.test", [f"b@{domain}"], MAIL)
@@ -219,7 +225,13 @@ def sts(make_relay, closing, authority):
             )
         )
         relay = make_relay(
-            outbound={"enable_tls": True, "local_mx_ok": True, "tls_timeout": 2, "tls_fallback_after": 1, "tls_ca_file": authority.certificate},
+            outbound={
+                "enable_tls": True,
+                "local_mx_ok": True,
+                "tls_timeout": 2,
+                "tls_fallback_after": 1,
+                "tls_ca_file": authority.certificate,
+            },
             resolver=dns,
         )
         send_mail(relay, "a@a.test", [recipient], MAIL, **({"parameters": parameters} if parameters else {}))
@@ -260,9 +272,7 @@ def test_a_policy_is_that_of_every_spelling_of_its_domain(sts, spelling, how):
     """The U-label of a domain is not a way around its policy."""
     domain = "xn--bcher-kva.test"
     names = {"mx_names": (f"mx.{domain}",), "web_names": (f"mta-sts.{domain}",)}
-    relay, peer, *_ = sts(
-        policy(mx=f"mx.{domain}"), how=how, recipient=f"b@{spelling}", parameters="SMTPUTF8", **names
-    )
+    relay, peer, *_ = sts(policy(mx=f"mx.{domain}"), how=how, recipient=f"b@{spelling}", parameters="SMTPUTF8", **names)
     if how == "starttls":
         assert relay.wait_log("delivered")["tls"].endswith(" verified")
     else:

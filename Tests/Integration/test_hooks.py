@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 import reports
+from api import Api
 from harness import ROOT
 from hook_program import QUICK
+from scripted import ByRecipient
 from smtp_client import SmtpClient
 from story import events, submit, text, wait_event
+from test_api import families
 from tls_peers import TLSPeer
 from waiting import free_port, host_port, wait_listening, wait_until
 
@@ -337,9 +340,9 @@ def test_get_mx_denysoft_defers(hooked, sink):
     ids=range(12),
 )
 def test_answers_that_make_no_sense_are_logged_and_follow_the_rule(hooked, sink, answer, why):
-    relay, _ = hooked({"get_mx": answer}, routes={"*": sink.route})
+    relay, _ = hooked({"get_mx": answer}, {"fail": "open"}, routes={"*": sink.route})
     submit(relay, "b@b.test")
-    sink.wait_for(1)  # fail = open
+    sink.wait_for(1)
     line = relay.log_lines("hook program failed")[0]
     assert line["hook"] == "get_mx" and line["plugin"] == "policy"
     assert why in line["reason"], line["reason"]
@@ -498,7 +501,9 @@ def test_a_delivered_hook_that_hangs_holds_up_nothing(hooked, sink):
 @pytest.mark.parametrize("how", ["refuses", "hangs", "breaks"])
 def test_a_program_that_is_gone_and_fail_open(hooked, sink, how):
     relay, hook = hooked(
-        {"queue_outbound": None, "get_mx": None, "send_email": None}, {"timeout": 1}, routes={"*": sink.route}
+        {"queue_outbound": None, "get_mx": None, "send_email": None},
+        {"timeout": 1, "fail": "open"},
+        routes={"*": sink.route},
     )
     if how == "refuses":
         hook.close()
@@ -531,6 +536,56 @@ def test_a_program_that_is_gone_and_fail_closed_for_get_mx_only(hooked, sink):
     assert not sink.messages
     hook.start()
     sink.wait_for(1)
+
+
+@pytest.mark.parametrize("how", ["refuses", "hangs", "breaks", "babbles"])
+def test_get_mx_waits_for_a_program_that_is_gone(hooked, sink, how):
+    """Nothing bounces because a program is down: neither at once, nor after the last failure allowed."""
+    relay, hook = hooked(
+        {"get_mx": {"code": "OK", "mx": sink.route}},
+        {"timeout": 1, "breaker_failures": 0},
+        outbound={"temp_fail_intervals": "1s*2"},
+    )
+    answer = hook.answers["get_mx"]
+    if how == "refuses":
+        hook.close()
+    else:
+        hook.answers["get_mx"] = {"hangs": hook.hang, "breaks": 500, "babbles": b"{"}[how]
+    queue_id = submit(relay, "b@nowhere.invalid")
+    wait_until(lambda: len([e for e, _ in events(relay, queue_id) if e == "deferred"]) >= 4)
+    assert {e for e, _ in events(relay, queue_id)} == {"deferred"}
+    line = wait_event(relay, queue_id, "deferred")
+    assert "the program policy gave no answer to get_mx" in line["reply"], line.raw
+    if how == "refuses":
+        hook.start()
+    else:
+        hook.released.set()
+    hook.answers["get_mx"] = answer
+    assert sink.wait_for(1)[0].recipients == ["b@nowhere.invalid"]
+
+
+def test_failures_of_every_hook_are_counted(make_relay, make_hook, make_server):
+    """By hook and kind, and each has its line in the log; the mail goes its way all the same."""
+    server = make_server({"RCPT": ByRecipient({"no@b.test": "550 5.1.1 no", "later@b.test": "450 4.2.1 later"})})
+    hook = make_hook(dict.fromkeys(["queue_outbound", "send_email", "deferred", "bounce", "delivered"], 500))
+    ini = hook.ini(breaker_failures=0).replace(
+        "[policy]", "[ways]\nurl = http://127.0.0.1:1/\nhooks = get_mx\nfail = open\n[policy]"
+    )
+    relay = make_relay(
+        routes={"*": server.route}, outbound=QUICK, files={"hooks.ini": ini, "admin.ini": "listen = 127.0.0.1:0\n"}
+    )
+    api = Api(relay)
+    for name in ("yes", "no", "later"):
+        submit(relay, f"{name}@b.test")
+    hooks = {"queue_outbound", "send_email", "get_mx", "deferred", "bounce", "delivered"}
+    wait_until(lambda: {line["hook"] for line in relay.log_lines("hook program failed")} == hooks)
+    counted = {}
+    for labels, value in families(api.ask("GET", "/metrics")[2])["martlet_hook_failures_total"]:
+        if value:
+            counted[labels] = value
+    assert {f'hook="{hook}",kind="{"unreachable" if hook == "get_mx" else "useless"}"' for hook in hooks} <= set(
+        counted
+    )
 
 
 def test_the_breaker_leaves_a_broken_program_alone_and_tries_again(hooked, sink):

@@ -121,6 +121,52 @@ def test_prometheus_understands_all_of_it(tmp_path):
         assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_each_alert_fires_when_it_should():
+    """promtool runs the rules over made-up hours; no rule is without such a test."""
+    need("promtool")
+    file = ROOT / "deploy/prometheus/alerts.test.yml"
+    result = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    cases = [case for test in yaml.safe_load(file.read_text())["tests"] for case in test["alert_rule_test"]]
+    assert {rule["alert"] for rule in alerts()} == {case["alertname"] for case in cases if case.get("exp_alerts")}
+
+
+def ignored(path):
+    """Whether the build context leaves a file out: the last line that fits decides (docs.docker.com, dockerignore)."""
+    is_ignored = False
+    for line in (ROOT / "deploy/Dockerfile.dockerignore").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        pattern = re.escape(line.lstrip("!")).replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*")
+        # A directory takes everything in it along.
+        if re.fullmatch(pattern + "(?:/.*)?", path):
+            is_ignored = not line.startswith("!")
+    return is_ignored
+
+
+def test_the_build_context_holds_what_is_built_and_no_secret():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    needed = [name for name in tracked if name.startswith(("Sources/", "Tests/", "config/", "deploy/", "Package"))]
+    assert len(needed) > 400 and not [name for name in needed if ignored(name)]
+    for secret in (
+        ".env",
+        "deploy/.env",
+        "deploy/.env.production",
+        "config/tls_key.pem",
+        "config/tls/relay.key",
+        "config/dkim/example.org/default.key",
+        "deploy/secrets/smtp_password",
+        "relay.pem",
+        ".git/config",
+        "notes.txt",
+        "data/queue/1.seg",
+        ".build/debug/martlet",
+        "deploy/admin_token.txt",
+        "home/.ssh/id_ed25519",
+    ):
+        assert ignored(secret), secret
+
+
 # Of the Compose specification, what is used here.
 SERVICE = {
     "build",

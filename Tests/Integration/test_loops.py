@@ -536,8 +536,10 @@ def test_odd_originals_in_a_report(bench, sink, content, ret):
     wait_event(relay, queue_id, "bounced")
     report = one_report(sink)
     assert report.failed == ["no@d.test"]
-    if ret == "FULL":
+    if ret == "FULL" and max(content, default=0) < 128:
         assert report.original_bytes.endswith(content), report.original_bytes[-300:]
+    elif ret == "FULL":
+        assert report.original.get_payload(0).get_payload(decode=True) == content.split(b"\r\n\r\n")[1]
     quiet(relay, sink, 1, 0.2)
 
 

@@ -103,6 +103,27 @@ def test_a_test_mail_that_waits_says_why(waiting, tool):
     assert result.returncode == 75 and "still waits" in result.stderr, result
 
 
+def test_a_test_mail_that_bounced_is_a_failure(make_relay, make_server, tool):
+    refuses = make_server({"RCPT": "550 5.1.1 nobody of that name"})
+    relay = make_relay(routes={"*": f"127.0.0.1:{refuses.port}"})
+    result = tool(relay, "send-test", "b@b.test", "--from", "a@a.test", "--wait", "--timeout", "20", check=False)
+    assert result.returncode == 69 and "b@b.test: 550 5.1.1 nobody of that name" in result.stderr, result
+    result = tool(
+        relay, "send-test", "b@b.test", "--from", "a@a.test", "--wait", "--timeout", "20", "--json", check=False
+    )
+    state = json.loads(result.stdout)
+    assert result.returncode == 69 and state["state"] == "failed", result
+    assert state["failures"][0]["recipient"] == "b@b.test" and state["failures"][0]["reply"].startswith("550 ")
+
+
+def test_a_list_takes_several_states_and_turns_its_order(waiting, tool):
+    listed = tool(
+        waiting, "queue", "list", "--sort", "-queued_at", "--state", "temp_failed", "--state", "waiting"
+    ).stdout
+    assert len(listed.splitlines()) == 3, listed
+    assert "No mail" in tool(waiting, "queue", "list", "--state", "held").stdout
+
+
 def test_without_a_relay_it_says_so(make_relay, tool):
     relay = make_relay(started=False)
     result = tool(relay, "status", check=False)
@@ -121,8 +142,12 @@ def test_every_command_speaks_json(waiting, tool, closing, sink):
     assert ask("queue", "show", one["id"])["id"] == one["id"]
     for action in ("hold", "release", "retry"):
         assert ask("queue", action, one["id"])["id"] == one["id"]
+        lane = ask("explain", one["recipients"][0])["lane"]
+        assert lane["held"] == (action == "hold") and lane["parcels"] >= 1, lane
     assert ask("outbound", "show")["disabled"] is False
     assert ask("outbound", "disable", "--reason", "a look")["disabled"] is True
+    way = ask("explain", "somebody@example.net")
+    assert (way["disabled"], way["disabled_reason"]) == (True, "a look")
     assert ask("outbound", "enable")["disabled"] is False
     assert ask("route", "set", "example.net", sink.route)["match"] == "example.net"
     assert ask("route", "show", "example.net")["mx"][0]["port"] == sink.port

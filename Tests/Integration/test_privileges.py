@@ -162,6 +162,42 @@ def test_root_repeats_nothing_of_a_file_that_was_swapped(make_relay, open_path, 
     assert ran.returncode == 1 and file in ran.stderr and "s3cret" not in ran.stderr, ran.stderr
 
 
+OURS = 12_345  # the relay's user, who may write the configuration
+
+
+@pytest.mark.parametrize(
+    "owners, is_written",
+    [((OURS, 0), False), ((OURS, 54_321), False), ((OURS, OURS), True), ((0, 0), True), ((0, OURS), True)],
+    ids=["to root's", "to another's", "to their own", "root's to root's", "root's to theirs"],
+)
+@pytest.mark.parametrize("place", ["file", "directory"])
+def test_root_writes_through_no_link_of_another_user(tmp_path, owners, is_written, place):
+    """Neither in the place of a file nor of a directory; `..data` of Kubernetes is root's, and is followed."""
+    need_root()
+    config, outside = tmp_path / "config", tmp_path / "outside"
+    config.mkdir()
+    outside.mkdir()
+    target = outside / "admin.ini"
+    target.write_text("[main]\n; mine\n")
+    target.chmod(0o600)
+    for path in (outside, target):
+        os.chown(path, owners[1], owners[1])
+    os.chown(config, OURS, OURS)
+    link = config / ("..data" if place == "directory" else "admin.ini")
+    link.symlink_to(outside if place == "directory" else target)
+    os.chown(link, owners[0], owners[0], follow_symlinks=False)
+    directory = link if place == "directory" else config
+    before = target.read_text(), target.stat().st_ino
+    ran = subprocess.run(
+        [MARTLET, "token", "create", "x", "--scope", "all", "--config", directory], capture_output=True, text=True
+    )
+    assert (ran.returncode == 0) == is_written, ran
+    assert ("[token x]" in target.read_text()) == is_written and link.is_symlink()
+    if not is_written:
+        assert (target.read_text(), target.stat().st_ino) == before and "link made by another user" in ran.stderr, ran
+    assert target.stat().st_uid == owners[1] and sorted(os.listdir(outside)) == ["admin.ini"]
+
+
 @pytest.mark.parametrize("kind", ["fifo", "file", "link", "live socket", "dead socket"])
 def test_only_a_dead_socket_is_ever_removed(make_relay, kind):
     relay = make_relay(started=False)

@@ -55,6 +55,13 @@ def test_a_broken_route_table_does_not_keep_mail_flowing(world):
     status = relay.run("status", "--data", str(relay.data))
     assert "routes.ini:2" in status.stdout, status
 
+    # What is shown is what is in force, and says so.
+    for path in ("/v1/routes", "/v1/routes/*"):
+        code, headers, body = api.ask("GET", path)
+        assert code == 200 and headers["Config-Broken"] == "routes.ini:2" and headers["ETag"], (path, headers)
+        assert str(sink.port) in str(body), body
+    assert "Config-Broken" not in api.ask("GET", "/v1/outbound-ips")[1]
+
     # By API, in both directions; the last good table is in force.
     assert api.ask("PATCH", "/v1/outbound", {"disabled": False})[0] == 200
     sink.wait_for(1)
@@ -69,8 +76,34 @@ def test_a_broken_route_table_does_not_keep_mail_flowing(world):
     relay.wait_log("configuration file is in order again", file="routes.ini")
     assert check(api) == ("ready", {"name": "configuration", "status": "ok", "detail": "every file is in force"})
     assert api.ask("GET", "/v1/stats")[2]["config_errors"] == []
+    assert "Config-Broken" not in api.ask("GET", "/v1/routes")[1]
     assert 'martlet_config_broken{file="routes.ini"} 0' in api.ask("GET", "/metrics")[2].decode()
     assert api.ask("PUT", "/v1/routes/new.test", {"mx": ["127.0.0.1:2500"]})[0] == 201
+
+
+@pytest.mark.parametrize("content", [b"[*]\nmx = \xff\n", None], ids=["no UTF-8", "a directory"])
+def test_a_table_that_cannot_be_read_is_shown_as_it_was(make_relay, sink, content):
+    relay = make_relay(
+        routes={"*": sink.route},
+        files={"admin.ini": "listen = 127.0.0.1:0\n", "outbound_ip.ini": "[recipient b.test]\nip = 127.0.0.2\n"},
+    )
+    api = Api(relay, token(relay))
+    paths = {"routes.ini": "/v1/routes", "outbound_ip.ini": "/v1/outbound-ips"}
+    wait_until(lambda: api.ask("GET", "/v1/stats")[0] == 200, what="the token")
+    good = {file: api.ask("GET", path)[2] for file, path in paths.items()}
+    for file in paths:
+        (relay.config / file).unlink()
+        if content is None:
+            (relay.config / file).mkdir()
+        else:
+            (relay.config / file).write_bytes(content)
+    relay.hup()
+    for file, path in paths.items():
+        relay.wait_log(BROKEN, file=file)
+        for one in (path, f"{path}/{good[file]['items'][0]['match'].replace(' ', '%20')}"):
+            code, headers, body = api.ask("GET", one)
+            assert code == 200 and headers["Config-Broken"].startswith(file), (one, body)
+            assert body == (good[file] if one == path else good[file]["items"][0])
 
 
 def test_an_edit_that_mends_the_broken_file_is_taken(world):

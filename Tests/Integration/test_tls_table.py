@@ -44,7 +44,11 @@ class Row:
     def can_be_met(self):
         """MTA-STS is for mail by MX records, which no route has a word on; TLS that nobody demands breaks without TLSA; a
         route that contradicts itself does not get past `martlet check`; a Unix socket is no place for these peers, and none of them refuses mail in the clear."""
-        if self.cells["socket"] == "yes" or self.cells["broken"] == "clear" or (self.is_implicit and self.cells["route"] == "off"):
+        if (
+            self.cells["socket"] == "yes"
+            or self.cells["broken"] == "clear"
+            or (self.is_implicit and self.cells["route"] == "off")
+        ):
             return False
         if self.by_mx and (self.cells["route"] != "-" or self.cells["login"] == "yes"):
             return False

@@ -187,4 +187,13 @@ private struct Refused: JSONRefusal {
         let error = try #require(throws: Refused.self) { try object.strings("to") }
         #expect(error.issues.map(\.pointer) == ["/to/1"])
     }
+
+    @Test func aByteOrderMarkIsNamed() {
+        #expect(throws: JSONError.self) { try JSON(parsing: [0xEF, 0xBB, 0xBF] + Array("{}".utf8)) }
+        do throws(JSONError) {
+            _ = try JSON(parsing: [0xEF, 0xBB, 0xBF] + Array("{}".utf8))
+        } catch {
+            #expect(error.reason.contains("byte order mark") && error.offset == 0)
+        }
+    }
 }

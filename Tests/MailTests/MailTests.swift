@@ -41,11 +41,19 @@ import Testing
         ("10.0.0.0/8", "10.255.0.1", true), ("10.0.0.0/8", "11.0.0.1", false), ("0.0.0.0/0", "8.8.8.8", true),
         ("0.0.0.0/0", "::1", false), ("::/0", "2001:db8::1", true), ("2001:db8::/32", "2001:db9::1", false),
         ("192.0.2.1", "192.0.2.1", true), ("192.0.2.1", "192.0.2.2", false), ("fe80::/10", "febf::1", true),
+        // As everybody pastes them from Postfix.
+        ("[::ffff:127.0.0.0]/104", "127.255.0.1", true), ("[::ffff:127.0.0.0]/104", "128.0.0.1", false),
+        ("::ffff:10.1.2.0/120", "10.1.2.255", true), ("::ffff:10.1.2.0/120", "10.1.3.0", false),
+        ("::ffff:10.1.2.3", "10.1.2.3", true), ("::ffff:0:0/96", "8.8.8.8", true), ("[::1]/128", "::1", true),
+        ("[2001:db8::]/32", "2001:db8:9::", true), ("[::1]", "::1", true),
     ]) func networkContains(_ network: String, _ address: String, _ expected: Bool) throws {
         #expect(try #require(IPNetwork(network)).contains(try #require(IPAddress(address))) == expected)
     }
 
-    @Test(arguments: ["10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/+8", "x/8"])
+    @Test(arguments: [
+        "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/+8", "x/8", "::ffff:10.0.0.0/95", "[10.0.0.0]/8",
+        "[::1/128]", "[]/8",
+    ])
     func refusesNetwork(_ text: String) { #expect(IPNetwork(text) == nil) }
 }
 

@@ -206,8 +206,15 @@ import Testing
         #expect(woken { deferred(parcels[1], 30_000) }, "due before what waits already")
         #expect(!woken { deferred(parcels[2], 90_000) }, "due later: the timer stands")
         #expect(woken { queue.rest(a, at: .now()) })
-        #expect(woken { queue.reached(a) })
-        #expect(woken { queue.sessionEnded(a, wasOpening: false) })
+        accept(try message(4, to: ["x@a.test"]), queue, store)
+        for delay: Int64 in [0, 2000] {
+            let later = Uptime.now().adding(milliseconds: delay)
+            for lane in queue.turn(at: later).lookUps { #expect(woken { queue.lookedUp(lane) }) }
+            for connect in queue.turn(at: later).connects {
+                #expect(woken { queue.reached(connect.opening, at: later) })
+                #expect(woken { _ = queue.sessionEnded(a, carried: 1, wasLeaving: false, looksOn: false) })
+            }
+        }
     }
 
     @Test func aDeferredMessageIsReadBackFromTheStore() async throws {

@@ -102,7 +102,7 @@ import Testing
             recipients: [0],
             delay: 7_200_000,
             reply: LastReply("a plugin asked"),
-            countsAsFailure: false
+            kind: .asked
         )
         queue.settle(parcel, done: [], deferred: delay, at: .now(), wall: wall)
         #expect(queue.counts.tempFailed == 1)

@@ -5,20 +5,14 @@ import Testing
 
 @testable import Queue
 
-extension Ticket: ExpressibleByIntegerLiteral {
-    public init(integerLiteral value: UInt32) { self.init(value) }
-}
-
-func tickets(_ numbers: Range<UInt32>) -> [Ticket] { numbers.map { Ticket($0) } }
-
 @Suite struct SchedulerTests {
     private let a = Lane.domain(Domain(unchecked: "a.test"))
     private let b = Lane.domain(Domain(unchecked: "b.test"))
 
     private func at(_ seconds: Int64) -> Uptime { Uptime(milliseconds: seconds * 1000) }
 
-    private func make(total: Int = 10, perLane: Int = 5, rest: Int64 = 60_000) -> Scheduler {
-        Scheduler(Scheduler.Limits(total: total, perLane: perLane, longestRest: rest))
+    private func make(total: Int = 10, perLane: Int = 5, rest: Int64 = 60_000) -> Desk {
+        Desk(Scheduler.Limits(total: total, perLane: perLane, longestRest: rest))
     }
 
     @Test func handsOutDueParcelsInOrderOfArrival() {
@@ -53,81 +47,84 @@ func tickets(_ numbers: Range<UInt32>) -> [Ticket] { numbers.map { Ticket($0) } 
         var scheduler = make(total: 4, perLane: 3)
         for ticket in tickets(0..<10) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         for ticket in tickets(10..<20) { scheduler.add(ticket, to: b, due: at(0), at: at(0)) }
-        #expect(scheduler.lanesWantingSessions(at: at(0)) == [a, b, a, b])
-        #expect(scheduler.sessions == 4)
+        #expect(scheduler.opens(at: at(0)) == [a, b, a], "the last slot is for a lane that has none")
+        #expect(scheduler.sessions == 3)
     }
 
     @Test func neverGrantsMoreThanALaneMayHave() {
         var scheduler = make(total: 100, perLane: 3)
         for ticket in tickets(0..<50) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
-        #expect(scheduler.lanesWantingSessions(at: at(0)).count == 3)
-        #expect(scheduler.lanesWantingSessions(at: at(0)).isEmpty)
+        #expect(scheduler.opens(at: at(0)).count == 3)
+        #expect(scheduler.opens(at: at(0)).isEmpty)
     }
 
     @Test func opensNoMoreSessionsThanThereAreParcels() {
         var scheduler = make()
         scheduler.add(0, to: a, due: at(0), at: at(0))
-        #expect(scheduler.lanesWantingSessions(at: at(0)) == [a])
-        #expect(scheduler.lanesWantingSessions(at: at(0)).isEmpty)
-        scheduler.reached(a)
+        #expect(scheduler.opens(at: at(0)) == [a])
+        #expect(scheduler.opens(at: at(0)).isEmpty)
+        scheduler.stands(a)
         #expect(scheduler.next(for: a, at: at(0)) == 0)
         scheduler.remove(0)
         // The session is idle now: the next parcel is its work, not a new session's.
         scheduler.add(1, to: a, due: at(1), at: at(0))
-        #expect(scheduler.lanesWantingSessions(at: at(2)).isEmpty)
+        #expect(scheduler.opens(at: at(2)).isEmpty)
     }
 
     @Test func pausedHandsOutNothingAndLosesNothing() {
         var scheduler = make()
         scheduler.isPaused = true
         scheduler.add(0, to: a, due: at(0), at: at(0))
-        #expect(scheduler.lanesWantingSessions(at: at(0)).isEmpty)
+        #expect(scheduler.opens(at: at(0)).isEmpty)
         #expect(scheduler.next(for: a, at: at(0)) == nil)
         scheduler.isPaused = false
-        #expect(scheduler.lanesWantingSessions(at: at(0)) == [a])
+        #expect(scheduler.opens(at: at(0)) == [a])
         #expect(scheduler.next(for: a, at: at(0)) == 0)
     }
 
     @Test func restingLaneGetsNoSessionAndOthersDo() {
         var scheduler = make()
         scheduler.add(0, to: a, due: at(0), at: at(0))
-        #expect(scheduler.lanesWantingSessions(at: at(0)) == [a])
+        #expect(scheduler.opens(at: at(0)) == [a])
         scheduler.rest(a, at: at(0))
-        scheduler.sessionEnded(a, wasOpening: true)
+        scheduler.fails(a)
         scheduler.add(1, to: a, due: at(0), at: at(0))
         scheduler.add(2, to: b, due: at(0), at: at(0))
-        #expect(scheduler.lanesWantingSessions(at: at(0)) == [b])
+        #expect(scheduler.opens(at: at(0)) == [b])
         #expect(scheduler.isResting(a))
-        #expect(scheduler.lanesWantingSessions(at: at(1)) == [a])
+        #expect(scheduler.opens(at: at(1)) == [a])
     }
 
     @Test func sessionsThatStandCarryOnWhileAFurtherOneIsRefused() {
         var scheduler = make()
         for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
-        #expect(scheduler.lanesWantingSessions(at: at(0)).count == 5)
-        for _ in 0..<2 { scheduler.reached(a) }
-        scheduler.rest(a, at: at(0))
-        for _ in 0..<3 { scheduler.sessionEnded(a, wasOpening: true) }
+        #expect(scheduler.opens(at: at(0)).count == 5)
+        for _ in 0..<2 { scheduler.stands(a) }
+        for _ in 0..<3 {
+            scheduler.fails(a)
+            #expect(scheduler.surplusRefused(a, at: at(0)) == true)
+        }
         #expect(scheduler.next(for: a, at: at(0)) == 0)
         #expect(scheduler.next(for: a, at: at(0)) == 1)
-        #expect(scheduler.lanesWantingSessions(at: at(0)).isEmpty)
-        #expect(scheduler.lanesWantingSessions(at: at(1)) == [a], "one probes beside them")
-        scheduler.reached(a)
-        #expect(scheduler.lanesWantingSessions(at: at(1)).count == 2)
+        #expect(scheduler.opens(at: at(9)).isEmpty, "no other is tried for a while")
+        scheduler.answered(a, isFinal: true, took: 5, at: at(9))
+        #expect(scheduler.opens(at: at(9)).isEmpty)
+        scheduler.answered(a, isFinal: true, took: 5, at: at(10))
+        #expect(scheduler.opens(at: at(10)) == [a], "then one more")
     }
 
     @Test func restsGrowAndOneSessionProbes() {
         var scheduler = make(rest: 8000)
         for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
-        #expect(scheduler.lanesWantingSessions(at: at(0)).count == 5)
-        for _ in 0..<5 { scheduler.sessionEnded(a, wasOpening: true) }
+        #expect(scheduler.opens(at: at(0)).count == 5)
+        for _ in 0..<5 { scheduler.fails(a) }
         var now: Int64 = 0
         for length: Int64 in [1, 2, 4, 8, 8] {
             scheduler.rest(a, at: at(now))
-            #expect(scheduler.lanesWantingSessions(at: at(now + length - 1)).isEmpty)
+            #expect(scheduler.opens(at: at(now + length - 1)).isEmpty)
             now += length
-            #expect(scheduler.lanesWantingSessions(at: at(now)) == [a])
-            scheduler.sessionEnded(a, wasOpening: true)
+            #expect(scheduler.opens(at: at(now)) == [a])
+            scheduler.fails(a)
         }
     }
 
@@ -135,40 +132,43 @@ func tickets(_ numbers: Range<UInt32>) -> [Ticket] { numbers.map { Ticket($0) } 
         var scheduler = make()
         for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         scheduler.rest(a, at: at(0))
-        #expect(scheduler.lanesWantingSessions(at: at(1)) == [a])
+        #expect(scheduler.opens(at: at(1)) == [a])
         #expect(scheduler.nextWakeup == at(31))
-        #expect(scheduler.lanesWantingSessions(at: at(30)).isEmpty)
-        #expect(scheduler.lanesWantingSessions(at: at(31)) == [a])
-        scheduler.reached(a)
-        #expect(scheduler.lanesWantingSessions(at: at(31)).count == 3, "the lane has five sessions now")
+        #expect(scheduler.opens(at: at(30)).isEmpty)
+        #expect(scheduler.opens(at: at(31)) == [a])
+        scheduler.stands(a)
+        scheduler.answered(a, isFinal: true, took: 5, at: at(31))
+        #expect(scheduler.opens(at: at(31)).count == 3, "the lane has five sessions now")
     }
 
     @Test func aProbeThatEndsEarlyIsFollowedByTheNext() {
         var scheduler = make()
         for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         scheduler.rest(a, at: at(0))
-        #expect(scheduler.lanesWantingSessions(at: at(1)) == [a])
-        scheduler.sessionEnded(a, wasOpening: true)
-        #expect(scheduler.lanesWantingSessions(at: at(1)) == [a])
+        #expect(scheduler.opens(at: at(1)) == [a])
+        scheduler.fails(a)
+        #expect(scheduler.opens(at: at(1)) == [a])
     }
 
     @Test func restEndsWhenADeferredParcelIsDue() {
         var scheduler = make()
         for ticket in tickets(0..<2) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
-        for _ in 0..<6 { scheduler.rest(a, at: at(0)) }
-        let taken = scheduler.takeDue(in: a, atMost: 1, at: at(0))
-        scheduler.postpone(taken[0], until: at(5), at: at(0))
-        #expect(scheduler.lanesWantingSessions(at: at(4)).isEmpty)
-        #expect(scheduler.lanesWantingSessions(at: at(5)) == [a])
+        for now: Int64 in [0, 1, 3, 7, 15] { scheduler.rest(a, at: at(now)) }
+        let taken = scheduler.takeDue(in: a, atMost: 1, at: at(15))
+        scheduler.postpone(taken[0], until: at(20), at: at(15))
+        #expect(scheduler.opens(at: at(19)).isEmpty)
+        #expect(scheduler.opens(at: at(20)) == [a])
     }
 
-    @Test func reachedLaneForgetsItsRests() {
+    @Test func anAnswerMakesALaneForgetItsRests() {
         var scheduler = make()
         for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
         scheduler.rest(a, at: at(0))
-        #expect(scheduler.lanesWantingSessions(at: at(1)) == [a])
-        scheduler.reached(a)
-        #expect(scheduler.lanesWantingSessions(at: at(1)).count == 4)
+        #expect(scheduler.opens(at: at(1)) == [a])
+        scheduler.stands(a)
+        #expect(scheduler.opens(at: at(1)).isEmpty, "it stands, and may turn every message away")
+        scheduler.answered(a, isFinal: false, took: 5, at: at(1))
+        #expect(scheduler.opens(at: at(1)).count == 4)
     }
 
     @Test func flushMakesEverythingDueAndEndsRests() {
@@ -177,7 +177,7 @@ func tickets(_ numbers: Range<UInt32>) -> [Ticket] { numbers.map { Ticket($0) } 
         scheduler.add(1, to: b, due: at(100), at: at(0))
         scheduler.rest(a, at: at(0))
         #expect(scheduler.flush(nil, at: at(0)) == 2)
-        #expect(Set(scheduler.lanesWantingSessions(at: at(0))) == [a, b])
+        #expect(Set(scheduler.opens(at: at(0))) == [a, b])
         #expect(scheduler.next(for: a, at: at(0)) == 0)
         // The stale timer of a flushed parcel does not bring it back.
         scheduler.remove(0)
@@ -203,12 +203,26 @@ func tickets(_ numbers: Range<UInt32>) -> [Ticket] { numbers.map { Ticket($0) } 
     @Test func greedyLaneYieldsWhenOthersWait() {
         var scheduler = make(total: 2, perLane: 2)
         for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
-        #expect(scheduler.lanesWantingSessions(at: at(0)) == [a, a])
-        #expect(!scheduler.shouldYield(a))
+        #expect(scheduler.opens(at: at(0)) == [a, a])
+        for _ in 0..<2 { scheduler.stands(a) }
+        #expect(scheduler.yields(a, carried: 1, held: 1000) == false)
         scheduler.add(20, to: b, due: at(0), at: at(0))
-        #expect(scheduler.shouldYield(a))
-        scheduler.sessionEnded(a, wasOpening: true)
-        #expect(scheduler.lanesWantingSessions(at: at(0)).contains(b))
+        #expect(scheduler.opens(at: at(0)).isEmpty)
+        #expect(scheduler.yields(a, carried: 0, held: 1000) == false, "no session is opened in vain")
+        #expect(scheduler.yields(a, carried: 1, held: 0) == true)
+        #expect(scheduler.yields(a, carried: 1, held: 0) == false, "one is enough")
+        scheduler.ends(a, carried: 1, wasLeaving: true)
+        #expect(scheduler.opens(at: at(0)) == [b])
+    }
+
+    @Test func nobodyYieldsToALaneThatWantsNothing() {
+        var scheduler = make(total: 3, perLane: 3)
+        for ticket in tickets(0..<9) { scheduler.add(ticket, to: a, due: at(0), at: at(0)) }
+        scheduler.add(20, to: b, due: at(500), at: at(0))
+        let opened = scheduler.opens(at: at(0))
+        #expect(opened == [a, a], "one slot is left for a lane without a session")
+        for _ in opened { scheduler.stands(a) }
+        #expect(scheduler.yields(a, carried: 5, held: 100_000) == false)
     }
 
     @Test func reusesTicketsAndLanesWithoutMixingThemUp() {
@@ -230,7 +244,7 @@ func tickets(_ numbers: Range<UInt32>) -> [Ticket] { numbers.map { Ticket($0) } 
             seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             return Int(seed >> 33) % n
         }
-        var scheduler = make(total: 7, perLane: 3)
+        var scheduler = make(total: 7, perLane: 3).scheduler
         var live: Set<Ticket> = []
         var flying: Set<Ticket> = []
         for step in 0..<20_000 {

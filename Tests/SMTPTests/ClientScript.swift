@@ -1,6 +1,6 @@
 // ClientScript.swift — drives the reply parser and the client machine through a dialogue, without a socket.
 //
-//     ! option lmtp | across | tls=offered|required|implicit | clear | unauthenticated=defer|bounce
+//     ! option lmtp | across | helo | crlf | slow | tls=offered|required|implicit | clear | unauthenticated=defer|bounce
 //     ! option login=USER:SECRET:MECHANISM                                before anything else
 //     ! offer from=a@x.example to=b@y.example,c@y.example size=100 8bit body8 utf8 header8 ret=full envid=X notify=never
 //     S: 250 ok                           what the peer sends; neighbouring lines arrive together
@@ -22,10 +22,12 @@ import TestSupport
 
 struct ClientScript: ~Copyable {
     private var machine: ClientMachine
-    private var parser = ReplyParser()
+    private var parser: ReplyParser
     private var offers: [Transaction] = []
     private var isReady = false
     private var bodyFails = false
+    /// The message is still on its way when the peer speaks.
+    private var isSlow = false
     private let isImplicit: Bool
     /// What the machine did and nobody has looked at yet.
     private(set) var done: [String] = []
@@ -38,13 +40,19 @@ struct ClientScript: ~Copyable {
             ip: IPAddress("192.0.2.1"),
             pipelinesAcrossDot: false
         )
+        var (takesBareLF, isSlow) = (true, false)
         for line in dialogue.lines {
             guard case .directive("option", let name) = line.step else { continue }
             if name == "lmtp" { options.isLMTP = true }
+            if name == "helo" { options.saysHELO = true }
+            if name == "crlf" { takesBareLF = false }
+            if name == "slow" { isSlow = true }
             if name == "across" { options.pipelinesAcrossDot = true }
             try Self.takeSecurity(name, &options)
         }
         var script = ClientScript(options, bytewise: bytewise)
+        script.parser = ReplyParser(takesBareLF: takesBareLF)
+        script.isSlow = isSlow
         var packet = ByteBuffer()
         for line in dialogue.lines {
             if case .server(let text) = line.step {
@@ -70,6 +78,7 @@ struct ClientScript: ~Copyable {
             return isExample ? digest : []
         }
         self.bytewise = bytewise
+        parser = ReplyParser()
         isImplicit = options.tls == .implicit
         if !isImplicit { perform(machine.handle(.connected)) }
     }
@@ -95,7 +104,7 @@ struct ClientScript: ~Copyable {
                 mechanism: mechanism
             )
             options.login = Login(credentials, token: Secret(words[1]))
-        case ("lmtp", _), ("across", _): break
+        case ("lmtp", _), ("across", _), ("helo", _), ("crlf", _), ("slow", _): break
         default: throw TestFailure("unknown option \(option)")
         }
     }
@@ -169,7 +178,7 @@ struct ClientScript: ~Copyable {
             case .warn(.sentWithoutAuth(let reason)): done.append("> warn \(reason)")
             case .sendBody:
                 done.append("> body")
-                perform(machine.handle(bodyFails ? .bodyFailed("no disk") : .bodySent))
+                if !isSlow { perform(machine.handle(bodyFails ? .bodyFailed("no disk") : .bodySent)) }
             case .ready: offer()
             case .finished(let outcomes): done.append("> finished " + outcomes.map(Self.words).joined(separator: " | "))
             case .close(let failure):

@@ -62,8 +62,26 @@ struct ReplyParserTests {
         #expect(reply("354 2.0.0 go\r\n")?.status == nil)
     }
 
+    @Test func takesLinesThatEndInLFAloneUnlessToldNotTo() {
+        #expect(reply("250-a\n250 2.0.0 b\n") == Reply(250, EnhancedStatus(2, 0, 0), lines: ["a", "b"]))
+        #expect(reply("250-a\r\n250 b\n") == Reply(250, nil, lines: ["a", "b"]))
+        #expect(reply("220\n") == Reply(220, nil, lines: [""]))
+        #expect(reply("220\r\n") == Reply(220, nil, lines: [""]))
+        var strict = ReplyParser(takesBareLF: false)
+        strict.append(ByteBuffer(string: "250 ok\n"))
+        #expect(strict.next() == .malformed("a line that does not end in CRLF"))
+    }
+
+    @Test func findsAStatusBehindItsMark() {
+        #expect(reply("452 #4.5.3 Too many recipients\r\n")?.givenStatus == EnhancedStatus(4, 5, 3))
+        #expect(reply("552 sorry, too many (#5.5.3)\r\n")?.givenStatus == EnhancedStatus(5, 5, 3))
+        #expect(reply("452-#1 of 2\r\n452 #2.5.3\r\n")?.givenStatus == EnhancedStatus(4, 5, 3))
+        #expect(reply("452 #4.5 ##4.5.1234 #9.5.3\r\n")?.givenStatus == nil)
+        #expect(reply("452 4.5.3\r\n")?.givenStatus == EnhancedStatus(4, 5, 3))
+    }
+
     @Test(arguments: [
-        "250 ok\n", "\r\n", "\n", "25\r\n", "2500 ok\r\n", "999 ok\r\n", "150 ok\r\n", "250ok\r\n", "a50 ok\r\n",
+        "\r\n", "\n", "25\r\n", "25\n", "2500 ok\r\n", "999 ok\r\n", "150 ok\r\n", "250ok\r\n", "a50 ok\r\n",
         "250-a\r\n251 b\r\n", "250-a\r\nb\r\n", " 250 ok\r\n", "250\tok\r\n", "HTTP/1.1 400 Bad Request\r\n",
     ])
     func refuses(_ text: String) {

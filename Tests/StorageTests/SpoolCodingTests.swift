@@ -83,7 +83,9 @@ import Testing
                 due: time(),
                 reply: random.next() % 4 == 0
                     ? nil : LastReply(text(&random, 200), reason: .policy, host: "mx[::1]:25"),
-                attemptedAt: time()
+                attemptedAt: time(),
+                unreached: Bool.random(using: &random) ? 0 : UInt16.random(in: 0...UInt16.max, using: &random),
+                isOutOfReach: random.next() % 4 == 0
             )
         }
         return DeliveryState(

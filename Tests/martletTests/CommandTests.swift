@@ -53,6 +53,36 @@ struct CommandTests {
         #expect(problems.allSatisfy { $0.reason.contains("MARTLET_\(name)") && !$0.reason.contains(value) })
     }
 
+    // MARK: - Keys and certificates
+
+    @Test func aPairIsMadeOnceAndReplacedWhenAsked() throws {
+        let directory = try Directory(["me": "relay.example.org\n"])
+        let options = ["--config", directory.path, "--days", "30"]
+        try SelfSigned.parse(options).run()
+        let (key, certificate) = (try directory.text("tls_key.pem"), try directory.text("tls_cert.pem"))
+        #expect(key.starts(withOctets: "-----BEGIN ") && certificate.starts(withOctets: "-----BEGIN CERTIFICATE-----"))
+        #expect(try LinuxDisk().status("\(directory.path)/tls_key.pem", following: false)?.permissions == 0o600)
+        #expect(throws: ExitCode(1)) { try SelfSigned.parse(options).run() }
+        #expect(try directory.text("tls_key.pem") == key)
+        try SelfSigned.parse(options + ["--force", "--name", "other.test", "--name", "192.0.2.1"]).run()
+        #expect(try directory.text("tls_key.pem") != key)
+        #expect(Check.examine(directory.path, try environment([:])).errors == [])
+    }
+
+    @Test(arguments: [["--days", "0"], ["--days", "36501"], ["--days", "x"], ["more"]])
+    func aPairIsNotMadeOfNonsense(_ words: [String]) {
+        #expect(throws: (any Error).self) { try SelfSigned.parse(words + ["--config", "/nowhere"]) }
+    }
+
+    @Test func aUserWhoIsNotThereCannotBeRemoved() throws {
+        let directory = try Directory(["auth_flat_file.ini": "; mine\n[users]\nbob = $6$a$b\nann = $6$a$b\n"])
+        let options = ["--remove", "--config", directory.path]
+        #expect(throws: (any Error).self) { try PasswdCommand.parse(["eve"] + options).run() }
+        #expect(throws: (any Error).self) { try PasswdCommand.parse(["bo\u{301}b"] + options).run() }
+        try PasswdCommand.parse(["bob"] + options).run()
+        #expect(try directory.text("auth_flat_file.ini") == "; mine\n[users]\nann = $6$a$b\n")
+    }
+
     // MARK: - check
 
     @Test(

@@ -1,0 +1,40 @@
+// Turn.swift — what the scheduler wants done now: the words between it and whoever opens sessions.
+
+package import Mail
+
+/// Names a session slot from the grant until its session stands, or never will.
+package struct Opening: Hashable, Sendable {
+    let number: UInt64
+}
+
+/// What is to be done now.
+package struct Turn: Sendable {
+    /// A lane whose opening may connect.
+    package struct Connect: Sendable {
+        package let lane: Lane
+        package let opening: Opening
+    }
+
+    /// Lanes that may find out where they go, each for one more session; without a slot.
+    package var lookUps: [Lane] = []
+    /// Slots that were claimed for openings that are ``Scheduler/poise(_:)``d.
+    package var connects: [Connect] = []
+    /// Openings that are silent while others want their slot: they try no longer.
+    package var cuts: [Opening] = []
+    /// Sessions without work that should end, because there are too many or because others wait for a slot.
+    package var idleToEnd = 0
+    /// Some lane has more sessions than it may: see ``Scheduler/hasTooMany(_:)``.
+    package var trims = false
+}
+
+/// Why a lane may not have more sessions than it may.
+package enum SessionLimit: String, Hashable, Sendable, CaseIterable {
+    /// `concurrency_per_lane`.
+    case perLane = "concurrency_per_lane"
+    /// It has not answered to enough messages yet.
+    case unproven
+    /// It turned sessions away.
+    case turnedAway = "turned_away"
+    /// It could not be reached: one tries.
+    case unreachable
+}

@@ -1,0 +1,277 @@
+// SchedulerSimulation.swift — a day at the scheduler in a second: lanes of every temper, events in the order of time, no clock.
+
+import HeapModule
+import Mail
+import TestSupport
+
+@testable import Queue
+
+/// How a next hop behaves.
+enum Temper: Hashable, Sendable {
+    /// Takes connections and says nothing, for five minutes.
+    case hanging
+    /// Stands at once and answers to a dot after so many milliseconds.
+    case slow(Int64)
+    /// Refuses every connection at once.
+    case refusing
+    /// Answers within milliseconds.
+    case fast
+    /// Stands, and turns every message away with 421.
+    case turningAway
+    /// Its name is not resolved, for half a minute.
+    case nameless
+
+    /// Milliseconds from MAIL to the answer.
+    var answer: Int64 {
+        switch self {
+        case .slow(let time): time
+        case .hanging, .refusing, .fast, .turningAway, .nameless: 10
+        }
+    }
+}
+
+struct SchedulerSimulation {
+    private enum Event {
+        case arrives(Int)
+        case lookedUp(Int)
+        case nameless(Int)
+        case stands(Opening)
+        case fails(Opening)
+        case answered(Int)
+        case closed(Int)
+        case wake
+    }
+
+    private struct Entry: Comparable {
+        let at: Int64
+        let order: Int
+        let event: Event
+
+        static func < (a: Entry, b: Entry) -> Bool { a.at == b.at ? a.order < b.order : a.at < b.at }
+        static func == (a: Entry, b: Entry) -> Bool { a.at == b.at && a.order == b.order }
+    }
+
+    private struct Session {
+        let lane: Int
+        let stoodAt: Int64
+        var carried = 0
+        var ticket: Ticket?
+        var isLeaving = false
+    }
+
+    struct Lanes {
+        var tempers: [Temper] = []
+        /// Messages at the beginning.
+        var atOnce: [Int] = []
+        /// Milliseconds between two messages; 0: no further ones.
+        var every: [Int64] = []
+
+        mutating func add(_ count: Int, _ temper: Temper, atOnce: Int, every: Int64 = 0) {
+            for _ in 0..<count {
+                tempers.append(temper)
+                self.atOnce.append(atOnce)
+                self.every.append(every)
+            }
+        }
+    }
+
+    private(set) var scheduler: Scheduler
+    private var random: SeededRandom
+    private let lanes: Lanes
+    private var events = Heap<Entry>()
+    private var order = 0
+    private var now: Int64 = 0
+    private var wakeAt = Int64.max
+    private var openings: [Opening: Int] = [:]
+    private var sessions: [Int: Session] = [:]
+    private var nextSession = 0
+    private var nextTicket: UInt32 = 0
+    private var arrivedAt: [Ticket: Int64] = [:]
+
+    /// Milliseconds that messages of fast lanes waited for their session, by when they came.
+    private(set) var waits: [(at: Int64, wait: Int64)] = []
+    private(set) var stood = 0
+    private(set) var connections = 0
+    private(set) var attempts = 0
+    private(set) var refusals = 0
+    private(set) var delivered: [Int]
+    private(set) var mostSessions = 0
+    private(set) var mostOfALane = 0
+    /// When all messages of the first lane were delivered.
+    private(set) var mostOfFirstAt: [Int: Int64] = [:]
+
+    init(_ limits: Scheduler.Limits, _ lanes: Lanes, seed: UInt64) {
+        scheduler = Scheduler(limits)
+        random = SeededRandom(seed: seed)
+        self.lanes = lanes
+        delivered = Array(repeating: 0, count: lanes.tempers.count)
+    }
+
+    private func lane(_ index: Int) -> Lane { .domain(Domain(unchecked: "d\(index).test")) }
+    private func index(_ lane: Lane) -> Int {
+        guard case .domain(let domain) = lane.hop else { return 0 }
+        return Int(domain.name.utf8.dropFirst().prefix { $0 != UInt8(ascii: ".") }.reduce(0) { $0 * 10 + Int($1 - 48) })
+    }
+
+    private mutating func schedule(_ event: Event, after delay: Int64) {
+        order += 1
+        events.insert(Entry(at: now + max(0, delay), order: order, event: event))
+    }
+
+    /// - Parameter storm: when lanes that are not fast begin, in milliseconds.
+    mutating func run(until end: Int64, storm: Int64 = 0) {
+        for index in lanes.tempers.indices.shuffled(using: &random) {
+            let begin = lanes.tempers[index] == .fast ? 0 : storm
+            for _ in 0..<lanes.atOnce[index] { schedule(.arrives(index), after: begin) }
+            if lanes.every[index] > 0 {
+                var at = begin + Int64.random(in: 0..<lanes.every[index], using: &random)
+                while at < end {
+                    schedule(.arrives(index), after: at)
+                    at += lanes.every[index]
+                }
+            }
+        }
+        while let entry = events.popMin(), entry.at <= end {
+            now = entry.at
+            handle(entry.event)
+            // What comes together is looked at once, as the dispatcher does.
+            if events.min.map({ $0.at > now }) ?? true { look() }
+        }
+    }
+
+    private var time: Uptime { Uptime(milliseconds: now) }
+
+    private mutating func handle(_ event: Event) {
+        switch event {
+        case .arrives(let index):
+            let ticket = Ticket(nextTicket)
+            nextTicket += 1
+            arrivedAt[ticket] = now
+            scheduler.add(ticket, to: lane(index), due: time, at: time)
+        case .lookedUp(let index): scheduler.poise(lane(index))
+        case .nameless(let index):
+            unopened(index)
+            scheduler.lookUpEnded(lane(index))
+        case .stands(let opening): stands(opening)
+        case .fails(let opening):
+            guard let index = openings.removeValue(forKey: opening) else { return }
+            scheduler.openingEnded(opening, looksOn: true)
+            if !scheduler.surplusRefused(lane(index), at: time) { unopened(index) }
+            scheduler.lookUpEnded(lane(index))
+        case .answered(let number): answered(number)
+        case .closed(let number):
+            guard let session = sessions.removeValue(forKey: number) else { return }
+            scheduler.sessionEnded(lane(session.lane), carried: session.carried, wasLeaving: session.isLeaving)
+        case .wake: wakeAt = .max
+        }
+    }
+
+    private mutating func stands(_ opening: Opening) {
+        guard let index = openings.removeValue(forKey: opening) else { return }
+        scheduler.reached(opening, at: time)
+        stood += 1
+        nextSession += 1
+        sessions[nextSession] = Session(lane: index, stoodAt: now)
+        pull(nextSession)
+    }
+
+    /// The lane rests, and what is due waits until it is back, or its time comes.
+    private mutating func unopened(_ index: Int) {
+        scheduler.rest(lane(index), at: time)
+        for ticket in scheduler.takeDue(in: lane(index), atMost: .max, at: time) {
+            scheduler.postpone(ticket, until: time.adding(milliseconds: 64_000), at: time)
+            scheduler.strand(ticket)
+        }
+    }
+
+    private mutating func answered(_ number: Int) {
+        guard var session = sessions[number], let ticket = session.ticket else { return }
+        session.ticket = nil
+        sessions[number] = session
+        attempts += 1
+        let temper = lanes.tempers[session.lane]
+        if temper == .turningAway {
+            refusals += 1
+            if scheduler.turnedAway(lane(session.lane), at: time) {
+                scheduler.putBack(ticket)
+            } else {
+                scheduler.postpone(ticket, until: time.adding(milliseconds: 64_000), at: time)
+                scheduler.rest(lane(session.lane), at: time)
+            }
+            return schedule(.closed(number), after: 1)
+        }
+        let took = scheduler.flight(of: ticket, at: time)
+        scheduler.answered(lane(session.lane), isFinal: true, took: took, at: time)
+        scheduler.remove(ticket)
+        delivered[session.lane] += 1
+        pull(number)
+    }
+
+    private mutating func pull(_ number: Int) {
+        guard var session = sessions[number], !session.isLeaving, session.ticket == nil else { return }
+        if scheduler.yields(lane(session.lane), carried: session.carried, held: now - session.stoodAt) {
+            sessions[number]?.isLeaving = true
+            return schedule(.closed(number), after: 2)
+        }
+        guard let ticket = scheduler.next(for: lane(session.lane), at: time) else { return }
+        session.ticket = ticket
+        session.carried += 1
+        sessions[number] = session
+        let temper = lanes.tempers[session.lane]
+        if temper == .fast, let at = arrivedAt[ticket] { waits.append((at, now - at)) }
+        schedule(.answered(number), after: temper.answer)
+    }
+
+    private mutating func look() {
+        for number in sessions.keys.sorted() { pull(number) }
+        let turn = scheduler.turn(at: time)
+        for connect in turn.connects { begin(connect) }
+        for opening in turn.cuts { schedule(.fails(opening), after: 1) }
+        for lane in turn.lookUps {
+            let index = index(lane)
+            if lanes.tempers[index] == .nameless {
+                schedule(.nameless(index), after: 30_000)
+            } else {
+                schedule(.lookedUp(index), after: 2)
+            }
+        }
+        endIdle(turn)
+        mostSessions = max(mostSessions, scheduler.sessions)
+        for index in lanes.tempers.indices { mostOfALane = max(mostOfALane, scheduler.sessionCount(lane(index))) }
+        if let wakeup = scheduler.nextWakeup?.milliseconds, max(wakeup, now + 1) < wakeAt {
+            wakeAt = max(wakeup, now + 1)
+            schedule(.wake, after: wakeAt - now)
+        }
+    }
+
+    private mutating func begin(_ connect: Turn.Connect) {
+        let index = index(connect.lane)
+        openings[connect.opening] = index
+        connections += 1
+        let count = scheduler.sessionCount(connect.lane)
+        if mostOfFirstAt[count] == nil { mostOfFirstAt[count] = now }
+        switch lanes.tempers[index] {
+        case .hanging: schedule(.fails(connect.opening), after: 300_000)
+        case .refusing: schedule(.fails(connect.opening), after: 3)
+        case .slow, .fast, .turningAway, .nameless: schedule(.stands(connect.opening), after: 20)
+        }
+    }
+
+    private mutating func endIdle(_ turn: Turn) {
+        var left = turn.idleToEnd
+        for (number, session) in sessions.sorted(by: { $0.key < $1.key })
+        where session.ticket == nil && !session.isLeaving {
+            guard left > 0 || turn.trims && scheduler.hasTooMany(lane(session.lane)) else { continue }
+            left -= 1
+            scheduler.endsIdle(lane(session.lane))
+            sessions[number]?.isLeaving = true
+            schedule(.closed(number), after: 2)
+        }
+    }
+
+    /// Milliseconds that all but one of a hundred messages of fast lanes waited at most.
+    func p99(after begin: Int64 = 0) -> Int64 {
+        let sorted = waits.filter { $0.at >= begin }.map(\.wait).sorted()
+        return sorted.isEmpty ? .max : sorted[min(sorted.count - 1, sorted.count * 99 / 100)]
+    }
+}
