@@ -53,7 +53,8 @@ extension JSON {
         guard let report = way.laneReport else { return nil }
         return [
             "parcels": .count(report.parcels), "ready": .count(report.ready), "held": .count(report.held),
-            "in_flight": .count(report.inFlight), "sessions": .count(report.sessions), "session_limit": .count(report.sessionLimit),
+            "in_flight": .count(report.inFlight), "sessions": .count(report.sessions),
+            "session_limit": .count(report.sessionLimit),
             "limited_by": .string(report.limitedBy.rawValue), "rests_until": .optional(way.restsUntil?.rfc3339),
         ]
     }
