@@ -184,7 +184,8 @@ extension GetMXAnswer {
         switch self {
         case .next, .use: nil
         case .reject(let reason): .routing(550, EnhancedStatus(5, 4, 4), reason)
-        case .tryLater(let reason, counts: _): .routing(451, EnhancedStatus(4, 4, 4), reason)
+        // Not X.4.4: a plugin has spoken, and a hop that nobody could reach is something else.
+        case .tryLater(let reason, counts: _): .routing(451, EnhancedStatus(4, 3, 0), reason)
         }
     }
 }

@@ -496,7 +496,8 @@ def across_rows():
         row("221 at the dot", Do(b"221 2.0.0 bye\r\n", Drop()), second=[DEFER, UNSURE, UNSURE]),
         row("codes differ at the dot", b"250-2.0.0 a\r\n554 5.0.0 b\r\n", second=[DEFER, UNSURE, UNSURE]),
         row("half a reply at the dot, then close", Do(b"250 2.0", Drop()), second=[DEFER, UNSURE, UNSURE]),
-        row("421 at the dot", Do(b"421 4.3.2 no\r\n", Drop()), second=[DEFER, UNSURE, UNSURE]),
+        # Load, not this message's fault: while others of the lane are taken nobody is deferred for it.
+        row("421 at the dot", Do(b"421 4.3.2 no\r\n", Drop()), second=[UNSURE, UNSURE, UNSURE]),
         row(
             "the reply to the dot left open, MAIL answered",
             b"",

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from harness import ROOT, SOAK
 from smtp_client import send_mail
-from waiting import free_port
 
 TOOL = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "martlet-tests-venv/bin/schemathesis"
 MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: contract\r\n\r\nbody\r\n"
@@ -32,11 +31,11 @@ def ask(relay, method, path, token, body=None):
 
 
 @pytest.mark.skipif(not TOOL.exists(), reason="schemathesis is not installed; Tests/run.sh installs it")
-def test_the_contract_holds(make_relay, tmp_path):
+def test_the_contract_holds(make_relay, make_dns, tmp_path):
     token = secrets.token_urlsafe(32)
     # Nothing is delivered whatever is asked for, and no name is looked up outside this machine.
     relay = make_relay(
-        resolver=f"127.0.0.1@{free_port()}",
+        resolver=make_dns().forward,
         routes={"*": "127.0.0.1:1", "example.com": "127.0.0.1:1"},
         files={"admin.ini": "listen = 127.0.0.1:0\n", "outbound_ip.ini": "[recipient example.com]\nip = 127.0.0.1\n"},
         env={"MARTLET_ADMIN_TOKEN": token, "MARTLET_OUTBOUND_DISABLED": "true"},

@@ -48,6 +48,12 @@ VALUES = {
     "allowed_sender_domains": "example.net",
     "disabled_reason": "a pause",
     "socket": "/run/martlet/admin.sock",
+    "bare_lf_replies": "false",
+    "client_certificate": "false",
+    "unreachable_counts": "true",
+    "long_lines": "encode",
+    "postmaster": "postmaster@example.net",
+    "allowed_origins": "https://dash.example.org",
 }
 LISTS = {"MARTLET_HOSTNAME": "out1.example.net", "MARTLET_ALLOW_NETWORKS": "10.0.0.0/8, 192.0.2.0/24"}
 
