@@ -3,7 +3,7 @@
 /// What happened to a message.
 ///
 /// People, scripts and exporters hold on to these texts: rename none.
-package enum LogEvent: CaseIterable, Sendable {
+package enum LogEvent: TextualEvent, Sendable {
     /// It is durable, and whoever handed it in has been told so, or is about to be.
     case accepted
     /// A recipient's next hop has it.
@@ -24,17 +24,6 @@ package enum LogEvent: CaseIterable, Sendable {
         case .bounced: "bounced"
         case .finished: "message finished"
         }
-    }
-
-    /// Finds the event of a line by its message.
-    init?(_ text: some Sequence<UInt8>) {
-        guard
-            let event = Self.allCases.first(where: { event in
-                let known = UnsafeBufferPointer(start: event.text.utf8Start, count: event.text.utf8CodeUnitCount)
-                return known.elementsEqual(text)
-            })
-        else { return nil }
-        self = event
     }
 }
 

@@ -3,7 +3,7 @@
 /// What happened to a client.
 ///
 /// People, scripts and exporters hold on to these texts: rename none.
-package enum SessionEvent: CaseIterable, Sendable {
+package enum SessionEvent: TextualEvent, Sendable {
     /// It was refused something that keeps its mail out, or its session was ended for what it did.
     case turnedAway
     /// It was refused more often in the last minute than lines were written.
@@ -47,17 +47,6 @@ package enum SessionEvent: CaseIterable, Sendable {
         case .turnedAway, .turnedAwayAgain, .authenticated, .loginRefused, .loginThrottled: .notice
         case .connected, .handshakeFailed, .timedOut, .lost, .disconnected: .info
         }
-    }
-
-    /// Finds the event of a line by its message.
-    init?(_ text: some Sequence<UInt8>) {
-        guard
-            let event = Self.allCases.first(where: { event in
-                let known = UnsafeBufferPointer(start: event.text.utf8Start, count: event.text.utf8CodeUnitCount)
-                return known.elementsEqual(text)
-            })
-        else { return nil }
-        self = event
     }
 }
 

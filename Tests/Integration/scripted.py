@@ -172,7 +172,7 @@ class ScriptedServer:
                 self.sessions.append(session)
                 self._tasks[session] = task = loop.create_task(session.run())
                 task.add_done_callback(lambda _, one=session: self._tasks.pop(one, None))
-                self.most_open = max(self.most_open, len(self._tasks))
+                self.most_open = max(self.most_open, sum(one.is_open for one in self._tasks))
         except OSError:
             pass
         finally:
