@@ -187,7 +187,7 @@ package final class IdempotencyKeys: Sendable {
         state.withLock { state in
             // A last line torn by a power cut is a request that was not answered.
             let whole = bytes[..<((bytes.lastIndex(of: 0x0A) ?? -1) + 1)]
-            for line in whole.split(separator: 0x0A) {
+            for line in whole.split(octet: "\n") {
                 state.lines += 1
                 guard let value = try? JSON(parsing: Array(line)), let (name, entry) = Self.entry(value, now) else {
                     damaged += line + [0x0A]

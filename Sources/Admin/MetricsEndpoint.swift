@@ -103,7 +103,7 @@ enum MetricsEndpoint {
         page.single("process_cpu_seconds_total", "counter", MetricsPage.number(seconds))
         let disk = LinuxDisk()
         // The second word is the resident pages (proc(5)).
-        if let words = try? disk.contents(of: "/proc/self/statm", limit: 256).split(separator: UInt8(ascii: " ")),
+        if let words = try? disk.contents(of: "/proc/self/statm", limit: 256).split(octet: " "),
             words.count > 1, let pages = Int(String(decoding: words[1], as: UTF8.self))
         {
             page.single("process_resident_memory_bytes", "gauge", "\(pages * sysconf(Int32(_SC_PAGESIZE)))")

@@ -18,7 +18,7 @@ package enum HostName {
         let isLetter = { (byte: UInt8) in
             (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
         }
-        let labels = name.utf8.split(separator: UInt8(ascii: ".")).map { label in
+        let labels = name.utf8.split(octet: ".").map { label in
             let replaced = label.prefix(63).map { isLetter($0) ? $0 : UInt8(ascii: "-") }
             let trimmed = replaced.drop { $0 == UInt8(ascii: "-") }.reversed().drop { $0 == UInt8(ascii: "-") }
                 .reversed()

@@ -439,7 +439,7 @@ package struct SettingsReader: Sendable {
     }
 
     private static func firstInvalidLine(_ bytes: [UInt8]) -> Int {
-        let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        let lines = bytes.split(octet: "\n", omittingEmpty: false)
         return (lines.firstIndex { String(validating: $0, as: UTF8.self) == nil } ?? 0) + 1
     }
 }

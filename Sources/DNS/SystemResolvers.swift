@@ -21,7 +21,7 @@ enum SystemResolvers {
     /// The addresses behind `nameserver`; one with a zone (`fe80::1%eth0`) is left as it is.
     static func parse(_ text: String) -> [String] {
         var found: [String] = []
-        for line in text.utf8.split(separator: 0x0A) {
+        for line in text.utf8.split(octet: "\n") {
             let words = line.split { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }.map {
                 String(decoding: $0, as: UTF8.self)
             }

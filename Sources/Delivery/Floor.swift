@@ -34,24 +34,10 @@ final class Floor: ParcelSource {
     /// Looks again soon: a slot was given back, or the queue has to wake at another time.
     private let wake: @Sendable () -> Void
 
-    init(
-        loop: any EventLoop,
-        queue: MailQueue,
-        router: Router,
-        trust: TrustFinder,
-        settler: Settler,
-        settings: InForce<Settings>,
-        log: LogSink,
-        wake: @escaping @Sendable () -> Void
-    ) {
+    init(_ parts: Dispatcher.Parts, wake: @escaping @Sendable () -> Void) {
         self.wake = wake
-        self.loop = loop
-        self.queue = queue
-        self.router = router
-        self.trust = trust
-        self.settler = settler
-        self.settings = settings
-        self.log = log
+        (loop, queue, router, trust) = (parts.loop, parts.queue, parts.router, parts.trust)
+        (settler, settings, log) = (parts.settler, parts.settings, parts.log)
         preparation = Preparation(queue: queue, settler: settler, loop: loop, log: log)
         timer = Deadline(loop: loop) { [unowned self] in look() }
     }

@@ -156,14 +156,8 @@ package final class Settler: Sendable {
         }
         for failed in verdicts.bounced {
             let isSuppressed = verdicts.isSuppressed
-            queue.recentFailures.note(
-                RecentFailures.Entry(
-                    message: parcel.id.message,
-                    recipient: envelope.recipients[Int(failed.recipient)].address.description,
-                    reply: failed.failure.reply.description,
-                    at: wall
-                )
-            )
+            let recipient = envelope.recipients[Int(failed.recipient)].address.description
+            queue.recentFailures.note(parcel.id.message, to: recipient, failed.failure.reply.description, at: wall)
             logFailed(LogEvent.bounced.text, parcel, envelope, failed, wall, delay: nil, isSuppressed: isSuppressed)
         }
         for failed in verdicts.dropped { logFailed("dropped by a plugin", parcel, envelope, failed, wall, delay: 0) }

@@ -204,8 +204,8 @@ package final class PeerMemory: Sendable {
 
     /// Reads the lines that make sense: `TRAIT VALUE UNTIL SUBJECT`.
     private static func read(_ bytes: [UInt8], at now: Timestamp) -> [(Key, (value: Int, until: Timestamp))] {
-        bytes.split(separator: UInt8(ascii: "\n")).compactMap { line in
-            let words = line.split(separator: UInt8(ascii: " "), maxSplits: 3)
+        bytes.split(octet: "\n").compactMap { line in
+            let words = line.split(octet: " ", maxSplits: 3)
             guard words.count == 4, let texts = texts(words), let trait = Trait(rawValue: texts[0]),
                 let value = Int(texts[1]), value > 0, let end = Int64(texts[2]), mayStand(texts[3])
             else { return nil }

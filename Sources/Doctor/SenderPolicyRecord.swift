@@ -43,7 +43,7 @@ struct SenderPolicyRecord {
 
     /// - Throws: at the first word that is no term.
     init(parsing text: String) throws(SenderPolicyError) {
-        for word in text.utf8.split(separator: UInt8(ascii: " ")).dropFirst() {
+        for word in text.utf8.split(octet: " ").dropFirst() {
             if let equals = word.firstIndex(where: { Self.ends.contains($0) }), word[equals] == UInt8(ascii: "=") {
                 let value = String(Substring(word[word.index(after: equals)...]))
                 guard Self.lowered(word[..<equals]) == "redirect" else { continue }

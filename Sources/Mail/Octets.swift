@@ -4,6 +4,19 @@
 // prefix from them, CR LF is one Character, and two spellings of é are equal. Who guards and who reads must see the same,
 // and what is read are octets. `.ci/lint.sh` refuses the others in the rooms that read from outside.
 
+extension Collection<UInt8> {
+    /// The pieces between ASCII octets.
+    ///
+    /// - Parameter omittingEmpty: leaves out pieces without an octet.
+    package func split(
+        octet: Unicode.Scalar,
+        maxSplits: Int = .max,
+        omittingEmpty: Bool = true
+    ) -> [SubSequence] {
+        split(separator: UInt8(ascii: octet), maxSplits: maxSplits, omittingEmptySubsequences: omittingEmpty)
+    }
+}
+
 extension StringProtocol {
     /// Whether the text begins with these octets.
     package func starts(withOctets prefix: some StringProtocol) -> Bool { utf8.starts(with: prefix.utf8) }
@@ -66,8 +79,7 @@ extension StringProtocol {
         maxSplits: Int = .max,
         omittingEmpty: Bool = true
     ) -> [Substring] {
-        Substring(self).utf8
-            .split(separator: UInt8(ascii: octet), maxSplits: maxSplits, omittingEmptySubsequences: omittingEmpty)
+        Substring(self).utf8.split(octet: octet, maxSplits: maxSplits, omittingEmpty: omittingEmpty)
             .map { Substring($0) }
     }
 

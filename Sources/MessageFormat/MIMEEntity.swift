@@ -47,7 +47,7 @@ struct MIMEEntity: Sendable {
 
     private mutating func take(contentType value: ArraySlice<UInt8>) {
         guard let parsed = Self.parse(value) else { return }
-        let words = parsed.main.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        let words = parsed.main.split(octet: "/", omittingEmpty: false)
         guard words.count == 2, !words[0].isEmpty, !words[1].isEmpty else { return }
         hasType = true
         type = String(decoding: words[0], as: UTF8.self).lowercasedASCII

@@ -223,7 +223,7 @@ private struct Surveyor: MIMEVisitor {
     /// The domain of a signature over the message; nil for another field.
     private static func signer(_ field: HeaderFields.Field) -> String? {
         guard field.name == "dkim-signature" || field.name == "arc-message-signature" else { return nil }
-        for tag in field.value.split(separator: UInt8(ascii: ";")) {
+        for tag in field.value.split(octet: ";") {
             let text = tag.filter { $0 > 0x20 }
             guard text.starts(with: [UInt8(ascii: "d"), UInt8(ascii: "=")]) else { continue }
             return HarmlessText.asciiLine(String(decoding: text.dropFirst(2), as: UTF8.self), limit: 255)

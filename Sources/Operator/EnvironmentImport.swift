@@ -40,26 +40,20 @@ package enum EnvironmentImport {
             let place = ImportDraft.Place("environment", nil, "loopback")
             for network in ["127.0.0.0/8", "::1"] { draft.add("", network, of: "relay_acl_allow", from: place) }
         }
-        if draft.value("enable_tls", of: OutboundSettings.file) == nil {
-            let place = ImportDraft.Place("environment", nil, "TLS")
-            draft.set(
-                "enable_tls",
-                "true",
-                of: OutboundSettings.file,
-                from: place,
-                guess: "as the shipped configuration has it"
-            )
-        }
-        if draft.value("listen", of: ListenerSettings.file) == nil {
-            let place = ImportDraft.Place("environment", nil, "listen")
-            draft.set(
-                "listen",
-                "0.0.0.0:2525, [::]:2525",
-                of: ListenerSettings.file,
-                from: place,
-                guess: "as our image does"
-            )
-        }
+        draft.fill(
+            "enable_tls",
+            "true",
+            of: OutboundSettings.file,
+            from: ImportDraft.Place("environment", nil, "TLS"),
+            guess: "as the shipped configuration has it"
+        )
+        draft.fill(
+            "listen",
+            "0.0.0.0:2525, [::]:2525",
+            of: ListenerSettings.file,
+            from: ImportDraft.Place("environment", nil, "listen"),
+            guess: "as our image does"
+        )
         return draft
     }
 }

@@ -71,7 +71,7 @@ package struct HarakaImport {
 
     /// Lines that are no comment, with their numbers.
     static func lines(_ text: String) -> [(number: Int, text: String)] {
-        text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated().compactMap {
+        text.utf8.split(octet: "\n", omittingEmpty: false).enumerated().compactMap {
             index,
             octets in
             let line = Substring(octets).trimmed
@@ -251,26 +251,20 @@ package struct HarakaImport {
 
     /// What Haraka does where nothing is said.
     private mutating func fillIn() {
-        if draft.value("enable_tls", of: OutboundSettings.file) == nil {
-            let place = ImportDraft.Place(OutboundSettings.file, nil, "enable_tls")
-            draft.set(
-                "enable_tls",
-                "true",
-                of: OutboundSettings.file,
-                from: place,
-                guess: "on where nothing is said since Haraka 2.8, off in 2015"
-            )
-        }
-        if draft.value("listen", of: ListenerSettings.file) == nil {
-            let place = ImportDraft.Place(ListenerSettings.file, nil, "listen")
-            draft.set(
-                "listen",
-                "0.0.0.0:25, [::]:25",
-                of: ListenerSettings.file,
-                from: place,
-                guess: "where nothing is said"
-            )
-        }
+        draft.fill(
+            "enable_tls",
+            "true",
+            of: OutboundSettings.file,
+            from: ImportDraft.Place(OutboundSettings.file, nil, "enable_tls"),
+            guess: "on where nothing is said since Haraka 2.8, off in 2015"
+        )
+        draft.fill(
+            "listen",
+            "0.0.0.0:25, [::]:25",
+            of: ListenerSettings.file,
+            from: ImportDraft.Place(ListenerSettings.file, nil, "listen"),
+            guess: "where nothing is said"
+        )
     }
 
     private mutating func takePlugins() {

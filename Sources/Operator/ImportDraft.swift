@@ -104,6 +104,11 @@ package struct ImportDraft: Sendable {
         put(key, value, section, file, place, because, replaces: false)
     }
 
+    /// Writes a key that nothing has set, as what ran before had it by itself.
+    mutating func fill(_ key: String, _ value: String, of file: String, from place: Place, guess because: String) {
+        if self.value(key, of: file) == nil { set(key, value, of: file, from: place, guess: because) }
+    }
+
     /// The value that a key has by now.
     func value(_ key: String, in section: String? = nil, of file: String) -> String? {
         sections[file]?.first { $0.name.isSame(octets: section ?? "") }?.entries.last { $0.key.isSame(octets: key) }?

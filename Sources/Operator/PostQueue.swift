@@ -136,7 +136,7 @@ enum Postfix {
 
     static func messages(_ relay: Relay) throws -> [Message] {
         let answer = try relay.ask("GET", "/v1/queue", accept: "application/x-ndjson")
-        return answer.body.split(separator: UInt8(ascii: "\n")).compactMap { JSON(Array($0)).flatMap(message) }
+        return answer.body.split(octet: "\n").compactMap { JSON(Array($0)).flatMap(message) }
     }
 
     private static func message(_ value: JSON) -> Message? {

@@ -13,7 +13,7 @@ struct PostfixLine: Hashable {
     /// Lines that begin with white space go on with the one before; comments and empty lines are none.
     static func all(_ text: String) -> [PostfixLine] {
         var found: [PostfixLine] = []
-        let lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        let lines = text.utf8.split(octet: "\n", omittingEmpty: false)
         for (index, octets) in lines.enumerated() {
             let line = Substring(octets)
             let content = line.trimmed

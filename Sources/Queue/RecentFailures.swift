@@ -17,13 +17,6 @@ package final class RecentFailures: Sendable {
         /// What the next hop said, or what we say in its place.
         package let reply: String
         package let at: Timestamp
-
-        package init(message: QueueID, recipient: String, reply: String, at: Timestamp) {
-            self.message = message
-            self.recipient = recipient
-            self.reply = reply
-            self.at = at
-        }
     }
 
     private struct Ring {
@@ -38,7 +31,8 @@ package final class RecentFailures: Sendable {
     package init(capacity: Int = 512) { self.capacity = max(1, capacity) }
 
     /// A recipient failed for good.
-    package func note(_ entry: Entry) {
+    package func note(_ message: QueueID, to recipient: String, _ reply: String, at wall: Timestamp) {
+        let entry = Entry(message: message, recipient: recipient, reply: reply, at: wall)
         ring.withLock { ring in
             if ring.entries.count < capacity {
                 ring.entries.append(entry)

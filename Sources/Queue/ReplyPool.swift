@@ -3,12 +3,13 @@
 // Guarantee: the pool's memory is bounded, whatever peers say. When there are too many different texts at a time, a
 // further one is kept without its words: code, status, reason and host stay.
 
+import Mail
 import Storage
 
 extension LastReply {
     /// Without the words: `451 4.7.1` of `451 4.7.1 come back at noon`.
     fileprivate var brief: LastReply {
-        let words = text.utf8.split(separator: UInt8(ascii: " ")).prefix(2)
+        let words = text.utf8.split(octet: " ").prefix(2)
         let codes = words.prefix { $0.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") } }
         let text = codes.map { String(decoding: $0, as: UTF8.self) }.joined(separator: " ")
         return LastReply(text + " (words not kept)", reason: reason, host: host)

@@ -19,8 +19,8 @@ package struct CannedReply: Sendable, CustomStringConvertible {
 
     /// The same as a value.
     var reply: Reply {
-        let words = description.utf8.split(separator: UInt8(ascii: " "), maxSplits: 2).map { Substring($0) }
-        let numbers = words.count > 1 ? words[1].utf8.split(separator: UInt8(ascii: ".")) : []
+        let words = description.utf8.split(octet: " ", maxSplits: 2).map { Substring($0) }
+        let numbers = words.count > 1 ? words[1].utf8.split(octet: ".") : []
         let digits = numbers.compactMap { UInt16(Substring($0)) }
         guard words.count == 3, let code = UInt16(words[0]), digits.count == 3 else {
             return Reply(451, EnhancedStatus(4, 3, 0), description)

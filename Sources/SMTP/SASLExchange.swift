@@ -124,7 +124,7 @@ struct SASLExchange: Hashable, Sendable {
 
     /// `[authzid] NUL authcid NUL passwd` (RFC 4616 §2).
     private mutating func plain(_ response: [UInt8]) -> Step {
-        let parts = response.split(separator: 0, omittingEmptySubsequences: false)
+        let parts = response.split(octet: "\0", omittingEmpty: false)
         guard parts.count == 3, let user = Self.name(parts[1]) else { return end(.malformed) }
         // Nobody may act for somebody else.
         guard parts[0].isEmpty || parts[0].elementsEqual(parts[1]) else { return end(.refused) }
@@ -188,7 +188,7 @@ struct ScramFirst: Hashable, Sendable {
     /// - Returns: nil for channel binding, for somebody who wants to act for another, for mandatory extensions, and for
     ///   what is not SCRAM at all.
     init?(_ message: [UInt8]) {
-        let fields = message.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
+        let fields = message.split(octet: ",", omittingEmpty: false)
         guard fields.count >= 4, fields[0] == [UInt8(ascii: "n")] || fields[0] == [UInt8(ascii: "y")],
             fields[2].starts(with: Array("n=".utf8)), fields[3].starts(with: Array("r=".utf8)),
             let user = Self.unescape(fields[2].dropFirst(2)).flatMap(SASLExchange.name)

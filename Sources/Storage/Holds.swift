@@ -51,8 +51,8 @@ enum HoldsFile {
     static func decoded(_ bytes: [UInt8]) -> (holds: [QueueID: Hold], damaged: [UInt8]) {
         var holds: [QueueID: Hold] = [:]
         var damaged: [UInt8] = []
-        for line in bytes.split(separator: UInt8(ascii: "\n")) {
-            let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 2, omittingEmptySubsequences: false)
+        for line in bytes.split(octet: "\n") {
+            let fields = line.split(octet: " ", maxSplits: 2, omittingEmpty: false)
             let id = QueueID(String(decoding: fields[0], as: UTF8.self))
             if let id, fields.count >= 2, let times = times(fields[1]) {
                 let reason = fields.count == 3 ? String(decoding: fields[2], as: UTF8.self) : ""
@@ -68,7 +68,7 @@ enum HoldsFile {
     /// `SINCE` or `SINCE..UNTIL`.
     private static func times(_ text: ArraySlice<UInt8>) -> (since: Timestamp, until: Timestamp?)? {
         var numbers: [Timestamp] = []
-        for part in text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false) where !part.isEmpty {
+        for part in text.split(octet: ".", omittingEmpty: false) where !part.isEmpty {
             guard let number = Int64(String(decoding: part, as: UTF8.self)) else { return nil }
             numbers.append(Timestamp(milliseconds: number))
         }

@@ -120,13 +120,15 @@ final class Wiring: Sendable {
             memory: memory
         )
         dispatcher = Dispatcher(
-            loop: loop,
-            queue: queue,
-            router: router,
-            trust: trust,
-            settler: settler,
-            settings: inForce,
-            log: log
+            Dispatcher.Parts(
+                loop: loop,
+                queue: queue,
+                router: router,
+                trust: trust,
+                settler: settler,
+                settings: inForce,
+                log: log
+            )
         )
         guide = Guide(router, trust, plugins, queue)
         api = AdminAPI(launch, intake: intake, guide: guide, loop: loop)

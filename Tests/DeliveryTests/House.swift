@@ -156,13 +156,15 @@ final class House: Sendable {
         let resolver = InForce<any DNS.Resolver>(self.resolver)
         let inForce = InForce(final)
         dispatcher = Dispatcher(
-            loop: loop,
-            queue: queue,
-            router: Router(resolver: resolver, settings: inForce, ownAddresses: { [] }),
-            trust: TrustFinder(resolver: resolver, settings: inForce),
-            settler: Settler(Intake(queue: queue, plugins: chain, log: log, settings: inForce), loop: loop),
-            settings: inForce,
-            log: log
+            Dispatcher.Parts(
+                loop: loop,
+                queue: queue,
+                router: Router(resolver: resolver, settings: inForce, ownAddresses: { [] }),
+                trust: TrustFinder(resolver: resolver, settings: inForce),
+                settler: Settler(Intake(queue: queue, plugins: chain, log: log, settings: inForce), loop: loop),
+                settings: inForce,
+                log: log
+            )
         )
         dispatcher.start()
     }

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 from dns_server import TYPES, DnsServer, encode_name
-from peers import NameServer, need
+from peers import Unbound, need
 from waiting import Program, find_program, wait_listening
 
 _CLONE_NEWNET = 0x40000000
@@ -135,40 +135,12 @@ def _referral(zone, server):
     return answer
 
 
-class Resolver(NameServer):
+class Resolver(Unbound):
     """unbound with the sizes it has by itself, recursive from our root for `test` and `example`; it can go away and come back."""
 
     def __init__(self, root, more=""):
-        self.place("unbound")
-        super().__init__(
-            "unbound",
-            f"""server:
-  interface: 127.0.0.1
-  port: {self.port}
-  username: ""
-  chroot: ""
-  directory: "{self.directory}"
-  pidfile: ""
-  use-syslog: no
-  do-daemonize: no
-  do-not-query-localhost: no
-  access-control: 127.0.0.0/8 allow
-  module-config: "iterator"
-  qname-minimisation: no
-  do-ip6: no
-  local-zone: "test." nodefault
-  num-threads: 1
-  {more}
-stub-zone:
-  name: "test"
-  stub-addr: {root.host}
-stub-zone:
-  name: "example"
-  stub-addr: {root.host}
-remote-control:
-  control-enable: no
-""",
-        )
+        zones = {"test": root.host, "example": root.host}
+        super().__init__(zones, f"qname-minimisation: no\n  do-ip6: no\n  {more}")
 
     def freeze(self):
         """Questions get no answer, until `thaw`."""

@@ -296,10 +296,11 @@ remote-control:
 
 
 class Unbound(NameServer):
-    """A real recursive resolver in front of an authoritative server for one zone."""
+    """A real recursive resolver in front of authoritative servers: `{zone: address}`; `more` are further lines of `server:`."""
 
-    def __init__(self, zone, authority):
+    def __init__(self, zones, more=""):
         self.place("unbound")
+        stubs = "".join(f"stub-zone:\n  name: {zone}\n  stub-addr: {address}\n" for zone, address in zones.items())
         super().__init__(
             "unbound",
             f"""server:
@@ -308,7 +309,7 @@ class Unbound(NameServer):
   username: ""
   chroot: ""
   directory: "{self.directory}"
-  pidfile: "{self.directory}/pid"
+  pidfile: ""
   use-syslog: no
   do-daemonize: no
   do-not-query-localhost: no
@@ -316,10 +317,8 @@ class Unbound(NameServer):
   module-config: "iterator"
   local-zone: "test." nodefault
   num-threads: 1
-stub-zone:
-  name: {zone}
-  stub-addr: {authority.forward}
-remote-control:
+  {more}
+{stubs}remote-control:
   control-enable: no
 """,
         )

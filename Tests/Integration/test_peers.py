@@ -326,7 +326,7 @@ void TXT nothing
 """
     server = closing(Nsd({"dns.test": zone}))
     if through == "unbound":
-        server = closing(Unbound("dns.test", server))
+        server = closing(Unbound({"dns.test": server.forward}))
     relay = make_relay(routes={"a.test": sink.address}, resolver=server, outbound={"local_mx_ok": True})
 
     def goes(domain, peer):
