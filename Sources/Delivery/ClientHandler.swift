@@ -91,7 +91,7 @@ final class ClientHandler: ChannelInboundHandler {
     /// Those that it was given.
     private(set) var messages = 0
     /// When it stood.
-    private(set) var stoodAt = NIODeadline.now()
+    private(set) var stoodAt = Uptime.now()
     private var deadline: Deadline?
     /// When the session must stand, then when the transaction must be over, however busy the peer keeps us.
     private var stepDue: NIODeadline

@@ -114,8 +114,9 @@ final class Floor: ParcelSource {
     func next(for session: ClientHandler) -> NextParcel {
         if draining != nil || !settler.hasRoom { return .none }
         if leaving.contains(ObjectIdentifier(session)) { return .yield }
-        let held = (NIODeadline.now() - session.stoodAt).nanoseconds / 1_000_000
-        let next = queue.next(for: session.lane, carried: session.messages, held: held, at: .now())
+        let now = Uptime.now()
+        let held = now.milliseconds(since: session.stoodAt)
+        let next = queue.next(for: session.lane, carried: session.messages, held: held, at: now)
         if case .yield = next { leaving.insert(ObjectIdentifier(session)) }
         return next
     }

@@ -76,30 +76,20 @@ extension Settler {
         changed()
     }
 
-    /// Days for which mail waits for a program without a failure of its own; then each attempt counts, so that there is an end.
-    private static let patience: Int64 = 5
-
-    /// Nobody said where a parcel is to go: it waits, and that is no failure of its own.
+    /// Nobody said where a parcel is to go: its next hop is out of reach, and no longer than any other may be.
     func awaitProgram(_ parcel: Parcel, _ envelope: Envelope, _ reason: String) async {
         let reply = Reply(451, EnhancedStatus(4, 4, 4), reason)
         let failure = Failure(.destination, at: .route, reply)
+        let patience = Patience(settings.ask { $0.outbound })
+        let kind: Deferral.Kind = patience.isUnreachableCounted ? .failure : .outOfReach
         let wall = Timestamp.now()
-        let age = wall.milliseconds &- parcel.acceptedAt.milliseconds
-        guard age < Self.patience * 86_400_000 else {
+        guard let delay = patience.delay(parcel, kind, at: wall) else {
             for assignment in await load([parcel]) {
                 settle(assignment, Array(repeating: .deferred(failure), count: parcel.recipients.count))
             }
             return
         }
-        let outbound = settings.ask { $0.outbound }
-        let retries = RetrySchedule(maxFailures: outbound.maxTempFailures, intervals: outbound.tempFailIntervals)
-        let delay = retries.delay(afterFailures: parcel.failures + 1) ?? 60_000
-        let deferral = Deferral(
-            recipients: parcel.recipients,
-            delay: delay,
-            reply: LastReply(failure),
-            kind: .asked
-        )
+        let deferral = Deferral(recipients: parcel.recipients, delay: delay, reply: LastReply(failure), kind: kind)
         queue.settle(parcel, done: [], deferred: deferral, at: .now(), wall: wall)
         for recipient in parcel.recipients where Int(recipient) < envelope.recipients.count {
             let failed = Verdicts.Failed(recipient: recipient, failure: failure)
