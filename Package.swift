@@ -244,7 +244,7 @@ let package = Package(
         // tests
         .target(
             name: "TestSupport",
-            dependencies: ["Mail", "Config", "Files", "SMTP", "Storage", "DNS", core, posix],
+            dependencies: ["Mail", "Config", "Files", "Log", "SMTP", "Storage", "DNS", core, posix],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
@@ -275,6 +275,24 @@ let package = Package(
         tests("Admin", ["Mail", "JSON", "Files", "Log", "OpenSSL", "Queue", "Config", yams, core, posix]),
         tests("Operator", ["Mail", "JSON", "MessageFormat", "Config", core]),
         tests("martlet", ["Mail", "Files", "Log", "Config", arguments]),
+        tests(
+            "Intake",
+            [
+                "Mail",
+                "OpenSSL",
+                "SMTP",
+                "MessageFormat",
+                "Storage",
+                "Queue",
+                "Config",
+                "Log",
+                "Loop",
+                "Hooks",
+                core,
+                posix,
+                embedded,
+            ]
+        ),
         tests(
             "Ingest",
             [

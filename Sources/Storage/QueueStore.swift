@@ -167,6 +167,7 @@ package struct CommitResult: Sendable {
 /// the disk pool.
 package protocol QueueStore: AnyObject, Sendable {
     /// Joins the next commit. When its batch is synced (or has failed), `committed` of ``start(committed:)`` is called with it.
+    /// The body file of a large message belongs to the store from now on, which removes that of one that failed.
     func append(_ message: NewMessage)
 
     /// Notes the state of a message after an attempt. Joins the next commit; a batch of notes alone is written but not synced.

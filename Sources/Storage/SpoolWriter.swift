@@ -203,9 +203,21 @@ final class SpoolWriter {
     }
 
     /// What cannot be written now: messages are refused, notes are kept for later.
-    private func refuse(_ item: SpoolItem, _ error: QueueError) {
+    ///
+    /// - Parameter mayBeThere: the record may be on the disk nevertheless.
+    private func refuse(_ item: SpoolItem, _ error: QueueError, mayBeThere: Bool = false) {
         switch item {
-        case .message(let message): results.append(CommitResult(id: message.id, result: .failure(error)))
+        case .message(let message):
+            results.append(CommitResult(id: message.id, result: .failure(error)))
+            // The client hears of a failure and will send it again; what may be on the disk must not go out as well.
+            if mayBeThere { held.add(.settled(message.id, nil)) }
+            guard case .file = message.content.body else { return }
+            // Nobody else knows of its body file, which goes with that note, or at once.
+            if mayBeThere {
+                context.large.withLock { _ = $0.insert(message.id) }
+            } else {
+                keeper.submit(.removeLarge([message.id]))
+            }
         case .move(let move): moves.append((move, .failure(error)))
         case .attempt, .settled: held.add(item)
         case .sync: break
@@ -325,11 +337,7 @@ final class SpoolWriter {
     private func failed(_ error: DiskError) {
         context.report(.failed, open.map { SegmentFile.name($0.stamp.sequence) } ?? "", "given up: \(error)")
         let reason = QueueError(error)
-        for entry in placed {
-            refuse(entry.item, reason)
-            // The client hears of a failure and will send it again; what may be on the disk must not go out as well.
-            if case .message(let message) = entry.item { held.add(.settled(message.id, nil)) }
-        }
+        for entry in placed { refuse(entry.item, reason, mayBeThere: true) }
         giveUpSegment()
         openSegment()
     }

@@ -6,6 +6,7 @@ import Ingest
 import Mail
 import Queue
 import Storage
+import TestSupport
 import Testing
 
 @Suite struct EnvelopeMemoryTests {

@@ -4,6 +4,7 @@ import Config
 import Glibc
 import Ingest
 import Mail
+import TestSupport
 import Testing
 
 @Suite(.serialized) struct FamiliesTests {

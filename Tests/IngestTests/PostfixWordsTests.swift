@@ -1,6 +1,7 @@
 // PostfixWordsTests.swift — the log puts our replies into Postfix's words: those it knows are those that we say.
 
 import Mail
+import TestSupport
 import Testing
 
 @testable import Log

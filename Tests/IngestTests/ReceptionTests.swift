@@ -8,6 +8,7 @@ import NIOPosix
 import Queue
 import Storage
 import Synchronization
+import TestSupport
 import Testing
 
 struct ReceptionTests {

@@ -7,6 +7,7 @@ import Mail
 import NIOCore
 import NIOPosix
 import Queue
+import TestSupport
 import Testing
 
 /// One after the other: they measure time and count connections.

@@ -41,9 +41,9 @@ struct SocketDialogueTests {
 /// The far end of a socket as something to talk to.
 private final class SocketServer: DialogueServer {
     private let socket: Socket
-    private let store: IngestStore
+    private let store: ReceivingStore
 
-    init(_ socket: Socket, _ store: IngestStore) {
+    init(_ socket: Socket, _ store: ReceivingStore) {
         self.socket = socket
         self.store = store
     }

@@ -11,6 +11,7 @@ import Mail
 import NIOCore
 import NIOPosix
 import Queue
+import TestSupport
 
 /// Everything that reception needs, real but for the disk.
 final class TestRelay: Sendable {
@@ -28,7 +29,7 @@ final class TestRelay: Sendable {
     }()
     static let log = LogSink(level: .critical)
 
-    let store: IngestStore
+    let store: ReceivingStore
     let queue: MailQueue
     let intake: Intake
     let listener: Listener
@@ -45,7 +46,7 @@ final class TestRelay: Sendable {
         first.relayNetworks = [IPNetwork("127.0.0.0/8")].compactMap { $0 }
         change(&first)
         settings = InForce(first)
-        store = IngestStore(writer: Self.writer)
+        store = ReceivingStore(writer: Self.writer)
         queue = MailQueue(
             store: store,
             disk: Self.disk,

@@ -2,6 +2,7 @@
 
 import Ingest
 import Mail
+import TestSupport
 import Testing
 
 struct TurnawayLimitTests {

@@ -15,6 +15,7 @@ import OpenSSL
 import Queue
 import SMTP
 import Storage
+import TestSupport
 import Testing
 
 @Suite struct WaysInTests {

@@ -120,6 +120,27 @@ import Testing
         again.spool.close()
     }
 
+    /// Clients that hear 451 come back: what they left behind must not fill the disk meanwhile.
+    @Test(arguments: ["fdatasync", "pwritev"])
+    func theBodyOfARefusedMessageIsRemoved(call: String) throws {
+        let faulty = FaultyDisk()
+        let harness = try SpoolHarness(faulty.disk)
+        faulty.fail(call, ".seg", code: EIO)
+        #expect(throws: QueueError.self) { try harness.acceptLarge(1, size: 600_000) }
+        faulty.fail("pwritev", ".seg", code: ENOSPC, times: .max)
+        for name in ["open", "fallocate"] { faulty.fail(name, ".seg", code: ENOSPC, times: .max) }
+        faulty.fail("open", "spare.tmp", code: ENOSPC, times: .max)
+        for number in 2...4 as ClosedRange<UInt64> {
+            #expect(throws: QueueError.self) { try harness.acceptLarge(number, size: 600_000) }
+        }
+        faulty.heal()
+        harness.spool.close()
+        #expect(faulty.disk.paths.filter { $0.hasPrefix("/data/queue/large/") } == [])
+        let again = try SpoolHarness(faulty.disk.afterKill())
+        #expect(again.recovered.isEmpty && again.problems.isEmpty)
+        again.spool.close()
+    }
+
     @Test func aReadErrorIsNoDamage() throws {
         let faulty = FaultyDisk()
         let harness = try SpoolHarness(faulty.disk)

@@ -1,16 +1,16 @@
 // LogFile.swift — a log that a test reads, and a value that several threads change.
 
 import Glibc
-import Log
+package import Log
 import Synchronization
 
 /// Lines of a relay in a file that is removed with it.
-final class LogFile: Sendable {
-    let sink: LogSink
+package final class LogFile: Sendable {
+    package let sink: LogSink
     private let path: String
     private let descriptor: Int32
 
-    init() throws {
+    package init() throws {
         path = "/tmp/martlet-log-\(getpid())-\(UInt64.random(in: 0 ... .max))"
         descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC, 0o600)
         guard descriptor >= 0 else { throw Unwritable() }
@@ -22,10 +22,10 @@ final class LogFile: Sendable {
         unlink(path)
     }
 
-    struct Unwritable: Error {}
+    package struct Unwritable: Error {}
 
     /// The lines of an event, in order.
-    func lines(_ event: LogEvent) -> [String] {
+    package func lines(_ event: LogEvent) -> [String] {
         sink.flush()
         var bytes = [UInt8](repeating: 0, count: 1 << 20)
         let count = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, 0) }
@@ -38,12 +38,12 @@ final class LogFile: Sendable {
 }
 
 /// A value behind a lock.
-final class Box<Value: Sendable>: Sendable {
+package final class Box<Value: Sendable>: Sendable {
     private let value: Mutex<Value>
 
-    init(_ value: Value) { self.value = Mutex(value) }
+    package init(_ value: Value) { self.value = Mutex(value) }
 
-    func get() -> Value { value.withLock { $0 } }
-    func set(_ new: Value) { value.withLock { $0 = new } }
-    func change(_ body: @Sendable (inout Value) -> Void) { value.withLock { body(&$0) } }
+    package func get() -> Value { value.withLock { $0 } }
+    package func set(_ new: Value) { value.withLock { $0 = new } }
+    package func change(_ body: @Sendable (inout Value) -> Void) { value.withLock { body(&$0) } }
 }
