@@ -84,16 +84,18 @@ extension MailQueue {
     package func next(for lane: Lane, carried: Int, held: Int64, at now: Uptime) -> NextParcel {
         var missing: [Ticket] = []
         let answer: NextParcel = state.withLock { state in
-            if state.scheduler.yields(lane, carried: carried, held: held) { return .yield }
-            guard let ticket = state.scheduler.next(for: lane, at: now) else {
-                return state.loadingLanes.contains(lane) ? .loading : .none
+            let ticket: Ticket
+            switch state.scheduler.next(for: lane, carried: carried, held: held, at: now) {
+            case .yield: return .yield
+            case .idle: return state.loadingLanes.contains(lane) ? .loading : .none
+            case .carry(let next): ticket = next
             }
             if let assignment = state.assignment(ticket) { return .carry(assignment) }
             guard state.loadingLanes.insert(lane).inserted else {
                 state.scheduler.putBack(ticket)
                 return .loading
             }
-            missing = state.ticketsToLoad(in: lane, first: ticket, atMost: Self.readAhead, now: now)
+            missing = state.ticketsToLoad(ticket, atMost: Self.readAhead, now: now)
             return .loading
         }
         if !missing.isEmpty { read(missing, of: lane) }
@@ -158,8 +160,8 @@ extension MailQueue {
     /// - Parameter isFinal: it refused it for good.
     package func answered(_ parcel: Parcel, isFinal: Bool, at now: Uptime) {
         state.withLock { state in
-            let took = state.scheduler.flight(of: parcel.id.ticket, at: now)
-            state.scheduler.answered(parcel.lane, isFinal: isFinal, took: took, at: now)
+            guard state.scheduler.isInFlight(parcel.id.ticket) else { return }
+            state.scheduler.answered(parcel.id.ticket, isFinal: isFinal, at: now)
         }
     }
 
@@ -215,8 +217,7 @@ extension MailQueue {
                 at: now
             )
             if done.count > bounced.count {
-                let took = state.scheduler.flight(of: parcel.id.ticket, at: now)
-                state.scheduler.answered(parcel.lane, isFinal: true, took: took, at: now)
+                state.scheduler.answered(parcel.id.ticket, isFinal: true, at: now)
             }
             let whole = done.count == parcel.recipients.count
             if whole {
@@ -410,9 +411,9 @@ extension QueueState {
     }
 
     /// The first parcel and those behind it in line that are not in memory either.
-    fileprivate mutating func ticketsToLoad(in lane: Lane, first: Ticket, atMost limit: Int, now: Uptime) -> [Ticket] {
+    fileprivate mutating func ticketsToLoad(_ first: Ticket, atMost limit: Int, now: Uptime) -> [Ticket] {
         var tickets = [first]
-        while tickets.count < limit, let ticket = scheduler.next(for: lane, at: now) {
+        while tickets.count < limit, let ticket = scheduler.next(behind: first, at: now) {
             guard self[parcel(ticket).message]?.resident == nil else {
                 scheduler.putBack(ticket)
                 break

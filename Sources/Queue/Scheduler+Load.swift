@@ -17,19 +17,25 @@ extension Scheduler {
     /// Sessions without a message that make somebody look.
     static let mostFruitless = 20
 
-    /// The next hop answered to a message, with whatever was no word about load.
+    /// The next hop answered to a parcel in flight, with whatever was no word about load.
     ///
-    /// - Parameters:
-    ///   - isFinal: it took or refused it for good, so that the lane may have more sessions.
-    ///   - took: milliseconds.
-    package mutating func answered(_ lane: Lane, isFinal: Bool, took: Int64, at now: Uptime) {
-        guard let number = laneIndex[lane] else { return }
+    /// - Parameter isFinal: it took or refused it for good, so that the lane may have more sessions.
+    package mutating func answered(_ ticket: Ticket, isFinal: Bool, at now: Uptime) {
+        let took = now.milliseconds(since: tickets[ticket].due)
+        answered(tickets[ticket].lane, isFinal: isFinal, took: took, at: now)
+    }
+
+    mutating func answered(_ number: LaneNumber, isFinal: Bool, took: Int64, at now: Uptime) {
+        let (ring, window) = (lanes[number].slotClass, lanes[number].window)
+        let wasTold = lanes[number].isProven && lanes[number].probesUntil == nil
         lanes[number].rests = 0
         lanes[number].probesUntil = nil
         lanes[number].isProven = true
         lanes[number].isSlow = took > Self.slowness
         lanes[number].answeredAt = now
         if isFinal { grow(number, at: now) }
+        // Most answers say nothing new of the lane.
+        guard !wasTold || ring != lanes[number].slotClass || window != lanes[number].window else { return }
         refresh(number)
     }
 

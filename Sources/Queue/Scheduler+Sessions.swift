@@ -233,19 +233,28 @@ extension Scheduler {
         return isFruitless
     }
 
-    /// Whether a session should end between two messages; then it is counted as leaving.
+    /// What a session does between two messages.
     ///
     /// - Parameters:
     ///   - carried: messages that it was given; it carries one at least, so that sessions are not opened in vain.
     ///   - held: milliseconds since it stands.
-    package mutating func yields(_ lane: Lane, carried: Int, held: Int64) -> Bool {
-        guard let number = laneIndex[lane], yields(number, carried, held) else { return false }
+    package mutating func next(for lane: Lane, carried: Int, held: Int64, at now: Uptime) -> SessionTurn {
+        advance(to: now)
+        guard let number = laneIndex[lane] else { return .idle }
+        if yields(number, carried, held) { return .yield }
+        guard !isPaused, let ticket = take(from: number, at: now) else { return .idle }
+        return .carry(ticket)
+    }
+
+    /// Whether a session should end; then it is counted as leaving.
+    mutating func yields(_ number: LaneNumber, _ carried: Int, _ held: Int64) -> Bool {
+        guard shouldYield(number, carried, held) else { return false }
         leaving += 1
         lanes[number].leaving += 1
         return true
     }
 
-    private func yields(_ number: LaneNumber, _ carried: Int, _ held: Int64) -> Bool {
+    private func shouldYield(_ number: LaneNumber, _ carried: Int, _ held: Int64) -> Bool {
         let own = lanes[number].sessions - lanes[number].leaving
         if own > lanes[number].allowed(limits.perLane) || sessions - leaving > limits.total { return true }
         guard carried > 0, sessions - leaving >= bound(.common) else { return false }
@@ -273,6 +282,16 @@ extension Scheduler {
 
     /// Sessions the lane has claimed.
     package func sessionCount(_ lane: Lane) -> Int { laneIndex[lane].map { lanes[$0].sessions } ?? 0 }
+}
+
+/// What a session does next.
+package enum SessionTurn: Hashable, Sendable {
+    /// The parcel is in flight from now on.
+    case carry(Ticket)
+    /// It ends; it is counted as leaving.
+    case yield
+    /// Nothing is due.
+    case idle
 }
 
 /// Who would have the slots of silent openings.

@@ -109,15 +109,6 @@ extension Scheduler {
         refresh(number)
     }
 
-    /// The parcel that a ready session of this lane should carry now, or nil.
-    ///
-    /// It is in flight from then on.
-    package mutating func next(for lane: Lane, at now: Uptime) -> Ticket? {
-        advance(to: now)
-        guard !isPaused, let number = laneIndex[lane] else { return nil }
-        return take(from: number, at: now)
-    }
-
     /// Every parcel of a lane that is due, up to a limit; they are in flight from then on.
     ///
     /// For a lane that cannot be reached.
@@ -188,7 +179,12 @@ extension Scheduler {
     /// Where a parcel goes.
     package func lane(of ticket: Ticket) -> Lane { lanes[tickets[ticket].lane].lane }
 
-    private mutating func take(from number: LaneNumber, at now: Uptime) -> Ticket? {
+    /// The next parcel in the line that one in flight stood in; it is in flight from then on.
+    package mutating func next(behind ticket: Ticket, at now: Uptime) -> Ticket? {
+        take(from: tickets[ticket].lane, at: now)
+    }
+
+    mutating func take(from number: LaneNumber, at now: Uptime) -> Ticket? {
         let ticket = lanes[number].first
         guard ticket != .null else { return nil }
         leave(ticket)
@@ -206,9 +202,6 @@ extension Scheduler {
         if lanes[number].lane.isPreparation { preparing += 1 }
         refresh(number)
     }
-
-    /// Milliseconds that a parcel has been in flight.
-    func flight(of ticket: Ticket, at now: Uptime) -> Int64 { now.milliseconds(since: tickets[ticket].due) }
 
     mutating func place(_ ticket: Ticket, due: Uptime, at now: Uptime) {
         guard due > now else { return enter(ticket, first: false) }

@@ -70,7 +70,9 @@ struct Desk {
         scheduler.add(ticket, to: lane, due: due, at: now)
     }
 
-    mutating func next(for lane: Lane, at now: Uptime) -> Ticket? { scheduler.next(for: lane, at: now) }
+    mutating func next(for lane: Lane, at now: Uptime) -> Ticket? {
+        scheduler.takeDue(in: lane, atMost: scheduler.isPaused ? 0 : 1, at: now).first
+    }
 
     mutating func takeDue(in lane: Lane, atMost limit: Int, at now: Uptime) -> [Ticket] {
         scheduler.takeDue(in: lane, atMost: limit, at: now)
@@ -87,13 +89,15 @@ struct Desk {
     func isResting(_ lane: Lane) -> Bool { scheduler.isResting(lane) }
 
     mutating func answered(_ lane: Lane, isFinal: Bool, took: Int64, at now: Uptime) {
-        scheduler.answered(lane, isFinal: isFinal, took: took, at: now)
+        guard let number = scheduler.laneIndex[lane] else { return }
+        scheduler.answered(number, isFinal: isFinal, took: took, at: now)
     }
 
     mutating func turnedAway(_ lane: Lane, at now: Uptime) -> Bool { scheduler.turnedAway(lane, at: now) }
     mutating func surplusRefused(_ lane: Lane, at now: Uptime) -> Bool { scheduler.surplusRefused(lane, at: now) }
 
     mutating func yields(_ lane: Lane, carried: Int, held: Int64) -> Bool {
-        scheduler.yields(lane, carried: carried, held: held)
+        guard let number = scheduler.laneIndex[lane] else { return false }
+        return scheduler.yields(number, carried, held)
     }
 }

@@ -200,8 +200,7 @@ struct SchedulerSimulation {
             }
             return schedule(.closed(number), after: 1)
         }
-        let took = scheduler.flight(of: ticket, at: time)
-        scheduler.answered(lane(session.lane), isFinal: true, took: took, at: time)
+        scheduler.answered(ticket, isFinal: true, at: time)
         scheduler.remove(ticket)
         delivered[session.lane] += 1
         pull(number)
@@ -209,11 +208,15 @@ struct SchedulerSimulation {
 
     private mutating func pull(_ number: Int) {
         guard var session = sessions[number], !session.isLeaving, session.ticket == nil else { return }
-        if scheduler.yields(lane(session.lane), carried: session.carried, held: now - session.stoodAt) {
+        let held = now - session.stoodAt
+        let ticket: Ticket
+        switch scheduler.next(for: lane(session.lane), carried: session.carried, held: held, at: time) {
+        case .idle: return
+        case .yield:
             sessions[number]?.isLeaving = true
             return schedule(.closed(number), after: 2)
+        case .carry(let next): ticket = next
         }
-        guard let ticket = scheduler.next(for: lane(session.lane), at: time) else { return }
         session.ticket = ticket
         session.carried += 1
         sessions[number] = session

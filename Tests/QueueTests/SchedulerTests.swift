@@ -255,7 +255,7 @@ import Testing
                 scheduler.add(ticket, to: roll(2) == 0 ? a : b, due: now.adding(milliseconds: Int64(roll(50))), at: now)
                 live.insert(ticket)
             case 1:
-                if let next = scheduler.next(for: roll(2) == 0 ? a : b, at: now) {
+                if let next = scheduler.takeDue(in: roll(2) == 0 ? a : b, atMost: 1, at: now).first {
                     #expect(live.contains(next) && !flying.contains(next))
                     flying.insert(next)
                 }
