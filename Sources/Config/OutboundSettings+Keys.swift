@@ -24,7 +24,10 @@ extension OutboundSettings: KeyedSettings {
         .count("concurrency_max", \.concurrencyMax, 1...100_000),
         .count("concurrency_per_lane", \.concurrencyPerLane, 1...100_000),
         .boolean("always_split", \.alwaysSplit),
-        .count("maxTempFailures", \.maxTempFailures, 0...10_000),
+        SettingKey("maxTempFailures", show: { $0.failureLimit.map { .number($0) } ?? .none }) {
+            (text, target) throws(ValueError) in
+            target.maxTempFailures = try ValueParsing.count(text, 0...10_000)
+        },
         SettingKey(
             "temp_fail_intervals",
             show: { $0.tempFailIntervals.map { .text(RetryIntervals.text($0)) } ?? .none }
@@ -32,7 +35,13 @@ extension OutboundSettings: KeyedSettings {
             target.tempFailIntervals = try RetryIntervals.parse(text)
         },
         .boolean("unreachable_counts", \.isUnreachableCounted),
-        .duration("unreachable_max_age", \.unreachableMaxAge),
+        SettingKey("unreachable_max_age", show: { .number($0.unreachableAge) }) { (text, target) throws(ValueError) in
+            target.unreachableMaxAge = try ValueParsing.duration(text, 1...31_536_000)
+        },
+        SettingKey("queue_lifetime", show: { $0.queueLifetime.map { .number($0) } ?? .none }) {
+            (text, target) throws(ValueError) in
+            target.queueLifetime = text.isEmpty ? nil : try ValueParsing.duration(text, 1...31_536_000)
+        },
         .boolean("local_mx_ok", \.localMXOK),
         .boolean("ipv6_enabled", \.isIPv6Enabled),
         SettingKey("inet_prefer", show: { .text($0.inetPrefer.rawValue) }) { (text, target) throws(ValueError) in

@@ -175,7 +175,8 @@ package final class Settler: Sendable {
                 reply: reply,
                 otherReplies: others,
                 kind: verdicts.kind,
-                delayReported: delayReported
+                delayReported: delayReported,
+                isExtra: verdicts.isExtra
             )
         }
         let isFinished = queue.settle(

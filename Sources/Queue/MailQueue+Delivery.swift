@@ -449,8 +449,9 @@ extension QueueState {
             let waiting = parcel.recipients.filter(later.contains)
             let next = addParcel(of: slot, waiting, to: nextTime, due: due, at: now)
             setParcel(next) {
-                $0.failures = UInt16(clamping: parcel.failures + (deferred.kind == .failure ? 1 : 0))
-                $0.unreached = UInt16(clamping: parcel.unreached + (deferred.kind == .outOfReach ? 1 : 0))
+                let kind: Deferral.Kind? = deferred.isExtra ? nil : deferred.kind
+                $0.failures = UInt16(clamping: parcel.failures + (kind == .failure ? 1 : 0))
+                $0.unreached = UInt16(clamping: parcel.unreached + (kind == .outOfReach ? 1 : 0))
             }
             if deferred.kind == .outOfReach { scheduler.strand(next) }
             let told: [(recipient: UInt32, reply: LastReply?)] = waiting.map {

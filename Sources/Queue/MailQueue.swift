@@ -51,6 +51,8 @@ package struct Deferral: Sendable {
     package let kind: Kind
     /// A delay report goes out with this deferral, so that there is no second one.
     package let delayReported: Bool
+    /// The attempt was one more than there would have been, because somebody asked for it: it counts for nothing.
+    package let isExtra: Bool
 
     package init(
         recipients: [UInt32],
@@ -58,7 +60,8 @@ package struct Deferral: Sendable {
         reply: LastReply,
         otherReplies: [UInt32: LastReply] = [:],
         kind: Kind = .failure,
-        delayReported: Bool = false
+        delayReported: Bool = false,
+        isExtra: Bool = false
     ) {
         self.recipients = recipients
         self.delay = delay
@@ -66,6 +69,7 @@ package struct Deferral: Sendable {
         self.otherReplies = otherReplies
         self.kind = kind
         self.delayReported = delayReported
+        self.isExtra = isExtra
     }
 }
 
@@ -99,7 +103,6 @@ package final class MailQueue: Sendable {
         package var isDisabled = false
         /// Seconds.
         package var laneRestMax = 60
-        package var retries = RetrySchedule()
 
         package init() {}
 

@@ -19,7 +19,6 @@ extension MailQueue.Options {
         alwaysSplit = outbound.alwaysSplit
         isDisabled = outbound.isDisabled
         laneRestMax = outbound.laneRestMax
-        retries = RetrySchedule(maxFailures: outbound.maxTempFailures, intervals: outbound.tempFailIntervals)
     }
 }
 

@@ -51,6 +51,7 @@ VALUES = {
     "bare_lf_replies": "false",
     "client_certificate": "false",
     "unreachable_counts": "true",
+    "queue_lifetime": "5d",
     "long_lines": "encode",
     "postmaster": "postmaster@example.net",
     "allowed_origins": "https://dash.example.org",
