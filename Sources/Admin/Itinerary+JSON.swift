@@ -72,6 +72,7 @@ extension JSON {
             said(mx) + [
                 Member("shared_with", .count(host.equals)),
                 Member("addresses", .strings(host.addresses.map(\.description))),
+                Member("put_off", .bool(host.isPutOff)),
                 Member("problem", .optional(host.problem?.reply.description)),
             ] + decisions(outline, source) + [
                 Member("authentic_because", .optional(host.trust.voucher?.rawValue)),
@@ -124,12 +125,9 @@ extension JSON {
     }
 
     private static func trouble(_ trouble: TLSTrouble) -> JSON {
-        let (now, wall) = (Uptime.now(), Timestamp.now())
-        func time(_ uptime: Uptime) -> JSON {
-            .string(wall.adding(milliseconds: uptime.milliseconds(since: now)).rfc3339)
-        }
-        return [
-            "since": time(trouble.since), "until": time(trouble.until), "reply": .string(trouble.reply.description),
+        [
+            "since": .string(trouble.since.rfc3339), "until": .string(trouble.until.rfc3339),
+            "reply": .string(trouble.words),
             "lasts": .bool(trouble.isLasting), "refuses_clear": .bool(trouble.refusesClear),
         ]
     }

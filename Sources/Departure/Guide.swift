@@ -129,12 +129,14 @@ package struct Guide: Sendable {
             problem == nil
             ? await trust.trust(in: mx, of: route, lane, addresses, isRehearsal: true)
             : trust.unasked(mx, of: route, lane)
-        var places: [IPAddress?] = addresses?.value.map(Optional.some) ?? []
+        let wall = Timestamp.now()
+        let order = trust.memory.inOrder(addresses?.value ?? [], of: mx, at: wall)
+        var places = order.map(Optional.some)
         if mx.isSocket { places = [nil] }
         let troubles = Dictionary(
             places.compactMap { place in
                 let peer = Departure.peer(mx, place)
-                return trust.tlsMemory.trouble(with: peer, at: .now()).map { (peer, $0) }
+                return trust.memory.trouble(with: peer, at: wall).map { (peer, $0) }
             }
         ) { first, _ in first }
         let sessions = places.map { place in
@@ -147,14 +149,15 @@ package struct Guide: Sendable {
                 settings
             )
         }
-        let learnt = sessions.map { ($0.peer, trust.memory.everything(of: $0.peer, at: .now())) }
+        let learnt = sessions.map { ($0.peer, trust.memory.everything(of: $0.peer, at: wall)) }
         let anywhere = IPAddress(
             mx.bind?.isV6 == true || lane.source?.v4 == nil && lane.source?.v6 != nil ? "::" : "0.0.0.0"
         )
         return Itinerary.Host(
             mx: mx,
             equals: route.equals(of: mx),
-            addresses: addresses?.value ?? [],
+            addresses: order,
+            isPutOff: trust.memory.isSilent(mx, order, at: wall),
             sessions: sessions,
             outline: sessions.first
                 ?? Departure(to: anywhere, of: mx, in: lane, known, nil, settings),

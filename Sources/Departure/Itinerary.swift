@@ -24,6 +24,8 @@ package struct Itinerary: Sendable {
         package let equals: Int
         /// In the order in which they are tried.
         package let addresses: [IPAddress]
+        /// None of them answered a short while ago: hosts behind it are tried first.
+        package let isPutOff: Bool
         /// One for each address, or the one of a Unix socket.
         package var sessions: [Departure]
         /// As far as it can be told without an address; the first session where there is one.

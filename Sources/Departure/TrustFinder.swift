@@ -26,8 +26,6 @@ package final class TrustFinder: Sendable {
     private let tokens: TokenSource?
     /// What was learnt of peers and lanes.
     package let memory: PeerMemory
-    /// With whom TLS came to nothing.
-    package let tlsMemory = TLSMemory()
     private let refused = Mutex<[MX: Refusal]>([:])
     private let kept = Mutex<Kept?>(nil)
 
