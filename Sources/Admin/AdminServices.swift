@@ -21,7 +21,9 @@ package struct AdminServices: Sendable {
     package let version: String
     package let startedAt: Timestamp
     /// Queues a message as reception does, hooks included; done when it is durable.
-    package let submit: @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<QueueID, SubmitRefusal>
+    ///
+    /// Its id comes first, then those of further ones, where each recipient has one of its own.
+    package let submit: @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<[QueueID], SubmitRefusal>
     /// Knows which way a recipient's mail would go.
     package let guide: Guide
     package let metrics: PrometheusRegistry
@@ -35,7 +37,7 @@ package struct AdminServices: Sendable {
         loop: any EventLoop,
         version: String,
         startedAt: Timestamp,
-        submit: @escaping @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<QueueID, SubmitRefusal>,
+        submit: @escaping @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<[QueueID], SubmitRefusal>,
         guide: Guide,
         metrics: PrometheusRegistry,
         checks: @escaping @Sendable () -> [ReadinessCheck]

@@ -38,10 +38,12 @@ enum SubmitEndpoint {
         let (envelope, content, time) = (message.envelope, message.content, message.sendAt)
         let result = try services.wait { await submit(envelope, content, time) }
         switch result {
-        case .success(let id):
+        case .success(let ids):
+            let id = ids.first?.description ?? ""
             return .json(
                 [
-                    "id": .string("\(id)"),
+                    "id": .string(id),
+                    "ids": .strings(ids.map(\.description)),
                     "recipients": .count(envelope.recipients.count),
                     "size_bytes": .count(content.readableBytes),
                 ],

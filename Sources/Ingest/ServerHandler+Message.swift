@@ -59,7 +59,7 @@ extension ServerHandler: ReceptionOwner {
 
     private static func commit(_ admission: Admission) -> ServerMachine.Commit {
         switch admission {
-        case .queued(let id): .queued(id)
+        case .queued(let id, _): .queued(id)
         case .taken: .taken
         case .refused(let refusal): refusal.reason == .plugin ? .denied(refusal.reply) : .refused(refusal.reason)
         }

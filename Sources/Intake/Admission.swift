@@ -6,8 +6,8 @@ package import Storage
 
 /// The end of a message's way in.
 package enum Admission: Hashable, Sendable {
-    /// It is durable.
-    case queued(QueueID)
+    /// It is durable; `others`: the further messages of one that was split.
+    case queued(QueueID, others: [QueueID] = [])
     /// A plugin has seen to it; nothing was queued.
     case taken(QueueID)
     case refused(Refusal)

@@ -14,6 +14,8 @@ struct Draft {
     static let spillBlock = 128 << 10
 
     let id: QueueID
+    /// Of further messages that it becomes, where each recipient gets one of its own.
+    var others: [QueueID] = []
     let startedAt: Timestamp
     var header: HeaderBlock
     /// Octets of the body buffer that the header scanner has seen.
@@ -63,6 +65,15 @@ struct Pending {
     var hold: Hold?
     /// `queue_outbound` is asked about it.
     var passesPlugins = true
+
+    func content(_ prologue: ByteBuffer, _ body: Content.Body) -> Content {
+        Content(
+            prologue: prologue,
+            body: body,
+            hasLeadingDots: traits.hasLeadingDots,
+            isEightBit: traits.isEightBit
+        )
+    }
 }
 
 /// What a disk thread did for a message.

@@ -174,7 +174,7 @@ package final class Reception {
     /// The message is complete: what is left of it goes to its file, or it stays in memory.
     private func goOn(for owner: any ReceptionOwner) {
         guard let draft else { return }
-        if !draft.isSpilling, body.readableBytes <= rules.inMemoryBytes, reserve(body.readableBytes) {
+        if !draft.isSpilling, body.readableBytes * copies <= rules.inMemoryBytes, reserve(body.readableBytes) {
             ask(.memory(body), for: owner)
         } else {
             self.draft?.isSpilling = true
@@ -284,10 +284,12 @@ package final class Reception {
 
     /// Holds the message back where that was asked for, and hands it to the queue.
     func admit(_ body: Content.Body, _ prologue: ByteBuffer, for owner: any ReceptionOwner) {
-        guard let id = draft?.id, let hold = pending?.hold else { return accept(body, prologue, for: owner) }
+        nameParts()
+        guard let draft, let hold = pending?.hold else { return accept(body, prologue, for: owner) }
         phase = .spilling
+        let (id, ids) = (draft.id, [draft.id] + draft.others)
         let written: EventLoopFuture<QueueError?> = intake.queue.disk.runIfActive(eventLoop: loop) { [intake] in
-            do throws(QueueError) { try intake.queue.hold(arriving: id, hold) } catch { return error }
+            do throws(QueueError) { try intake.queue.hold(arriving: ids, hold) } catch { return error }
             return nil
         }
         written.assumeIsolated().whenComplete { result in
@@ -301,40 +303,43 @@ package final class Reception {
         }
     }
 
-    private static func trouble(_ result: Result<QueueError?, any Error>) -> QueueError? {
+    static func trouble(_ result: Result<QueueError?, any Error>) -> QueueError? {
         do { return try result.get() } catch { return .closing }
     }
 
     /// Hands the complete message to the queue.
     private func accept(_ body: Content.Body, _ prologue: ByteBuffer, for owner: any ReceptionOwner) {
         guard let draft, let pending else { return }
-        let content = Content(
-            prologue: prologue,
-            body: body,
-            hasLeadingDots: pending.traits.hasLeadingDots,
-            isEightBit: pending.traits.isEightBit
-        )
+        if rules.splits, pending.envelope.recipients.count > 1 { return split(body, prologue, for: owner) }
+        let content = pending.content(prologue, body)
         let message = NewMessage(
             id: draft.id,
             acceptedAt: draft.startedAt,
             envelope: pending.envelope,
             content: content
         )
-        // The queue releases exactly this; what was not reserved is ours and small, so the budget does not refuse it.
-        intake.queue.memory.force(message.residentBytes - draft.reserved - envelopeBytes)
-        envelopeBytes = 0
-        self.draft = nil
-        self.pending = nil
-        self.body = ByteBuffer()
-        phase = .committing
-        serial &+= 1
-        let serial = serial
+        let serial = commits(message.residentBytes, of: draft)
         let bound = NIOLoopBound((self, owner), eventLoop: loop)
         let acceptance = Acceptance(message, pending.provenance)
         intake.queue.accept(message, by: pending.provenance.entrance, on: loop) { error in
             let (reception, owner) = bound.value
             reception.committed(error, acceptance, serial, for: owner)
         }
+    }
+
+    /// The queue gets what takes so many bytes of memory; there is no draft any more.
+    ///
+    /// - Returns: what the answer is known by.
+    func commits(_ residentBytes: Int, of draft: Draft) -> Int {
+        // The queue releases exactly this; what was not reserved is ours and small, so the budget does not refuse it.
+        intake.queue.memory.force(residentBytes - draft.reserved - envelopeBytes)
+        envelopeBytes = 0
+        self.draft = nil
+        pending = nil
+        body = ByteBuffer()
+        phase = .committing
+        serial &+= 1
+        return serial
     }
 
     private func committed(

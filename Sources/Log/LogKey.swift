@@ -14,6 +14,8 @@ package enum LogKey: String, Hashable, Sendable {
     case age = "age_s"
     /// The other message: the one a report is about.
     case about
+    /// The first of the messages that one was made into, one for each recipient.
+    case partOf = "part_of"
     // Sessions
     case client, certificate, helo, user, mechanism, verb, text, code, errors, messages, port, host, tls, lane, bind
     // Storage

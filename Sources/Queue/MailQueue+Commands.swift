@@ -88,14 +88,14 @@ extension MailQueue {
         return results
     }
 
-    /// Holds back a message that is not here yet, until a time: for ``accept(_:on:done:)`` with this id, which must follow.
+    /// Holds back messages that are not here yet, until a time: for ``accept(_:by:on:done:)`` with these ids, which must follow.
     ///
     /// Written down first: a crash in between leaves a hold of nothing, which the next start forgets. Blocks.
     /// - Throws: ``QueueError`` when it could not be written down; then nothing has changed.
-    package func hold(arriving id: QueueID, _ hold: Hold) throws(QueueError) {
-        state.withLock { $0.holds[id] = hold }
+    package func hold(arriving ids: [QueueID], _ hold: Hold) throws(QueueError) {
+        state.withLock { state in for id in ids { state.holds[id] = hold } }
         do throws(QueueError) { try saveHolds() } catch {
-            state.withLock { $0.holds[id] = nil }
+            state.withLock { state in for id in ids { state.holds[id] = nil } }
             throw error
         }
     }

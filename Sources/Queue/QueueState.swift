@@ -19,6 +19,8 @@ struct QueueState: ~Copyable, Sendable {
     var options: MailQueue.Options
     var scheduler: Scheduler
     var arriving: [QueueID: Arrival] = [:]
+    /// By the first of each; few.
+    var arrivingGroups: [QueueID: ArrivingGroup] = [:]
     /// Lanes whose next messages are being read from disk.
     var loadingLanes: Set<Lane> = []
     var isCompacting = false

@@ -50,7 +50,8 @@ final class AdminAPI: Sendable {
                 let hold = time.map { Hold(since: now, until: $0, reason: "send_at") }
                 let submission = Submission(envelope, content, from: Provenance(.api), at: now, hold: hold)
                 switch await intake.submit(submission, on: loop) {
-                case .queued(let id), .taken(let id): return .success(id)
+                case .queued(let id, let others): return .success([id] + others)
+                case .taken(let id): return .success([id])
                 case .refused(let refusal): return .failure(SubmitRefusal(refusal.reply))
                 }
             },

@@ -7,6 +7,7 @@ import time
 
 import pytest
 import reports
+from api import Api
 from scripted import ByRecipient, Drop, Stall, Wait
 from smtp_client import SmtpClient
 from story import events, first_event, submit, text, wait_event
@@ -411,6 +412,38 @@ def test_always_split(make_relay, sink, split):
     messages = sink.wait_for(5 if split else 1)
     assert sorted(len(m.recipients) for m in messages) == ([1] * 5 if split else [5])
     assert sink.copies() == {f"u{n}@d.test": 1 for n in range(5)}
+
+
+def test_always_split_makes_each_recipient_a_message(make_api, make_server, sink):
+    """Listed, held, retried, removed and bounced by itself; big bodies too, and over a kill."""
+    answers = {"u0@d.test": "550 5.1.1 nobody", "u1@d.test": "451 4.2.1 later", "u2@d.test": "451 4.2.1 later"}
+    server = make_server({"RCPT": lambda _, address: answers.get(address)})
+    relay, api = make_api(
+        routes={"report.test": sink.route, "*": server.route},
+        outbound={"always_split": True, "temp_fail_intervals": "1h*5"},
+        smtp={"limits.in_memory_bytes": "64K"},
+    )
+    big = b"line of a body that is too big for memory\r\n" * 5000
+    first = submit(relay, [f"u{n}@d.test" for n in range(5)] + ["u4@d.test"], content=text(body=big))
+    accepted = wait_until(lambda: (l := relay.log_lines("message accepted", part_of=first)) and len(l) == 5 and l, 10)
+    ids = {line["to"]: line["id"] for line in accepted}
+    assert len(set(ids.values())) == 5 and ids["u0@d.test"] == first
+    assert [m.recipients for m in sink.wait_for(1)] == [["a@report.test"]]
+    assert b"u0@d.test" in sink.messages[0].data and b"u1@d.test" not in sink.messages[0].data
+    assert {m.recipients[0] for m in server.wait_for(2)} == {"u3@d.test", "u4@d.test"}
+    waiting = {ids["u1@d.test"], ids["u2@d.test"]}
+    wait_until(lambda: {row["id"] for row in api.ask("GET", "/v1/queue")[2]["items"]} == waiting, 10)
+    relay.kill()
+    relay.start()
+    api = Api(relay)
+    assert api.ask("POST", f"/v1/queue/{ids['u1@d.test']}/hold", {"reason": "x"})[0] == 200
+    answers.clear()
+    assert api.ask("POST", f"/v1/queue/{ids['u2@d.test']}/retry")[0] == 202
+    server.wait_for(3)
+    assert api.ask("GET", f"/v1/queue/{ids['u1@d.test']}")[2]["state"] == "held"
+    assert api.ask("DELETE", f"/v1/queue/{ids['u1@d.test']}")[0] == 204
+    assert server.copies() == {f"u{n}@d.test": 1 for n in (2, 3, 4)}
+    assert all(big in m.data for m in server.messages)
 
 
 def test_recipients_per_transaction(make_relay, sink):

@@ -246,7 +246,7 @@ private struct Wait: Sendable {
         let store = MemoryStore()
         let queue = try make(store)
         let end = wall.adding(milliseconds: 1000)
-        try queue.hold(arriving: QueueID(rawValue: 1), Hold(since: wall, until: end, reason: "send_at"))
+        try queue.hold(arriving: [QueueID(rawValue: 1)], Hold(since: wall, until: end, reason: "send_at"))
         queue.releaseDue(wall: end)
         #expect(store.holds[QueueID(rawValue: 1)]?.until == end, "it has not come yet")
         try put(1, to: ["x@a.test"], queue, store)

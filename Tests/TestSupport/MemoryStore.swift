@@ -53,15 +53,15 @@ package final class MemoryStore: QueueStore {
     package var records: [Record] { contents.withLock { $0.records } }
     package var moves: [QueueID] { contents.withLock { $0.moves } }
 
-    /// Ends the commit of everything appended so far, as the writer would: with success or one error for all.
-    package func commit(_ error: QueueError? = nil) {
+    /// Ends the commit of what was appended first, as the writer would: with success or one error for all.
+    package func commit(_ error: QueueError? = nil, atMost count: Int = .max) {
         let (call, results) = contents.withLock { contents in
-            let results = contents.pending.map { id -> CommitResult in
+            let results = contents.pending.prefix(count).map { id -> CommitResult in
                 if let error { return CommitResult(id: id, result: .failure(error)) }
                 contents.offset += 1
                 return CommitResult(id: id, result: .success(Self.place(1, contents.offset)))
             }
-            contents.pending = []
+            contents.pending.removeFirst(results.count)
             return (contents.committed, results)
         }
         call?(results)
