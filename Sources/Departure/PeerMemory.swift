@@ -155,6 +155,16 @@ package final class PeerMemory: Sendable {
         }
     }
 
+    /// Forgets a trait of everybody.
+    func forgetAll(_ trait: Trait) {
+        if isEmpty { return }
+        state.withLock { state in
+            guard state.known.removeValue(forKey: trait) != nil else { return }
+            state.isChanged = true
+            count.store(state.count, ordering: .relaxed)
+        }
+    }
+
     /// An end that lies farther than a lifespan was written by another clock.
     static func isInForce(_ until: Timestamp, _ trait: Trait, at now: Timestamp) -> Bool {
         now < until && until.milliseconds(since: now) <= trait.lifespan

@@ -121,8 +121,11 @@ package final class TrustFinder: Sendable {
         }
     }
 
-    /// Policies that could not be had are looked for again.
-    package func forget() { policies?.forget() }
+    /// Policies that could not be had are looked for again, and who was silent is not put off any more.
+    package func forget() {
+        policies?.forget()
+        memory.forgetAll(.silent)
+    }
 
     // MARK: policies under test
 

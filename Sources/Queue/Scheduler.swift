@@ -22,7 +22,10 @@ package struct Scheduler: Sendable {
         /// Parcels that plugins are asked about at once.
         package var preparations = 64
         /// Openings without a slot: they ask for names, policies and tokens, or know where to go and wait.
-        package var lookUps = 1000
+        ///
+        /// Several times what the resolver is asked at once: among names that nobody knows anything of, those that are good are
+        /// found there (`DNS/LookupTurns`), and not by waiting here until dead ones have timed out.
+        package var lookUps = 4000
     }
 
     package var limits: Limits {

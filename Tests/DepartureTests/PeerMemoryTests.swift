@@ -163,5 +163,8 @@ struct PeerMemoryTests {
         #expect(memory.inOrder(addresses, of: mx, at: now) == addresses && memory.isSilent(mx, addresses, at: now))
         let later = now.adding(milliseconds: 600_000)
         #expect(!memory.isSilent(mx, addresses, at: later))
+        memory.learn(.losesCount, of: peer, at: now)
+        memory.forgetAll(.silent)
+        #expect(!memory.isSilent(mx, addresses, at: now) && memory.knows(.losesCount, of: peer, at: now))
     }
 }

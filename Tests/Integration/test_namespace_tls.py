@@ -1,5 +1,6 @@
 """test_namespace_tls.py - hosts that swallow packets, and protection, with real ports 25 and 443 in a namespace of the test's own."""
 
+import random
 import subprocess
 import time
 
@@ -137,3 +138,46 @@ def test_the_policy_of_a_domain_in_every_spelling(make_relay, root, closing, tmp
     event, line = first_event(relay, submit(relay, f"v@{spelling}", parameters="SMTPUTF8"))
     assert event == "deferred", line.raw
     assert bad.messages == [] and plain.messages == [] and len(good.messages) == 1
+
+
+@pytest.mark.parametrize("seed", range(12 if SOAK else 3))
+def test_what_is_explained_of_mx_records_is_what_hosts_see(make_api, root, closing, tmp_path, seed):
+    """Domains that were made up: hosts that take mail, turn us away or are shut, with TLS and without."""
+    dice = random.Random(seed)
+    authority = Authority(tmp_path / "authority")
+    pair = authority.issue("mx.test")
+    relay, api = make_api(resolver=root, outbound={"enable_tls": True, "temp_fail_intervals": "1h*5"})
+    for number in range(8):
+        domain, hosts = f"d{number}.test", {}
+        for place in dice.sample(range(10), dice.randint(1, 3)):
+            name = f"mx{place}.{domain}"
+            found = [f"198.51.100.{100 + 10 * number + 3 * len(hosts) + n}" for n in range(dice.randint(1, 2))]
+            for address in found:
+                kind = dice.choice(["takes", "takes", "turns away", "shut"])
+                script = {"BANNER": "554 5.3.2 not for you"} if kind == "turns away" else {}
+                how = dice.choice(["starttls", "none"])
+                if kind != "shut":
+                    hosts[address] = closing(TLSPeer(pair, how, host=address, port=25, script=script))
+                else:
+                    hosts[address] = None
+            root.records[(domain, "MX")] = root.records.get((domain, "MX"), []) + [(place, name)]
+            root.records[(name, "A")] = found
+        told = api.ask("GET", f"/v1/explain?recipient=u@{domain}")[2]["mx"]
+        assert [host["priority"] for host in told] == sorted(place for place, _ in root.records[(domain, "MX")])
+        order = [(session["address"], session["tls"]) for host in told for session in host["sessions"]]
+        assert {address for address, _ in order} == set(hosts)
+        seen, taker = set(), None
+        for address, tls in order:
+            peer = hosts[address]
+            if peer is None:
+                continue
+            seen.add(address)
+            if "BANNER" not in peer.script:
+                taker = (address, tls == "may" and peer.how == "starttls")
+                break
+        event, line = first_event(relay, submit(relay, f"u@{domain}"))
+        assert event == ("delivered" if taker else "deferred"), (order, line.raw)
+        assert {address for address, peer in hosts.items() if peer and peer.sessions} == seen, (order, line.raw)
+        if taker:
+            [mail] = hosts[taker[0]].mails
+            assert bool(mail["tls"]) == taker[1], (order, mail)
