@@ -143,7 +143,7 @@ def test_the_policy_of_a_domain_in_every_spelling(make_relay, root, closing, tmp
 @pytest.mark.parametrize("seed", range(12 if SOAK else 3))
 def test_what_is_explained_of_mx_records_is_what_hosts_see(make_api, root, closing, tmp_path, seed):
     """Domains that were made up: hosts that take mail, turn us away or are shut, with TLS and without."""
-    dice = random.Random(seed)
+    dice, addresses = random.Random(seed), (f"198.51.100.{n}" for n in range(100, 200))
     authority = Authority(tmp_path / "authority")
     pair = authority.issue("mx.test")
     relay, api = make_api(resolver=root, outbound={"enable_tls": True, "temp_fail_intervals": "1h*5"})
@@ -151,7 +151,7 @@ def test_what_is_explained_of_mx_records_is_what_hosts_see(make_api, root, closi
         domain, hosts = f"d{number}.test", {}
         for place in dice.sample(range(10), dice.randint(1, 3)):
             name = f"mx{place}.{domain}"
-            found = [f"198.51.100.{100 + 10 * number + 3 * len(hosts) + n}" for n in range(dice.randint(1, 2))]
+            found = [next(addresses) for _ in range(dice.randint(1, 2))]
             for address in found:
                 kind = dice.choice(["takes", "takes", "turns away", "shut"])
                 script = {"BANNER": "554 5.3.2 not for you"} if kind == "turns away" else {}
@@ -177,7 +177,11 @@ def test_what_is_explained_of_mx_records_is_what_hosts_see(make_api, root, closi
                 break
         event, line = first_event(relay, submit(relay, f"u@{domain}"))
         assert event == ("delivered" if taker else "deferred"), (order, line.raw)
-        assert {address for address, peer in hosts.items() if peer and peer.sessions} == seen, (order, line.raw)
+        met = {address for address, peer in hosts.items() if peer and peer.sessions}
+        # Beside the one that is taken its host's next address may be knocked at, when the machine is slow (RFC 8305).
+        beside = {s["address"] for host in told for s in host["sessions"] if taker and taker[0] in host["addresses"]}
+        assert seen <= met <= seen | beside, (order, line.raw)
+        assert {address for address, peer in hosts.items() if peer and peer.mails} == ({taker[0]} if taker else set())
         if taker:
             [mail] = hosts[taker[0]].mails
             assert bool(mail["tls"]) == taker[1], (order, mail)
