@@ -98,7 +98,6 @@ import Testing
         #expect(simulation.refusals <= 12)
     }
 
-    /// Names that are not resolved hold no slot.
     /// Two thousand domains whose names nobody answers, all at once: the next one is asked about at once.
     @Test func domainsThatNobodyAnswersKeepNobodyFromBeingAskedAbout() {
         var scheduler = Scheduler(Scheduler.Limits(total: 100, perLane: 20, longestRest: 60_000))
@@ -113,6 +112,7 @@ import Testing
         #expect(scheduler.turn(at: now).lookUps == [good])
     }
 
+    /// Names that are not resolved hold no slot.
     @Test func lookUpsHoldNoSlot() {
         var lanes = SchedulerSimulation.Lanes()
         lanes.add(400, .nameless, atOnce: 3)
