@@ -199,7 +199,10 @@ struct ImportTests {
             plain(draft, "smtp.ini").first == "listen = 127.0.0.1:25, 192.0.2.9:25, 127.0.0.1:2525, 192.0.2.9:2525"
         )
         #expect(plain(draft, "outbound_ip.ini") == ["[*]", "ip = 127.0.0.2", "helo = out.example.org"])
-        for line in ["inet_prefer = v4", "delay_warning = 14400", "connect_timeout = 20", "concurrency_per_lane = 5"] {
+        for line in [
+            "inet_prefer = v4", "delay_warning = 14400", "connect_timeout = 20", "concurrency_per_lane = 5",
+            "queue_lifetime = 172800",
+        ] {
             #expect(plain(draft, "outbound.ini").contains(line))
         }
         let found = draft.remarks.map(\.text)
