@@ -1,6 +1,7 @@
 // Itinerary+JSON.swift — a way as `/v1/explain` answers it. Nothing secret is in it: users, never their passwords or tokens.
 
 import Config
+import DNS
 import Departure
 import Hooks
 import JSON
@@ -66,12 +67,23 @@ extension JSON {
         ]
     }
 
+    /// What found the addresses of a name.
+    private static func word(_ rule: NameRule) -> String {
+        switch rule {
+        case .literal: "literal"
+        case .hosts: "hosts"
+        case .search: "search"
+        case .dns: "dns"
+        }
+    }
+
     private static func host(_ host: Itinerary.Host, _ source: SourceCause) -> JSON {
         let (mx, outline) = (host.mx, host.outline)
         return .object(
             said(mx) + [
                 Member("shared_with", .count(host.equals)),
                 Member("addresses", .strings(host.addresses.map(\.description))),
+                Member("addresses_because", .optional(host.addressesBecause.map(word))),
                 Member("problem", .optional(host.problem?.reply.description)),
             ] + decisions(outline, source) + [
                 Member("authentic_because", .optional(host.trust.voucher?.rawValue)),

@@ -6,7 +6,7 @@
 /// A file, or a few that mean something only together.
 package enum ConfigPart: Hashable, Sendable, CaseIterable {
     case me, listener, auth, dkim, outbound, routes, outboundIPs, resolver, admin, tls, relayCertificates
-    case relayNetworks, hooks, bounceTemplate
+    case relayNetworks, hooks, aliases, bounceTemplate
 
     /// The file that the part is called after.
     package var file: String {
@@ -24,6 +24,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
         case .relayCertificates: RelayCertificates.file
         case .relayNetworks: SettingsReader.relayFile
         case .hooks: HookSettings.file
+        case .aliases: AliasFile.name
         case .bounceTemplate: SettingsReader.bounceFile
         }
     }

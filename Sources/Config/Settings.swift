@@ -29,6 +29,10 @@ package struct Settings: Hashable, Sendable {
     package var hooks = HookSettings()
     /// What variables said when this was read.
     package var environment = Environment()
+    /// `aliases`: who gets the mail of this machine's names.
+    package var aliases = Aliases()
+    /// Who is somebody of this machine, and what that means.
+    package var local: LocalMail { LocalMail(me: me, sender: listener.localSender, aliases: aliases) }
     /// `outbound.bounce_message`, the text of the template; empty when there is no such file.
     package var bounceTemplate = ""
 
@@ -46,6 +50,10 @@ package struct ResolverSettings: Hashable, Sendable {
     package var anchoredZone: String?
     /// `hosts`: read `/etc/hosts` too.
     package var readsHosts = false
+    /// `hosts_file`: where names of `routes.ini` are looked for first; nil: nowhere.
+    package var hostsFile: String? = "/etc/hosts"
+    /// `search`: domains behind short names of `routes.ini`; nil: those of /etc/resolv.conf, with its `ndots`.
+    package var search: [Domain]?
 
     package init() {}
 }

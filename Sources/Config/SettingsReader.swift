@@ -21,7 +21,7 @@ package struct SettingsReader: Sendable {
     package static let files = [
         "me", ListenerSettings.file, AuthSettings.file, OutboundSettings.file, Routes.file, OutboundIPs.file,
         ResolverSettings.file, AdminSettings.file, TLSSettings.file, DKIMSettings.file, relayFile,
-        RelayCertificates.file, bounceFile, HookSettings.file, HookSettings.timeoutFile,
+        RelayCertificates.file, AliasFile.name, bounceFile, HookSettings.file, HookSettings.timeoutFile,
     ]
 
     /// Those that are tables of typed keys: each key has a variable of the environment.
@@ -181,6 +181,7 @@ package struct SettingsReader: Sendable {
             settings.relayCertificates = try readCertificates(settings.tls, &finding.warnings)
         case .relayNetworks: settings.relayNetworks = try readNetworks(&finding.warnings)
         case .hooks: settings.hooks = try readHooks()
+        case .aliases: settings.aliases = try AliasFile.read(try text(AliasFile.name) ?? "", &finding.warnings)
         case .bounceTemplate: settings.bounceTemplate = try readTemplate(&finding.warnings)
         }
     }

@@ -155,6 +155,7 @@ package struct Guide: Sendable {
             mx: mx,
             equals: route.equals(of: mx),
             addresses: addresses?.value ?? [],
+            addressesBecause: addresses?.rule,
             sessions: sessions,
             outline: sessions.first
                 ?? Departure(to: anywhere, of: mx, in: lane, known, nil, settings),

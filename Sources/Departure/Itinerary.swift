@@ -1,6 +1,7 @@
 // Itinerary.swift — which way the mail of one recipient would go now, and why: what `explain` prints.
 
 package import Config
+package import DNS
 package import Hooks
 package import Mail
 package import Queue
@@ -24,6 +25,8 @@ package struct Itinerary: Sendable {
         package let equals: Int
         /// In the order in which they are tried.
         package let addresses: [IPAddress]
+        /// What found them; nil without any.
+        package let addressesBecause: NameRule?
         /// One for each address, or the one of a Unix socket.
         package var sessions: [Departure]
         /// As far as it can be told without an address; the first session where there is one.

@@ -31,6 +31,7 @@ package final class Router: Sendable {
     private let settings: InForce<Settings>
     private let ownAddresses: @Sendable () -> Set<IPAddress>
     private let adopted: [ListenAddress]?
+    private let names = RouteNames()
     private let kept = Mutex<[Lane.Hop: Kept]>([:])
     /// Names of equal hosts among which we are not, and until when that is known.
     private let strangers = Mutex<[[String]: Uptime]>([:])
@@ -119,7 +120,7 @@ package final class Router: Sendable {
         from source: Source?
     ) async throws(Failure) -> Answer<[IPAddress]> {
         let settings = settings.current
-        let answer = try await lookUp(mx, route, settings.outbound.addressPreference)
+        let answer = try await lookUp(mx, route, settings)
         var found = answer.value
         let loops = loops(route, settings)
         try loops.check(found, of: mx)
@@ -139,14 +140,26 @@ package final class Router: Sendable {
     private func lookUp(
         _ mx: MX,
         _ route: Route,
-        _ preference: AddressPreference
+        _ settings: Settings
     ) async throws(Failure) -> Answer<[IPAddress]> {
-        if let ip = IPAddress(mx.exchange) { return Answer([ip], timeToLive: Answer<[IPAddress]>.longest) }
+        if let ip = IPAddress(mx.exchange) {
+            return Answer([ip], timeToLive: Answer<[IPAddress]>.longest, rule: .literal)
+        }
+        let preference = settings.outbound.addressPreference
         guard let host = Domain(mx.exchange) else {
             throw .routing(550, EnhancedStatus(5, 1, 2), "an MX that is no host name")
         }
         do throws(DNSError) {
-            return try await resolver.current.addresses(of: host, preference: preference)
+            guard route.isFromTable else {
+                return try await resolver.current.addresses(of: host, preference: preference)
+            }
+            return try await names.addresses(
+                of: host,
+                hosts: settings.resolver.hostsFile,
+                search: settings.resolver.search.map { SearchList(domains: $0) },
+                by: resolver.current,
+                preference: preference
+            )
         } catch .noSuchName {
             // A name that an administrator wrote and the DNS does not know is no reason to bounce mail.
             if route.isFromTable { throw .routing(451, EnhancedStatus(4, 4, 4), "\(host) has no address") }

@@ -39,7 +39,8 @@ extension ServerHandler: ReceptionOwner {
                 helo: machine.heloName,
                 with: transport,
                 tls: protection,
-                mechanism: machine.mechanism
+                mechanism: machine.mechanism,
+                mending: machine.mending
             )
         )
         let traits = ContentTraits(hasLeadingDots: machine.hasLeadingDots, isEightBit: machine.isEightBit)

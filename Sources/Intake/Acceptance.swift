@@ -15,8 +15,9 @@ struct Acceptance: Sendable {
     private let size: Int
     private let user: String?
     private let provenance: Provenance
+    let mending: Mending
 
-    init(_ message: NewMessage, _ provenance: Provenance) {
+    init(_ message: NewMessage, _ provenance: Provenance, _ mending: Mending) {
         id = message.id
         sender = message.envelope.sender
         recipient = provenance.about == nil ? nil : message.envelope.recipients.first?.address
@@ -24,6 +25,7 @@ struct Acceptance: Sendable {
         size = message.content.size
         user = message.envelope.user
         self.provenance = provenance
+        self.mending = mending
     }
 
     func log(to log: LogSink) {
@@ -45,6 +47,7 @@ struct Acceptance: Sendable {
                 if let mechanism = provenance.client?.mechanism { line.add(.mechanism, mechanism.rawValue) }
             }
             if let tls = provenance.client?.tls { line.add(.tls, tls) }
+            if !mending.isEmpty { line.add(.mended, mending.names) }
             if let about = provenance.about { line.add(.about, about.description) }
         }
     }

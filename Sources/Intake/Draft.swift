@@ -16,6 +16,10 @@ struct Draft {
     let id: QueueID
     let startedAt: Timestamp
     var header: HeaderBlock
+    /// Puts its header right as soon as that is complete; nil when it has, or there is nothing to put right.
+    var mender: HeaderMender?
+    /// What was put right in it.
+    var mending = Mending()
     /// Octets of the body buffer that the header scanner has seen.
     var scanned = 0
     /// Gathers what its signatures need; nil when nobody's mail is signed.

@@ -46,6 +46,7 @@ package struct IntakeRules: Sendable {
     let comment: String?
     let dkim: DKIMSettings
     let refusesForeignAuthors: Bool
+    let local: LocalMail
 
     package init(_ settings: Settings) {
         me = settings.me
@@ -55,5 +56,6 @@ package struct IntakeRules: Sendable {
         comment = settings.outbound.receivedHeader
         dkim = settings.dkim
         refusesForeignAuthors = settings.auth.refusesForeignAuthors
+        local = settings.local
     }
 }

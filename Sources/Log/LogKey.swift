@@ -15,6 +15,8 @@ package enum LogKey: String, Hashable, Sendable {
     /// The other message: the one a report is about.
     case about
     // Sessions
+    /// What was put right in a message, kind by kind.
+    case mended
     case client, certificate, helo, user, mechanism, verb, text, code, errors, messages, port, host, tls, lane, bind
     // Storage
     case segment, offset, bytes, path, free, file

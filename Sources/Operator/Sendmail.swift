@@ -106,6 +106,7 @@ struct Sendmail {
         let to = try entries.map { try Self.address($0, host) }.filter { seen.insert($0).inserted }
         guard !to.isEmpty else { throw OperatorError("no recipients", status: EX_USAGE) }
         let from = try reversePath(host)
+        message.completeAddresses(with: try Self.domain(host))
         if message.values(of: "from").isEmpty {
             let author = from == .null ? "MAILER-DAEMON@\(host)" : from.description
             message.addFrom(author, name: fullName ?? "")

@@ -10,6 +10,9 @@ extension ServerMachine {
         _ sender: ReversePath,
         _ parameters: MailParameters
     ) -> Need? {
+        let given = sender
+        let sender = limits.local?.sender(of: given) ?? given
+        if sender != given { mending.insert(.sender) }
         if let objection = objection(to: sender, parameters) {
             subject = sender.description
             refuse(objection)
@@ -115,7 +118,7 @@ extension ServerMachine {
             chunkBegun(hasRoom)
         } else if hasRoom {
             transaction?.begin()
-            decoder = DotDecoder(limit: limits.messageBytes)
+            decoder = DotDecoder(limit: limits.messageBytes, lineEnds: lineEndRule)
             CannedReply.startMail.write(to: &output)
             phase = .data
         } else {
@@ -132,7 +135,14 @@ extension ServerMachine {
             if decoder.isTooLarge || !decoder.isClean { decoder.discards = true }
             return .content
         }
+        if decoder.isMended { mending.insert(.lineEnds) }
         return contentEnded(isClean: decoder.isClean, isTooLarge: decoder.isTooLarge)
+    }
+
+    /// How the content behind DATA ends its lines, by how DATA itself did.
+    private var lineEndRule: LineEndRule {
+        guard limits.isLenient else { return .strict }
+        return lineEnd == 1 ? .either : .mended
     }
 
     // MARK: The message

@@ -32,11 +32,11 @@ import Testing
     }
 
     @Test func tellsTheDefaults() throws {
-        #expect(try Self.checkDefaults(ListenerSettings.self) == 25)
+        #expect(try Self.checkDefaults(ListenerSettings.self) == 27)
         #expect(try Self.checkDefaults(AuthSettings.self) == 6)
         #expect(try Self.checkDefaults(DKIMSettings.self) == 2)
         #expect(try Self.checkDefaults(OutboundSettings.self) == 38)
-        #expect(try Self.checkDefaults(ResolverSettings.self) == 3)
+        #expect(try Self.checkDefaults(ResolverSettings.self) == 5)
         #expect(try Self.checkDefaults(TLSSettings.self) == 7)
     }
 
