@@ -64,4 +64,4 @@ def test_the_doctor_says_which_rule(world, sink):
         timeout=120,
     )
     (found,) = [one for one in json.loads(ran.stdout) if one["check"] == "smart host"]
-    assert f"its name found by {hosts}" in found["text"], found
+    assert f"its name found by {hosts}" in str(found), found
