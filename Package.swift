@@ -273,7 +273,7 @@ let package = Package(
         tests("Hooks"),
         tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient", core]),
         tests("Admin", ["Mail", "JSON", "Files", "Log", "OpenSSL", "Queue", "Config", yams, core, posix]),
-        tests("Operator", ["Mail", "JSON", "MessageFormat", "Config", core]),
+        tests("Operator", ["Mail", "Files", "JSON", "MessageFormat", "Config", core]),
         tests("martlet", ["Mail", "Files", "Log", "Config", arguments]),
         tests(
             "Ingest",

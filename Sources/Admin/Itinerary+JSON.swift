@@ -11,10 +11,13 @@ import Queue
 
 extension JSON {
     /// The way of one recipient's mail, each decision with its because.
-    init(_ way: Itinerary) {
+    ///
+    /// - Parameter alias: everybody whom `aliases` has for the address that was asked about; nil for no such line.
+    init(_ way: Itinerary, alias: [EmailAddress]? = nil) {
         let source = way.sourceBecause
         let members: [Member] = [
             Member("recipient", .string("\(way.recipient)")),
+            Member("alias", alias.map { .strings($0.map(\.description)) } ?? nil),
             Member("sender", .string("\(way.envelope.sender)")),
             Member("route", .optional(way.section)),
             Member("asked", .array(way.asked.map { ["match": .string($0.match), "found": .bool($0.isMatch)] })),

@@ -59,3 +59,18 @@ package struct Lenience: Hashable, Sendable, CustomStringConvertible {
         }
     }
 }
+
+extension SettingsReader {
+    /// `smtp.ini`, and what it says of lenience that nobody can have meant.
+    func readListener(_ warnings: inout [ConfigError]) throws(ConfigErrors) -> ListenerSettings {
+        let listener = try keyed(ListenerSettings.self, &warnings)
+        func warn(_ reason: String) { warnings.append(ConfigError(file: ListenerSettings.file, reason: reason)) }
+        for place in listener.lenient.places where !listener.everywhere.contains(place) {
+            warn("lenient names \(place), and nothing listens there but a socket of systemd, if there is one")
+        }
+        if listener.lenient.isForAll || listener.lenient.networks.contains(where: { $0.prefix == 0 }) {
+            warn("lenient is for everybody: name the networks or listeners of the clients that need it")
+        }
+        return listener
+    }
+}

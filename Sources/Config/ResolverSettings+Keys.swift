@@ -14,7 +14,7 @@ extension ResolverSettings: KeyedSettings {
             target.trustAnchorFile = text.isEmpty ? nil : text
         },
         .boolean("hosts", \.readsHosts),
-        SettingKey("hosts_file") { (text, target) throws(ValueError) in
+        SettingKey("route_hosts") { (text, target) throws(ValueError) in
             guard !text.utf8.contains(0) else { throw ValueError("a path cannot hold a NUL") }
             target.hostsFile = text.isEmpty ? nil : text
         },

@@ -50,7 +50,7 @@ package struct ResolverSettings: Hashable, Sendable {
     package var anchoredZone: String?
     /// `hosts`: read `/etc/hosts` too.
     package var readsHosts = false
-    /// `hosts_file`: where names of `routes.ini` are looked for first; nil: nowhere.
+    /// `route_hosts`: where names of `routes.ini` are looked for first; nil: nowhere.
     package var hostsFile: String? = "/etc/hosts"
     /// `search`: domains behind short names of `routes.ini`; nil: those of /etc/resolv.conf, with its `ndots`.
     package var search: [Domain]?

@@ -163,7 +163,7 @@ package struct SettingsReader: Sendable {
     ) throws(ConfigErrors) {
         switch part {
         case .me: settings.me = try readName(&finding.warnings)
-        case .listener: settings.listener = try keyed(ListenerSettings.self, &finding.warnings)
+        case .listener: settings.listener = try readListener(&finding.warnings)
         case .auth: settings.auth = try readUsers(&finding.warnings)
         case .dkim: settings.dkim = try readKeys(&finding.referenced, &finding.warnings)
         case .outbound: (settings.outbound, settings.nextHopAuthorities) = try readOutbound(&finding)

@@ -15,6 +15,7 @@ import Loop
 import Mail
 import NIOCore
 import NIOPosix
+import Operator
 import Process
 import Queue
 import RemoteHooks
@@ -65,6 +66,7 @@ final class Wiring: Sendable {
     private let listener: Listener
     private let guide: Guide
     private let api: AdminAPI
+    private let pickup: Pickup
 
     /// Runs the relay until it is told to stop; returns when everything is drained.
     ///
@@ -131,6 +133,7 @@ final class Wiring: Sendable {
             )
         )
         guide = Guide(router, trust, plugins, queue)
+        pickup = Pickup(Drop(in: launch.dataPath), log: log)
         api = AdminAPI(launch, intake: intake, guide: guide, loop: loop)
         certificates = try CertificatesInForce(first.tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
@@ -168,6 +171,7 @@ extension Wiring {
         }
         let addresses = try wait { try await self.listen() }
         try api.start()
+        pickup.prepare()
         leaveNote()
         dispatcher.start()
         testValidation()
@@ -267,6 +271,7 @@ extension Wiring {
     /// Doors first, then the queue, then what they stand on.
     private func stop() {
         ServiceNotice.stopping.send()
+        pickup.stop()
         api.drain()
         try? wait {
             async let incoming: Void = self.listener.stop(patience: Int(Self.patience / 1000))
@@ -310,6 +315,7 @@ extension Wiring {
         disk.submit { [queue] _ in queue.releaseDue() }
         if memory.wantsSaving(at: .now()) { disk.submit { [weak self] _ in self?.saveMemory() } }
         heap.look(queue.events)
+        pickup.look(noted.withLock { $0 }, limit: settings.current.listener.messageBytes, at: .now())
         let counts = queue.counts
         title.show(inProgress: counts.inProgress, waiting: counts.waiting, tempFailed: counts.tempFailed)
         let verb = settings.current.outbound.isDisabled ? "Delivery disabled" : "Delivering"

@@ -70,6 +70,14 @@ struct LocalFilesTests {
         #expect(!isLenient(IPAddress("10.1.1.1"), "10.1.1.2:465") || line == "lenient=true")
     }
 
+    @Test(arguments: [
+        ("127.0.0.1:25", 0), ("127.0.0.1:26", 1), ("true", 1), ("0.0.0.0/0", 1), ("10.0.0.0/8", 0), ("none", 0),
+    ])
+    func warnsOfWhatNobodyMeans(value: String, count: Int) throws {
+        let warnings = try Self.read(["smtp.ini": "listen=127.0.0.1:25\nlenient=\(value)\n"]).warnings
+        #expect(warnings.count { $0.file == "smtp.ini" } == count)
+    }
+
     @Test func refusesWordsThatMeanNobody() {
         for value in ["localhost", "10.0.0.0/33", "10.0.0.1:99999", "private"] {
             #expect(throws: ConfigErrors.self) { try Self.read(["smtp.ini": "lenient=\(value)\n"]) }
@@ -77,5 +85,26 @@ struct LocalFilesTests {
         for value in ["ann", "ann@", "j\u{F6}@x.example"] {
             #expect(throws: ConfigErrors.self) { try Self.read(["smtp.ini": "local_sender=\(value)\n"]) }
         }
+    }
+
+    /// What everybody pastes from Postfix, in every list that takes networks.
+    @Test(arguments: ["[::ffff:10.0.0.0]/104", "::ffff:10.0.0.0/104", "[::ffff:10.0.0.0]/104 "])
+    func everyListUnderstandsMappedNetworks(mapped: String) throws {
+        func settings(_ network: String) throws -> Settings {
+            let files = [
+                "relay_acl_allow": "\(network)\n127.0.0.1\n",
+                "smtp.ini": "lenient = \(network), 192.0.2.1\n",
+                "admin.ini":
+                    "metrics_allow = \(network), ::1\n[token a]\nhash=sha256:\(String(repeating: "a", count: 64))\n"
+                    + "scopes=all\ncidr=\(network)\n",
+                "outbound_ip.ini": "[client \(network)]\nip = 127.0.0.1\n",
+            ]
+            return try Self.read(files).settings
+        }
+        let (plain, other) = (try settings("10.0.0.0/8"), try settings(mapped))
+        #expect(other.relayNetworks == plain.relayNetworks && plain.relayNetworks.count == 2)
+        #expect(other.listener == plain.listener && plain.listener.lenient.networks.count == 2)
+        #expect(other.admin == plain.admin && plain.admin != AdminSettings())
+        #expect(other.outboundIPs == plain.outboundIPs && plain.outboundIPs != OutboundIPs())
     }
 }

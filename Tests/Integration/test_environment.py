@@ -13,6 +13,8 @@ from tls_peers import Authority, TLSPeer
 VALUES = {
     "smtps_listen": "127.0.0.1:2465",
     "listen": "127.0.0.1:2626",
+    "lenient": "127.0.0.0/8",
+    "local_sender": "noreply@example.org",
     "memory_for_mail": "64M",
     "message_bytes": "20M",
     "in_memory_bytes": "64K",

@@ -1,5 +1,6 @@
 """test_old_clients.py - clients as Debian has them through every listener, lenient and not; mail of this machine."""
 
+import json
 import re
 import shutil
 import smtplib
@@ -266,6 +267,12 @@ def test_mail_of_this_machine(home):
         head = message.data.partition(b"\r\n\r\n")[0]
         assert b"noreply@y.test" in head and b"root@localhost" not in head
         assert b"To: root@relay.test" in head or b"To: postmaster@relay.test" in head
+    way = json.loads(
+        run(
+            "curl", "-sS", "--unix-socket", str(socket), "http://relay/v1/explain?recipient=postmaster@localhost"
+        ).stdout
+    )
+    assert way["alias"] == ["ann@y.test", "bob@y.test"] and way["recipient"] == "ann@y.test"
     metrics = run("curl", "-sS", "--unix-socket", str(socket), "http://relay/metrics").stdout
     assert 'martlet_messages_mended_total{kind="alias"} 4' in metrics
     assert 'martlet_messages_mended_total{kind="sender"} 4' in metrics

@@ -27,7 +27,7 @@ def world(make_api, make_dns, sink, tmp_path):
         ("short.in.test", "A"): ["127.0.0.1"],
         ("provider", "A"): ["127.8.8.8"],
     }
-    resolver = f"forward = {make_dns(records).forward}\nhosts_file = {hosts}\nsearch = no.test in.test\n"
+    resolver = f"forward = {make_dns(records).forward}\nroute_hosts = {hosts}\nsearch = no.test in.test\n"
     port = sink.address[1]
     relay, _ = make_api(
         routes={"a.test": f"provider:{port}", "b.test": f"short:{port}", "c.test": f"mx.d.test:{port}"},
