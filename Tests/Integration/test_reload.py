@@ -91,6 +91,14 @@ class World:
         submit(self.relay, "b@refused.test")
         return b"Reloaded, b@refused.test" in self.sink.wait_for(count + 1)[-1].data
 
+    def aliases(self):
+        self.relay.write("aliases", "root: ann@b.test\n")
+
+    def aliases_hold(self):
+        count = len(self.sink.messages)
+        submit(self.relay, "root@localhost")
+        return self.sink.wait_for(count + 1)[-1].recipients == ["ann@b.test"]
+
     def routes(self):
         self.relay.write("routes.ini", f"[*]\nmx = {self.other.route}\n")
 
@@ -200,6 +208,7 @@ CASES = {
     "admin.ini": Case("listen = 127.0.0.1:0\nconnections = many\n", 2, World.admin, World.admin_holds),
     "tls.ini": Case("minVersion = TLSv9\n", 1, World.tls, World.tls_holds),
     "dkim.ini": Case("[report.test]\nselectors = No!\n", 2, World.dkim, World.dkim_holds),
+    "aliases": Case("root: ann@b.test\nroot: |cat\n", 2, World.aliases, World.aliases_hold),
     "relay_acl_allow": Case("127.0.0.0/8\n10.0.0.\n", 2, World.allow, World.allow_holds),
     "relay_acl_certs": Case("; ours\nzz\n", 2, World.certificates, World.certificates_hold),
     "hooks.ini": Case("[policy]\nhooks = get_mx\n", 1, World.hooks, World.hooks_hold),
