@@ -31,8 +31,12 @@ package struct Settings: Hashable, Sendable {
     package var environment = Environment()
     /// `aliases`: who gets the mail of this machine's names.
     package var aliases = Aliases()
+    /// What the machine calls itself where that is not `me`.
+    package var machine: Domain?
     /// Who is somebody of this machine, and what that means.
-    package var local: LocalMail { LocalMail(me: me, sender: listener.localSender, aliases: aliases) }
+    package var local: LocalMail {
+        LocalMail(me: me, machine: machine, sender: listener.localSender, aliases: aliases)
+    }
     /// `outbound.bounce_message`, the text of the template; empty when there is no such file.
     package var bounceTemplate = ""
 

@@ -122,6 +122,8 @@ package struct SettingsReader: Sendable {
         // Whatever the file says: a token that was asked for guards the API.
         if parts.contains(.admin) { reading.settings.admin.environmentToken = environment.token }
         for part in parts { read(part, &reading) }
+        let machine = HostName.valid(hostName)
+        reading.settings.machine = machine == reading.settings.me ? nil : machine
         reconcile(&reading, before: isFirst ? nil : settings)
         for (part, finding) in reading.findings {
             var blamed = finding

@@ -7,12 +7,20 @@
 package struct LocalMail: Hashable, Sendable {
     /// Our own name: completes addresses that have no domain.
     package let me: Domain
+    /// What the machine calls itself, a container's id for one; nil: `me`.
+    package let machine: Domain?
     /// Everybody of this machine sends as this one; nil: as themselves.
     package let sender: EmailAddress?
     package let aliases: Aliases
 
-    package init(me: Domain, sender: EmailAddress? = nil, aliases: Aliases = Aliases()) {
+    package init(
+        me: Domain,
+        machine: Domain? = nil,
+        sender: EmailAddress? = nil,
+        aliases: Aliases = Aliases()
+    ) {
         self.me = me
+        self.machine = machine
         self.sender = sender
         self.aliases = aliases
     }
@@ -22,7 +30,8 @@ package struct LocalMail: Hashable, Sendable {
 
     /// Whether a domain is this machine.
     package func isHere(_ domain: Domain) -> Bool {
-        domain == me || domain.name.isSame(octets: "localhost") || domain.name.isSame(octets: "localhost.localdomain")
+        domain == me || domain == machine || domain.name.isSame(octets: "localhost")
+            || domain.name.isSame(octets: "localhost.localdomain")
     }
 
     /// The sender of a message from this machine.

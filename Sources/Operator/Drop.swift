@@ -9,6 +9,7 @@
 // only a crash between these two delivers it twice. What others put there is from outside: only plain files with one name,
 // of a bounded size and of our form, are read, and nothing that stands in them is trusted.
 
+import Config
 package import Files
 import Glibc
 import Mail
@@ -34,8 +35,11 @@ package struct Drop: Sendable {
         self.disk = disk
     }
 
-    /// That of the relay on this machine; nil when nobody can tell which that is.
-    static func ofThisMachine() -> Drop? { (try? LocalRelay(data: nil)).map { Drop(in: $0.data) } }
+    /// That of the relay on this machine; nil when nobody can tell which that is, or it will take no mail by SMTP.
+    static func ofThisMachine() -> Drop? {
+        guard let here = try? LocalRelay(data: nil), here.relay.submission != nil else { return nil }
+        return Drop(in: here.data)
+    }
 
     /// Makes the directory; for the relay.
     ///

@@ -34,6 +34,19 @@ struct LocalFilesTests {
         #expect(try Self.targets("root", "") == nil)
     }
 
+    @Test func knowsTheMachineByItsOwnNameToo() throws {
+        let files = [
+            "me": "out.example\n", "aliases": "root: ann@x.example\n", "smtp.ini": "local_sender=no@x.example\n",
+        ]
+        let local = try SettingsReader(MemoryConfig(files), hostName: "3f2a1b").read().settings.local
+        for name in ["root@out.example", "root@3F2A1B", "root@localhost"] {
+            let address = try #require(EmailAddress(name))
+            #expect(local.target(address)?.map(\.description) == ["ann@x.example"])
+            #expect(local.sender(of: .address(address)).description == "no@x.example")
+        }
+        #expect(try local.target(#require(EmailAddress("root@relay.example"))) == nil)
+    }
+
     @Test(arguments: [
         "root: |/usr/bin/procmail", "root: \"|/usr/bin/vacation ann\"", "root: /var/mail/root",
         "root: :include:/etc/list", "root", "root:", "ro ot: ann@x.example", "root: ann@x..example",
