@@ -15,8 +15,20 @@ extension JSON {
         let members: [Member] = [
             Member("recipient", .string("\(way.recipient)")),
             Member("sender", .string("\(way.envelope.sender)")),
-            Member("route", .optional(way.section)),
-            Member("asked", .array(way.asked.map { ["match": .string($0.match), "found": .bool($0.isMatch)] })),
+            Member("route", .optional(way.decision.route?.match)),
+            Member("route_because", .optional(way.decision.because?.rawValue)),
+            Member("action", .string(way.action)),
+            Member("action_text", .optional(way.decision.route?.words)),
+            Member(
+                "asked",
+                .array(way.decision.asked.map { ["match": .string($0.match), "found": .bool($0.isMatch)] })
+            ),
+            Member(
+                "lost",
+                .array(
+                    way.decision.lost.map { ["match": .string($0.match), "because": .string($0.because.rawValue)] }
+                )
+            ),
             Member("next_hop", .string("\(way.lane)")),
             Member("next_hop_because", .string(way.hopBecause.rawValue)),
             Member("demanded_tls", .optional(way.lane.tls?.description)),
@@ -149,6 +161,29 @@ extension JSON {
             Member("tls", .string(first?.level.description ?? "refused")),
             Member("tls_because", .string((first?.because ?? departure.refusal?.because ?? .setting).rawValue)),
         ]
+    }
+}
+
+extension Itinerary {
+    /// What becomes of the mail as far as routes and plugins decide it.
+    fileprivate var action: String {
+        guard hopBecause == .route else { return "relay" }
+        return switch decision.route?.way {
+        case .reject?: "reject"
+        case .discard?: "discard"
+        case .hosts?, .direct?, nil: "relay"
+        }
+    }
+}
+
+extension Routes.Route {
+    /// What a section says to mail that goes nowhere.
+    fileprivate var words: String? {
+        switch way {
+        case .reject(let reply): "\(reply)"
+        case .discard(let text): text
+        case .hosts, .direct: nil
+        }
     }
 }
 

@@ -59,11 +59,12 @@ enum MessageEndpoints {
         try request.allowQuery([])
         var body = try request.object()
         let reason = try body.string("reason", atMost: 200) ?? ""
+        let until = try RequestTime.upcoming(try body.string("until"), "/until")
         try body.finish()
         let id = try id(request)
         let result: CommandResult?
         do throws(QueueError) {
-            result = try services.queue.hold([id], reason: reason).first
+            result = try services.queue.hold([id], reason: reason, until: until).first
         } catch {
             throw Self.problem(error)
         }

@@ -108,7 +108,11 @@ enum RouteEndpoints {
         for (index, item) in items.enumerated() {
             var object = try JSONObject(item, at: "/items/\(index)")
             guard let name = try object.string("match"), let match = Routes.normalized(name) else {
-                throw Problem.invalid("/items/\(index)/match", "format", "is no address, domain, *.suffix or *")
+                throw Problem.invalid(
+                    "/items/\(index)/match",
+                    "format",
+                    "is no address, domain, *.suffix or *, nor \"sender X\" or \"sender X to Y\""
+                )
             }
             guard matches.insert(match).inserted else {
                 throw Problem.invalid("/items/\(index)/match", "duplicate", "comes twice")
@@ -234,7 +238,7 @@ enum RouteEndpoints {
         guard let match = Routes.normalized(name) else {
             throw Problem(
                 .invalid,
-                "the name of a route is an address, a domain, *.suffix, *, or one of them behind \"sender \"",
+                "the name of a route is an address, a domain, *.suffix, *, one of them behind \"sender \", or \"sender X to Y\"",
                 issues: [Problem.Issue("/match", "format", "is no such name")]
             )
         }

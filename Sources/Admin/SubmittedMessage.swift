@@ -14,8 +14,6 @@ struct SubmittedMessage {
     var sendAt: Timestamp?
 
     private static let most = 100
-    /// How far ahead mail may be scheduled.
-    private static let longestWait: Int64 = 366 * 86_400_000
 
     // MARK: - Raw
 
@@ -211,13 +209,8 @@ struct SubmittedMessage {
 
     /// - Returns: nil when there is none, or it is over.
     private static func time(_ text: String?, _ pointer: String) throws(Problem) -> Timestamp? {
-        guard let text else { return nil }
-        guard let time = Timestamp(rfc3339: text) else {
-            throw Problem.invalid(pointer, "format", "is no time such as 2027-01-31T12:00:00Z")
-        }
-        let wait = time.milliseconds - Timestamp.now().milliseconds
-        guard wait <= longestWait else { throw Problem.invalid(pointer, "range", "is more than a year ahead") }
-        return wait > 0 ? time : nil
+        guard let time = try RequestTime.read(text, pointer) else { return nil }
+        return time > .now() ? time : nil
     }
 
     // MARK: - Envelope

@@ -18,13 +18,14 @@ extension OutboundSettings: KeyedSettings {
             target.tlsCAFile = text.isEmpty ? nil : text
         },
         .boolean("client_certificate", \.showsCertificate),
-        SettingKey("tls_fallback_after", show: { .number($0.tlsFallbackAfter) }) { (text, target) throws(ValueError) in
+        SettingKey("tls_fallback_after", isSeconds: true, show: { .number($0.tlsFallbackAfter) }) {
+            (text, target) throws(ValueError) in
             target.tlsFallbackAfter = try ValueParsing.duration(text, 0...31_536_000)
         },
         .count("concurrency_max", \.concurrencyMax, 1...100_000),
         .count("concurrency_per_lane", \.concurrencyPerLane, 1...100_000),
         .boolean("always_split", \.alwaysSplit),
-        .count("maxTempFailures", \.maxTempFailures, 0...10_000),
+        .count("maxTempFailures", \.maxTempFailures, 0...10_000, aliases: ["max_temp_failures"]),
         SettingKey(
             "temp_fail_intervals",
             show: { $0.tempFailIntervals.map { .text(RetryIntervals.text($0)) } ?? .none }

@@ -56,6 +56,7 @@ enum Redaction {
         do throws(ValueError) {
             switch try RouteLine(entry) {
             case .direct(let isDirect): return isDirect ? "true" : "false"
+            case .ending(let ending): return ending.map { ValueParsing.shown($0.written) } ?? "false"
             case .property(let property, let value): return word(property, value)
             case .hosts(let hosts): return hosts.map(host).joined(separator: ", ")
             }

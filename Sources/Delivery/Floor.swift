@@ -247,6 +247,16 @@ final class Floor: ParcelSource {
             slot: claim
         )
         let (loop, settler) = (self.loop, self.settler)
+        if case .route(let name) = lane.hop,
+            case .discard(let words)? = settings.ask({ $0.routes.route(named: name)?.way })
+        {
+            Task {
+                if after == nil { await settler.discardDue(of: lane, because: words) }
+                claim.end()
+                loop.execute { floor.value.giveUp(carried) }
+            }
+            return
+        }
         Task {
             var troubles: [Failure] = []
             do throws(Failure) {

@@ -435,7 +435,7 @@ package final class Settler: Sendable {
         }
     }
 
-    private func logFinished(_ parcel: Parcel, _ wall: Timestamp) {
+    func logFinished(_ parcel: Parcel, _ wall: Timestamp) {
         log.write(.finished) { line in
             line.add(.id, parcel.id.message.description)
             line.add(.elapsed, Int(wall.milliseconds &- parcel.acceptedAt.milliseconds))

@@ -52,7 +52,10 @@ package struct Guide: Sendable {
         var hosts: [Itinerary.Host] = []
         var route: Route?
         var problem = guidance.failure
-        if problem == nil {
+        let decision = settings.routes.decision(for: recipient, from: envelope.sender)
+        var isDiscarded = false
+        if case .route = lane.hop, case .discard? = decision.route?.way { isDiscarded = true }
+        if problem == nil, !isDiscarded {
             do throws(Failure) {
                 let found = try await router.route(lane, at: .now())
                 hosts = await self.hosts(of: found, lane, settings)
@@ -66,8 +69,7 @@ package struct Guide: Sendable {
         return Itinerary(
             recipient: recipient,
             envelope: envelope,
-            section: settings.routes.route(for: recipient, from: envelope.sender)?.match,
-            asked: settings.routes.steps(for: recipient, from: envelope.sender),
+            decision: decision,
             lane: lane,
             hopBecause: lane.hopCause,
             sourceBecause: settings.source(for: recipient, of: envelope).because,

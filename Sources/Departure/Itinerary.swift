@@ -41,10 +41,8 @@ package struct Itinerary: Sendable {
 
     package let recipient: EmailAddress
     package let envelope: Envelope
-    /// The section of `routes.ini` that was found.
-    package let section: String?
-    /// Every section that was looked for.
-    package let asked: [Routes.Step]
+    /// The section of `routes.ini` that decides, and those that do not.
+    package let decision: Routes.Decision
     package let lane: Lane
     package let hopBecause: HopCause
     package let sourceBecause: SourceCause

@@ -58,10 +58,14 @@ package final class Router: Sendable {
     package func route(_ lane: Lane, at now: Uptime) async throws(Failure) -> Route {
         switch lane.hop {
         case .route(let name):
-            guard let route = settings.ask({ $0.routes.route(named: name) }), !route.hosts.isEmpty else {
+            switch settings.ask({ $0.routes.route(named: name)?.way }) {
+            case .hosts(let hosts)?: return Route(hosts: hosts, isFromTable: true).shared()
+            case .reject(let reply)?: throw Failure(.recipient, at: .route, reply)
+            // Nobody asks for its hosts, unless it became one this moment.
+            case .discard?: throw .routing(451, EnhancedStatus(4, 4, 4), "route [\(name)] discards mail now")
+            case .direct?, nil:
                 throw .routing(451, EnhancedStatus(4, 4, 4), "route [\(name)] is not configured any more")
             }
-            return Route(hosts: route.hosts, isFromTable: true).shared()
         case .chosen(let hosts): return Route(hosts: hosts, isFromTable: true).shared()
         case .preparation: throw .routing(451, EnhancedStatus(4, 4, 4), "plugins were not asked for the way yet")
         case .domain(let domain):

@@ -93,6 +93,7 @@ final class ServerHandler: ChannelDuplexHandler {
             offer: Authenticator.offer(settings.auth, to: client, isSecure: false)
         )
         machine.offersTLS = !isImplicitTLS && door.tls() != nil
+        machine.judge = door.intake.judge(settings)
     }
 
     private static func limits(_ settings: ListenerSettings) -> Limits {
@@ -375,6 +376,7 @@ final class ServerHandler: ChannelDuplexHandler {
             offer: Authenticator.offer(fresh.auth, to: client, isSecure: machine.isSecure)
         )
         machine.offersTLS = !machine.isSecure && door.tls() != nil
+        machine.judge = door.intake.judge(fresh)
     }
 
     private func timeIsUp() {

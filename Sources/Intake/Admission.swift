@@ -30,6 +30,12 @@ package struct Refusal: Error, Hashable, Sendable {
         self.reply = reply
     }
 
+    /// By a section of the route table, in its words.
+    init(byRoute reply: Reply) {
+        reason = .route
+        self.reply = reply
+    }
+
     /// The one place where trouble with storage becomes an answer.
     package init(because error: QueueError) {
         self.init(Rejection(error))

@@ -109,6 +109,7 @@ extension Intake {
         on loop: any EventLoop
     ) async -> Result<LookedAt, Refusal> {
         guard !submission.envelope.recipients.isEmpty else { return .failure(Refusal(.noRecipients)) }
+        if let refusal = refusal(of: submission) { return .failure(refusal) }
         // A report takes the room of what it reports, and mail must be able to leave a full disk.
         guard submission.provenance.about != nil || queue.hasRoom(for: submission.content.size) else {
             return .failure(Refusal(.noRoom))

@@ -83,9 +83,11 @@ extension QueueActionCommand {
             let reason = which.because.map { [("reason", $0)] } ?? []
             return try relay.ask("DELETE", path, query: reason + details.map { ($0.0, Printout.word($0.1)) })
         }
-        // Only a hold has a reason of its own.
-        let reason = Self.action == "hold" ? which.because.map { ["reason": JSON.string($0)] as JSON } : nil
-        return try relay.ask("POST", "\(path)/\(Self.action)", body: reason)
+        // Only a hold has words and an end of its own.
+        guard Self.action == "hold" else { return try relay.ask("POST", "\(path)/\(Self.action)") }
+        var body = JSON.object(of: details)
+        if let because = which.because { body["reason"] = .string(because) }
+        return try relay.ask("POST", "\(path)/hold", body: body)
     }
 }
 
@@ -103,11 +105,32 @@ struct HoldMessages: QueueActionCommand {
     static let action = "hold"
     static let configuration = CommandConfiguration(
         commandName: "hold",
-        abstract: "Keep messages back until they are released."
+        abstract: "Keep messages back until they are released, or until a time."
     )
 
     @OptionGroup var which: ActionOptions
+    @Option(help: "When they go on by themselves: 2h, 30m, 7d, or a time such as 2027-01-31T06:00:00Z.")
+    var until: Moment?
     @OptionGroup var options: RelayOptions
+}
+
+extension HoldMessages {
+    var details: [(String, JSON)] { until.map { [("until", .string($0.time.rfc3339))] } ?? [] }
+}
+
+/// A time on the command line: a span from now, or the time itself.
+struct Moment: ExpressibleByArgument {
+    let time: Timestamp
+
+    init?(argument: String) {
+        if let time = Timestamp(rfc3339: argument) {
+            self.time = time
+        } else if let span = Span(argument: argument), span.seconds <= 1 << 32 {
+            time = Timestamp.now().adding(milliseconds: Int64(span.seconds) * 1000)
+        } else {
+            return nil
+        }
+    }
 }
 
 /// The end of a hold.

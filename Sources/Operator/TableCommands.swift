@@ -64,7 +64,7 @@ struct ShowRoute: RowCommand {
     static let request = (method: "GET", table: routes)
     static let configuration = CommandConfiguration(commandName: "show", abstract: "Show one route.")
 
-    @Argument(help: "A domain, *.suffix, user@domain, \"sender …\" or *.")
+    @Argument(help: "A domain, *.suffix, user@domain, \"sender X\", \"sender X to Y\" or *.")
     var match: String
     @OptionGroup var options: RelayOptions
 }
@@ -76,10 +76,16 @@ struct SetRoute: RelayCommand {
         usage: "martlet route set '*' smtp.provider.example:587 --with auth_user=apikey --password-file KEY"
     )
 
-    @Argument(help: "A domain, *.suffix, user@domain, \"sender …\" or *.")
+    @Argument(help: "A domain, *.suffix, user@domain, \"sender X\", \"sender X to Y\" or *.")
     var match: String
     @Argument(help: "Hosts in the order to try them: host, host:port, ip, ip:port or [v6]:port.")
-    var hosts: [String]
+    var hosts: [String] = []
+    @Option(help: "Mail is not taken: the reply, such as '550 5.1.1 gone'; true for words of the relay's own.")
+    var reject: String?
+    @Option(help: "Mail is taken and goes nowhere: why, for the log.")
+    var discard: String?
+    @Flag(help: "The DNS decides, whatever less specific routes say.")
+    var direct = false
     @Option(name: .customLong("with"), help: "A property of the route, such as tls=verify or bind=192.0.2.1.")
     var properties: [KeyValue] = []
     @Option(name: .customLong("password-file"), help: "A file that holds auth_pass; - reads standard input.")
@@ -89,7 +95,10 @@ struct SetRoute: RelayCommand {
     func run(_ relay: Relay) throws {
         var shared = JSON.object(of: properties.map { ($0.name, JSON(word: $0.value)) })
         if let passwordFile { shared["auth_pass"] = .string(try password(passwordFile)) }
-        shared["mx"] = .array(hosts.map { .string($0) })
+        if !hosts.isEmpty { shared["mx"] = .array(hosts.map { .string($0) }) }
+        if let reject { shared["reject"] = .string(reject) }
+        if let discard { shared["discard"] = .string(discard) }
+        if direct { shared["direct"] = true }
         try show(try relay.ask("PUT", place(routes, match), body: shared)) { Printout.object($0) }
     }
 

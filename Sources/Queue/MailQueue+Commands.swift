@@ -53,23 +53,31 @@ extension MailQueue {
 
     // MARK: hold and release
 
-    /// Holds messages back until they are released; what is in flight is held when it comes back.
+    /// Holds messages back until they are released, or until a time; what is in flight is held when it comes back.
     ///
-    /// Blocks.
+    /// What is held already is held by these words, and until this time, from now on. Blocks.
+    ///
+    /// - Parameter until: when they go on by themselves; nil: when they are released.
     /// - Throws: ``QueueError`` when it could not be written down; then nothing has changed.
     package func hold(
         _ ids: [QueueID],
         reason: String,
+        until: Timestamp? = nil,
         wall: Timestamp = .now()
     ) throws(QueueError) -> [CommandResult] {
-        let hold = Hold(since: wall, reason: reason)
-        let results = state.withLock { state in ids.map { state.hold($0, hold) } }
+        let hold = Hold(since: wall, until: until, reason: reason)
+        let (results, before) = state.withLock { state in
+            let before = ids.map { state.holds[$0] }
+            return (ids.map { state.hold($0, hold) }, before)
+        }
         do throws(QueueError) {
             try saveHolds()
         } catch {
             let now = Uptime.now()
             state.withLock { state in
-                for (id, result) in zip(ids, results) where result == .done { _ = state.release(id, at: now) }
+                for (index, id) in ids.enumerated() where results[index] == .done {
+                    if before[index] == nil { _ = state.release(id, at: now) } else { state.holds[id] = before[index] }
+                }
             }
             wakeDispatcher()
             throw error
@@ -208,7 +216,13 @@ enum Claim: Sendable {
 extension QueueState {
     fileprivate mutating func hold(_ id: QueueID, _ hold: Hold) -> CommandResult {
         guard let slot = slot(of: id), let entry = self[slot] else { return .notFound }
-        guard !entry.isHeld else { return .unchanged }
+        if entry.isHeld {
+            guard let known = holds[id], known.until != hold.until || known.reason != hold.reason else {
+                return .unchanged
+            }
+            holds[id] = hold.continuing(known)
+            return .done
+        }
         self[slot]?.isHeld = true
         holds[id] = hold
         for ticket in tickets(of: entry) { scheduler.hold(ticket) }

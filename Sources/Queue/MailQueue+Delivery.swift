@@ -187,6 +187,7 @@ extension MailQueue {
     /// - Parameters:
     ///   - done: recipients that are finished: delivered, bounced with their report on disk, or dropped.
     ///   - bounced: those of them that were not delivered.
+    ///   - isDiscarded: they neither came anywhere nor failed, and the traffic counts nobody.
     ///   - deferred: recipients to try again later.
     ///
     /// Recipients in neither are due again at once: the session ended before their turn.
@@ -196,6 +197,7 @@ extension MailQueue {
         _ parcel: Parcel,
         done: [UInt32],
         bounced: [UInt32] = [],
+        isDiscarded: Bool = false,
         deferred: Deferral?,
         at now: Uptime,
         wall: Timestamp
@@ -210,7 +212,7 @@ extension MailQueue {
             }
             state.traffic.count(
                 delivered: done.count - bounced.count,
-                bounced: bounced.count,
+                bounced: isDiscarded ? 0 : bounced.count,
                 deferred: deferred.map { $0.kind == .asked ? 0 : $0.recipients.count } ?? 0,
                 at: now
             )

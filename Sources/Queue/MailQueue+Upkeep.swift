@@ -102,6 +102,31 @@ extension MailQueue {
         return count
     }
 
+    /// Makes due what was put off for one reason in some lanes, which rest no longer: the reason is gone.
+    ///
+    /// Blocks: use ``disk``.
+    ///
+    /// - Parameter lane: whether a lane is one of them.
+    /// - Returns: how many messages are due now that were not.
+    package func retry(after reason: FailureReason, in lane: (Lane) -> Bool, at now: Uptime = .now()) -> Int {
+        var filter = QueueFilter()
+        filter.reason = reason
+        filter.states = [.tempFailed, .waiting]
+        var lanes: Set<Lane> = []
+        var ids: [QueueID] = []
+        walk(filter, now: now, wall: .now()) { state, slot -> QueueID? in
+            guard let entry = state[slot] else { return nil }
+            let own = state.tickets(of: entry).map { state.scheduler.lane(of: $0) }.filter(lane)
+            lanes.formUnion(own)
+            return own.isEmpty ? nil : entry.id
+        } visit: { part in
+            ids += part
+            return true
+        }
+        for lane in lanes { flush(lane, at: now) }
+        return ids.count
+    }
+
     private struct Affected {
         var moving: [(id: QueueID, location: Location, isCounted: Bool)] = []
         /// Messages with a parcel whose lane leads elsewhere.

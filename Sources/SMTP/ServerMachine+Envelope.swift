@@ -55,6 +55,14 @@ extension ServerMachine {
             if refusal.severityDigit == 5 { refuse(refusal) } else { refuseForNow(refusal) }
             return nil
         }
+        if let judge, let sender = transaction?.sender, let reply = judge(recipient.address, sender) {
+            rejections.append(.route)
+            subject = recipient.address.description
+            note("\(reply)")
+            // No slip of the client's, but no licence to repeat it without end.
+            if countIdle() { reply.write(to: &output) }
+            return nil
+        }
         if let total = transaction?.bytesNeeded(with: recipient) {
             phase = .growing(recipient)
             return .envelope(total)

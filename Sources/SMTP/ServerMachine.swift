@@ -96,6 +96,9 @@ package struct ServerMachine: ~Copyable, Sendable {
     /// What the client called itself, as it came: printable ASCII without spaces.
     package internal(set) var heloName = ""
 
+    /// Says of a recipient, and of the sender, why no mail is taken: 4xx or 5xx; nil when every recipient is welcome.
+    package var judge: (@Sendable (EmailAddress, ReversePath) -> Reply?)?
+
     /// What is to be sent to the client; whoever owns the session sends and clears it.
     package var output = ByteBuffer()
 

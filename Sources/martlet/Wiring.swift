@@ -334,6 +334,9 @@ extension Wiring {
                 counting: { changes.leadsElsewhere($0.hop) }
             )
             if moved > 0 { log.write(.notice, "queued mail takes another way") { $0.add(.count, moved) } }
+            guard changes.hasNewLogins else { return }
+            let freed = queue.retry(after: .auth) { changes.hasNewLogin($0.hop) }
+            if freed > 0 { log.write(.notice, "mail that waited for a login goes on") { $0.add(.count, freed) } }
         }
     }
 

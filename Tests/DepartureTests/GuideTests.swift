@@ -146,7 +146,7 @@ struct GuideTests {
         for recipient in Self.spellings {
             let way = try await way(["routes.ini": route], to: "x@\(recipient)")
             let session = try #require(way.hosts.first?.sessions.first)
-            #expect(way.section == "xn--bcher-kva.test")
+            #expect(way.decision.route?.match == "xn--bcher-kva.test")
             #expect(session.first?.check == .names([Self.host]))
             #expect(session.serverName == Self.host && session.peer == "\(Self.host)[192.0.2.1]:25")
         }
@@ -162,7 +162,7 @@ struct GuideTests {
         let plugin = Signpost(hooks: [.getMX, .sendEmail], answer: .use([MX("192.0.2.9", port: 2525)]))
         let way = try await way(["routes.ini": "[b.test]\nmx = 192.0.2.1:25\n"], plugins: [plugin])
         #expect((way.delayingPlugins, way.guidingPlugins) == (["signpost"], ["signpost"]))
-        #expect((way.hopBecause, way.section) == (.plugin, "b.test"))
+        #expect((way.hopBecause, way.decision.route?.match) == (.plugin, "b.test"))
         #expect(way.hosts.map(\.mx.description) == ["192.0.2.9:2525"])
     }
 
