@@ -71,6 +71,38 @@ package enum Endpoints {
         ),
         Endpoint(.delete, "/v1/outbound-ips/{match}", "removeOutboundIP", .routesWrite, OutboundIPEndpoints.remove),
 
+        Endpoint(.get, "/v1/networks", "listNetworks", .accessRead, NetworkEndpoints.list),
+        Endpoint(.get, "/v1/networks/{network}", "showNetwork", .accessRead, NetworkEndpoints.show),
+        Endpoint(.put, "/v1/networks/{network}", "putNetwork", .accessWrite, body: .json, NetworkEndpoints.put),
+        Endpoint(
+            .patch,
+            "/v1/networks/{network}",
+            "editNetwork",
+            .accessWrite,
+            body: .mergePatch,
+            NetworkEndpoints.patch
+        ),
+        Endpoint(.delete, "/v1/networks/{network}", "removeNetwork", .accessWrite, NetworkEndpoints.remove),
+
+        Endpoint(.get, "/v1/users", "listUsers", .accessRead, UserEndpoints.list),
+        Endpoint(.get, "/v1/users/{name}", "showUser", .accessRead, UserEndpoints.show),
+        Endpoint(.put, "/v1/users/{name}", "putUser", .accessWrite, body: .json, UserEndpoints.put),
+        Endpoint(.patch, "/v1/users/{name}", "editUser", .accessWrite, body: .mergePatch, UserEndpoints.patch),
+        Endpoint(.delete, "/v1/users/{name}", "removeUser", .accessWrite, UserEndpoints.remove),
+
+        Endpoint(.get, "/v1/dkim-keys", "listDKIMKeys", .accessRead, DKIMEndpoints.list),
+        Endpoint(.get, "/v1/dkim-keys/{domain}/{selector}", "showDKIMKey", .accessRead, DKIMEndpoints.show),
+        Endpoint(.put, "/v1/dkim-keys/{domain}/{selector}", "putDKIMKey", .accessWrite, body: .json, DKIMEndpoints.put),
+        Endpoint(
+            .patch,
+            "/v1/dkim-keys/{domain}/{selector}",
+            "editDKIMKey",
+            .accessWrite,
+            body: .mergePatch,
+            DKIMEndpoints.patch
+        ),
+        Endpoint(.delete, "/v1/dkim-keys/{domain}/{selector}", "removeDKIMKey", .accessWrite, DKIMEndpoints.remove),
+
         Endpoint(.get, "/v1/explain", "explainRoute", .routesRead, ExplainEndpoint.show),
     ]
 }

@@ -16,6 +16,9 @@ package struct AdminSettings: Hashable, Sendable {
         case routesWrite = "routes:write"
         case configRead = "config:read"
         case configWrite = "config:write"
+        /// Networks, users and keys of DKIM: who may send, and as whom.
+        case accessRead = "access:read"
+        case accessWrite = "access:write"
         case metricsRead = "metrics:read"
         case submit
     }

@@ -14,6 +14,10 @@ enum Redaction {
 
     /// The lines of a document as they may be shown.
     static func lines(of document: INIDocument, in file: String) -> [String] {
+        // Networks, and words about them: there is no place for a secret.
+        if file.isSame(octets: RelayNetworks.file) {
+            return document.text.split(octet: "\n", omittingEmpty: false).map { ValueParsing.shown($0) }
+        }
         var entries = document.entries[...]
         var section: String?
         return document.lines.enumerated().map { index, line in

@@ -32,6 +32,8 @@ package struct Edit: Sendable {
     package let isMended: Bool
     /// What looks odd about the file.
     package let warnings: [ConfigError]
+    /// The change as it would be, for one that was only tried: nothing was written, and nothing is in force.
+    package var rehearsal: String?
 }
 
 extension SettingsStore {
@@ -73,6 +75,7 @@ extension SettingsStore {
     ///   - key: for the log, such as the name of a route; never a value.
     ///   - position: where the switch of delivery is to stand, for an edit of `outbound.ini` that says nothing else: it is kept
     ///     in the data directory when the file cannot be edited.
+    ///   - isRehearsal: everything is checked, and nothing is done.
     ///   - clock: the time now.
     ///   - change: applied to the document as it is on disk; may be called more than once, and may refuse.
     /// - Throws: ``EditFailure``; then nothing has changed.
@@ -83,12 +86,14 @@ extension SettingsStore {
         operation: String,
         key: String,
         switching position: DeliverySwitch? = nil,
+        isRehearsal: Bool = false,
         clock: () -> Timestamp = { .now() },
         _ change: (inout INIDocument) throws(Refusal) -> Void
     ) throws(EditFailure<Refusal>) -> Edit {
         let lock = source.lock()
         defer { withExtendedLifetime(lock) {} }
-        let wish = Wish(file: file, operation: operation, key: key, expecting: expecting, position: position)
+        var wish = Wish(file: file, operation: operation, key: key, expecting: expecting, position: position)
+        wish.isRehearsal = isRehearsal
         let edit = try watch.withLock { watch throws(EditFailure<Refusal>) in
             do throws(EditFailure<Refusal>) {
                 for _ in 0..<Self.tries {
@@ -101,6 +106,7 @@ extension SettingsStore {
                 return edit
             }
         }
+        if isRehearsal { return edit }
         for listener in watch.withLock({ $0.editListeners }) { listener(edit) }
         return edit
     }
@@ -112,6 +118,7 @@ extension SettingsStore {
         let key: String
         let expecting: Revision?
         let position: DeliverySwitch?
+        var isRehearsal = false
     }
 
     /// One try.
@@ -149,6 +156,7 @@ extension SettingsStore {
         let (file, part) = (wish.file, ConfigPart(wish.file))
         try refusePinned(file, old, new)
         let reading = try check(part, file, new, watch)
+        if wish.isRehearsal { return rehearsal(wish, from: old, to: new, reading) }
         let (before, wasBroken) = (current, watch.isBroken(part))
         var replacement: Replacement?
         if new != old {
@@ -184,6 +192,30 @@ extension SettingsStore {
             warnings: reading.warnings
         )
     }
+
+    /// What an edit would come to.
+    private func rehearsal(_ wish: Wish, from old: INIDocument, to new: INIDocument, _ reading: ConfigReading) -> Edit {
+        Edit(
+            file: wish.file,
+            operation: wish.operation,
+            key: wish.key,
+            revision: Revision(of: old.bytes + marks(wish.file)),
+            before: current,
+            after: reading.settings,
+            isChanged: new != old,
+            replacement: nil,
+            isKeptBecause: nil,
+            isMended: false,
+            warnings: reading.warnings,
+            rehearsal: LineDiff.of(old.text, new.text, file: wish.file.name)
+        )
+    }
+
+    /// Whether there is such a file.
+    package func exists(_ file: ConfigFile) -> Bool { source.stamp(of: file.name) != nil }
+
+    /// The configuration directory, as other libraries open files in it.
+    package var directory: String { source.path(of: ".") }
 
     /// Reads the part with the edited file in its place.
     private func check(

@@ -53,6 +53,12 @@ def test_the_contract_holds(make_relay, make_dns, tmp_path):
         f'[[operations]]\ninclude-path-regex = "^/v1/jobs/"\nparameters = {{ "path.id" = "{job}" }}\n'
         f'[[operations]]\ninclude-path-regex = "^/v1/(routes|outbound-ips)/"\n'
         f'parameters = {{ "path.match" = ["example.com", "made.example", "*", "a b"] }}\n'
+        '[[operations]]\ninclude-path-regex = "^/v1/networks/"\n'
+        'parameters = { "path.network" = ["192.0.2.1", "10.0.0.1", "a"] }\n'
+        '[[operations]]\ninclude-path-regex = "^/v1/users/"\n'
+        'parameters = { "path.name" = ["app@example.org", "b", "a b"] }\n'
+        '[[operations]]\ninclude-path-regex = "^/v1/dkim-keys/"\n'
+        'parameters = { "path.domain" = ["example.com", "a b"], "path.selector" = ["s1", "S_1"] }\n'
     )
     run = subprocess.run(
         [

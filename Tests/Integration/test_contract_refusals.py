@@ -43,9 +43,22 @@ RIGHT = {
     "editRoute": {"match": "put.example", "mx": [HOST], "messages_rerouted": 0, "messages_rerouted_exact": True},
     "putOutboundIP": {"ip": ["127.0.0.1"], "helo": "out.example"},
     "editOutboundIP": {"ip": ["127.0.0.1"], "helo": "out.example"},
+    "putNetwork": {"network": "192.0.2.0/24", "comment": "the shop", "origin": "file"},
+    "editNetwork": {"network": "192.0.2.0/24", "comment": "the shop", "origin": "file"},
+    "putUser": {"name": "app", "password": "secret", "method": "sha512", "password_set": True},
+    "editUser": {"name": "app", "password": "secret", "method": "sha512", "password_set": True},
+    "putDKIMKey": {"domain": "put.example", "selector": "s1", "signs": False, "type": "ed25519"},
+    "editDKIMKey": {"domain": "put.example", "selector": "s1", "signs": False, "type": "ed25519"},
 }
 QUERIES = {"explainRoute": {"recipient": "a@example.com"}}
-PLACES = {"id": None, "match": "put.example"}
+PLACES = {
+    "id": None,
+    "match": "put.example",
+    "network": "192.0.2.0%2F24",
+    "name": "app",
+    "domain": "put.example",
+    "selector": "s1",
+}
 ONE_OF_EACH = {
     "string": "x",
     "integer": 1,
