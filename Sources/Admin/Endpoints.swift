@@ -84,6 +84,19 @@ package enum Endpoints {
         ),
         Endpoint(.delete, "/v1/networks/{network}", "removeNetwork", .accessWrite, NetworkEndpoints.remove),
 
+        Endpoint(.get, "/v1/listeners", "listListeners", .accessRead, ListenerEndpoints.list),
+        Endpoint(.get, "/v1/listeners/{address}", "showListener", .accessRead, ListenerEndpoints.show),
+        Endpoint(.put, "/v1/listeners/{address}", "putListener", .accessWrite, body: .json, ListenerEndpoints.put),
+        Endpoint(
+            .patch,
+            "/v1/listeners/{address}",
+            "editListener",
+            .accessWrite,
+            body: .mergePatch,
+            ListenerEndpoints.patch
+        ),
+        Endpoint(.delete, "/v1/listeners/{address}", "removeListener", .accessWrite, ListenerEndpoints.remove),
+
         Endpoint(.get, "/v1/users", "listUsers", .accessRead, UserEndpoints.list),
         Endpoint(.get, "/v1/users/{name}", "showUser", .accessRead, UserEndpoints.show),
         Endpoint(.put, "/v1/users/{name}", "putUser", .accessWrite, body: .json, UserEndpoints.put),

@@ -41,6 +41,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
             case .admin: .admin
             case .passwords: .auth
             case .dkim: .dkim
+            case .listener: .listener
             case .relayNetworks: .relayNetworks
             }
     }

@@ -214,6 +214,12 @@ extension SettingsStore {
     /// Whether there is such a file.
     package func exists(_ file: ConfigFile) -> Bool { source.stamp(of: file.name) != nil }
 
+    /// Whether a file has a line for a key that stands before any section.
+    package func says(_ key: String, _ file: ConfigFile) -> Bool {
+        guard let (document, _) = try? document(file) else { return false }
+        return document.value(key, in: nil) != nil
+    }
+
     /// The configuration directory, as other libraries open files in it.
     package var directory: String { source.path(of: ".") }
 

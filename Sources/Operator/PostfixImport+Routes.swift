@@ -183,6 +183,13 @@ extension PostfixImport {
                 guard let section = Routes.normalized("sender \(pattern)") else {
                     return work.draft.leaveOut(place, "is no sender's address or domain; for all of them write [*]")
                 }
+                // What counts is transport_maps, which were translated already.
+                if work.draft.value("mx", in: "*", of: Self.routes) != nil {
+                    work.draft.leaveOut(
+                        place,
+                        "kept, and note: Postfix asks the pattern * of transport_maps first; here [sender …] comes before [*]"
+                    )
+                }
                 let hasTransport = name.contains(octets: "transport")
                 if hasTransport { work.route(section, value, place) } else { work.add(value, to: section, place) }
                 if let hop = NextHop(value) { work.login(hop, section, pattern) }

@@ -50,16 +50,7 @@ extension QueueActionCommand {
         guard answer.status == 202, let place = JSON(answer.body)?["id"]?.string else {
             return try show(answer) { Printout.object($0) }
         }
-        try show(try end(of: place, relay)) { Printout.object($0) }
-    }
-
-    /// Follows a job until it is over.
-    private func end(of job: String, _ relay: Relay) throws -> HTTPResponse {
-        while true {
-            let answer = try relay.ask("GET", "/v1/jobs/\(PercentEncoding.encoded(job))")
-            guard JSON(answer.body)?["finished_at"] == .null else { return answer }
-            ClockTime.pause(milliseconds: 100)
-        }
+        try show(try relay.end(of: place)) { Printout.object($0) }
     }
 
     private func actOnIDs(_ relay: Relay) throws {
@@ -165,14 +156,32 @@ package struct FlushCommand: RelayCommand {
         abstract: "Make everything that failed for now due now; what SIGHUP does."
     )
 
-    @Option(help: "Only mail to this domain.")
-    var domain: String?
+    @OptionGroup(title: "Filters") var filter: QueueFilterOptions
     @OptionGroup package var options: RelayOptions
 
     package init() {}
 
     package func run(_ relay: Relay) throws {
-        let body: JSON = domain.map { ["domain": .string($0)] } ?? [:]
-        try show(try relay.ask("POST", "/v1/queue/flush", body: body)) { Printout.object($0) }
+        let fields = filter.fields
+        guard fields.contains(where: { $0.0 != "domain" }) else {
+            let answer = try relay.ask("POST", "/v1/queue/flush", body: JSON.object(of: fields))
+            return try show(answer) { Printout.object($0) }
+        }
+        let wanted = fields.contains { $0.0 == "state" } ? fields : fields + [("state", "temp_failed")]
+        let body: JSON = ["action": "retry", "filter": JSON.object(of: wanted)]
+        let answer = try relay.ask("POST", "/v1/queue/actions", body: body)
+        guard let job = JSON(answer.body)?["id"]?.string else { return try show(answer) { Printout.object($0) } }
+        try show(try relay.end(of: job)) { Printout.object($0) }
+    }
+}
+
+extension Relay {
+    /// Follows a job until it is over.
+    fileprivate func end(of job: String) throws -> HTTPResponse {
+        while true {
+            let answer = try ask("GET", "/v1/jobs/\(PercentEncoding.encoded(job))")
+            guard JSON(answer.body)?["finished_at"] == .null else { return answer }
+            ClockTime.pause(milliseconds: 100)
+        }
     }
 }

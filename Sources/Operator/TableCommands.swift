@@ -57,7 +57,34 @@ struct ListRoutes: RelayCommand {
 
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws { try show(try relay.ask("GET", routes), rows) }
+    func run(_ relay: Relay) throws { try show(try relay.ask("GET", routes)) { rows(Self.short($0)) } }
+
+    /// What a route does in a few words: everything is in `route show`.
+    static func short(_ answer: JSON) -> JSON {
+        let rows = (answer["items"]?.elements ?? []).map { route -> JSON in
+            ["match": route["match"] ?? nil, "to": .string(way(route)), "origin": route["origin"] ?? nil]
+        }
+        return .array(rows)
+    }
+
+    private static func way(_ route: JSON) -> String {
+        if let reply = route["reject"]?.string { return "rejected: \(reply)" }
+        if let reason = route["discard"]?.string { return "discarded: \(reason)" }
+        if route["direct"]?.bool == true { return "the MX of the domain" }
+        return (route["mx"]?.elements ?? []).map(host).joined(separator: ", ")
+    }
+
+    private static func host(_ mx: JSON) -> String {
+        let exchange = mx["exchange"]?.string ?? ""
+        let port = mx["port"].map { Printout.word($0) } ?? ""
+        let isBare = exchange.starts(withOctets: "/")
+        var text = isBare ? exchange : "\(exchange.contains(octet: ":") ? "[\(exchange)]" : exchange):\(port)"
+        if let user = mx["auth_user"]?.string { text += " as \(user)" }
+        if let tls = mx["tls"]?.string { text += " tls=\(tls)" }
+        if mx["implicit_tls"]?.bool == true { text += " implicit_tls" }
+        if mx["using_lmtp"]?.bool == true { text += " lmtp" }
+        return text
+    }
 }
 
 struct ShowRoute: RowCommand {

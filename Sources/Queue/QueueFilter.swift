@@ -27,9 +27,16 @@ package enum QueuedState: UInt8, Hashable, Sendable, CaseIterable {
         }
     }
 
-    /// The state with that word, or with `deferred`, which logs and metrics say of a recipient that is put off.
+    /// The state with that word, or with one that people know from Postfix: `incoming`, `active`, `deferred`, `hold`.
     package init?(word: some StringProtocol) {
-        if word.isSame(octets: "deferred") { self = .tempFailed } else { self.init(name: word) }
+        let others: [(String, QueuedState)] = [
+            ("incoming", .waiting), ("active", .inProgress), ("deferred", .tempFailed), ("hold", .held),
+        ]
+        if let state = others.first(where: { word.isSame(octets: $0.0) })?.1 {
+            self = state
+        } else {
+            self.init(name: word)
+        }
     }
 
     /// The state with that word.

@@ -1,11 +1,13 @@
 """test_api_access.py - who may send, and as whom, by the API: networks, users and keys of DKIM; dry runs; scopes."""
 
 import smtplib
+import socket
+import ssl
 
 import pytest
 from api import Api, token
 from smtp_client import SmtpClient, send_mail
-from waiting import wait_until
+from waiting import free_port, wait_until
 
 MAIL = b"From: a@a.test\r\nSubject: x\r\n\r\nx\r\n"
 NETWORKS = """\
@@ -72,6 +74,49 @@ def test_the_first_network_beside_a_missing_file_keeps_loopback(make_relay):
     assert api.ask("GET", "/v1/networks")[2]["items"] == []
     assert api.ask("PUT", "/v1/networks/192.0.2.8")[0] == 201
     assert (relay.config / "relay_acl_allow").read_text() == "192.0.2.8/32\n"
+
+
+def test_listeners_move_at_once_and_sessions_stay(make_api, authority):
+    chain, key = authority.issue("127.0.0.1")
+    port, other = free_port(), free_port()
+    relay, api = make_api(files={"tls_cert.pem": chain.read_text(), "tls_key.pem": key.read_text()})
+    first = f"127.0.0.1:{relay.address[1]}"
+    listed = api.ask("GET", "/v1/listeners")[2]["items"]
+    assert listed == [{"address": first, "tls": "starttls", "origin": "file"}]
+    with SmtpClient(relay.address) as client:
+        client.expect(220)
+        dry = api.ask("PUT", f"/v1/listeners/127.0.0.1:{port}?dry_run=true")
+        assert dry[0] == 200 and f"+listen = {first}, 127.0.0.1:{port}" in dry[2]["diff"]
+        assert api.ask("PUT", f"/v1/listeners/127.0.0.1:{port}")[0] == 201
+        assert api.ask("PUT", f"/v1/listeners/127.0.0.1:{other}", {"tls": "implicit"})[0] == 201
+        relay.wait_log("listening", count=2)
+        with SmtpClient(("127.0.0.1", port)) as second:
+            second.expect(220)
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with smtplib.SMTP_SSL("127.0.0.1", other, timeout=20, context=context) as third:
+            assert third.ehlo()[0] == 250
+        for item in api.ask("GET", "/v1/listeners")[2]["items"]:
+            assert api.ask("PUT", f"/v1/listeners/{item['address']}", item)[0] == 200
+        assert api.ask("DELETE", f"/v1/listeners/{first}")[0] == 204
+        relay.wait_log("listening", count=3)
+        assert client.command("EHLO x.test", 250).is_positive, "sessions that stand are kept"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(relay.address, timeout=5)
+    text = (relay.config / "smtp.ini").read_text()
+    assert f"listen = 127.0.0.1:{port}\n" in text and f"smtps_listen = 127.0.0.1:{other}\n" in text
+    assert api.ask("PATCH", f"/v1/listeners/127.0.0.1:{other}", {"tls": "starttls"})[2]["tls"] == "starttls"
+    assert api.ask("DELETE", f"/v1/listeners/127.0.0.1:{other}")[0] == 204
+    assert api.ask("DELETE", f"/v1/listeners/127.0.0.1:{port}")[0] == 409, "the last one stays"
+    for wrong, body in [
+        ("192.0.2.1:25", {}),
+        ("127.0.0.1", {}),
+        ("host:25", {}),
+        ("127.0.0.1:0", {}),
+        ("127.0.0.1:9", {"tls": "x"}),
+    ]:
+        assert api.ask("PUT", f"/v1/listeners/{wrong}", body)[0] == 422, wrong
+    assert api.ask("DELETE", "/v1/listeners/127.0.0.1:9")[0] == 404
 
 
 def test_what_a_variable_says_is_not_edited(make_api):

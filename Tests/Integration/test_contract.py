@@ -55,6 +55,8 @@ def test_the_contract_holds(make_relay, make_dns, tmp_path):
         f'parameters = {{ "path.match" = ["example.com", "made.example", "*", "a b"] }}\n'
         '[[operations]]\ninclude-path-regex = "^/v1/networks/"\n'
         'parameters = { "path.network" = ["192.0.2.1", "10.0.0.1", "a"] }\n'
+        '[[operations]]\ninclude-path-regex = "^/v1/listeners/"\n'
+        'parameters = { "path.address" = ["192.0.2.1:25", "127.0.0.1", "a"] }\n'
         '[[operations]]\ninclude-path-regex = "^/v1/users/"\n'
         'parameters = { "path.name" = ["app@example.org", "b", "a b"] }\n'
         '[[operations]]\ninclude-path-regex = "^/v1/dkim-keys/"\n'
