@@ -2,7 +2,9 @@
 
 import json
 import re
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from image import BASES, DOCKERFILE, Engine, composed, lent_libraries, runtime_stage
@@ -13,8 +15,9 @@ MOST_BESIDE_THE_RELAY = 32 << 20
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    engine = Engine(tmp_path_factory.mktemp("image"))
+def engine():
+    # podman takes no longer path of its own than fifty characters.
+    engine = Engine(Path(tempfile.mkdtemp(prefix="martlet-image-", dir="/var/tmp")))
     yield engine
     engine.close()
 
