@@ -54,6 +54,7 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CIntrinsics"),
         .systemLibrary(name: "CContract"),
         .systemLibrary(name: "CProcess"),
@@ -67,6 +68,7 @@ let package = Package(
         room("HTTPClient", ["CCurl"]),
         room("Passwords", ["CCrypt"]),
         room("Process", ["CProcess"]),
+        room("Database", ["CSQLite"]),
         // floor 2
         room("SMTP", ["Mail", core]),
         room("MessageFormat", ["Mail", "OpenSSL", core]),
@@ -74,6 +76,7 @@ let package = Package(
         room("DNS", ["Mail", "Log", "CUnbound", metrics]),
         room("Hooks", ["Mail", "Log", metrics]),
         room("Storage", ["Mail", "JSON", "Files", core, metrics]),
+        room("History", ["Mail", "JSON", "Database"]),
         // floor 3
         room("Queue", ["Mail", "Storage", core, posix, deque, heap, metrics]),
         // floor 4
@@ -264,6 +267,8 @@ let package = Package(
         tests("HTTPClient"),
         tests("Passwords"),
         tests("Process"),
+        tests("Database"),
+        tests("History", ["Mail", "JSON"]),
         tests("SMTP", ["OpenSSL", core]),
         tests("MessageFormat", ["OpenSSL", core]),
         tests("Storage", ["Mail", "JSON", "Files", core]),

@@ -4,9 +4,9 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The house, from the ground up. A new room gets its place here and in Package.swift.
-ground="COpenSSL CMicrohttpd CUnbound CCurl CCrypt CIDN2 CIntrinsics CContract CTimex CProcess"
-floor1="Mail JSON OpenSSL Files HTTPClient Passwords Log Loop Process"
-floor2="SMTP MessageFormat Storage Config DNS Hooks"
+ground="CSQLite COpenSSL CMicrohttpd CUnbound CCurl CCrypt CIDN2 CIntrinsics CContract CTimex CProcess"
+floor1="Mail JSON OpenSSL Files HTTPClient Passwords Log Loop Process Database"
+floor2="SMTP MessageFormat Storage Config DNS Hooks History"
 floor3="Queue"
 floor4="Intake Departure"
 floor5="Ingest Delivery Admin RemoteHooks Operator Doctor"
