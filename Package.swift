@@ -78,7 +78,8 @@ let package = Package(
         room("Storage", ["Mail", "JSON", "Files", core, metrics]),
         room("History", ["Mail", "JSON", "Database"]),
         // floor 3
-        room("Queue", ["Mail", "Storage", core, posix, deque, heap, metrics]),
+        room("Queue", ["Mail", "Storage", "History", core, posix, deque, heap, metrics]),
+        room("Chronicle", ["Mail", "Log", "MessageFormat", "Storage", "History", posix]),
         // floor 4
         room(
             "Departure",
@@ -151,6 +152,7 @@ let package = Package(
                 "SMTP",
                 "MessageFormat",
                 "Storage",
+                "History",
                 "Queue",
                 "Config",
                 "DNS",
@@ -174,6 +176,7 @@ let package = Package(
                 "OpenSSL",
                 "MessageFormat",
                 "Storage",
+                "History",
                 "Queue",
                 "Config",
                 "Hooks",
@@ -215,6 +218,8 @@ let package = Package(
                 "HTTPClient",
                 "Passwords",
                 "Storage",
+                "History",
+                "Chronicle",
                 "Queue",
                 "Config",
                 "DNS",
@@ -272,6 +277,7 @@ let package = Package(
         tests("SMTP", ["OpenSSL", core]),
         tests("MessageFormat", ["OpenSSL", core]),
         tests("Storage", ["Mail", "JSON", "Files", core]),
+        tests("Chronicle", ["Mail", "Files", "Log", "Storage", "History", core]),
         tests("Queue", ["Mail", "Files", "Storage", core, posix]),
         tests("Config", ["Files", "Loop"]),
         tests("DNS"),

@@ -2,6 +2,7 @@
 
 package import Config
 package import Departure
+package import History
 package import Log
 package import Mail
 package import NIOCore
@@ -24,6 +25,8 @@ package struct AdminServices: Sendable {
     package let submit: @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<QueueID, SubmitRefusal>
     /// Knows which way a recipient's mail would go.
     package let guide: Guide
+    /// What happened; nil where it is not remembered.
+    package let history: @Sendable () -> HistoryBook?
     package let metrics: PrometheusRegistry
     /// What `/readyz` asks of the parts that the API does not know; see ``ReadinessCheck``.
     package let checks: @Sendable () -> [ReadinessCheck]
@@ -37,6 +40,7 @@ package struct AdminServices: Sendable {
         startedAt: Timestamp,
         submit: @escaping @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<QueueID, SubmitRefusal>,
         guide: Guide,
+        history: @escaping @Sendable () -> HistoryBook? = { nil },
         metrics: PrometheusRegistry,
         checks: @escaping @Sendable () -> [ReadinessCheck]
     ) {
@@ -50,6 +54,7 @@ package struct AdminServices: Sendable {
         self.startedAt = startedAt
         self.submit = submit
         self.guide = guide
+        self.history = history
         self.metrics = metrics
         self.checks = checks
     }

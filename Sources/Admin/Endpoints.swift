@@ -32,6 +32,17 @@ package enum Endpoints {
         Endpoint(.delete, "/v1/jobs/{id}", "cancelJob", .queueWrite, ActionEndpoints.cancel),
 
         Endpoint(.post, "/v1/messages", "submitMessage", .submit, body: .message, SubmitEndpoint.submit),
+        Endpoint(.get, "/v1/messages/{id}", "traceMessage", .queueRead, EventEndpoints.show),
+        Endpoint(.get, "/v1/events", "listEvents", .queueRead, gives: EventEndpoints.types, EventEndpoints.list),
+        Endpoint(
+            .get,
+            "/v1/events/schema",
+            "showEventSchema",
+            .queueRead,
+            gives: ["application/schema+json"],
+            EventEndpoints.schema
+        ),
+        Endpoint(.get, "/v1/history", "searchHistory", .queueRead, EventEndpoints.search),
 
         Endpoint(.get, "/v1/outbound", "showOutbound", .configRead, OutboundEndpoints.show),
         Endpoint(.patch, "/v1/outbound", "editOutbound", .configWrite, body: .mergePatch, OutboundEndpoints.edit),

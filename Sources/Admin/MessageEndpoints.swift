@@ -133,7 +133,7 @@ enum MessageEndpoints {
         )
     }
 
-    private static func id(_ request: AdminRequest) throws(Problem) -> QueueID {
+    static func id(_ request: AdminRequest) throws(Problem) -> QueueID {
         guard let id = QueueID(request.parameter("id")) else { throw notFound }
         return id
     }

@@ -6,7 +6,7 @@
 /// A file, or a few that mean something only together.
 package enum ConfigPart: Hashable, Sendable, CaseIterable {
     case me, listener, auth, dkim, outbound, routes, outboundIPs, resolver, admin, tls, relayCertificates
-    case relayNetworks, hooks, bounceTemplate
+    case relayNetworks, hooks, bounceTemplate, events
 
     /// The file that the part is called after.
     package var file: String {
@@ -25,6 +25,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
         case .relayNetworks: SettingsReader.relayFile
         case .hooks: HookSettings.file
         case .bounceTemplate: SettingsReader.bounceFile
+        case .events: EventSettings.file
         }
     }
 

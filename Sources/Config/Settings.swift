@@ -27,6 +27,8 @@ package struct Settings: Hashable, Sendable {
     package var tls = TLSSettings()
     /// `hooks.ini` and `plugin_timeout`.
     package var hooks = HookSettings()
+    /// `events.ini`.
+    package var events = EventSettings()
     /// What variables said when this was read.
     package var environment = Environment()
     /// `outbound.bounce_message`, the text of the template; empty when there is no such file.

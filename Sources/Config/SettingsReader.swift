@@ -20,13 +20,14 @@ package struct SettingsReader: Sendable {
     /// The files that are read, in the order of their errors.
     package static let files = [
         "me", ListenerSettings.file, AuthSettings.file, OutboundSettings.file, Routes.file, OutboundIPs.file,
-        ResolverSettings.file, AdminSettings.file, TLSSettings.file, DKIMSettings.file, relayFile,
+        ResolverSettings.file, AdminSettings.file, TLSSettings.file, EventSettings.file, DKIMSettings.file, relayFile,
         RelayCertificates.file, bounceFile, HookSettings.file, HookSettings.timeoutFile,
     ]
 
     /// Those that are tables of typed keys: each key has a variable of the environment.
     static let keyed: [any KeyedSettings.Type] = [
-        ListenerSettings.self, AuthSettings.self, OutboundSettings.self, ResolverSettings.self, AdminSettings.self,
+        ListenerSettings.self, AuthSettings.self, OutboundSettings.self, ResolverSettings.self, EventSettings.self,
+        AdminSettings.self,
         TLSSettings.self, DKIMSettings.self,
     ]
 
@@ -182,6 +183,7 @@ package struct SettingsReader: Sendable {
         case .relayNetworks: settings.relayNetworks = try readNetworks(&finding.warnings)
         case .hooks: settings.hooks = try readHooks()
         case .bounceTemplate: settings.bounceTemplate = try readTemplate(&finding.warnings)
+        case .events: settings.events = try keyed(EventSettings.self, &finding.warnings)
         }
     }
 

@@ -6,7 +6,10 @@
 import CSQLite
 
 /// One connection to one database file.
-package final class Database {
+///
+/// `@unchecked Sendable`: it may go from thread to thread, and is used by one at a time, since whoever shares it keeps it in a
+/// `Mutex`; the library itself has no data in common between connections.
+package final class Database: @unchecked Sendable {
     /// When a commit is on the disk.
     package enum Syncing: String, Hashable, Sendable {
         /// At some later time; after a power cut the database is whole, but the last commits may be missing.

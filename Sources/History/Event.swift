@@ -52,6 +52,23 @@ package struct EventData: Hashable, Sendable {
             self.ip = ip
             self.port = port
         }
+
+        /// Takes `host[ip]:port` apart; anything else is the host.
+        package init(remote: String) {
+            let bytes = Array(remote.utf8)
+            guard let open = bytes.firstIndex(of: UInt8(ascii: "[")), open > 0,
+                let close = bytes.lastIndex(of: UInt8(ascii: "]")), open < close
+            else {
+                self.init(host: remote)
+                return
+            }
+            let rest = bytes[(close + 1)...]
+            self.init(
+                host: String(decoding: bytes[..<open], as: UTF8.self),
+                ip: IPAddress(String(decoding: bytes[(open + 1)..<close], as: UTF8.self)),
+                port: rest.first == UInt8(ascii: ":") ? UInt16(String(decoding: rest.dropFirst(), as: UTF8.self)) : nil
+            )
+        }
     }
 
     /// What the next hop said, or what we made up for a failure of our own.

@@ -3,6 +3,7 @@
 // Guarantees: a message in flight is never removed, nor sent by anybody else while it is being removed; a hold and a
 // release are on disk before they are answered.
 
+import History
 package import Mail
 import NIOPosix
 package import Storage
@@ -74,6 +75,7 @@ extension MailQueue {
             wakeDispatcher()
             throw error
         }
+        for (id, result) in zip(ids, results) where result == .done { tell(hold, of: id) }
         return results
     }
 
@@ -84,6 +86,11 @@ extension MailQueue {
     package func release(_ ids: [QueueID], at now: Uptime = .now()) throws(QueueError) -> [CommandResult] {
         let results = state.withLock { state in ids.map { state.release($0, at: now) } }
         wakeDispatcher()
+        defer {
+            for (id, result) in zip(ids, results) where result == .done {
+                tell(CommandFact(.released, at: .now()), of: id)
+            }
+        }
         try saveHolds()
         return results
     }
@@ -98,6 +105,7 @@ extension MailQueue {
             state.withLock { $0.holds[id] = nil }
             throw error
         }
+        tell(hold, of: id)
     }
 
     /// Lets messages go on whose time has come.
@@ -154,7 +162,7 @@ extension MailQueue {
         let freed = state.withLock { state in
             state.traffic.removed.add(parcel.recipients.count, at: now)
             QueueMetrics.countRemoved(parcel.recipients.count)
-            return drop(id, in: &state)
+            return drop(id, removalFacts(withReport, reason), in: &state)
         }
         memory.release(freed)
         wakeDispatcher()
@@ -164,14 +172,15 @@ extension MailQueue {
     /// Takes a message out of index and store.
     ///
     /// - Returns: bytes of memory it held.
-    private func drop(_ id: QueueID, in state: inout QueueState) -> Int {
+    private func drop(_ id: QueueID, _ facts: Facts, in state: inout QueueState) -> Int {
         guard let slot = state.slot(of: id), let entry = state[slot] else { return 0 }
+        if entry.isMoving, !facts.isEmpty { store.append(facts, of: id) }
         for ticket in state.tickets(of: entry) { state.removeParcel(ticket) }
         guard !entry.isMoving else {
             state[slot]?.changedWhileMoving = true
             return state.dropResident(slot)
         }
-        store.appendSettled(id, at: entry.location)
+        store.appendSettled(id, at: entry.location, facts)
         return state.removeMessage(slot)
     }
 

@@ -188,6 +188,7 @@ extension MailQueue {
     ///   - done: recipients that are finished: delivered, bounced with their report on disk, or dropped.
     ///   - bounced: those of them that were not delivered.
     ///   - deferred: recipients to try again later.
+    ///   - facts: for history, durable when this is.
     ///
     /// Recipients in neither are due again at once: the session ended before their turn.
     /// - Returns: whether the message is finished, all its parcels together.
@@ -197,6 +198,7 @@ extension MailQueue {
         done: [UInt32],
         bounced: [UInt32] = [],
         deferred: Deferral?,
+        facts: Facts = .none,
         at now: Uptime,
         wall: Timestamp
     ) -> Bool {
@@ -228,7 +230,7 @@ extension MailQueue {
             }
             isFinished = state[slot]?.openParcels == 0
             if !isFinished { state.note(done: done, bounced: bounced, of: slot) }
-            freed = record(slot, done: done, in: &state, deferred: deferred, now: now, wall: wall)
+            freed = record(slot, done: done, in: &state, deferred: deferred, facts, now: now, wall: wall)
             return startsCompaction(&state)
         }
         memory.release(freed)
@@ -245,23 +247,25 @@ extension MailQueue {
         done: [UInt32],
         in state: inout QueueState,
         deferred: Deferral?,
+        _ facts: Facts,
         now: Uptime,
         wall: Timestamp
     ) -> Int {
         guard var entry = state[slot] else { return 0 }
+        if entry.isMoving, !facts.isEmpty { store.append(facts, of: entry.id) }
         if entry.openParcels == 0 {
             guard !entry.isMoving else {
                 state[slot]?.changedWhileMoving = true
                 return state.dropResident(slot)
             }
-            store.appendSettled(entry.id, at: entry.location)
+            store.appendSettled(entry.id, at: entry.location, facts)
             return state.removeMessage(slot)
         }
         guard !done.isEmpty || deferred != nil else { return 0 }
         if deferred?.delayReported == true { entry.delayReported = true }
         entry.changedWhileMoving = entry.isMoving
         state[slot] = entry
-        if !entry.isMoving { store.append(state.deliveryState(of: slot, now: now, wall: wall), of: entry.id) }
+        if !entry.isMoving { store.append(state.deliveryState(of: slot, now: now, wall: wall), of: entry.id, facts) }
         return deferred == nil ? 0 : state.dropResident(slot)
     }
 

@@ -1,5 +1,6 @@
 // MailQueue+Upkeep.swift — work in the background: moving mail where the store wants room, and parcelling again when routes changed.
 
+import History
 package import Mail
 import NIOPosix
 import Storage
@@ -62,7 +63,7 @@ extension MailQueue {
             guard entry.changedWhileMoving else { return }
             // What happened meanwhile must stand behind the copy in the log, or recovery would undo it.
             if entry.openParcels == 0 {
-                store.appendSettled(id, at: target ?? location)
+                store.appendSettled(id, at: target ?? location, keepsHistory ? Facts(.time(wall)) : .none)
                 memory.release(state.removeMessage(slot))
             } else {
                 store.append(state.deliveryState(of: slot, now: now, wall: wall), of: id)

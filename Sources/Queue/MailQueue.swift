@@ -132,16 +132,22 @@ package final class MailQueue: Sendable {
     let reporter = Mutex(Reporter())
     /// Held while the list of held messages is written.
     let holdsFile = Mutex(())
+    /// What happens is told to history; nothing is spent on it otherwise.
+    package let keepsHistory: Bool
     private let wake = Mutex(Wake())
 
-    /// - Parameter lane: the next hop a recipient would take now; called on any thread, must not wait.
+    /// - Parameters:
+    ///   - keepsHistory: notes in the store tell history what happened.
+    ///   - lane: the next hop a recipient would take now; called on any thread, must not wait.
     package init(
         store: any QueueStore,
         disk: NIOThreadPool,
         memory: MemoryBudget,
         options: Options,
+        keepsHistory: Bool = false,
         lane: @escaping @Sendable (EmailAddress, Envelope) -> Lane
     ) {
+        self.keepsHistory = keepsHistory
         self.store = store
         self.disk = disk
         self.memory = memory
@@ -265,6 +271,7 @@ extension MailQueue {
         }
         lastID.withLock { $0 = max($0, highest) }
         try store.start { [weak self] in self?.committed($0) }
+        tellHoldsAgain()
         return count
     }
 

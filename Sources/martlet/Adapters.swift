@@ -5,6 +5,7 @@ import DNS
 import Delivery
 import Departure
 import Files
+import History
 import Log
 import Mail
 import Queue
@@ -20,6 +21,47 @@ extension MailQueue.Options {
         isDisabled = outbound.isDisabled
         laneRestMax = outbound.laneRestMax
         retries = RetrySchedule(maxFailures: outbound.maxTempFailures, intervals: outbound.tempFailIntervals)
+    }
+}
+
+extension Spool.Options {
+    init(_ events: EventSettings) {
+        self.init()
+        isFollowed = events.isOn
+        journalBytes = events.journalBytes
+    }
+}
+
+extension CommandFact {
+    /// A file was edited from within.
+    init(_ edit: Edit) {
+        self.init(.configChanged, at: .now())
+        subject = edit.file.name
+        text = "\(edit.operation) \(edit.key)"
+    }
+
+    /// A file was edited by somebody.
+    init(changed file: String, _ keys: [String]) {
+        self.init(.configChanged, at: .now())
+        subject = file
+        text = keys.isEmpty ? nil : keys.prefix(10).joined(separator: ", ")
+    }
+
+    /// What other settings mean for mail.
+    static func changes(from before: Settings, to settings: Settings) -> [CommandFact] {
+        var facts: [CommandFact] = []
+        if before.outbound.isDisabled != settings.outbound.isDisabled {
+            let isDisabled = settings.outbound.isDisabled
+            var fact = CommandFact(isDisabled ? .outboundDisabled : .outboundEnabled, at: .now())
+            if isDisabled, !settings.outbound.disabledReason.isEmpty { fact.text = settings.outbound.disabledReason }
+            facts.append(fact)
+        }
+        if before.routes != settings.routes {
+            var fact = CommandFact(.routeChanged, at: .now())
+            fact.subject = Routes.file
+            facts.append(fact)
+        }
+        return facts
     }
 }
 

@@ -6,6 +6,7 @@ import CoreMetrics
 import Delivery
 import Departure
 import Files
+import History
 import Hooks
 import Intake
 import Log
@@ -32,7 +33,7 @@ final class AdminAPI: Sendable {
     private let dataPath: String
     private let state = InForce(State())
 
-    init(_ launch: Launch, intake: Intake, guide: Guide, loop: any EventLoop) {
+    init(_ launch: Launch, intake: Intake, guide: Guide, past: Past, loop: any EventLoop) {
         settings = launch.settings
         log = launch.log
         dataPath = launch.dataPath
@@ -55,6 +56,7 @@ final class AdminAPI: Sendable {
                 }
             },
             guide: guide,
+            history: { past.book },
             metrics: launch.metrics,
             checks: {
                 Self.checks(queue, settings, guide.refusals.count, isDraining: state.current.isDraining)

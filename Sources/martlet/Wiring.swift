@@ -7,6 +7,7 @@ import Delivery
 import Departure
 import Files
 import HTTPClient
+import History
 import Hooks
 import Ingest
 import Intake
@@ -51,6 +52,7 @@ final class Wiring: Sendable {
     private let tokens: TokenSource
     private let memory: PeerMemory
     private let queue: MailQueue
+    private let past: Past
     private let plugins: PluginChain
     private let programs: HookPrograms
     private let services: PluginServices
@@ -89,11 +91,16 @@ final class Wiring: Sendable {
         disk = NIOThreadPool(numberOfThreads: Self.diskThreads)
         disk.start()
 
+        let spool = Spool(directory: "\(launch.dataPath)/queue", options: Spool.Options(first.events)) {
+            SpoolLog.write($0, to: log)
+        }
+        past = Past(launch, spool)
         queue = MailQueue(
-            store: Spool(directory: "\(launch.dataPath)/queue") { SpoolLog.write($0, to: log) },
+            store: spool,
             disk: disk,
             memory: MemoryBudget(limit: first.listener.memoryForMail),
-            options: MailQueue.Options(first.outbound)
+            options: MailQueue.Options(first.outbound),
+            keepsHistory: first.events.isOn
         ) { recipient, envelope in settings.inForce.ask { $0.lane(for: recipient, of: envelope) } }
 
         resolver = InForce<any DNS.Resolver>(try UnboundResolver(UnboundResolver.Options(first.resolver)))
@@ -131,7 +138,7 @@ final class Wiring: Sendable {
             )
         )
         guide = Guide(router, trust, plugins, queue)
-        api = AdminAPI(launch, intake: intake, guide: guide, loop: loop)
+        api = AdminAPI(launch, intake: intake, guide: guide, past: past, loop: loop)
         certificates = try CertificatesInForce(first.tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
     }
@@ -166,6 +173,7 @@ extension Wiring {
             $0.add(.count, count)
             $0.add(.elapsed, Int(Uptime.now().milliseconds - begin.milliseconds))
         }
+        past.start()
         let addresses = try wait { try await self.listen() }
         try api.start()
         leaveNote()
@@ -182,9 +190,10 @@ extension Wiring {
     private func followSettings() {
         settings.onChange { [weak self] in self?.apply($0) }
         prints.change { $0 = settings.prints() }
-        settings.onEdit { [log, settings, prints] edit in
+        settings.onEdit { [log, settings, prints, queue] edit in
             prints.change { $0 = settings.prints() }
             EditLog.write(edit, to: log)
+            if edit.isChanged { queue.tell(CommandFact(edit)) }
             ConfigMetrics.show(settings.health.current)
         }
     }
@@ -277,6 +286,7 @@ extension Wiring {
         saveMemory()
         RunningRelay.remove(from: dataPath, LinuxDisk())
         api.stop()
+        past.stop()
         queue.close()
         log.write(.notice, "stopped") { line in
             line.add(.waiting, counts.waiting)
@@ -357,6 +367,7 @@ extension Wiring {
         // A file that one of ours names, such as a certificate or a password.
         if changes.isEmpty { log.write(.notice, "configuration changed") }
         for change in changes {
+            queue.tell(CommandFact(changed: change.file, change.keys))
             log.write(.notice, "configuration changed") { line in
                 line.add(.file, change.file)
                 let more = change.keys.count > 10 ? " and \(change.keys.count - 10) more" : ""
@@ -372,6 +383,7 @@ extension Wiring {
         certificates.apply(settings.tls, log)
         trust.forgetRefusals(except: settings.routes)
         let before = applied.replace(with: settings)
+        for fact in CommandFact.changes(from: before, to: settings) { queue.tell(fact) }
         if before.me != settings.me { disk.submit { [weak self] _ in self?.leaveNote() } }
         if before.listener.places != settings.listener.places { listenElsewhere() }
         if before.resolver != settings.resolver { resolveOtherwise(settings.resolver) }

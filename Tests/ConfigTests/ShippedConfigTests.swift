@@ -37,6 +37,7 @@ import Testing
         #expect(try Self.checkDefaults(DKIMSettings.self) == 2)
         #expect(try Self.checkDefaults(OutboundSettings.self) == 38)
         #expect(try Self.checkDefaults(ResolverSettings.self) == 3)
+        #expect(try Self.checkDefaults(EventSettings.self) == 6)
         #expect(try Self.checkDefaults(TLSSettings.self) == 7)
     }
 
@@ -60,6 +61,7 @@ import Testing
             let others = [
                 "true", "ca.pem", "4242", "65537", "v6", "17", "PLAIN", "From", "127.0.0.1:1", "127.0.0.1", "TLSv1.3",
                 "no", "refuse", "encode", "boss@x.example",
+                "32M", "hash",
             ]
             let changes = others.contains { other in
                 var settings = Target()

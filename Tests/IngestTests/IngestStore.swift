@@ -76,8 +76,9 @@ final class IngestStore: QueueStore {
         }
     }
 
-    func append(_ state: DeliveryState, of id: QueueID) {}
-    func appendSettled(_ id: QueueID, at location: Location) {}
+    func append(_ state: DeliveryState, of id: QueueID, _ facts: Facts) {}
+    func appendSettled(_ id: QueueID, at location: Location, _ facts: Facts) {}
+    func append(_ facts: Facts, of id: QueueID) {}
 
     func recover(_ visit: (RecoveredMessage) -> Void) throws(QueueError) {}
 
