@@ -76,7 +76,7 @@ let package = Package(
         room("DNS", ["Mail", "Log", "CUnbound", metrics]),
         room("Hooks", ["Mail", "Log", metrics]),
         room("Storage", ["Mail", "JSON", "Files", core, metrics]),
-        room("History", ["Mail", "JSON", "Database"]),
+        room("History", ["Mail", "JSON", "Files", "Database"]),
         // floor 3
         room("Queue", ["Mail", "Storage", "History", core, posix, deque, heap, metrics]),
         room("Chronicle", ["Mail", "Log", "MessageFormat", "Storage", "History", posix]),

@@ -43,6 +43,7 @@ package enum Endpoints {
             EventEndpoints.schema
         ),
         Endpoint(.get, "/v1/history", "searchHistory", .queueRead, EventEndpoints.search),
+        Endpoint(.delete, "/v1/history", "eraseHistory", .queueWrite, EventEndpoints.erase),
 
         Endpoint(.get, "/v1/outbound", "showOutbound", .configRead, OutboundEndpoints.show),
         Endpoint(.patch, "/v1/outbound", "editOutbound", .configWrite, body: .mergePatch, OutboundEndpoints.edit),

@@ -96,6 +96,24 @@ enum EventEndpoints {
         ])
     }
 
+    /// `DELETE /v1/history?recipient=…`: forgets a person.
+    static func erase(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery(["recipient"])
+        guard let text = request.value("recipient"), let address = EmailAddress(text) else {
+            throw Problem.invalid("?recipient", "format", "is no address")
+        }
+        let book = try history(services)
+        let count: Int
+        do throws(HistoryError) {
+            count = try book.erase(recipient: "\(address)", actor: request.caller.name, now: .now())
+        } catch {
+            throw problem(error)
+        }
+        // Not whom: that would remember what is forgotten.
+        services.audit(request, Change(operation: "eraseHistory", after: "\(count)"))
+        return .json(["messages": .count(count)])
+    }
+
     /// `GET /v1/messages/{id}`.
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])

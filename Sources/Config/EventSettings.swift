@@ -9,7 +9,9 @@ package struct EventSettings: Hashable, Sendable {
         case full, hash, domain
     }
 
-    /// `history`: what happens is remembered in the data directory; without it there are no events. From the next start on.
+    /// `history`: what happens is remembered in the data directory, from the next start on.
+    ///
+    /// Without it there are no events.
     package var isOn = true
     /// `history_days`: whole days.
     package var days = 14

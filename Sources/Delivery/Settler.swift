@@ -177,22 +177,7 @@ package final class Settler: Sendable {
         }
         for failed in verdicts.dropped { logFailed("dropped by a plugin", parcel, envelope, failed, wall, delay: 0) }
         let done = verdicts.delivered.map(\.recipient) + (verdicts.bounced + verdicts.dropped).map(\.recipient)
-        var deferral: Deferral?
-        if let first = verdicts.deferred.first {
-            let reply = LastReply(first.failure)
-            var others: [UInt32: LastReply] = [:]
-            for failed in verdicts.deferred.dropFirst() where failed.failure != first.failure {
-                others[failed.recipient] = LastReply(failed.failure)
-            }
-            deferral = Deferral(
-                recipients: verdicts.deferred.map(\.recipient),
-                delay: verdicts.delay,
-                reply: reply,
-                otherReplies: others,
-                kind: verdicts.kind,
-                delayReported: reports.contains(.delay)
-            )
-        }
+        let deferral = deferral(of: verdicts, delayReported: reports.contains(.delay))
         let facts =
             queue.keepsHistory ? Facts(.attempt(AttemptFact(parcel, verdicts, reports, at: wall))) : .none
         let isFinished = queue.settle(
@@ -206,6 +191,23 @@ package final class Settler: Sendable {
         )
         if isFinished { logFinished(parcel, wall) }
         if deferral != nil { changed() }
+    }
+
+    /// What the queue is told of those that failed for now; nil when nobody did.
+    private func deferral(of verdicts: Verdicts, delayReported: Bool) -> Deferral? {
+        guard let first = verdicts.deferred.first else { return nil }
+        var others: [UInt32: LastReply] = [:]
+        for failed in verdicts.deferred.dropFirst() where failed.failure != first.failure {
+            others[failed.recipient] = LastReply(failed.failure)
+        }
+        return Deferral(
+            recipients: verdicts.deferred.map(\.recipient),
+            delay: verdicts.delay,
+            reply: LastReply(first.failure),
+            otherReplies: others,
+            kind: verdicts.kind,
+            delayReported: delayReported
+        )
     }
 
     // MARK: attempts that need a report, or an answer of plugins

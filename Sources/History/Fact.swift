@@ -19,6 +19,7 @@ package enum Fact: Hashable, Sendable {
 package struct AttemptFact: Hashable, Sendable {
     /// Some recipients that were told the same.
     package struct Part: Hashable, Sendable {
+        /// What became of them.
         package enum Result: UInt8, Hashable, Sendable {
             case delivered = 0
             case deferred, bounced, suppressed

@@ -1,6 +1,7 @@
 // EventCommands.swift — `martlet events`, `history` and `trace`: what happened, of a running relay.
 
 package import ArgumentParser
+import Glibc
 import HTTPClient
 import JSON
 import Mail
@@ -100,7 +101,7 @@ package struct TraceCommand: RelayCommand {
         for id in try ids(relay) {
             if let message = JSON(try relay.ask("GET", "/v1/messages/\(id)").body) { found.append(message) }
         }
-        guard !found.isEmpty else { throw OperatorError("nothing is known of \(what)") }
+        guard !found.isEmpty else { throw OperatorError("nothing is known of \(what)", status: EX_NOUSER) }
         if options.json {
             for message in found { print(message.text) }
         } else {

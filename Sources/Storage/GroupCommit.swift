@@ -9,6 +9,7 @@
 // When a 250 is safe: ``SpoolWriter/commit(_:)`` calls `committed` with a message only after the `fdatasync` that covers
 // its record has returned without an error.
 
+import Files
 import Mail
 import Synchronization
 

@@ -81,7 +81,9 @@ extension Spool {
         journal.wait(behind: position?.segment ?? 0, position?.offset ?? 0, atMost: milliseconds * 1_000_000)
     }
 
-    /// Has notes that wait for a message synced without one. Blocks.
+    /// Has notes that wait for a message synced without one.
+    ///
+    /// Blocks.
     package func syncNotes() { if journal.wantsSync { sync() } }
 
     /// Ends ``awaitNews(behind:atMost:)``, now and from now on.

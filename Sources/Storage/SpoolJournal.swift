@@ -3,6 +3,7 @@
 // The writer says how far the log is on the disk; the follower says what it has passed. Both are looked at without a lock,
 // because the writer does so with every batch.
 
+import Files
 import Synchronization
 
 /// Between the writer's thread and the follower's.

@@ -82,8 +82,7 @@ final class Wiring: Sendable {
     private init(_ launch: Launch) throws {
         (dataPath, sockets) = (launch.dataPath, launch.sockets)
         applied = InForce(launch.settings.current)
-        settings = launch.settings
-        log = launch.log
+        (settings, log) = (launch.settings, launch.log)
         let (settings, log) = (settings, log)
         let (first, inForce) = (settings.current, settings.inForce)
 
@@ -91,9 +90,7 @@ final class Wiring: Sendable {
         disk = NIOThreadPool(numberOfThreads: Self.diskThreads)
         disk.start()
 
-        let spool = Spool(directory: "\(launch.dataPath)/queue", options: Spool.Options(first.events)) {
-            SpoolLog.write($0, to: log)
-        }
+        let spool = Self.spool(launch)
         past = Past(launch, spool)
         queue = MailQueue(
             store: spool,
@@ -141,6 +138,13 @@ final class Wiring: Sendable {
         api = AdminAPI(launch, intake: intake, guide: guide, past: past, loop: loop)
         certificates = try CertificatesInForce(first.tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
+    }
+
+    private static func spool(_ launch: Launch) -> Spool {
+        let options = Spool.Options(launch.settings.current.events)
+        return Spool(directory: "\(launch.dataPath)/queue", options: options) { [log = launch.log] in
+            SpoolLog.write($0, to: log)
+        }
     }
 
     /// One loop does as well as two on two processors; beyond that, one for two.

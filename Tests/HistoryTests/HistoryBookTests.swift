@@ -190,6 +190,69 @@ private let now = Timestamp(milliseconds: 1_700_000_000_000)
         #expect(try book.timeline(of: QueueID(rawValue: 20_000)).count == 3)
     }
 
+    @Test func aPersonIsForgottenAndNumbersStay() throws {
+        let place = Place()
+        let book = try book(place)
+        try book.commit(
+            [.accepted(context(5, to: ["Mallory@a.example", "y@b.example"]))],
+            at: [1],
+            durably: false,
+            now: now
+        )
+        try book.commit(story(100...900), at: [1], durably: false, now: now)
+        let known = try #require(book.contexts(near: QueueID(rawValue: 5)).first)
+        let facts = delivered([0])
+        let note = HistoryItem.note(QueueID(rawValue: 5), facts, isEnd: false, context: known)
+        try book.commit([note], at: [1], durably: false, now: now)
+        let before = try book.timeline(of: QueueID(rawValue: 5))
+        #expect(try book.erase(recipient: "mallory@A.example", actor: "boss", now: now) == 1)
+        let after = try book.timeline(of: QueueID(rawValue: 5))
+        #expect(after.map(\.seq) == before.map(\.seq) && after.map(\.type) == before.map(\.type))
+        #expect(after.last?.data.recipient == HistoryBook.erased)
+        #expect(after.last?.data.smtp?.text == HistoryBook.erased)
+        var query = HistoryQuery()
+        query.filter.recipient = EmailAddress("mallory@a.example").map { .address($0) }
+        #expect(try book.search(query, atMost: 5).stories.isEmpty)
+        query.filter.recipient = EmailAddress("y@b.example").map { .address($0) }
+        #expect(try book.search(query, atMost: 5).stories.count == 1)
+        let last = try #require(
+            book.events(after: book.span.newest - 1, matching: EventFilter(), atMost: 1).events.first
+        )
+        #expect(last.type == .historyErased && last.data.count == 1 && last.data.recipient == nil)
+    }
+
+    @Test func theSearchFindsWhatIsAskedFor() throws {
+        let place = Place()
+        let book = try book(place)
+        for first in stride(from: 1 as UInt64, through: 3_000, by: 250) {
+            try book.commit(story(first...first + 249), at: [1], durably: false, now: now)
+        }
+        func count(_ change: (inout HistoryQuery) -> Void) throws -> (Int, first: UInt64?) {
+            var query = HistoryQuery()
+            change(&query)
+            var stories: [MessageStory] = []
+            repeat {
+                let page = try book.search(query, atMost: 100)
+                stories += page.stories
+                query.before = page.next
+            } while query.before != nil
+            return (stories.count, stories.first?.context.id.rawValue)
+        }
+        #expect(try count { _ in } == (3_000, 3_000))
+        #expect(try count { $0.filter.tag = "TAG3" } == (429, 2_999))
+        #expect(try count { $0.filter.domain = Domain("to4.example") } == (300, 2_994))
+        #expect(try count { $0.filter.headerMessageID = "<77@from.example>" } == (1, 77))
+        #expect(try count { $0.filter.sender = EmailAddress("a@FROM.example").map { .address($0) } } == (3_000, 3_000))
+        #expect(try count { $0.filter.recipient = EmailAddress("user9@to9.example").map { .address($0) } } == (1, 9))
+        #expect(try count { $0.filter.message = QueueID(rawValue: 5) } == (1, 5))
+        #expect(try count { $0.statuses = [.bounced] } == (0, nil))
+        #expect(
+            try count {
+                $0.filter.code = 250; $0.statuses = [.delivered]
+            } == (3_000, 3_000)
+        )
+    }
+
     @Test func whoWaitsIsWoken() throws {
         let place = Place()
         let book = try book(place)
