@@ -63,6 +63,7 @@ package final class Follower: Sendable {
 
     private func work() {
         var reader = LogReader(spool, book, names: names, tagHeader: tagHeader, now: .now())
+        var trouble: String?
         var lastUpkeep = Uptime(milliseconds: .min)
         while true {
             let isLast = isStopping.load(ordering: .relaxed)
@@ -72,14 +73,19 @@ package final class Follower: Sendable {
                     try book.expire(now: .now())
                 }
                 spool.syncNotes()
+                // What is left of the disk is for mail.
+                guard spool.hasRoom(for: 4 << 20) else { throw .broken("the disk is too full to remember more") }
                 var isAtEnd = false
                 while !isAtEnd {
                     let step = try reader.step(now: .now())
                     isAtEnd = step.isAtEnd
                     if step.lostSegments > 0 { report("\(step.lostSegments) segments were gone before they were read") }
                 }
+                trouble = nil
             } catch {
-                report("\(error)")
+                // Once, however long it lasts.
+                if trouble != "\(error)" { report("\(error)") }
+                trouble = "\(error)"
                 if isLast { return }
                 // Nobody is in a hurry, and the disk may need the time.
                 spool.awaitNews(behind: .last, atMost: Self.pause)

@@ -109,12 +109,15 @@ extension Facts {
     /// How many events they become.
     package var eventCount: Int { bytes.withUnsafeBytes(Self.eventCount) }
 
+    /// Of one fact: more than a message has recipients; whoever says more is wrong.
+    private static let mostEvents: UInt64 = 10_000_000
+
     static func eventCount(_ raw: UnsafeRawBufferPointer) -> Int {
         var reader = StoredReader(raw)
         var count = 0
         while reader.remaining > 0, let body = try? reader.piece() {
             var inner = StoredReader(UnsafeRawBufferPointer(rebasing: body))
-            count += Int(clamping: (try? inner.compact()) ?? 0)
+            count += Int(min((try? inner.compact()) ?? 0, mostEvents))
         }
         return count
     }

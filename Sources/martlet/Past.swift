@@ -2,6 +2,7 @@
 
 import Chronicle
 import Config
+import Files
 import History
 import Log
 import Loop
@@ -11,7 +12,8 @@ import Storage
 
 /// What happened, while it is remembered.
 final class Past: Sendable {
-    private let path: String
+    private let directory: String
+    private var path: String { "\(directory)/history.db" }
     private let spool: Spool
     private let log: LogSink
     private let settings: EventSettings
@@ -19,7 +21,7 @@ final class Past: Sendable {
     private let state = InForce<(book: HistoryBook, follower: Follower)?>(nil)
 
     init(_ launch: Launch, _ spool: Spool) {
-        path = "\(launch.dataPath)/history.db"
+        directory = launch.dataPath
         self.spool = spool
         log = launch.log
         settings = launch.settings.current.events
@@ -36,6 +38,10 @@ final class Past: Sendable {
         guard settings.isOn else { return }
         var options = HistoryOptions()
         (options.days, options.bytes, options.node) = (settings.days, settings.bytes, node)
+        if let space = try? LinuxDisk().space(at: directory) {
+            // A small disk is for mail.
+            options.bytes = min(options.bytes, max(8 << 20, space.totalBytes / 8))
+        }
         do throws(HistoryError) {
             let book = try HistoryBook(path: path, options: options) {
                 String(UInt64.random(in: 1 << 40 ... .max), radix: 36)
