@@ -390,6 +390,7 @@ extension Wiring {
         for fact in CommandFact.changes(from: before, to: settings) { queue.tell(fact) }
         if before.me != settings.me { disk.submit { [weak self] _ in self?.leaveNote() } }
         if before.listener.places != settings.listener.places { listenElsewhere() }
+        if before.events != settings.events { log.write(.notice, "history changes at the next start") { _ in } }
         if before.resolver != settings.resolver { resolveOtherwise(settings.resolver) }
         let preparesOtherwise = before.hooks != settings.hooks && usePlugins(settings)
         reroute(from: before, to: settings, everything: preparesOtherwise)

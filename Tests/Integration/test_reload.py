@@ -171,6 +171,13 @@ class World:
             client.command("DATA", 354)
             return "hooked" in client.command("Subject: x\r\n\r\nx\r\n.").text
 
+    def events(self):
+        self.relay.write("events.ini", "tag_header = X-Reloaded\n")
+
+    def events_hold(self):
+        """Heard at once, in force at the next start, and said so."""
+        return self.relay.wait_log("history changes at the next start")
+
     def patience(self):
         self.relay.write("plugin_timeout", "60\n")
 
@@ -203,6 +210,7 @@ CASES = {
     "relay_acl_allow": Case("127.0.0.0/8\n10.0.0.\n", 2, World.allow, World.allow_holds),
     "relay_acl_certs": Case("; ours\nzz\n", 2, World.certificates, World.certificates_hold),
     "hooks.ini": Case("[policy]\nhooks = get_mx\n", 1, World.hooks, World.hooks_hold),
+    "events.ini": Case("; ours\naddresses = some\n", 2, World.events, World.events_hold),
     "plugin_timeout": Case("# seconds\nsoon\n", 2, World.patience, World.patience_holds),
 }
 
