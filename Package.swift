@@ -164,6 +164,14 @@ let package = Package(
                 metrics,
             ]
         ),
+        room(
+            "Webhooks",
+            [
+                "Mail", "JSON", "Log", "Loop", "OpenSSL", "HTTPClient", "Config", "DNS", "History", "Departure", core,
+                posix,
+                metrics, metricsCore,
+            ]
+        ),
         room("RemoteHooks", ["Mail", "JSON", "Log", "HTTPClient", "Hooks", "Config", "MessageFormat", core]),
         room(
             "Admin",
@@ -230,6 +238,7 @@ let package = Package(
                 "Ingest",
                 "Delivery",
                 "RemoteHooks",
+                "Webhooks",
                 "Admin",
                 "Operator",
                 "Doctor",
@@ -282,8 +291,15 @@ let package = Package(
         tests("Config", ["Files", "Loop"]),
         tests("DNS"),
         tests("Hooks"),
+        tests(
+            "Webhooks",
+            [
+                "Mail", "JSON", "Log", "Loop", "OpenSSL", "HTTPClient", "Config", "DNS", "History", "Departure", core,
+                posix,
+            ]
+        ),
         tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient", core]),
-        tests("Admin", ["Mail", "JSON", "Files", "Log", "OpenSSL", "Queue", "Config", yams, core, posix]),
+        tests("Admin", ["Mail", "JSON", "Files", "History", "Log", "OpenSSL", "Queue", "Config", yams, core, posix]),
         tests("Operator", ["Mail", "JSON", "MessageFormat", "Config", core]),
         tests("martlet", ["Mail", "Files", "Log", "Config", arguments]),
         tests(

@@ -9,7 +9,7 @@ floor1="Mail JSON OpenSSL Files HTTPClient Passwords Log Loop Process Database"
 floor2="SMTP MessageFormat Storage Config DNS Hooks History"
 floor3="Queue Chronicle"
 floor4="Intake Departure"
-floor5="Ingest Delivery Admin RemoteHooks Operator Doctor"
+floor5="Ingest Delivery Admin RemoteHooks Webhooks Operator Doctor"
 floor6="martlet"
 # What does not belong to the house and may be used in it.
 outside="Glibc Synchronization NIOCore NIOPosix NIOEmbedded DequeModule HeapModule Metrics CoreMetrics ArgumentParser"

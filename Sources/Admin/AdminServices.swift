@@ -30,6 +30,10 @@ package struct AdminServices: Sendable {
     package let metrics: PrometheusRegistry
     /// What `/readyz` asks of the parts that the API does not know; see ``ReadinessCheck``.
     package let checks: @Sendable () -> [ReadinessCheck]
+    /// Who sends events to receivers.
+    package let webhooks: any WebhookControl
+    /// Events for those who follow them; nil: none are kept.
+    package let feed: @Sendable () -> EventFeed?
 
     package init(
         queue: MailQueue,
@@ -42,7 +46,9 @@ package struct AdminServices: Sendable {
         guide: Guide,
         history: @escaping @Sendable () -> HistoryBook? = { nil },
         metrics: PrometheusRegistry,
-        checks: @escaping @Sendable () -> [ReadinessCheck]
+        checks: @escaping @Sendable () -> [ReadinessCheck],
+        webhooks: any WebhookControl = NoWebhooks(),
+        feed: @escaping @Sendable () -> EventFeed? = { nil }
     ) {
         self.queue = queue
         self.settings = settings
@@ -57,6 +63,8 @@ package struct AdminServices: Sendable {
         self.history = history
         self.metrics = metrics
         self.checks = checks
+        self.webhooks = webhooks
+        self.feed = feed
     }
 }
 

@@ -83,6 +83,58 @@ package enum Endpoints {
         ),
         Endpoint(.delete, "/v1/outbound-ips/{match}", "removeOutboundIP", .routesWrite, OutboundIPEndpoints.remove),
 
+        Endpoint(.get, "/v1/webhooks", "listWebhooks", .webhooksRead, WebhookEndpoints.list),
+        Endpoint(.get, "/v1/webhooks/{name}", "showWebhook", .webhooksRead, WebhookEndpoints.show),
+        Endpoint(.put, "/v1/webhooks/{name}", "putWebhook", .webhooksWrite, body: .json, WebhookEndpoints.put),
+        Endpoint(
+            .patch,
+            "/v1/webhooks/{name}",
+            "editWebhook",
+            .webhooksWrite,
+            body: .mergePatch,
+            WebhookEndpoints.patch
+        ),
+        Endpoint(.delete, "/v1/webhooks/{name}", "removeWebhook", .webhooksWrite, WebhookEndpoints.remove),
+        Endpoint(
+            .get,
+            "/v1/webhooks/{name}/deliveries",
+            "listDeliveries",
+            .webhooksRead,
+            WebhookEndpoints.deliveries
+        ),
+        Endpoint(
+            .post,
+            "/v1/webhooks/{name}/enable",
+            "enableWebhook",
+            .webhooksWrite,
+            body: .json,
+            WebhookEndpoints.enable
+        ),
+        Endpoint(
+            .post,
+            "/v1/webhooks/{name}/replay",
+            "replayWebhook",
+            .webhooksWrite,
+            body: .json,
+            WebhookEndpoints.replay
+        ),
+        Endpoint(
+            .post,
+            "/v1/webhooks/{name}/rotate",
+            "rotateWebhook",
+            .webhooksWrite,
+            body: .json,
+            WebhookEndpoints.rotate
+        ),
+        Endpoint(
+            .post,
+            "/v1/webhooks/{name}/test",
+            "testWebhook",
+            .webhooksWrite,
+            body: .json,
+            WebhookEndpoints.test
+        ),
+
         Endpoint(.get, "/v1/explain", "explainRoute", .routesRead, ExplainEndpoint.show),
     ]
 }

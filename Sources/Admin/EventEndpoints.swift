@@ -8,7 +8,7 @@ import Storage
 
 /// Operations on events and history.
 enum EventEndpoints {
-    static let types = ["application/json", "application/x-ndjson"]
+    static let types = ["application/json", "application/x-ndjson", EventStream.type]
     private static let usualPage = 100
     private static let longestPage = 1_000
     /// Seconds that a request may wait for an event.
@@ -27,6 +27,10 @@ enum EventEndpoints {
                 throw Problem.invalid("?type", "enum", "is no type of event")
             }
             filter.types.insert(type)
+        }
+        if request.prefers(EventStream.type, to: "application/json"), let feed = services.feed() {
+            let after = try request.number("after", 0...Int.max).map { UInt64($0) }
+            return try EventStream.answer(request, feed, after: after, matching: filter)
         }
         let after = UInt64(try request.number("after", 0...Int.max) ?? 0)
         let limit = try request.number("limit", 1...longestPage) ?? usualPage
@@ -142,9 +146,14 @@ enum EventEndpoints {
         return book
     }
 
-    private static func problem(_ error: HistoryError) -> Problem {
+    static func problem(_ error: HistoryError) -> Problem {
         switch error {
-        case .tooOld(let oldest): Problem(.gone, "these events are gone; the oldest that is left is \(oldest)")
+        case .tooOld(let oldest):
+            Problem(
+                .gone,
+                "these events are gone; the oldest that is left is \(oldest)",
+                members: [JSON.Member("oldest_seq", .count(oldest))]
+            )
         case .off: Problem(.notFound, "history is off: see history in events.ini")
         case .broken: Problem(.unavailable, "history cannot be read now; the log says why")
         }

@@ -59,6 +59,7 @@ enum FileEdits {
                 expecting: expected,
                 operation: operation,
                 key: key,
+                by: "api \(request.caller.name)",
                 switching: position,
                 change
             )

@@ -18,6 +18,7 @@ enum MetricsEndpoint {
         var page = MetricsPage()
         relay(services, &page)
         queue(services.queue.statistics(), &page)
+        page.single("martlet_event_streams", "gauge", "\(services.feed()?.count ?? 0)")
         services.metrics.write(to: &page)
         process(&page)
         return .bytes(page.bytes, type)

@@ -17,6 +17,8 @@ package struct AdminSettings: Hashable, Sendable {
         case configRead = "config:read"
         case configWrite = "config:write"
         case metricsRead = "metrics:read"
+        case webhooksRead = "webhooks:read"
+        case webhooksWrite = "webhooks:write"
         case submit
     }
 

@@ -8,6 +8,7 @@ package enum ConfigFile: String, Hashable, Sendable, CaseIterable {
     case admin = "admin.ini"
     case passwords = "auth_flat_file.ini"
     case dkim = "dkim.ini"
+    case events = "events.ini"
 
     /// The file's name.
     package var name: String { rawValue }

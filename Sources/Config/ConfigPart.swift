@@ -42,6 +42,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
             case .admin: .admin
             case .passwords: .auth
             case .dkim: .dkim
+            case .events: .events
             }
     }
 }

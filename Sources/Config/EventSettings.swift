@@ -23,6 +23,8 @@ package struct EventSettings: Hashable, Sendable {
     package var tagHeader: String? = "x-tag"
     /// `addresses`: what is kept of mail addresses.
     package var addresses = Addresses.full
+    /// The sections `[webhook NAME]`.
+    package var webhooks = WebhookSettings()
 
     package init() {}
 }

@@ -45,6 +45,8 @@ enum Redaction {
         case Routes.file: return route(entry)
         case OutboundIPs.file: return ["ip", "helo"].contains(entry.key) ? ValueParsing.shown(entry.value) : unknown
         case HookSettings.file: return hook(entry)
+        case EventSettings.file:
+            return EventSettings.shows(entry.key, section) ? ValueParsing.shown(entry.value) : secret
         default:
             let isKnown = SettingsReader.keyed.contains { $0.file.isSame(octets: file) && $0.shows(entry.key, section) }
             // Users' lines, tokens' hashes, and what nobody knows.

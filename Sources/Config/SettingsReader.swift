@@ -183,7 +183,7 @@ package struct SettingsReader: Sendable {
         case .relayNetworks: settings.relayNetworks = try readNetworks(&finding.warnings)
         case .hooks: settings.hooks = try readHooks()
         case .bounceTemplate: settings.bounceTemplate = try readTemplate(&finding.warnings)
-        case .events: settings.events = try keyed(EventSettings.self, &finding.warnings)
+        case .events: settings.events = try readEvents(&finding)
         }
     }
 

@@ -17,6 +17,10 @@ package struct Edit: Sendable {
     package let operation: String
     /// What was edited, never a value.
     package let key: String
+    /// Who, and by which door: `api NAME`, or empty.
+    package let actor: String
+    /// The lines that changed, without secrets; empty where there are none, or too many to be told.
+    package let diff: String
     /// The file after the edit.
     package let revision: Revision
     /// The settings before and after; equal when the edit changes nothing that counts.
@@ -37,6 +41,8 @@ package struct Edit: Sendable {
 extension SettingsStore {
     /// Tries before an edit gives way to somebody who writes the file all the time.
     private static let tries = 5
+    /// Bytes of a file whose changed lines are told.
+    private static let mostTold = 1 << 20
 
     /// A file as it is on disk now, to be shown or to be edited.
     ///
@@ -71,6 +77,7 @@ extension SettingsStore {
     ///   - expecting: what the caller believes the file to be; nil: whatever it is.
     ///   - operation: for the log, such as `put route`.
     ///   - key: for the log, such as the name of a route; never a value.
+    ///   - actor: who, and by which door.
     ///   - position: where the switch of delivery is to stand, for an edit of `outbound.ini` that says nothing else: it is kept
     ///     in the data directory when the file cannot be edited.
     ///   - clock: the time now.
@@ -82,13 +89,21 @@ extension SettingsStore {
         expecting: Revision? = nil,
         operation: String,
         key: String,
+        by actor: String = "",
         switching position: DeliverySwitch? = nil,
         clock: () -> Timestamp = { .now() },
         _ change: (inout INIDocument) throws(Refusal) -> Void
     ) throws(EditFailure<Refusal>) -> Edit {
         let lock = source.lock()
         defer { withExtendedLifetime(lock) {} }
-        let wish = Wish(file: file, operation: operation, key: key, expecting: expecting, position: position)
+        let wish = Wish(
+            file: file,
+            operation: operation,
+            key: key,
+            actor: actor,
+            expecting: expecting,
+            position: position
+        )
         let edit = try watch.withLock { watch throws(EditFailure<Refusal>) in
             do throws(EditFailure<Refusal>) {
                 for _ in 0..<Self.tries {
@@ -110,6 +125,7 @@ extension SettingsStore {
         let file: ConfigFile
         let operation: String
         let key: String
+        let actor: String
         let expecting: Revision?
         let position: DeliverySwitch?
     }
@@ -174,6 +190,9 @@ extension SettingsStore {
             file: file,
             operation: wish.operation,
             key: wish.key,
+            actor: wish.actor,
+            diff: max(old.bytes.count, new.bytes.count) <= Self.mostTold
+                ? LineDiff.of(old.text, new.text, file: file.name) : "",
             revision: Revision(of: new.bytes + marks(file)),
             before: before,
             after: current,

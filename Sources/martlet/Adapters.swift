@@ -36,8 +36,11 @@ extension CommandFact {
     /// A file was edited from within.
     init(_ edit: Edit) {
         self.init(.configChanged, at: .now())
+        actor = edit.actor.isEmpty ? nil : edit.actor
         subject = edit.file.name
-        text = "\(edit.operation) \(edit.key)"
+        // The lines that changed, behind the three that say where; secrets are not in them.
+        let lines = edit.diff.split(octet: "\n").dropFirst(3)
+        text = (["\(edit.operation) \(edit.key)"] + lines.map(String.init)).joined(separator: " / ")
     }
 
     /// A file was edited by somebody.

@@ -33,7 +33,14 @@ final class AdminAPI: Sendable {
     private let dataPath: String
     private let state = InForce(State())
 
-    init(_ launch: Launch, intake: Intake, guide: Guide, past: Past, loop: any EventLoop) {
+    init(
+        _ launch: Launch,
+        intake: Intake,
+        guide: Guide,
+        past: Past,
+        post: EventPost,
+        loop: any EventLoop
+    ) {
         settings = launch.settings
         log = launch.log
         dataPath = launch.dataPath
@@ -60,7 +67,9 @@ final class AdminAPI: Sendable {
             metrics: launch.metrics,
             checks: {
                 Self.checks(queue, settings, guide.refusals.count, isDraining: state.current.isDraining)
-            }
+            },
+            webhooks: post,
+            feed: { post.feed }
         )
         desk = AdminDesk(
             services: services,

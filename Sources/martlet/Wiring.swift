@@ -21,6 +21,7 @@ import Queue
 import RemoteHooks
 import Storage
 import Synchronization
+import Webhooks
 
 // Not swift-service-lifecycle: it has its own signal handlers and its own order of stopping, while we block signals in
 // every thread (PID 1 of a container has no default ones, a storm of SIGHUP melts) and stop doors before the queue.
@@ -66,6 +67,7 @@ final class Wiring: Sendable {
     private let certificates: CertificatesInForce
     private let listener: Listener
     private let guide: Guide
+    private let post: EventPost
     private let api: AdminAPI
 
     /// Runs the relay until it is told to stop; returns when everything is drained.
@@ -85,7 +87,6 @@ final class Wiring: Sendable {
         (settings, log) = (launch.settings, launch.log)
         let (settings, log) = (settings, log)
         let (first, inForce) = (settings.current, settings.inForce)
-
         loops = MultiThreadedEventLoopGroup(numberOfThreads: Self.threads(first.listener))
         disk = NIOThreadPool(numberOfThreads: Self.diskThreads)
         disk.start()
@@ -135,7 +136,8 @@ final class Wiring: Sendable {
             )
         )
         guide = Guide(router, trust, plugins, queue)
-        api = AdminAPI(launch, intake: intake, guide: guide, past: past, loop: loop)
+        post = EventPost(resolver: resolver, loop: loop, log: log)
+        api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop)
         certificates = try CertificatesInForce(first.tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
     }
@@ -170,6 +172,7 @@ extension Wiring {
         DNSMetrics.declare()
         HookMetrics.declare()
         AdminAPI.declareMetrics()
+        WebhookMetrics.declare()
         ConfigMetrics.show(settings.health.current)
         let begin = Uptime.now()
         let count = try queue.recover(at: begin, wall: .now())
@@ -178,6 +181,7 @@ extension Wiring {
             $0.add(.elapsed, Int(Uptime.now().milliseconds - begin.milliseconds))
         }
         past.start()
+        post.start(past.book, settings.current.events)
         let addresses = try wait { try await self.listen() }
         try api.start()
         leaveNote()
@@ -284,7 +288,8 @@ extension Wiring {
         try? wait {
             async let incoming: Void = self.listener.stop(patience: Int(Self.patience / 1000))
             async let outgoing: Void = self.dispatcher.drain(within: Self.patience)
-            _ = await (incoming, outgoing)
+            async let events: Void = self.post.stop()
+            _ = await (incoming, outgoing, events)
         }
         let counts = queue.counts
         saveMemory()
@@ -320,6 +325,7 @@ extension Wiring {
     private func tick(_ title: ProcessTitle, _ heap: HeapCare) -> Bool {
         report(settings.reloadIfChanged(now: .now()))
         api.tick()
+        post.tick()
         certificates.renewTickets(now: .now())
         disk.submit { [queue] _ in queue.releaseDue() }
         if memory.wantsSaving(at: .now()) { disk.submit { [weak self] _ in self?.saveMemory() } }
@@ -391,6 +397,7 @@ extension Wiring {
         if before.me != settings.me { disk.submit { [weak self] _ in self?.leaveNote() } }
         if before.listener.places != settings.listener.places { listenElsewhere() }
         if before.resolver != settings.resolver { resolveOtherwise(settings.resolver) }
+        if before.events != settings.events { post.apply(settings.events) }
         let preparesOtherwise = before.hooks != settings.hooks && usePlugins(settings)
         reroute(from: before, to: settings, everything: preparesOtherwise)
     }
