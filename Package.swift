@@ -54,6 +54,7 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CIntrinsics"),
         .systemLibrary(name: "CContract"),
         .systemLibrary(name: "CProcess"),
@@ -67,6 +68,7 @@ let package = Package(
         room("HTTPClient", ["CCurl"]),
         room("Passwords", ["CCrypt"]),
         room("Process", ["CProcess"]),
+        room("Database", ["CSQLite"]),
         // floor 2
         room("SMTP", ["Mail", core]),
         room("MessageFormat", ["Mail", "OpenSSL", core]),
@@ -74,8 +76,10 @@ let package = Package(
         room("DNS", ["Mail", "Log", "CUnbound", metrics]),
         room("Hooks", ["Mail", "Log", metrics]),
         room("Storage", ["Mail", "JSON", "Files", core, metrics]),
+        room("History", ["Mail", "JSON", "Files", "Database"]),
         // floor 3
-        room("Queue", ["Mail", "Storage", core, posix, deque, heap, metrics]),
+        room("Queue", ["Mail", "Storage", "History", core, posix, deque, heap, metrics]),
+        room("Chronicle", ["Mail", "Log", "MessageFormat", "Storage", "History", posix]),
         // floor 4
         room(
             "Departure",
@@ -148,6 +152,7 @@ let package = Package(
                 "SMTP",
                 "MessageFormat",
                 "Storage",
+                "History",
                 "Queue",
                 "Config",
                 "DNS",
@@ -157,6 +162,14 @@ let package = Package(
                 core,
                 posix,
                 metrics,
+            ]
+        ),
+        room(
+            "Webhooks",
+            [
+                "Mail", "JSON", "Log", "Loop", "OpenSSL", "HTTPClient", "Config", "DNS", "History", "Departure", core,
+                posix,
+                metrics, metricsCore,
             ]
         ),
         room("RemoteHooks", ["Mail", "JSON", "Log", "HTTPClient", "Hooks", "Config", "MessageFormat", core]),
@@ -171,6 +184,7 @@ let package = Package(
                 "OpenSSL",
                 "MessageFormat",
                 "Storage",
+                "History",
                 "Queue",
                 "Config",
                 "Hooks",
@@ -212,6 +226,8 @@ let package = Package(
                 "HTTPClient",
                 "Passwords",
                 "Storage",
+                "History",
+                "Chronicle",
                 "Queue",
                 "Config",
                 "DNS",
@@ -222,6 +238,7 @@ let package = Package(
                 "Ingest",
                 "Delivery",
                 "RemoteHooks",
+                "Webhooks",
                 "Admin",
                 "Operator",
                 "Doctor",
@@ -264,16 +281,26 @@ let package = Package(
         tests("HTTPClient"),
         tests("Passwords"),
         tests("Process"),
+        tests("Database"),
+        tests("History", ["Mail", "JSON"]),
         tests("SMTP", ["OpenSSL", core]),
         tests("MessageFormat", ["OpenSSL", core]),
         tests("Storage", ["Mail", "JSON", "Files", core]),
+        tests("Chronicle", ["Mail", "Files", "Log", "Storage", "History", core]),
         tests("Queue", ["Mail", "Files", "Storage", core, posix]),
         tests("Config", ["Files", "Loop"]),
         tests("DNS"),
         tests("Hooks"),
+        tests(
+            "Webhooks",
+            [
+                "Mail", "JSON", "Log", "Loop", "OpenSSL", "HTTPClient", "Config", "DNS", "History", "Departure", core,
+                posix,
+            ]
+        ),
         tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient", core]),
-        tests("Admin", ["Mail", "JSON", "Files", "Log", "OpenSSL", "Queue", "Config", yams, core, posix]),
-        tests("Operator", ["Mail", "JSON", "MessageFormat", "Config", core]),
+        tests("Admin", ["Mail", "JSON", "Files", "History", "Log", "OpenSSL", "Queue", "Config", yams, core, posix]),
+        tests("Operator", ["Mail", "Files", "JSON", "MessageFormat", "Config", core]),
         tests("martlet", ["Mail", "Files", "Log", "Config", arguments]),
         tests(
             "Intake",

@@ -4,12 +4,12 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The house, from the ground up. A new room gets its place here and in Package.swift.
-ground="COpenSSL CMicrohttpd CUnbound CCurl CCrypt CIDN2 CIntrinsics CContract CTimex CProcess"
-floor1="Mail JSON OpenSSL Files HTTPClient Passwords Log Loop Process"
-floor2="SMTP MessageFormat Storage Config DNS Hooks"
-floor3="Queue"
+ground="CSQLite COpenSSL CMicrohttpd CUnbound CCurl CCrypt CIDN2 CIntrinsics CContract CTimex CProcess"
+floor1="Mail JSON OpenSSL Files HTTPClient Passwords Log Loop Process Database"
+floor2="SMTP MessageFormat Storage Config DNS Hooks History"
+floor3="Queue Chronicle"
 floor4="Intake Departure"
-floor5="Ingest Delivery Admin RemoteHooks Operator Doctor"
+floor5="Ingest Delivery Admin RemoteHooks Webhooks Operator Doctor"
 floor6="martlet"
 # What does not belong to the house and may be used in it.
 outside="Glibc Synchronization NIOCore NIOPosix NIOEmbedded DequeModule HeapModule Metrics CoreMetrics ArgumentParser"

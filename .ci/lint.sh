@@ -73,8 +73,8 @@ ban() { # RULE PATTERN FILE…: lines of code; comments may say anything
 
 ban "banned" '\btry!|\bas!|\b(fatalError|preconditionFailure|precondition|unsafeBitCast)\(' "${sources[@]}"
 ban "banned" 'nonisolated\(unsafe\)|DispatchQueue|DispatchSemaphore|Task\.detached|\bNSLock' "${sources[@]}" "${tests[@]}"
-# Synchronization has no condition variable; the doorbell of the spool is the one place that needs it.
-mapfile -t lockless < <(printf '%s\n' "${sources[@]}" "${tests[@]}" | grep -v '^Sources/Storage/SpoolThread.swift$')
+# Synchronization has no condition variable; the doorbell is the one place that needs it.
+mapfile -t lockless < <(printf '%s\n' "${sources[@]}" "${tests[@]}" | grep -v '^Sources/Files/Doorbell.swift$')
 ban "banned" 'pthread_mutex' "${lockless[@]}"
 # The environment is asked for in one place, and read by one rule: Config/Environment.
 mapfile -t elsewhere < <(printf '%s\n' "${sources[@]}" | grep -v '^Sources/Process/')
@@ -85,7 +85,7 @@ ban "name says nothing" '\b(class|struct|enum|protocol|actor) [A-Za-z]*(Manager|
 # Text from outside is octets: Characters see another text than whoever reads it. `utf8` on the line passes, and so does a
 # comment `// characters: why` on it or right above it.
 mapfile -t outside < <(printf '%s\n' "${sources[@]}" |
-    grep -E '^Sources/(SMTP|Admin|Config|RemoteHooks|DNS|Delivery|Departure|Intake|Ingest|Queue|Storage|MessageFormat|Operator|JSON|HTTPClient|Mail|Log|Doctor|Process|Files|OpenSSL|Hooks|martlet)/')
+    grep -E '^Sources/(SMTP|Admin|Config|RemoteHooks|DNS|Delivery|Departure|Intake|Ingest|Queue|Storage|MessageFormat|Operator|JSON|HTTPClient|Mail|Log|Doctor|Process|Files|OpenSSL|Hooks|Webhooks|martlet)/')
 report "characters for octets" "$(awk '
     /^ *\/\// { isPardoned = isPardoned || /characters:/; next }
     {

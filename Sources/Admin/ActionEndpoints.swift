@@ -19,14 +19,15 @@ enum ActionEndpoints {
         let isDry = try body.bool("dry_run") ?? false
         let reason = try body.string("reason", atMost: 200)
         let dsn = try body.string("dsn")
+        let until = try RequestTime.upcoming(try body.string("until"), "/until")
         try body.finish()
         if let plan {
-            guard name == nil, filter == nil, !all, !isDry, reason == nil, dsn == nil else {
+            guard name == nil, filter == nil, !all, !isDry, reason == nil, dsn == nil, until == nil else {
                 throw Problem.invalid("/plan", "exclusive", "a plan says everything; send it alone")
             }
             return try start(plan, request, services)
         }
-        let action = try action(name, reason, dsn)
+        let action = try action(name, reason, dsn, until)
         let wanted = try filter.map { object throws(Problem) in try QueueFilterReader.read(object) } ?? QueueFilter()
         guard all || !wanted.isEmpty else {
             throw Problem.invalid(
@@ -49,11 +50,17 @@ enum ActionEndpoints {
         ])
     }
 
-    private static func action(_ name: String?, _ reason: String?, _ dsn: String?) throws(Problem) -> BulkAction {
+    private static func action(
+        _ name: String?,
+        _ reason: String?,
+        _ dsn: String?,
+        _ until: Timestamp?
+    ) throws(Problem) -> BulkAction {
         if dsn != nil, name != "remove" { throw Problem.invalid("/dsn", "exclusive", "only removal has reports") }
+        if until != nil, name != "hold" { throw Problem.invalid("/until", "exclusive", "only a hold has an end") }
         switch name {
         case "retry": return .retry
-        case "hold": return .hold(reason: reason ?? "")
+        case "hold": return .hold(reason: reason ?? "", until: until)
         case "release": return .release
         case "remove":
             return .remove(

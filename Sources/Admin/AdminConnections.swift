@@ -26,6 +26,8 @@ final class AdminConnections: Sendable {
         case working
         /// An answer is taken.
         case writing
+        /// Events are followed.
+        case following
     }
 
     /// What a request on a connection may ask for.
@@ -46,6 +48,9 @@ final class AdminConnections: Sendable {
         var deadline: Int64
         /// Shut down by us; it goes soon, and counts no more.
         var isEnded = false
+
+        /// Neither seated nor one of those who follow.
+        var isStanding: Bool { !isEnded && !isSeated && phase != .following }
     }
 
     private struct State {
@@ -61,6 +66,11 @@ final class AdminConnections: Sendable {
     static let leaving = 16
     /// An answer has this many times the time of a request: a listing of a long queue over a slow line.
     private static let writingFactor: Int64 = 30
+    /// Those who follow events, beside the seats: so many at once, and so many of one subscriber that is not this machine.
+    static let followers = 256
+    private static let followersPerClient = 64
+    /// Milliseconds for somebody who follows to take what there is; signs of life come oftener.
+    private static let followingTime: Int64 = 45_000
     /// Milliseconds that somebody may stand without a request.
     private static let standingTime: Int64 = 2000
 
@@ -77,7 +87,7 @@ final class AdminConnections: Sendable {
     }
 
     /// Connections that the library must take: the seats, those who stand, and those who are about to go.
-    var most: Int { limit + Self.standing + Self.leaving }
+    var most: Int { limit + Self.standing + Self.leaving + Self.followers }
 
     var count: Int { state.withLock { $0.entries.count } }
 
@@ -95,13 +105,18 @@ final class AdminConnections: Sendable {
             guard !state.isClosing else { return true }
             guard state.entries.count < most else { return false }
             if hasSeat(client, state) { return true }
-            let own = client.map { client in state.entries.values.count { !$0.isEnded && $0.client == client } } ?? 0
+            let own =
+                client.map { client in
+                    state.entries.values.count { entry in
+                        !entry.isEnded && entry.phase != .following && entry.client == client
+                    }
+                } ?? 0
             guard client == nil || own < limitPerClient + Self.standingPerClient else { return false }
             if client == nil || own < limitPerClient, let victim = victim(for: client, state) {
                 end(victim, &state)
                 return true
             }
-            return state.entries.values.count { !$0.isEnded && !$0.isSeated } < Self.standing
+            return state.entries.values.count(where: \.isStanding) < Self.standing
         }
     }
 
@@ -149,10 +164,37 @@ final class AdminConnections: Sendable {
             case .waiting, .reading: now.milliseconds + timeout
             case .working: Int64.max
             case .writing: now.milliseconds + timeout * Self.writingFactor
+            case .following: now.milliseconds + Self.followingTime
             }
         state.withLock { state in
             state.entries[number]?.phase = phase
             state.entries[number]?.deadline = deadline
+        }
+    }
+
+    /// A connection follows events from now on, until it ends: its seat is free.
+    ///
+    /// - Returns: false when too many do.
+    func follows(_ number: UInt64, at now: Uptime) -> Bool {
+        state.withLock { state in
+            guard let entry = state.entries[number], !state.isClosing else { return false }
+            let all = state.entries.values.filter { $0.phase == .following && !$0.isEnded }
+            let own = all.count { $0.client == entry.client }
+            guard all.count < Self.followers, entry.isLocal || own < Self.followersPerClient else { return false }
+            // An eighth is for this machine.
+            guard entry.isLocal || all.count < Self.followers - Self.followers / 8 else { return false }
+            state.entries[number]?.isSeated = false
+            state.entries[number]?.phase = .following
+            state.entries[number]?.deadline = now.milliseconds + Self.followingTime
+            return true
+        }
+    }
+
+    /// Somebody who follows took what there was.
+    func goesOn(_ number: UInt64, at now: Uptime) {
+        state.withLock { state in
+            guard state.entries[number]?.phase == .following else { return }
+            state.entries[number]?.deadline = now.milliseconds + Self.followingTime
         }
     }
 

@@ -115,9 +115,42 @@ final class AdminDoor: @unchecked Sendable {
             connections.enters(.working, exchange.connection, at: .now())
             response = desk.answer(open)
         }
-        exchange.status = response.status
+        if case .stream(let stream) = response.body, stream.isEndless {
+            guard connections.follows(exchange.connection, at: .now()) else {
+                return answer(Self.tooMany, exchange, connection, closes: isEarly || exchange.isLast)
+            }
+            relay_keep_connection(connection)
+            return answer(response, exchange, connection, closes: true)
+        }
         connections.enters(.writing, exchange.connection, at: .now())
-        return send(response, exchange, connection, closes: isEarly || exchange.isLast)
+        return answer(response, exchange, connection, closes: isEarly || exchange.isLast)
+    }
+
+    private static let tooMany = Problem(
+        .unavailable,
+        "too many follow events already",
+        headers: [HeaderField("Retry-After", "30")]
+    )
+
+    private func answer(
+        _ problem: Problem,
+        _ exchange: AdminExchange,
+        _ connection: OpaquePointer,
+        closes: Bool
+    ) -> MHD_Result {
+        connections.enters(.writing, exchange.connection, at: .now())
+        let response = desk.refuse(problem, exchange.opening.id, exchange.path)
+        return answer(response, exchange, connection, closes: closes)
+    }
+
+    private func answer(
+        _ response: AdminResponse,
+        _ exchange: AdminExchange,
+        _ connection: OpaquePointer,
+        closes: Bool
+    ) -> MHD_Result {
+        exchange.status = response.status
+        return send(response, exchange, connection, closes: closes)
     }
 
     private func send(
@@ -126,7 +159,7 @@ final class AdminDoor: @unchecked Sendable {
         _ connection: OpaquePointer,
         closes: Bool
     ) -> MHD_Result {
-        guard let raw = Self.make(response) else { return .NO }
+        guard let raw = make(response, exchange.connection) else { return .NO }
         defer { MHD_destroy_response(raw) }
         MHD_add_response_header(raw, "X-Request-Id", exchange.opening.id)
         MHD_add_response_header(raw, "X-Content-Type-Options", "nosniff")
@@ -140,7 +173,7 @@ final class AdminDoor: @unchecked Sendable {
         return MHD_queue_response(connection, UInt32(response.status), raw)
     }
 
-    private static func make(_ response: AdminResponse) -> OpaquePointer? {
+    private func make(_ response: AdminResponse, _ connection: UInt64) -> OpaquePointer? {
         switch response.body {
         case .none:
             return MHD_create_response_from_buffer(0, nil, .RESPMEM_PERSISTENT)
@@ -150,7 +183,8 @@ final class AdminDoor: @unchecked Sendable {
                 MHD_create_response_from_buffer($0.count, $0.baseAddress, .RESPMEM_MUST_COPY)
             }
         case .stream(let stream):
-            let context = Unmanaged.passRetained(StreamState(stream))
+            let state = StreamState(stream) { [connections] in connections.goesOn(connection, at: .now()) }
+            let context = Unmanaged.passRetained(state)
             let made = MHD_create_response_from_callback(
                 stream.size.map { UInt64(clamping: $0) } ?? relay_unknown_size(),
                 StreamState.piece,
@@ -257,14 +291,22 @@ private final class StreamState {
     static let piece = 32 << 10
 
     private let next: () -> [UInt8]?
+    private let isEndless: Bool
+    /// What was made is taken: the client is there.
+    private let progress: () -> Void
     private var rest: ArraySlice<UInt8> = []
 
-    init(_ stream: AdminStream) { next = stream.begin() }
+    init(_ stream: AdminStream, progress: @escaping () -> Void) {
+        next = stream.begin()
+        isEndless = stream.isEndless
+        self.progress = progress
+    }
 
     /// Fills the buffer as far as it goes.
     ///
     /// - Returns: bytes; 0 at the end.
     func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        if isEndless { progress() }
         while rest.isEmpty {
             guard let bytes = next() else { return 0 }
             rest = bytes[...]

@@ -14,6 +14,8 @@ package struct AdminResponse: Sendable {
     package var status: Int
     package var headers: [HeaderField]
     package var body: Body
+    /// It shows a secret, once: nobody keeps it to be given again.
+    var holdsSecret = false
 
     package init(_ status: Int, headers: [HeaderField] = [], body: Body = .none) {
         self.status = status
@@ -55,8 +57,26 @@ package struct AdminResponse: Sendable {
     }
 }
 
+extension AdminResponse {
+    /// A body that goes on while things happen: its connection takes no seat while it does (`AdminConnections`).
+    ///
+    /// - Parameter begin: as of a stream; what it gives may block for a while.
+    static func following(
+        _ type: String,
+        headers: [HeaderField] = [],
+        _ begin: @escaping @Sendable () -> () -> [UInt8]?
+    ) -> AdminResponse {
+        AdminResponse(
+            200,
+            headers: [HeaderField("Content-Type", type)] + headers,
+            body: .stream(AdminStream(size: nil, begin: begin, isEndless: true))
+        )
+    }
+}
+
 /// A body that is made while it is sent.
 package struct AdminStream: Sendable {
     let size: Int?
     let begin: @Sendable () -> () -> [UInt8]?
+    var isEndless = false
 }

@@ -2,6 +2,7 @@
 
 package import Config
 package import Departure
+package import History
 package import Log
 package import Mail
 package import NIOCore
@@ -21,12 +22,20 @@ package struct AdminServices: Sendable {
     package let version: String
     package let startedAt: Timestamp
     /// Queues a message as reception does, hooks included; done when it is durable.
-    package let submit: @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<QueueID, SubmitRefusal>
+    ///
+    /// Its id comes first, then those of further ones, where each recipient has one of its own.
+    package let submit: @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<[QueueID], SubmitRefusal>
     /// Knows which way a recipient's mail would go.
     package let guide: Guide
+    /// What happened; nil where it is not remembered.
+    package let history: @Sendable () -> HistoryBook?
     package let metrics: PrometheusRegistry
     /// What `/readyz` asks of the parts that the API does not know; see ``ReadinessCheck``.
     package let checks: @Sendable () -> [ReadinessCheck]
+    /// Who sends events to receivers.
+    package let webhooks: any WebhookControl
+    /// Events for those who follow them; nil: none are kept.
+    package let feed: @Sendable () -> EventFeed?
 
     package init(
         queue: MailQueue,
@@ -35,10 +44,13 @@ package struct AdminServices: Sendable {
         loop: any EventLoop,
         version: String,
         startedAt: Timestamp,
-        submit: @escaping @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<QueueID, SubmitRefusal>,
+        submit: @escaping @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<[QueueID], SubmitRefusal>,
         guide: Guide,
+        history: @escaping @Sendable () -> HistoryBook? = { nil },
         metrics: PrometheusRegistry,
-        checks: @escaping @Sendable () -> [ReadinessCheck]
+        checks: @escaping @Sendable () -> [ReadinessCheck],
+        webhooks: any WebhookControl = NoWebhooks(),
+        feed: @escaping @Sendable () -> EventFeed? = { nil }
     ) {
         self.queue = queue
         self.settings = settings
@@ -50,8 +62,11 @@ package struct AdminServices: Sendable {
         self.startedAt = startedAt
         self.submit = submit
         self.guide = guide
+        self.history = history
         self.metrics = metrics
         self.checks = checks
+        self.webhooks = webhooks
+        self.feed = feed
     }
 }
 

@@ -32,6 +32,18 @@ package enum Endpoints {
         Endpoint(.delete, "/v1/jobs/{id}", "cancelJob", .queueWrite, ActionEndpoints.cancel),
 
         Endpoint(.post, "/v1/messages", "submitMessage", .submit, body: .message, SubmitEndpoint.submit),
+        Endpoint(.get, "/v1/messages/{id}", "traceMessage", .queueRead, EventEndpoints.show),
+        Endpoint(.get, "/v1/events", "listEvents", .queueRead, gives: EventEndpoints.types, EventEndpoints.list),
+        Endpoint(
+            .get,
+            "/v1/events/schema",
+            "showEventSchema",
+            .queueRead,
+            gives: ["application/schema+json"],
+            EventEndpoints.schema
+        ),
+        Endpoint(.get, "/v1/history", "searchHistory", .queueRead, EventEndpoints.search),
+        Endpoint(.delete, "/v1/history", "eraseHistory", .queueWrite, EventEndpoints.erase),
 
         Endpoint(.get, "/v1/outbound", "showOutbound", .configRead, OutboundEndpoints.show),
         Endpoint(.patch, "/v1/outbound", "editOutbound", .configWrite, body: .mergePatch, OutboundEndpoints.edit),
@@ -70,6 +82,103 @@ package enum Endpoints {
             OutboundIPEndpoints.patch
         ),
         Endpoint(.delete, "/v1/outbound-ips/{match}", "removeOutboundIP", .routesWrite, OutboundIPEndpoints.remove),
+
+        Endpoint(.get, "/v1/networks", "listNetworks", .accessRead, NetworkEndpoints.list),
+        Endpoint(.get, "/v1/networks/{network}", "showNetwork", .accessRead, NetworkEndpoints.show),
+        Endpoint(.put, "/v1/networks/{network}", "putNetwork", .accessWrite, body: .json, NetworkEndpoints.put),
+        Endpoint(
+            .patch,
+            "/v1/networks/{network}",
+            "editNetwork",
+            .accessWrite,
+            body: .mergePatch,
+            NetworkEndpoints.patch
+        ),
+        Endpoint(.delete, "/v1/networks/{network}", "removeNetwork", .accessWrite, NetworkEndpoints.remove),
+
+        Endpoint(.get, "/v1/listeners", "listListeners", .accessRead, ListenerEndpoints.list),
+        Endpoint(.get, "/v1/listeners/{address}", "showListener", .accessRead, ListenerEndpoints.show),
+        Endpoint(.put, "/v1/listeners/{address}", "putListener", .accessWrite, body: .json, ListenerEndpoints.put),
+        Endpoint(
+            .patch,
+            "/v1/listeners/{address}",
+            "editListener",
+            .accessWrite,
+            body: .mergePatch,
+            ListenerEndpoints.patch
+        ),
+        Endpoint(.delete, "/v1/listeners/{address}", "removeListener", .accessWrite, ListenerEndpoints.remove),
+
+        Endpoint(.get, "/v1/users", "listUsers", .accessRead, UserEndpoints.list),
+        Endpoint(.get, "/v1/users/{name}", "showUser", .accessRead, UserEndpoints.show),
+        Endpoint(.put, "/v1/users/{name}", "putUser", .accessWrite, body: .json, UserEndpoints.put),
+        Endpoint(.patch, "/v1/users/{name}", "editUser", .accessWrite, body: .mergePatch, UserEndpoints.patch),
+        Endpoint(.delete, "/v1/users/{name}", "removeUser", .accessWrite, UserEndpoints.remove),
+
+        Endpoint(.get, "/v1/dkim-keys", "listDKIMKeys", .accessRead, DKIMEndpoints.list),
+        Endpoint(.get, "/v1/dkim-keys/{domain}/{selector}", "showDKIMKey", .accessRead, DKIMEndpoints.show),
+        Endpoint(.put, "/v1/dkim-keys/{domain}/{selector}", "putDKIMKey", .accessWrite, body: .json, DKIMEndpoints.put),
+        Endpoint(
+            .patch,
+            "/v1/dkim-keys/{domain}/{selector}",
+            "editDKIMKey",
+            .accessWrite,
+            body: .mergePatch,
+            DKIMEndpoints.patch
+        ),
+        Endpoint(.delete, "/v1/dkim-keys/{domain}/{selector}", "removeDKIMKey", .accessWrite, DKIMEndpoints.remove),
+
+        Endpoint(.get, "/v1/webhooks", "listWebhooks", .webhooksRead, WebhookEndpoints.list),
+        Endpoint(.get, "/v1/webhooks/{name}", "showWebhook", .webhooksRead, WebhookEndpoints.show),
+        Endpoint(.put, "/v1/webhooks/{name}", "putWebhook", .webhooksWrite, body: .json, WebhookEndpoints.put),
+        Endpoint(
+            .patch,
+            "/v1/webhooks/{name}",
+            "editWebhook",
+            .webhooksWrite,
+            body: .mergePatch,
+            WebhookEndpoints.patch
+        ),
+        Endpoint(.delete, "/v1/webhooks/{name}", "removeWebhook", .webhooksWrite, WebhookEndpoints.remove),
+        Endpoint(
+            .get,
+            "/v1/webhooks/{name}/deliveries",
+            "listDeliveries",
+            .webhooksRead,
+            WebhookEndpoints.deliveries
+        ),
+        Endpoint(
+            .post,
+            "/v1/webhooks/{name}/enable",
+            "enableWebhook",
+            .webhooksWrite,
+            body: .json,
+            WebhookEndpoints.enable
+        ),
+        Endpoint(
+            .post,
+            "/v1/webhooks/{name}/replay",
+            "replayWebhook",
+            .webhooksWrite,
+            body: .json,
+            WebhookEndpoints.replay
+        ),
+        Endpoint(
+            .post,
+            "/v1/webhooks/{name}/rotate",
+            "rotateWebhook",
+            .webhooksWrite,
+            body: .json,
+            WebhookEndpoints.rotate
+        ),
+        Endpoint(
+            .post,
+            "/v1/webhooks/{name}/test",
+            "testWebhook",
+            .webhooksWrite,
+            body: .json,
+            WebhookEndpoints.test
+        ),
 
         Endpoint(.get, "/v1/explain", "explainRoute", .routesRead, ExplainEndpoint.show),
     ]

@@ -13,9 +13,12 @@ enum ExplainEndpoint {
         guard let text = request.value("recipient") else {
             throw Problem.invalid("?recipient", "required", "is missing: an address")
         }
-        guard let recipient = EmailAddress(text) else {
+        guard let given = EmailAddress(text) else {
             throw Problem.invalid("?recipient", "format", "is no address (a plus sign is %2B in a query)")
         }
+        // Mail to a name of this machine goes to others from the moment it comes in.
+        let targets = services.settings.current.local.target(given)
+        let recipient = targets?.first ?? given
         var envelope = Envelope(sender: .null, recipients: [Recipient(recipient)])
         if let text = request.value("sender"), !text.isEmpty, text != "<>" {
             guard let address = EmailAddress(text) else {
@@ -31,6 +34,6 @@ enum ExplainEndpoint {
         envelope.notes.forceTLS = try request.flag("force_tls")
         envelope.requiresTLS = try request.flag("require_tls")
         let (guide, settings, asked) = (services.guide, services.settings.current, envelope)
-        return .json(JSON(try services.wait { await guide.way(of: asked, to: recipient, settings) }))
+        return .json(JSON(try services.wait { await guide.way(of: asked, to: recipient, settings) }, alias: targets))
     }
 }

@@ -52,14 +52,16 @@ enum FileEdits {
         switching position: DeliverySwitch? = nil,
         _ change: (inout INIDocument) throws(Problem) -> Void
     ) throws(Problem) -> Edit {
-        let expected = try expected(file, request, services)
+        let (expected, isRehearsal) = (try expected(file, request, services), try request.flag(dryRun))
         do throws(EditFailure<Problem>) {
             return try services.settings.edit(
                 file,
                 expecting: expected,
                 operation: operation,
                 key: key,
+                by: "api \(request.caller.name)",
                 switching: position,
+                isRehearsal: isRehearsal,
                 change
             )
         } catch {
@@ -68,6 +70,31 @@ enum FileEdits {
             case .failed(let error): throw problem(error)
             }
         }
+    }
+
+    /// The parameter that lets a change be looked at before it is made.
+    private static let dryRun = "dry_run"
+
+    /// Takes that parameter, and no other one.
+    static func allowDryRun(_ request: AdminRequest) throws(Problem) {
+        try request.allowQuery([dryRun])
+        _ = try request.flag(dryRun)
+    }
+
+    /// The answer for an edit that was only tried; nil for one that was made.
+    ///
+    /// - Parameter members: what else is known of it.
+    static func rehearsal(_ edit: Edit, _ members: [JSON.Member] = []) -> AdminResponse? {
+        guard edit.isRehearsal else { return nil }
+        return .json(
+            .object(
+                [
+                    JSON.Member("dry_run", true), JSON.Member("changed", .bool(edit.isChanged)),
+                    JSON.Member("diff", .string(edit.diff)),
+                ] + members
+            ),
+            headers: [tag(edit.revision)]
+        )
     }
 
     /// What the client believes the file to be: one of several versions, when it names them.

@@ -1,6 +1,7 @@
 // Itinerary+JSON.swift — a way as `/v1/explain` answers it. Nothing secret is in it: users, never their passwords or tokens.
 
 import Config
+import DNS
 import Departure
 import Hooks
 import JSON
@@ -10,13 +11,28 @@ import Queue
 
 extension JSON {
     /// The way of one recipient's mail, each decision with its because.
-    init(_ way: Itinerary) {
+    ///
+    /// - Parameter alias: everybody whom `aliases` has for the address that was asked about; nil for no such line.
+    init(_ way: Itinerary, alias: [EmailAddress]? = nil) {
         let source = way.sourceBecause
         let members: [Member] = [
             Member("recipient", .string("\(way.recipient)")),
+            Member("alias", alias.map { .strings($0.map(\.description)) } ?? nil),
             Member("sender", .string("\(way.envelope.sender)")),
-            Member("route", .optional(way.section)),
-            Member("asked", .array(way.asked.map { ["match": .string($0.match), "found": .bool($0.isMatch)] })),
+            Member("route", .optional(way.decision.route?.match)),
+            Member("route_because", .optional(way.decision.because?.rawValue)),
+            Member("action", .string(way.action)),
+            Member("action_text", .optional(way.decision.route?.words)),
+            Member(
+                "asked",
+                .array(way.decision.asked.map { ["match": .string($0.match), "found": .bool($0.isMatch)] })
+            ),
+            Member(
+                "lost",
+                .array(
+                    way.decision.lost.map { ["match": .string($0.match), "because": .string($0.because.rawValue)] }
+                )
+            ),
             Member("next_hop", .string("\(way.lane)")),
             Member("next_hop_because", .string(way.hopBecause.rawValue)),
             Member("demanded_tls", .optional(way.lane.tls?.description)),
@@ -66,12 +82,24 @@ extension JSON {
         ]
     }
 
+    /// What found the addresses of a name.
+    private static func word(_ rule: NameRule) -> String {
+        switch rule {
+        case .literal: "literal"
+        case .hosts: "hosts"
+        case .search: "search"
+        case .dns: "dns"
+        }
+    }
+
     private static func host(_ host: Itinerary.Host, _ source: SourceCause) -> JSON {
         let (mx, outline) = (host.mx, host.outline)
         return .object(
             said(mx) + [
                 Member("shared_with", .count(host.equals)),
                 Member("addresses", .strings(host.addresses.map(\.description))),
+                Member("put_off", .bool(host.isPutOff)),
+                Member("addresses_because", .optional(host.addressesBecause.map(word))),
                 Member("problem", .optional(host.problem?.reply.description)),
             ] + decisions(outline, source) + [
                 Member("authentic_because", .optional(host.trust.voucher?.rawValue)),
@@ -124,12 +152,9 @@ extension JSON {
     }
 
     private static func trouble(_ trouble: TLSTrouble) -> JSON {
-        let (now, wall) = (Uptime.now(), Timestamp.now())
-        func time(_ uptime: Uptime) -> JSON {
-            .string(wall.adding(milliseconds: uptime.milliseconds(since: now)).rfc3339)
-        }
-        return [
-            "since": time(trouble.since), "until": time(trouble.until), "reply": .string(trouble.reply.description),
+        [
+            "since": .string(trouble.since.rfc3339), "until": .string(trouble.until.rfc3339),
+            "reply": .string(trouble.words),
             "lasts": .bool(trouble.isLasting), "refuses_clear": .bool(trouble.refusesClear),
         ]
     }
@@ -149,6 +174,29 @@ extension JSON {
             Member("tls", .string(first?.level.description ?? "refused")),
             Member("tls_because", .string((first?.because ?? departure.refusal?.because ?? .setting).rawValue)),
         ]
+    }
+}
+
+extension Itinerary {
+    /// What becomes of the mail as far as routes and plugins decide it.
+    fileprivate var action: String {
+        guard hopBecause == .route else { return "relay" }
+        return switch decision.route?.way {
+        case .reject?: "reject"
+        case .discard?: "discard"
+        case .hosts?, .direct?, nil: "relay"
+        }
+    }
+}
+
+extension Routes.Route {
+    /// What a section says to mail that goes nowhere.
+    fileprivate var words: String? {
+        switch way {
+        case .reject(let reply): "\(reply)"
+        case .discard(let text): text
+        case .hosts, .direct: nil
+        }
     }
 }
 

@@ -15,8 +15,9 @@ struct KeptAnswer: Hashable, Sendable {
     /// What it holds in memory, in bytes, as far as it depends on what was answered.
     var bytes: Int { headers.reduce(body.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 64 } }
 
-    /// - Returns: nil for what is not kept: a stream, or a body that is too large or no UTF-8.
+    /// - Returns: nil for what is not kept: a stream, a secret, or a body that is too large or no UTF-8.
     init?(_ response: AdminResponse) {
+        guard !response.holdsSecret else { return nil }
         switch response.body {
         case .none: body = []
         case .bytes(let bytes): body = bytes

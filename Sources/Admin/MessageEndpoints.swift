@@ -59,11 +59,12 @@ enum MessageEndpoints {
         try request.allowQuery([])
         var body = try request.object()
         let reason = try body.string("reason", atMost: 200) ?? ""
+        let until = try RequestTime.upcoming(try body.string("until"), "/until")
         try body.finish()
         let id = try id(request)
         let result: CommandResult?
         do throws(QueueError) {
-            result = try services.queue.hold([id], reason: reason).first
+            result = try services.queue.hold([id], reason: reason, until: until).first
         } catch {
             throw Self.problem(error)
         }
@@ -133,7 +134,7 @@ enum MessageEndpoints {
         )
     }
 
-    private static func id(_ request: AdminRequest) throws(Problem) -> QueueID {
+    static func id(_ request: AdminRequest) throws(Problem) -> QueueID {
         guard let id = QueueID(request.parameter("id")) else { throw notFound }
         return id
     }

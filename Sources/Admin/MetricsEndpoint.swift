@@ -18,6 +18,7 @@ enum MetricsEndpoint {
         var page = MetricsPage()
         relay(services, &page)
         queue(services.queue.statistics(), &page)
+        page.single("martlet_event_streams", "gauge", "\(services.feed()?.count ?? 0)")
         services.metrics.write(to: &page)
         process(&page)
         return .bytes(page.bytes, type)
@@ -39,21 +40,21 @@ enum MetricsEndpoint {
             "gauge",
             by: "state",
             [
-                (state(.waiting), "\(counts.waiting)"), (state(.inProgress), "\(counts.inProgress)"),
-                (state(.tempFailed), "\(counts.tempFailed)"), (state(.held), "\(counts.held)"),
+                (QueuedState.waiting.name, "\(counts.waiting)"), (QueuedState.inProgress.name, "\(counts.inProgress)"),
+                (QueuedState.tempFailed.name, "\(counts.tempFailed)"), (QueuedState.held.name, "\(counts.held)"),
             ]
         )
         page.family(
             "martlet_queue_bytes",
             "gauge",
             by: "state",
-            QueuedState.allCases.map { (state($0), "\(statistics.bytesByState[$0] ?? 0)") }
+            QueuedState.allCases.map { ($0.name, "\(statistics.bytesByState[$0] ?? 0)") }
         )
         page.family(
             "martlet_queue_oldest_age_seconds",
             "gauge",
             by: "state",
-            QueuedState.allCases.map { (state($0), "\(statistics.oldest[$0] ?? 0)") }
+            QueuedState.allCases.map { ($0.name, "\(statistics.oldest[$0] ?? 0)") }
         )
         ages(statistics, &page)
         page.family(
@@ -82,16 +83,6 @@ enum MetricsEndpoint {
             older.append(("\(bound)", "\(left)"))
         }
         page.family("martlet_queue_messages_older", "gauge", by: "than_s", older)
-    }
-
-    /// The words that dashboards of mail queues know.
-    private static func state(_ state: QueuedState) -> String {
-        switch state {
-        case .waiting: "incoming"
-        case .inProgress: "active"
-        case .tempFailed: "deferred"
-        case .held: "held"
-        }
     }
 
     private static func process(_ page: inout MetricsPage) {

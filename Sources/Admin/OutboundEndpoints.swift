@@ -7,10 +7,17 @@ import Mail
 
 /// Operations on `outbound.ini`.
 enum OutboundEndpoints {
-    private typealias Key = SettingKey<OutboundSettings>
+    typealias Key = SettingKey<OutboundSettings>
 
-    /// The reason of the toggle has a short name in the API.
-    private static let reason = "reason"
+    /// What the API calls a key: numbers of seconds end in `_s`.
+    static func names(_ key: Key) -> [String] {
+        key.isSeconds ? ["\(key.name)_s"] : key.aliases + [key.name]
+    }
+
+    /// Every name that a change may have for a key.
+    static func spellings(_ key: Key) -> [String] {
+        [key.name] + key.aliases + (key.name.isSame(octets: "disabled_reason") ? ["reason"] : [])
+    }
 
     /// `GET /v1/outbound`.
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
@@ -33,18 +40,30 @@ enum OutboundEndpoints {
             switching: position
         ) { (document) throws(Problem) in
             for change in changes {
-                try FileEdits.say("/\(change.name == "disabled_reason" ? reason : change.name)") {
-                    () throws(ConfigError) in
-                    if let text = change.text {
-                        try document.set(change.name, to: text, in: nil)
-                    } else {
-                        document.remove(change.name, in: nil)
-                    }
+                try FileEdits.say("/\(change.name)") { () throws(ConfigError) in
+                    try write(change, to: &document, services)
                 }
             }
         }
         audit(edit, changes, request, services)
         return .json(value(edit.after.outbound, services), headers: [FileEdits.tag(edit.revision), noCache])
+    }
+
+    /// Writes a value where the key stands already, whatever it is called there.
+    private static func write(
+        _ change: KeyChange,
+        to document: inout INIDocument,
+        _ services: AdminServices
+    ) throws(ConfigError) {
+        let aliases = OutboundSettings.keys.first { $0.name.isSame(octets: change.name) }?.aliases ?? []
+        let isPinned = services.settings.environment.pin(change.name, in: nil, of: OutboundSettings.file) != nil
+        if let text = change.text {
+            let isThere = document.value(change.name, in: nil) != nil || isPinned
+            let other = isThere ? nil : aliases.first { document.value($0, in: nil) != nil }
+            try document.set(other ?? change.name, to: text, in: nil)
+        } else {
+            for name in [change.name] + aliases { document.remove(name, in: nil) }
+        }
     }
 
     /// Where the switch of delivery is to stand; nil when something else is to be changed too, or nothing of the switch.
@@ -80,8 +99,7 @@ enum OutboundEndpoints {
         var members: [JSON.Member] = []
         for key in OutboundSettings.keys {
             guard let show = key.show else { continue }
-            let name = key.name == "disabled_reason" ? reason : key.name
-            members.append(JSON.Member(name, JSON(show(settings))))
+            for name in names(key) { members.append(JSON.Member(name, JSON(show(settings)))) }
         }
         let origin = services.settings.health.ask { $0.switchOrigin.rawValue }
         members.append(JSON.Member("disabled_origin", .string(origin)))
@@ -93,9 +111,16 @@ enum OutboundEndpoints {
         var changes: [KeyChange] = []
         let keys = OutboundSettings.keys + OutboundSettings.quietKeys
         for key in keys {
-            let name = key.name == "disabled_reason" ? reason : key.name
-            guard let value = body.take(name) else { continue }
-            let pointer = body.pointer(name)
+            var given: (value: JSON, pointer: String)?
+            for name in spellings(key) {
+                guard let value = body.take(name) else { continue }
+                // What comes out goes in: both names of a key may say the same.
+                if let given, given.value != value {
+                    throw Problem.invalid(body.pointer(name), "exclusive", "\(given.pointer) says something else")
+                }
+                given = given ?? (value, body.pointer(name))
+            }
+            guard let (value, pointer) = given else { continue }
             guard let text = try text(value, key, pointer) else {
                 changes.append(KeyChange(name: key.name, text: nil))
                 continue

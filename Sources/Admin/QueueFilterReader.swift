@@ -51,20 +51,17 @@ enum QueueFilterReader {
         func filter() throws(Problem) -> QueueFilter {
             var filter = QueueFilter()
             for text in values["state"] ?? [] {
-                guard let state = QueuedState(name: text) else {
+                guard let state = QueuedState(word: text) else {
                     let known = QueuedState.allCases.map(\.name).joined(separator: ", ")
                     throw Problem.invalid(pointer("state"), "enum", "is none of \(known)")
                 }
                 filter.states.insert(state)
             }
             filter.domain = try value("domain", "is no domain") { Domain($0) }
-            filter.sender = try value("sender", "is neither an address nor <>") { text in
-                text.isEmpty || text == "<>" ? .null : EmailAddress(text).map { .address($0) }
+            filter.sender = try value("sender", "is neither an address nor *@domain nor <>") { text in
+                text.isEmpty || text.isSame(octets: "<>") ? .null : Self.party(text)
             }
-            filter.recipient = try value("recipient", "is neither an address nor *@domain") { text in
-                text.starts(withOctets: "*@")
-                    ? Domain(text.dropping(octets: 2)).map { .domain($0) } : EmailAddress(text).map { .address($0) }
-            }
+            filter.recipient = try value("recipient", "is neither an address nor *@domain", Self.party)
             filter.route = values["route"]?.first.map { Routes.normalized($0) ?? $0 }
             filter.minAge = try number("min_age_s")
             filter.maxAge = try number("max_age_s")
@@ -78,6 +75,12 @@ enum QueueFilterReader {
                 Timestamp(rfc3339: $0)
             }
             return filter
+        }
+
+        /// An address, or everybody of a domain.
+        private static func party(_ text: String) -> AddressFilter? {
+            text.starts(withOctets: "*@")
+                ? Domain(text.dropping(octets: 2)).map { .domain($0) } : EmailAddress(text).map { .address($0) }
         }
 
         private func value<Value>(

@@ -62,14 +62,8 @@ enum QueueView {
     /// A time, or null.
     static func time(_ time: Timestamp?) -> JSON { .optional(time?.rfc3339) }
 
-    /// The name of a next hop, as filters take it: a section of `routes.ini`, or a domain.
-    static func name(_ lane: Lane) -> String {
-        switch lane.hop {
-        case .route(let name): name
-        case .domain(let domain): domain.name
-        default: "\(lane)"
-        }
-    }
+    /// The name of a next hop, as filters take it.
+    static func name(_ lane: Lane) -> String { lane.name }
 
     private static func members(_ row: QueueRow) -> [JSON.Member] {
         [

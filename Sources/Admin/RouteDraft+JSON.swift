@@ -15,6 +15,7 @@ extension RouteDraft {
     mutating func apply(_ object: JSONObject, isPatch: Bool) throws(Problem) {
         var object = object
         if let direct = try object.bool("direct") { isDirect = direct } else if !isPatch { isDirect = false }
+        try end(&object, isPatch: isPatch)
         let mx = object.take("mx")
         if let mx {
             hosts = try hosts(mx, object.pointer("mx"), isPatch: isPatch)
@@ -35,12 +36,56 @@ extension RouteDraft {
             }
         }
         try object.finish()
+        if let ending {
+            guard !isDirect else {
+                throw Problem.invalid(
+                    "\(object.pointer)/direct",
+                    "exclusive",
+                    "a route that says \(ending.name) is not direct"
+                )
+            }
+            guard hosts.isEmpty else {
+                throw Problem.invalid("\(object.pointer)/\(ending.name)", "exclusive", "such a route has no mx")
+            }
+            return
+        }
         guard isDirect || !hosts.isEmpty else {
-            throw Problem.invalid("\(object.pointer)/mx", "required", "names no host; or say \"direct\": true")
+            throw Problem.invalid(
+                "\(object.pointer)/mx",
+                "required",
+                "names no host; or say \"direct\": true, or reject or discard with a text"
+            )
         }
         guard !isDirect || hosts.isEmpty else {
             throw Problem.invalid("\(object.pointer)/direct", "exclusive", "a direct route has no mx")
         }
+    }
+
+    /// `reject` and `discard`: a text, true for words of ours, null or false for no such thing.
+    private mutating func end(_ object: inout JSONObject, isPatch: Bool) throws(Problem) {
+        var given: RouteEnding?
+        for name in ["reject", "discard"] {
+            let pointer = object.pointer(name)
+            let text: String
+            switch object.take(name) {
+            case nil: continue
+            case .null?, .bool(false)?:
+                if ending?.name.isSame(octets: name) ?? false { ending = nil }
+                continue
+            case .bool(true)?: text = "true"
+            case .string(let words)?:
+                try JSONObject.check(words, pointer, atMost: 400)
+                text = words.isEmpty ? "true" : words
+            case let other?: throw Problem.invalid(pointer, "type", "must be a string, true or null, not \(other.kind)")
+            }
+            guard given == nil else {
+                throw Problem.invalid(pointer, "exclusive", "a route rejects or discards, not both")
+            }
+            do throws(ValueError) { given = try RouteEnding.read(name, text) } catch {
+                throw Problem.invalid(pointer, "invalid", error.reason)
+            }
+        }
+        if given != nil || !isPatch { ending = given }
     }
 
     private func hosts(_ value: JSON, _ pointer: String, isPatch: Bool) throws(Problem) -> [Host] {

@@ -29,6 +29,8 @@ struct RouteDraft {
     var hosts: [Host] = []
     /// The DNS decides, whatever less specific sections say.
     var isDirect: Bool
+    /// Mail goes nowhere.
+    var ending: RouteEnding?
     let isLocal: LocalAddressCheck
 
     /// - Parameters:
@@ -38,6 +40,7 @@ struct RouteDraft {
         self.isLocal = isLocal
         self.old = old?.flattened ?? RouteSection()
         isDirect = self.old.isDirect
+        ending = self.old.ending
     }
 
     /// The hosts as they were, each with its secrets.
@@ -55,6 +58,7 @@ struct RouteDraft {
     func section() throws(Problem) -> RouteSection {
         var section = RouteSection()
         section.isDirect = isDirect
+        section.ending = ending
         var hosts = hosts
         for index in hosts.indices where hosts[index].host.words[.authUser] == nil && !hosts[index].keepsLogin {
             // Without a user, secrets mean nothing.
@@ -78,6 +82,7 @@ struct RouteDraft {
     func isUnchanged(_ new: RouteSection) -> Bool {
         guard old.isDirect == new.isDirect else { return false }
         do throws(ValueError) {
+            guard try old.ending?.way == new.ending?.way else { return false }
             return try old.hostsInOrder() == new.hostsInOrder()
         } catch { return false }
     }

@@ -65,7 +65,7 @@ enum RouteEndpoints {
         _ services: AdminServices,
         isPatch: Bool
     ) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
+        try FileEdits.allowDryRun(request)
         let match = try match(request)
         let value = try request.json()
         var object = try JSONObject(value, at: "")
@@ -82,6 +82,7 @@ enum RouteEndpoints {
             }
             try write(object, match, over: known, to: &document, isPatch: isPatch, services)
         }
+        if let rehearsal = FileEdits.rehearsal(written.edit, written.members) { return rehearsal }
         guard let route = written.edit.after.routes.route(named: match) else { throw missing(match) }
         return .json(
             .object(view(route, services).members + written.members),
@@ -94,7 +95,7 @@ enum RouteEndpoints {
 
     /// `PUT /v1/routes`: the whole table.
     static func replace(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
+        try FileEdits.allowDryRun(request)
         var body = try JSONObject(request.json(), at: "")
         guard let items = try body.array("items") else {
             throw Problem.invalid("/items", "required", "is missing: the routes of the whole table")
@@ -108,7 +109,11 @@ enum RouteEndpoints {
         for (index, item) in items.enumerated() {
             var object = try JSONObject(item, at: "/items/\(index)")
             guard let name = try object.string("match"), let match = Routes.normalized(name) else {
-                throw Problem.invalid("/items/\(index)/match", "format", "is no address, domain, *.suffix or *")
+                throw Problem.invalid(
+                    "/items/\(index)/match",
+                    "format",
+                    "is no address, domain, *.suffix or *, nor \"sender X\" or \"sender X to Y\""
+                )
             }
             guard matches.insert(match).inserted else {
                 throw Problem.invalid("/items/\(index)/match", "duplicate", "comes twice")
@@ -131,6 +136,7 @@ enum RouteEndpoints {
                 try write(object, match, over: known[match], to: &document, isPatch: false, services)
             }
         }
+        if let rehearsal = FileEdits.rehearsal(written.edit, written.members) { return rehearsal }
         let routes = written.edit.after.routes
         let views = wanted.compactMap { routes.route(named: $0.match).map { view($0, services) } }
         return .json(
@@ -146,13 +152,14 @@ enum RouteEndpoints {
 
     /// `DELETE /v1/routes/{match}`.
     static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
+        try FileEdits.allowDryRun(request)
         let match = try match(request)
         try refusePinned(match, services)
         let written = try edited(request, services, "delete route", match) { (document) throws(Problem) in
             guard let known = names(document).first(where: { $0.match == match }) else { throw missing(match) }
             document.removeSection(known.section)
         }
+        if let rehearsal = FileEdits.rehearsal(written.edit, written.members) { return rehearsal }
         let gone = written.edit.before.routes.route(named: match).map { view($0, services) }
         guard case .object(let members)? = gone else { throw missing(match) }
         return .json(.object(members + written.members), headers: [FileEdits.tag(written.edit.revision)])
@@ -176,15 +183,17 @@ enum RouteEndpoints {
     ) throws(Problem) -> Written {
         let edit = try FileEdits.edit(.routes, request, services, operation: operation, key: match, body)
         guard edit.isChanged else { return Written(edit: edit, members: []) }
-        services.audit(
-            request,
-            Change(
-                operation: operation,
-                subject: match,
-                before: shown(edit.before.routes.route(named: match)),
-                after: shown(edit.after.routes.route(named: match))
+        if !edit.isRehearsal {
+            services.audit(
+                request,
+                Change(
+                    operation: operation,
+                    subject: match,
+                    before: shown(edit.before.routes.route(named: match)),
+                    after: shown(edit.after.routes.route(named: match))
+                )
             )
-        )
+        }
         let rerouted = RouteView.rerouted(edit, services.queue)
         return Written(
             edit: edit,
@@ -234,7 +243,7 @@ enum RouteEndpoints {
         guard let match = Routes.normalized(name) else {
             throw Problem(
                 .invalid,
-                "the name of a route is an address, a domain, *.suffix, *, or one of them behind \"sender \"",
+                "the name of a route is an address, a domain, *.suffix, *, one of them behind \"sender \", or \"sender X to Y\"",
                 issues: [Problem.Issue("/match", "format", "is no such name")]
             )
         }

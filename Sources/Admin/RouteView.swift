@@ -20,6 +20,11 @@ enum RouteView {
             JSON.Member("mx", .array(route.hosts.map(\.json))),
             JSON.Member("origin", .string(variable == nil ? "file" : "environment")),
         ]
+        switch route.way {
+        case .reject(let reply): members.append(JSON.Member("reject", .string("\(reply)")))
+        case .discard(let text): members.append(JSON.Member("discard", .string(text)))
+        case .hosts, .direct: break
+        }
         if let variable { members.append(JSON.Member("variable", .string(variable))) }
         return .object(members)
     }

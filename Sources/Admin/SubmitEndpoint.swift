@@ -19,15 +19,21 @@ package struct SubmitRefusal: Error, Hashable, Sendable {
 enum SubmitEndpoint {
     /// `POST /v1/messages`.
     static func submit(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        let settings = services.settings.current.listener
+        let (settings, local) = (services.settings.current.listener, services.settings.current.local)
+        let here = local.isOn ? local.me : nil
         guard !request.content.isEmpty else {
             throw Problem(.malformed, "the body is the message, as message/rfc822 or JSON")
         }
         let isRaw = request.mediaType == "message/rfc822"
         let message =
             isRaw
-            ? try SubmittedMessage(raw: request, limit: settings.recipients)
-            : try SubmittedMessage(json: request, limit: settings.recipients, largest: settings.messageBytes)
+            ? try SubmittedMessage(raw: request, limit: settings.recipients, here: here)
+            : try SubmittedMessage(
+                json: request,
+                limit: settings.recipients,
+                largest: settings.messageBytes,
+                here: here
+            )
         guard message.content.readableBytes <= settings.messageBytes else {
             throw AdminDesk.tooLarge(settings.messageBytes)
         }
@@ -38,10 +44,12 @@ enum SubmitEndpoint {
         let (envelope, content, time) = (message.envelope, message.content, message.sendAt)
         let result = try services.wait { await submit(envelope, content, time) }
         switch result {
-        case .success(let id):
+        case .success(let ids):
+            let id = ids.first?.description ?? ""
             return .json(
                 [
-                    "id": .string("\(id)"),
+                    "id": .string(id),
+                    "ids": .strings(ids.map(\.description)),
                     "recipients": .count(envelope.recipients.count),
                     "size_bytes": .count(content.readableBytes),
                 ],

@@ -14,21 +14,23 @@ struct SubmittedMessage {
     var sendAt: Timestamp?
 
     private static let most = 100
-    /// How far ahead mail may be scheduled.
-    private static let longestWait: Int64 = 366 * 86_400_000
 
     // MARK: - Raw
 
     /// `message/rfc822`: the envelope stands in the query.
-    init(raw request: AdminRequest, limit: Int) throws(Problem) {
+    ///
+    /// - Parameters:
+    ///   - limit: of the recipients.
+    ///   - here: completes addresses without a domain; nil: they are none.
+    init(raw request: AdminRequest, limit: Int, here: Domain? = nil) throws(Problem) {
         try request.allowQuery(["from", "send_at"], lists: ["to"])
         sendAt = try Self.time(request.value("send_at"), "?send_at")
         guard let from = request.value("from") else {
             throw Problem.invalid("?from", "required", "is missing: the sender's address, or <>")
         }
-        let sender = try Self.sender(from, "?from")
+        let sender = try Self.sender(from, "?from", here)
         var recipients: [EmailAddress] = []
-        for text in request.values("to") { recipients += try Self.recipients(text, "?to") }
+        for text in request.values("to") { recipients += try Self.recipients(text, "?to", here) }
         guard !recipients.isEmpty else { throw Problem.invalid("?to", "required", "is missing: the recipients") }
         guard recipients.count <= limit else {
             throw Problem.invalid("?to", "length", "has more than \(limit) recipients")
@@ -44,9 +46,13 @@ struct SubmittedMessage {
     /// What a buffer for so many bytes takes.
     private static func room(_ bytes: Int) -> Int { 1 << (Int.bitWidth - (bytes - 1).leadingZeroBitCount) }
 
-    private static func recipients(_ text: String, _ pointer: String) throws(Problem) -> [EmailAddress] {
+    private static func recipients(
+        _ text: String,
+        _ pointer: String,
+        _ here: Domain?
+    ) throws(Problem) -> [EmailAddress] {
         let list = AddressList(text.utf8)
-        let found = list.entries.compactMap(\.address)
+        let found = list.entries.compactMap { $0.address(on: here) }
         guard list.fault == nil, found.count == list.entries.count else {
             let fault = list.fault.map { "\($0)" } ?? "an address has no domain"
             throw Problem.invalid(pointer, "format", "\(fault) (a plus sign is %2B in a query)")
@@ -71,17 +77,19 @@ struct SubmittedMessage {
     /// - Parameters:
     ///   - limit: of the recipients.
     ///   - largest: bytes of a message.
-    init(json request: AdminRequest, limit: Int, largest: Int) throws(Problem) {
+    ///   - here: completes addresses without a domain; nil: they are none.
+    init(json request: AdminRequest, limit: Int, largest: Int, here: Domain? = nil) throws(Problem) {
         try request.allowQuery([])
         var body = try JSONObject(request.json(), at: "")
-        guard let from = try body.string("from").map({ text throws(Problem) in try Self.mailbox(text, "/from") }) else {
+        guard let from = try body.string("from").map({ text throws(Problem) in try Self.mailbox(text, "/from", here) })
+        else {
             throw Problem.invalid("/from", "required", "is missing: \"Name <address>\" or an address")
         }
         var message = ComposedMessage(from: from)
-        message.to = try Self.mailboxes(&body, "to")
-        message.cc = try Self.mailboxes(&body, "cc")
-        let bcc = try Self.mailboxes(&body, "bcc")
-        message.replyTo = try Self.mailboxes(&body, "reply_to")
+        message.to = try Self.mailboxes(&body, "to", here)
+        message.cc = try Self.mailboxes(&body, "cc", here)
+        let bcc = try Self.mailboxes(&body, "bcc", here)
+        message.replyTo = try Self.mailboxes(&body, "reply_to", here)
         message.subject = try body.string("subject", atMost: 4096) ?? ""
         message.text = try Self.text(&body, "text")
         message.html = try Self.text(&body, "html")
@@ -95,11 +103,11 @@ struct SubmittedMessage {
         var recipients = (message.to + message.cc + bcc).map(\.address)
         if var path {
             try path.refuseNull("mail_from")
-            if let text = try path.string("mail_from") { sender = try Self.sender(text, "/envelope/mail_from") }
+            if let text = try path.string("mail_from") { sender = try Self.sender(text, "/envelope/mail_from", here) }
             if let list = try path.strings("rcpt_to") {
                 recipients = []
                 for (index, text) in list.enumerated() {
-                    recipients.append(try Self.mailbox(text, "/envelope/rcpt_to/\(index)").address)
+                    recipients.append(try Self.mailbox(text, "/envelope/rcpt_to/\(index)", here).address)
                 }
             }
             try path.finish()
@@ -118,16 +126,20 @@ struct SubmittedMessage {
         envelope = Self.envelope(sender, recipients, content)
     }
 
-    private static func mailboxes(_ body: inout JSONObject, _ name: String) throws(Problem) -> [Mailbox] {
+    private static func mailboxes(
+        _ body: inout JSONObject,
+        _ name: String,
+        _ here: Domain?
+    ) throws(Problem) -> [Mailbox] {
         var found: [Mailbox] = []
         for (index, text) in (try body.strings(name) ?? []).enumerated() {
-            found.append(try mailbox(text, "\(body.pointer(name))/\(index)"))
+            found.append(try mailbox(text, "\(body.pointer(name))/\(index)", here))
         }
         return found
     }
 
-    private static func mailbox(_ text: String, _ pointer: String) throws(Problem) -> Mailbox {
-        guard let mailbox = Mailbox(text), mailbox.name.utf8.count <= 500 else {
+    private static func mailbox(_ text: String, _ pointer: String, _ here: Domain?) throws(Problem) -> Mailbox {
+        guard let mailbox = Mailbox(text, on: here), mailbox.name.utf8.count <= 500 else {
             throw Problem.invalid(pointer, "format", "is neither an address nor \"Name <address>\"")
         }
         return mailbox
@@ -211,20 +223,15 @@ struct SubmittedMessage {
 
     /// - Returns: nil when there is none, or it is over.
     private static func time(_ text: String?, _ pointer: String) throws(Problem) -> Timestamp? {
-        guard let text else { return nil }
-        guard let time = Timestamp(rfc3339: text) else {
-            throw Problem.invalid(pointer, "format", "is no time such as 2027-01-31T12:00:00Z")
-        }
-        let wait = time.milliseconds - Timestamp.now().milliseconds
-        guard wait <= longestWait else { throw Problem.invalid(pointer, "range", "is more than a year ahead") }
-        return wait > 0 ? time : nil
+        guard let time = try RequestTime.read(text, pointer) else { return nil }
+        return time > .now() ? time : nil
     }
 
     // MARK: - Envelope
 
-    private static func sender(_ text: String, _ pointer: String) throws(Problem) -> ReversePath {
+    private static func sender(_ text: String, _ pointer: String, _ here: Domain?) throws(Problem) -> ReversePath {
         if text.isEmpty || text == "<>" { return .null }
-        guard let address = EmailAddress(text) else {
+        guard let address = EmailAddress(text) ?? here.flatMap({ Mailbox(text, on: $0)?.address }) else {
             throw Problem.invalid(pointer, "format", "is no address (a plus sign is %2B in a query)")
         }
         return .address(address)

@@ -152,6 +152,11 @@ static inline const struct sockaddr *relay_client_address(struct MHD_Connection 
     return info == NULL ? NULL : info->client_addr;
 }
 
+/* The library no longer ends a connection that is silent: a callback may wait for events longer than that. */
+static inline void relay_keep_connection(struct MHD_Connection *connection) {
+    MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
+}
+
 /* The size of a body that is made while it is sent; a macro that Swift cannot import. */
 static inline uint64_t relay_unknown_size(void) { return MHD_SIZE_UNKNOWN; }
 

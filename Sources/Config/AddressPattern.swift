@@ -47,6 +47,23 @@ enum AddressPattern: Hashable, Sendable, CustomStringConvertible {
     static func key(_ address: EmailAddress) -> EmailAddress {
         EmailAddress(local: address.local.lowercasedASCII, domain: address.domain)
     }
+
+    /// Every pattern but `*` that a path fits, the most specific first.
+    ///
+    /// - Parameter table: kinds that it has none of are left out; nil: none are.
+    static func trail<Value>(_ path: ReversePath, with table: PatternTable<Value>?) -> [AddressPattern] {
+        guard case .address(let address) = path else { return [.null] }
+        var patterns: [AddressPattern] = []
+        if table?.hasAddresses ?? true { patterns.append(.address(key(address))) }
+        if table?.hasDomains ?? true { patterns.append(.domain(address.domain.name)) }
+        guard table?.hasSuffixes ?? true else { return patterns }
+        var domain = address.domain.parent
+        while let suffix = domain {
+            patterns.append(.suffix(suffix.name))
+            domain = suffix.parent
+        }
+        return patterns
+    }
 }
 
 /// Values by pattern.
@@ -78,6 +95,10 @@ struct PatternTable<Value: Hashable & Sendable>: Hashable, Sendable {
         }
     }
 
+    var hasAddresses: Bool { !byAddress.isEmpty }
+    var hasDomains: Bool { !byDomain.isEmpty }
+    var hasSuffixes: Bool { !bySuffix.isEmpty }
+
     var isEmpty: Bool {
         null == nil && any == nil && byAddress.isEmpty && byDomain.isEmpty && bySuffix.isEmpty
     }
@@ -106,26 +127,5 @@ struct PatternTable<Value: Hashable & Sendable>: Hashable, Sendable {
             domain = suffix.parent
         }
         return any
-    }
-
-    /// Every pattern that is asked for, in this order, up to the first that has a value.
-    func trail(_ path: ReversePath) -> [(pattern: AddressPattern, value: Value?)] {
-        var patterns: [AddressPattern] = []
-        switch path {
-        case .null: patterns.append(.null)
-        case .address(let address):
-            patterns += [.address(AddressPattern.key(address)), .domain(address.domain.name)]
-            var domain = address.domain.parent
-            while let suffix = domain {
-                patterns.append(.suffix(suffix.name))
-                domain = suffix.parent
-            }
-        }
-        var found: [(AddressPattern, Value?)] = []
-        for pattern in patterns + [.any] {
-            found.append((pattern, self[pattern]))
-            if self[pattern] != nil { break }
-        }
-        return found
     }
 }

@@ -16,7 +16,12 @@ package struct AdminSettings: Hashable, Sendable {
         case routesWrite = "routes:write"
         case configRead = "config:read"
         case configWrite = "config:write"
+        /// Networks, users and keys of DKIM: who may send, and as whom.
+        case accessRead = "access:read"
+        case accessWrite = "access:write"
         case metricsRead = "metrics:read"
+        case webhooksRead = "webhooks:read"
+        case webhooksWrite = "webhooks:write"
         case submit
     }
 
@@ -84,6 +89,22 @@ package struct AdminSettings: Hashable, Sendable {
 
     /// Whether a token is asked for; one that is revoked, expired or unusable counts, so that its end opens nothing.
     package var hasTokens: Bool { !tokens.isEmpty || environmentToken != nil }
+
+    /// What it means for those who had none that there is a token; nil where nobody came without one.
+    package var meaningOfTokens: String? {
+        guard hasTokens, !listen.isEmpty else { return nil }
+        let metrics =
+            metricsNetworks.isEmpty
+            ? ", /metrics too: give whoever collects it one (martlet token create prometheus --scope metrics:read), or name"
+                + " its network in metrics_allow of admin.ini" : "; /metrics answers the networks of metrics_allow"
+        return "The API at its TCP addresses asks everybody for a token (401 without)\(metrics)."
+    }
+
+    /// The same, unless somebody has thought of those who collect `/metrics`.
+    package var remarkOnMetrics: String? {
+        let isThoughtOf = tokens.contains { $0.scopes.contains(.metricsRead) && $0.scopes.count < Scope.allCases.count }
+        return isThoughtOf || !metricsNetworks.isEmpty ? nil : meaningOfTokens
+    }
 
     /// Names of tokens: they stand in section headers and in log lines.
     package static func isTokenName(_ name: some StringProtocol) -> Bool {

@@ -8,6 +8,10 @@ package enum ConfigFile: String, Hashable, Sendable, CaseIterable {
     case admin = "admin.ini"
     case passwords = "auth_flat_file.ini"
     case dkim = "dkim.ini"
+    case listener = "smtp.ini"
+    /// No INI file: a network a line.
+    case relayNetworks = "relay_acl_allow"
+    case events = "events.ini"
 
     /// The file's name.
     package var name: String { rawValue }

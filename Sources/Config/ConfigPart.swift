@@ -6,7 +6,7 @@
 /// A file, or a few that mean something only together.
 package enum ConfigPart: Hashable, Sendable, CaseIterable {
     case me, listener, auth, dkim, outbound, routes, outboundIPs, resolver, admin, tls, relayCertificates
-    case relayNetworks, hooks, bounceTemplate
+    case relayNetworks, hooks, aliases, bounceTemplate, events
 
     /// The file that the part is called after.
     package var file: String {
@@ -24,7 +24,9 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
         case .relayCertificates: RelayCertificates.file
         case .relayNetworks: SettingsReader.relayFile
         case .hooks: HookSettings.file
+        case .aliases: AliasFile.name
         case .bounceTemplate: SettingsReader.bounceFile
+        case .events: EventSettings.file
         }
     }
 
@@ -41,6 +43,9 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
             case .admin: .admin
             case .passwords: .auth
             case .dkim: .dkim
+            case .listener: .listener
+            case .relayNetworks: .relayNetworks
+            case .events: .events
             }
     }
 }

@@ -31,6 +31,7 @@ enum EnvironmentNames {
         "ALLOW_NETWORKS": .key(file: SettingsReader.relayFile, section: nil, name: ""),
         "LISTEN": .key(file: ListenerSettings.file, section: nil, name: "listen"),
         "ALLOWED_SENDER_DOMAINS": .key(file: ListenerSettings.file, section: nil, name: "allowed_sender_domains"),
+        "SENDER": .key(file: ListenerSettings.file, section: nil, name: "local_sender"),
         "DNS": .key(file: ResolverSettings.file, section: nil, name: "forward"),
     ]
 

@@ -54,7 +54,6 @@ enum ForeignFiles {
         ("watch.ini", "the API and /metrics show what happens"),
         ("outbound.bounce_message_html", report),
         ("outbound.bounce_message_image", report),
-        ("aliases", "no address is rewritten: programs that hand mail in say where it goes"),
     ]
 
     /// A warning for each that is there; files with one value, `outbound.concurrency_max`, included.

@@ -128,7 +128,9 @@ enum ForeignImages {
         case "USE_TLS" where others["EXT_RELAY_HOST"] != nil:
             return ForeignVariables.isYes(word) ? [.native(ForeignVariables.tlsLevel, "may")] : []
         case "TLS_VERIFY" where others["EXT_RELAY_HOST"] != nil: return [ForeignVariables.level(name, word)]
-        case "OVERWRITE_FROM", "SMTP_HEADER_TAG", "SMTP_FROM", "SMTP_DOMAIN", "DESTINATION", "SMTP_AUTH":
+        case "OVERWRITE_FROM":
+            return [.ignored("\(name) is ignored: MARTLET_SENDER is what senders of this machine send as")]
+        case "SMTP_HEADER_TAG", "SMTP_FROM", "SMTP_DOMAIN", "DESTINATION", "SMTP_AUTH":
             return [ForeignVariables.ignored(name)]
         default: return []
         }

@@ -23,6 +23,13 @@ extension ListenerSettings: KeyedSettings {
             }
             target.allowedSenderDomains = found
         },
+        SettingKey("lenient", show: { .text($0.lenient.description) }) { (text, target) throws(ValueError) in
+            target.lenient = try Lenience.read(text)
+        },
+        SettingKey("local_sender", show: { $0.localSender.map { .text($0.description) } ?? .none }) {
+            (text, target) throws(ValueError) in
+            target.localSender = try localSender(text)
+        },
         SettingKey("user") { (text, target) throws(ValueError) in target.user = text.isEmpty ? nil : text },
         SettingKey("group") { (text, target) throws(ValueError) in target.group = text.isEmpty ? nil : text },
         .count("threads", \.threads, 0...1024),
@@ -50,6 +57,15 @@ extension ListenerSettings: KeyedSettings {
     ]
 
     package static let quietKeys: [SettingKey<ListenerSettings>] = []
+
+    /// One address in ASCII, which has a domain.
+    private static func localSender(_ text: String) throws(ValueError) -> EmailAddress? {
+        guard !text.isEmpty else { return nil }
+        guard let address = EmailAddress(text), address.isASCII else {
+            throw ValueError("\"\(ValueParsing.shown(text))\" is not an address such as noreply@example.org")
+        }
+        return address
+    }
 
     /// `127.0.0.1:2525, [::1]:2525`; a port is never guessed.
     static func addresses(_ text: String) throws(ValueError) -> [ListenAddress] {

@@ -36,6 +36,10 @@ package struct ListenerSettings: Hashable, Sendable {
     package var everywhere: [ListenAddress] { listen + smtpsListen }
     /// `[main] allowed_sender_domains`: envelope senders must be of one of these; empty: any.
     package var allowedSenderDomains: Set<Domain> = []
+    /// `[main] lenient`: whose mistakes are put right instead of refused.
+    package var lenient = Lenience()
+    /// `[main] local_sender`: what senders of this machine send as; nil: as themselves.
+    package var localSender: EmailAddress?
     /// `[main] user`: who root becomes once the sockets are bound; nil: nobody.
     package var user: String?
     /// `[main] group`; nil: the user's own.

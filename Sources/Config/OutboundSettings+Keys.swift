@@ -18,13 +18,21 @@ extension OutboundSettings: KeyedSettings {
             target.tlsCAFile = text.isEmpty ? nil : text
         },
         .boolean("client_certificate", \.showsCertificate),
-        SettingKey("tls_fallback_after", show: { .number($0.tlsFallbackAfter) }) { (text, target) throws(ValueError) in
+        SettingKey("tls_fallback_after", isSeconds: true, show: { .number($0.tlsFallbackAfter) }) {
+            (text, target) throws(ValueError) in
             target.tlsFallbackAfter = try ValueParsing.duration(text, 0...31_536_000)
         },
         .count("concurrency_max", \.concurrencyMax, 1...100_000),
         .count("concurrency_per_lane", \.concurrencyPerLane, 1...100_000),
         .boolean("always_split", \.alwaysSplit),
-        .count("maxTempFailures", \.maxTempFailures, 0...10_000),
+        SettingKey(
+            "maxTempFailures",
+            aliases: ["max_temp_failures"],
+            show: { $0.failureLimit.map { .number($0) } ?? .none }
+        ) {
+            (text, target) throws(ValueError) in
+            target.maxTempFailures = try ValueParsing.count(text, 0...10_000)
+        },
         SettingKey(
             "temp_fail_intervals",
             show: { $0.tempFailIntervals.map { .text(RetryIntervals.text($0)) } ?? .none }
@@ -32,7 +40,14 @@ extension OutboundSettings: KeyedSettings {
             target.tempFailIntervals = try RetryIntervals.parse(text)
         },
         .boolean("unreachable_counts", \.isUnreachableCounted),
-        .duration("unreachable_max_age", \.unreachableMaxAge),
+        SettingKey("unreachable_max_age", isSeconds: true, show: { .number($0.unreachableAge) }) {
+            (text, target) throws(ValueError) in
+            target.unreachableMaxAge = try ValueParsing.duration(text, 1...31_536_000)
+        },
+        SettingKey("queue_lifetime", isSeconds: true, show: { $0.queueLifetime.map { .number($0) } ?? .none }) {
+            (text, target) throws(ValueError) in
+            target.queueLifetime = text.isEmpty ? nil : try ValueParsing.duration(text, 1...31_536_000)
+        },
         .boolean("local_mx_ok", \.localMXOK),
         .boolean("ipv6_enabled", \.isIPv6Enabled),
         SettingKey("inet_prefer", show: { .text($0.inetPrefer.rawValue) }) { (text, target) throws(ValueError) in

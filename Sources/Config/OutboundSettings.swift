@@ -24,14 +24,17 @@ package struct OutboundSettings: Hashable, Sendable {
     package var concurrencyPerLane = 20
     /// `always_split`: one parcel per recipient.
     package var alwaysSplit = false
-    /// `maxTempFailures`: the failure that bounces.
-    package var maxTempFailures = 13
+    /// `maxTempFailures`: the failure that bounces; nil where the file does not say it.
+    package var maxTempFailures: Int?
     /// `temp_fail_intervals`, seconds, expanded; nil: 2^(n+5) seconds.
     package var tempFailIntervals: [Int]?
     /// `unreachable_counts`: an attempt that does not reach the next hop is a failure like any other.
     package var isUnreachableCounted = false
-    /// `unreachable_max_age`, seconds: mail that is older bounces when its next hop still cannot be reached.
-    package var unreachableMaxAge = 432_000
+    /// `unreachable_max_age`, seconds: mail that is older bounces when its next hop still cannot be reached; nil where the
+    /// file does not say it.
+    package var unreachableMaxAge: Int?
+    /// `queue_lifetime`, seconds: mail that is older bounces with its next failure; nil: the number of failures decides.
+    package var queueLifetime: Int?
     /// `local_mx_ok`: delivery to addresses of this machine found through the DNS.
     package var localMXOK = false
     /// `ipv6_enabled`: AAAA first for each MX, the switch of the source document; without it A comes first.
@@ -83,6 +86,12 @@ package struct OutboundSettings: Hashable, Sendable {
     package var quitTimeout = 5
     /// `transaction_deadline`, seconds: MAIL to the last reply, however busy the peer keeps us.
     package var transactionDeadline = 3600
+
+    /// The failure that bounces: what the file says, none where it names a life time alone, 13 where it names nothing.
+    package var failureLimit: Int? { maxTempFailures ?? (queueLifetime == nil ? 13 : nil) }
+
+    /// Seconds after which mail bounces whose next hop cannot be reached: 5 days, or the shorter of what the file says.
+    package var unreachableAge: Int { [unreachableMaxAge, queueLifetime].compactMap(\.self).min() ?? 432_000 }
 
     /// What becomes of lines over 998 octets (RFC 5322 §2.1.1) on their way out.
     package enum LongLines: String, Hashable, Sendable, CaseIterable {

@@ -14,6 +14,10 @@ enum Redaction {
 
     /// The lines of a document as they may be shown.
     static func lines(of document: INIDocument, in file: String) -> [String] {
+        // Networks, and words about them: there is no place for a secret.
+        if file.isSame(octets: RelayNetworks.file) {
+            return document.text.split(octet: "\n", omittingEmpty: false).map { ValueParsing.shown($0) }
+        }
         var entries = document.entries[...]
         var section: String?
         return document.lines.enumerated().map { index, line in
@@ -45,6 +49,8 @@ enum Redaction {
         case Routes.file: return route(entry)
         case OutboundIPs.file: return ["ip", "helo"].contains(entry.key) ? ValueParsing.shown(entry.value) : unknown
         case HookSettings.file: return hook(entry)
+        case EventSettings.file:
+            return EventSettings.shows(entry.key, section) ? ValueParsing.shown(entry.value) : secret
         default:
             let isKnown = SettingsReader.keyed.contains { $0.file.isSame(octets: file) && $0.shows(entry.key, section) }
             // Users' lines, tokens' hashes, and what nobody knows.
@@ -56,6 +62,7 @@ enum Redaction {
         do throws(ValueError) {
             switch try RouteLine(entry) {
             case .direct(let isDirect): return isDirect ? "true" : "false"
+            case .ending(let ending): return ending.map { ValueParsing.shown($0.written) } ?? "false"
             case .property(let property, let value): return word(property, value)
             case .hosts(let hosts): return hosts.map(host).joined(separator: ", ")
             }

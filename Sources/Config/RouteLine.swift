@@ -10,9 +10,11 @@ enum RouteLine {
     case hosts([RouteSection.Host])
     case property(RouteProperty, String)
     case direct(Bool)
+    /// nil: `false`.
+    case ending(RouteEnding?)
 
     /// What may stand in front of the equals sign.
-    static let names = ["mx", "direct"] + RouteProperty.allCases.map(\.rawValue)
+    static let names = ["mx", "direct"] + RouteEnding.names + RouteProperty.allCases.map(\.rawValue)
 
     /// Reads a line.
     ///
@@ -22,6 +24,8 @@ enum RouteLine {
             self = .hosts(try Self.hosts(entry.value, cut: entry.cut))
         } else if entry.key.isSame(octets: "direct") {
             self = .direct(try ValueParsing.boolean(entry.value))
+        } else if RouteEnding.names.contains(where: { entry.key.isSame(octets: $0) }) {
+            self = .ending(try RouteEnding.read(entry.key, entry.value))
         } else {
             let property = try Self.property(entry.key)
             if property.kind == .secret, !SecretReference(entry.value).isElsewhere, let cut = entry.cut {

@@ -37,6 +37,13 @@ extension RouteSection {
             } else {
                 changed.remove("direct", in: name)
             }
+            for key in RouteEnding.names {
+                if let ending, ending.name.isSame(octets: key) {
+                    try changed.set(key, to: ending.written, in: name)
+                } else {
+                    changed.remove(key, in: name)
+                }
+            }
         } catch {
             throw Unwritable(host: 0, property: .port, reason: error.reason)
         }

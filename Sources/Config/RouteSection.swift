@@ -39,6 +39,8 @@ package struct RouteSection: Hashable, Sendable {
     package var shared: [RouteProperty: String] = [:]
     /// The DNS decides, whatever less specific sections say.
     package var isDirect = false
+    /// Mail goes nowhere.
+    package var ending: RouteEnding?
 
     package init() {}
 
@@ -51,6 +53,7 @@ package struct RouteSection: Hashable, Sendable {
             case .hosts(let found): hosts += found
             case .property(let property, let value): shared[property] = value
             case .direct(let isDirect): self.isDirect = isDirect
+            case .ending(let ending): self.ending = ending ?? self.ending
             }
         }
     }

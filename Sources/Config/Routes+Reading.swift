@@ -28,7 +28,7 @@ extension Routes {
                 report.fail(
                     section.line,
                     "[\(ValueParsing.shown(section.name))] is not an address, a domain, *.suffix or *, nor one of them "
-                        + "behind sender"
+                        + "behind sender, nor sender X to Y"
                 )
                 continue
             }
@@ -44,7 +44,7 @@ extension Routes {
             }
             if report.count > errors { continue }
             do throws(ValueError) {
-                table.add(Route(match: match, hosts: try route.hosts()))
+                table.add(Route(match: match, way: try route.way()))
             } catch {
                 report.fail(section.line, "[\(match)] \(error.reason)")
             }
@@ -59,6 +59,7 @@ private struct RouteReading {
     private var written: [(host: RouteSection.Host, properties: RouteProperties)] = []
     private var shared = RouteProperties()
     private var isDirect = false
+    private var ending: RouteEnding?
 
     mutating func take(_ line: RouteLine, _ surroundings: inout Surroundings) throws(ValueError) {
         switch line {
@@ -69,16 +70,25 @@ private struct RouteReading {
             }
         case .property(let property, let value): try shared.set(property, to: value, in: &surroundings)
         case .direct(let value): isDirect = value
+        case .ending(let value):
+            guard let value else { return }
+            guard ending == nil || ending?.name == value.name else { throw ValueError("says reject and discard") }
+            ending = value
         }
     }
 
-    /// The hosts in the order to try them.
-    func hosts() throws(ValueError) -> [MX] {
+    /// Hosts in the order to try them, or what else becomes of the mail.
+    func way() throws(ValueError) -> Routes.Way {
+        if let ending {
+            guard !isDirect else { throw ValueError("says direct and \(ending.name)") }
+            guard written.isEmpty else { throw ValueError("has mx and says \(ending.name)") }
+            return try ending.way
+        }
         if isDirect {
             guard written.isEmpty else { throw ValueError("has mx and says direct") }
-            return []
+            return .direct
         }
         guard !written.isEmpty else { throw ValueError("has no mx") }
-        return try RouteSection.inOrder(written, shared: shared)
+        return .hosts(try RouteSection.inOrder(written, shared: shared))
     }
 }

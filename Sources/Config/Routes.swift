@@ -4,36 +4,46 @@ package import Mail
 
 /// The route table.
 ///
-/// Sections for senders are asked first; then those for recipients. Within each the most specific one wins: the address,
-/// the domain, the longest `*.suffix`, `*`.
+/// Who decides first: the most specific section for the recipient (the address, the domain, the longest `*.suffix`), where
+/// one that names the sender too comes before one that does not; then the most specific one for the sender; then `*`; then
+/// the DNS. So mail between domains of one's own does not go to the provider of its sender.
 package struct Routes: Hashable, Sendable {
+    /// What a section does with its mail.
+    package enum Way: Hashable, Sendable {
+        /// At least one place to try.
+        case hosts([MX])
+        /// The MX of the recipient's domain, whatever less specific sections say.
+        case direct
+        /// It is not taken; 4xx or 5xx.
+        case reject(Reply)
+        /// It is taken, and goes nowhere; why.
+        case discard(String)
+    }
+
     /// One section: where its mail goes.
     package struct Route: Hashable, Sendable {
         /// The section's name in normal form, which is also the lane's.
         package let match: String
-        /// Empty for a section that says `direct`: the DNS decides.
-        package let hosts: [MX]
+        package let way: Way
 
-        package init(match: String, hosts: [MX]) {
+        package init(match: String, way: Way) {
             self.match = match
-            self.hosts = hosts
+            self.way = way
         }
 
+        /// Where mail goes; empty when the DNS decides, or it goes nowhere.
+        package var hosts: [MX] { if case .hosts(let hosts) = way { hosts } else { [] } }
+
         /// Mail goes to the MX of its domain, whatever less specific sections say.
-        package var isDirect: Bool { hosts.isEmpty }
+        package var isDirect: Bool { way == .direct }
     }
-
-    /// One question to the table, for people who wonder.
-    package struct Step: Hashable, Sendable {
-        /// The section that was looked for.
-        package let match: String
-        package let isMatch: Bool
-    }
-
-    private static let sender = "sender "
 
     private var senders = PatternTable<Route>()
     private var recipients = PatternTable<Route>()
+    /// Sections for a recipient from a sender, by the recipient.
+    private var pairs = PatternTable<PatternTable<Route>>()
+    /// Some section rejects, so that whoever takes mail in has to ask.
+    package private(set) var rejects = false
 
     package init() {}
 
@@ -41,58 +51,94 @@ package struct Routes: Hashable, Sendable {
     ///
     /// A second one of the same name replaces the first; a name that is no pattern is not added.
     package mutating func add(_ route: Route) {
-        guard let (isSender, pattern) = Self.pattern(route.match) else { return }
-        if isSender { senders[pattern] = route } else { recipients[pattern] = route }
+        guard let name = RouteName(route.match) else { return }
+        if case .reject = route.way { rejects = true }
+        switch name {
+        case .recipient(let pattern): recipients[pattern] = route
+        case .sender(let pattern): senders[pattern] = route
+        case .pair(let sender, let recipient):
+            var table = pairs[recipient] ?? PatternTable()
+            table[sender] = route
+            pairs[recipient] = table
+        }
     }
 
     /// The section for a recipient, or nil: ask the DNS.
     package func route(for recipient: EmailAddress, from sender: ReversePath) -> Route? {
-        if !senders.isEmpty, let route = senders.find(sender) { return route }
-        return recipients.find(recipient)
+        var found: Route?
+        walk(recipient, sender, everything: false) { _, route in
+            found = route
+            return route == nil
+        }
+        return found
     }
 
     /// The section of that name, or nil when it is gone.
     package func route(named match: String) -> Route? {
-        guard let (isSender, pattern) = Self.pattern(match) else { return nil }
-        return isSender ? senders[pattern] : recipients[pattern]
+        switch RouteName(match) {
+        case nil: nil
+        case .recipient(let pattern): recipients[pattern]
+        case .sender(let pattern): senders[pattern]
+        case .pair(let sender, let recipient): pairs[recipient]?[sender]
+        }
     }
 
     /// Every section by its name.
     package var all: [String: Route] {
         var found: [String: Route] = [:]
-        for route in senders.values + recipients.values { found[route.match] = route }
+        for route in senders.values + recipients.values + pairs.values.flatMap(\.values) { found[route.match] = route }
         return found
-    }
-
-    /// Every section that is looked for, in order, up to the one that is found.
-    package func steps(for recipient: EmailAddress, from sender: ReversePath) -> [Step] {
-        // `[sender *]` does not exist: it would be `[*]`.
-        var steps =
-            senders.isEmpty
-            ? []
-            : senders.trail(sender).filter { $0.pattern != .any }
-                .map { Step(match: Self.sender + "\($0.pattern)", isMatch: $0.value != nil) }
-        if steps.last?.isMatch == true { return steps }
-        steps += recipients.trail(.address(recipient)).map { Step(match: "\($0.pattern)", isMatch: $0.value != nil) }
-        return steps
     }
 
     /// The normal form of a section's name.
     ///
     /// - Returns: nil for what may not stand in the brackets of `routes.ini`.
-    package static func normalized(_ match: some StringProtocol) -> String? {
-        guard let (isSender, pattern) = pattern(match) else { return nil }
-        return isSender ? "\(sender)\(pattern)" : "\(pattern)"
+    package static func normalized(_ match: some StringProtocol) -> String? { RouteName(match)?.description }
+
+    /// What a client hears who names a recipient whose mail is rejected; nil: it is taken.
+    package func refusal(of recipient: EmailAddress, from sender: ReversePath) -> Reply? {
+        guard rejects, case .reject(let reply)? = route(for: recipient, from: sender)?.way else { return nil }
+        return reply
     }
 
-    private static func pattern(_ match: some StringProtocol) -> (isSender: Bool, pattern: AddressPattern)? {
-        guard match.utf8.starts(with: sender.utf8) else {
-            guard let pattern = AddressPattern(match), pattern != .null else { return nil }
-            return (false, pattern)
+    /// Looks for sections in the order in which they count: the one place that knows it.
+    ///
+    /// - Parameters:
+    ///   - everything: also what no section can be there for.
+    ///   - visit: gets a name and its section, if there is one; false ends the search.
+    func walk(
+        _ recipient: EmailAddress,
+        _ sender: ReversePath,
+        everything: Bool,
+        _ visit: (RouteName, Route?) -> Bool
+    ) {
+        func ask(_ pattern: AddressPattern) -> Bool {
+            if !pairs.isEmpty, let table = pairs[pattern] {
+                for from in AddressPattern.trail(sender, with: everything ? nil : table) {
+                    guard visit(.pair(sender: from, recipient: pattern), table[from]) else { return false }
+                }
+            }
+            return visit(.recipient(pattern), recipients[pattern])
         }
-        let rest = match.dropping(octets: sender.utf8.count).trimmedStart
-        guard let pattern = AddressPattern(rest), pattern != AddressPattern.any else { return nil }
-        return (true, pattern)
+        if everything || recipients.hasAddresses || pairs.hasAddresses {
+            guard ask(.address(AddressPattern.key(recipient))) else { return }
+        }
+        if everything || recipients.hasDomains || pairs.hasDomains {
+            guard ask(.domain(recipient.domain.name)) else { return }
+        }
+        if everything || recipients.hasSuffixes || pairs.hasSuffixes {
+            var domain = recipient.domain.parent
+            while let suffix = domain {
+                guard ask(.suffix(suffix.name)) else { return }
+                domain = suffix.parent
+            }
+        }
+        if !senders.isEmpty {
+            for from in AddressPattern.trail(sender, with: everything ? nil : senders) {
+                guard visit(.sender(from), senders[from]) else { return }
+            }
+        }
+        _ = visit(.recipient(.any), recipients[.any])
     }
 }
 

@@ -19,6 +19,10 @@ package struct SettingKey<Target: Sendable>: Sendable {
     package let name: String
     /// The value in force; nil for keys that only say something about others.
     package let show: (@Sendable (Target) -> SettingValue)?
+    /// Other spellings of the name, which count where the name itself does not stand.
+    package let aliases: [String]
+    /// A span of time, for those who put units into names.
+    package let isSeconds: Bool
     /// What to know about a key that is understood but means little here; a warning where it stands.
     let remark: String?
     private let read: @Sendable (String, inout Target) throws(ValueError) -> Void
@@ -26,12 +30,16 @@ package struct SettingKey<Target: Sendable>: Sendable {
     init(
         _ name: String,
         in section: String? = nil,
+        aliases: [String] = [],
+        isSeconds: Bool = false,
         remark: String? = nil,
         show: (@Sendable (Target) -> SettingValue)? = nil,
         read: @escaping @Sendable (String, inout Target) throws(ValueError) -> Void
     ) {
         self.section = section
         self.name = name
+        self.aliases = aliases + (isSeconds ? ["\(name)_s"] : [])
+        self.isSeconds = isSeconds
         self.remark = remark
         self.show = show
         self.read = read
@@ -41,6 +49,11 @@ package struct SettingKey<Target: Sendable>: Sendable {
     ///
     /// - Throws: the reason, as a sentence without file and line.
     func apply(_ text: String, to target: inout Target) throws(ValueError) { try read(text, &target) }
+
+    /// Whether a name means this key.
+    package func isCalled(_ name: some StringProtocol) -> Bool {
+        self.name.isSame(octets: name) || aliases.contains { $0.isSame(octets: name) }
+    }
 
     typealias Field<Value> = WritableKeyPath<Target, Value> & Sendable
 
@@ -54,16 +67,19 @@ package struct SettingKey<Target: Sendable>: Sendable {
         _ name: String,
         in section: String? = nil,
         _ field: any Field<Int>,
-        _ range: ClosedRange<Int>
+        _ range: ClosedRange<Int>,
+        aliases: [String] = []
     ) -> SettingKey {
-        SettingKey(name, in: section, show: { .number($0[keyPath: field]) }) { (text, target) throws(ValueError) in
+        SettingKey(name, in: section, aliases: aliases, show: { .number($0[keyPath: field]) }) {
+            (text, target) throws(ValueError) in
             target[keyPath: field] = try ValueParsing.count(text, range)
         }
     }
 
     /// A duration from one second to a year.
     static func duration(_ name: String, in section: String? = nil, _ field: any Field<Int>) -> SettingKey {
-        SettingKey(name, in: section, show: { .number($0[keyPath: field]) }) { (text, target) throws(ValueError) in
+        SettingKey(name, in: section, isSeconds: true, show: { .number($0[keyPath: field]) }) {
+            (text, target) throws(ValueError) in
             target[keyPath: field] = try ValueParsing.duration(text, 1...31_536_000)
         }
     }
@@ -114,7 +130,7 @@ extension KeyedSettings {
     static func shows(_ key: String, _ section: String?) -> Bool {
         if section != nil, openKeys.contains(where: { $0.isSame(octets: key) }) { return true }
         return (keys + quietKeys).contains { known in
-            known.name.isSame(octets: key) && (known.section ?? "").isSame(octets: section ?? "")
+            known.isCalled(key) && (known.section ?? "").isSame(octets: section ?? "")
         }
     }
 
@@ -136,8 +152,11 @@ extension KeyedSettings {
         var settings = Self()
         var errors = document.malformedErrors(in: file, &warnings)
         var known: [String: SettingKey<Self>] = [:]
-        for key in keys + quietKeys { known[qualified(key.name, key.section)] = key }
+        for key in keys + quietKeys {
+            for name in [key.name] + key.aliases { known[qualified(name, key.section)] = key }
+        }
         var seen: [String: Int] = [:]
+        let written = Set(document.entries.map { qualified($0.key, $0.section) })
         func warn(_ entry: INIDocument.Entry, _ reason: String) {
             warnings.append(ConfigError(file: file, line: entry.line, reason: reason))
         }
@@ -162,7 +181,12 @@ extension KeyedSettings {
                 continue
             }
             if let remark = key.remark { warn(entry, "\(entry.key): \(remark)") }
-            if let line = seen.updateValue(entry.line, forKey: name) {
+            let canonical = qualified(key.name, key.section)
+            if !name.isSame(octets: canonical), written.contains(canonical) {
+                warn(entry, "\(entry.key) is another name of \(key.name), which stands here too and counts")
+                continue
+            }
+            if let line = seen.updateValue(entry.line, forKey: canonical) {
                 warn(entry, "\(entry.key) stood in line \(line) already; this one counts")
             }
             do {

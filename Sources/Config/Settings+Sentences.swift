@@ -45,8 +45,12 @@ extension Settings {
     }
 
     private var wayOfEverything: String {
-        guard let hosts = routes.route(named: "*")?.hosts, !hosts.isEmpty else {
-            return "to the hosts that the DNS names for each recipient's domain"
+        let hosts: [MX]
+        switch routes.route(named: "*")?.way {
+        case .hosts(let found)?: hosts = found
+        case .reject(let reply)?: return "nowhere, for [*] rejects everything (\(reply))"
+        case .discard?: return "nowhere, for [*] discards everything"
+        case .direct?, nil: return "to the hosts that the DNS names for each recipient's domain"
         }
         let login = hosts.contains { $0.auth != nil } ? ", with a login" : ""
         return "everything to \(Self.list(hosts.map(\.description)))\(login)"

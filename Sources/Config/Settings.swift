@@ -27,8 +27,18 @@ package struct Settings: Hashable, Sendable {
     package var tls = TLSSettings()
     /// `hooks.ini` and `plugin_timeout`.
     package var hooks = HookSettings()
+    /// `events.ini`.
+    package var events = EventSettings()
     /// What variables said when this was read.
     package var environment = Environment()
+    /// `aliases`: who gets the mail of this machine's names.
+    package var aliases = Aliases()
+    /// What the machine calls itself where that is not `me`.
+    package var machine: Domain?
+    /// Who is somebody of this machine, and what that means.
+    package var local: LocalMail {
+        LocalMail(me: me, machine: machine, sender: listener.localSender, aliases: aliases)
+    }
     /// `outbound.bounce_message`, the text of the template; empty when there is no such file.
     package var bounceTemplate = ""
 
@@ -46,6 +56,10 @@ package struct ResolverSettings: Hashable, Sendable {
     package var anchoredZone: String?
     /// `hosts`: read `/etc/hosts` too.
     package var readsHosts = false
+    /// `route_hosts`: where names of `routes.ini` are looked for first; nil: nowhere.
+    package var hostsFile: String? = "/etc/hosts"
+    /// `search`: domains behind short names of `routes.ini`; nil: those of /etc/resolv.conf, with its `ndots`.
+    package var search: [Domain]?
 
     package init() {}
 }

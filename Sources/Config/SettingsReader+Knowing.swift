@@ -19,7 +19,7 @@ extension SettingsReader {
 extension KeyedSettings {
     fileprivate static func takes(_ value: String, for key: String, in section: String?) -> Bool {
         let known = (keys + quietKeys).first {
-            $0.name.isSame(octets: key) && ($0.section ?? "").isSame(octets: section ?? "")
+            $0.isCalled(key) && ($0.section ?? "").isSame(octets: section ?? "")
         }
         return known.map { complaint(about: value, for: $0) == nil } ?? false
     }

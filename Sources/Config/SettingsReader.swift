@@ -20,13 +20,14 @@ package struct SettingsReader: Sendable {
     /// The files that are read, in the order of their errors.
     package static let files = [
         "me", ListenerSettings.file, AuthSettings.file, OutboundSettings.file, Routes.file, OutboundIPs.file,
-        ResolverSettings.file, AdminSettings.file, TLSSettings.file, DKIMSettings.file, relayFile,
-        RelayCertificates.file, bounceFile, HookSettings.file, HookSettings.timeoutFile,
+        ResolverSettings.file, AdminSettings.file, TLSSettings.file, EventSettings.file, DKIMSettings.file, relayFile,
+        RelayCertificates.file, AliasFile.name, bounceFile, HookSettings.file, HookSettings.timeoutFile,
     ]
 
     /// Those that are tables of typed keys: each key has a variable of the environment.
     static let keyed: [any KeyedSettings.Type] = [
-        ListenerSettings.self, AuthSettings.self, OutboundSettings.self, ResolverSettings.self, AdminSettings.self,
+        ListenerSettings.self, AuthSettings.self, OutboundSettings.self, ResolverSettings.self, EventSettings.self,
+        AdminSettings.self,
         TLSSettings.self, DKIMSettings.self,
     ]
 
@@ -122,6 +123,8 @@ package struct SettingsReader: Sendable {
         // Whatever the file says: a token that was asked for guards the API.
         if parts.contains(.admin) { reading.settings.admin.environmentToken = environment.token }
         for part in parts { read(part, &reading) }
+        let machine = HostName.valid(hostName)
+        reading.settings.machine = machine == reading.settings.me ? nil : machine
         reconcile(&reading, before: isFirst ? nil : settings)
         for (part, finding) in reading.findings {
             var blamed = finding
@@ -163,7 +166,7 @@ package struct SettingsReader: Sendable {
     ) throws(ConfigErrors) {
         switch part {
         case .me: settings.me = try readName(&finding.warnings)
-        case .listener: settings.listener = try keyed(ListenerSettings.self, &finding.warnings)
+        case .listener: settings.listener = try readListener(&finding.warnings)
         case .auth: settings.auth = try readUsers(&finding.warnings)
         case .dkim: settings.dkim = try readKeys(&finding.referenced, &finding.warnings)
         case .outbound: (settings.outbound, settings.nextHopAuthorities) = try readOutbound(&finding)
@@ -181,7 +184,9 @@ package struct SettingsReader: Sendable {
             settings.relayCertificates = try readCertificates(settings.tls, &finding.warnings)
         case .relayNetworks: settings.relayNetworks = try readNetworks(&finding.warnings)
         case .hooks: settings.hooks = try readHooks()
+        case .aliases: settings.aliases = try AliasFile.read(try text(AliasFile.name) ?? "", &finding.warnings)
         case .bounceTemplate: settings.bounceTemplate = try readTemplate(&finding.warnings)
+        case .events: settings.events = try readEvents(&finding)
         }
     }
 

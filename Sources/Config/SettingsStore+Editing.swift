@@ -17,6 +17,10 @@ package struct Edit: Sendable {
     package let operation: String
     /// What was edited, never a value.
     package let key: String
+    /// Who, and by which door: `api NAME`, or empty.
+    package let actor: String
+    /// The lines that changed, without secrets; empty where there are none, or too many to be told.
+    package let diff: String
     /// The file after the edit.
     package let revision: Revision
     /// The settings before and after; equal when the edit changes nothing that counts.
@@ -32,11 +36,15 @@ package struct Edit: Sendable {
     package let isMended: Bool
     /// What looks odd about the file.
     package let warnings: [ConfigError]
+    /// It was only tried: nothing was written, and nothing is in force.
+    package var isRehearsal = false
 }
 
 extension SettingsStore {
     /// Tries before an edit gives way to somebody who writes the file all the time.
     private static let tries = 5
+    /// Bytes of a file whose changed lines are told.
+    private static let mostTold = 1 << 20
 
     /// A file as it is on disk now, to be shown or to be edited.
     ///
@@ -71,8 +79,10 @@ extension SettingsStore {
     ///   - expecting: what the caller believes the file to be; nil: whatever it is.
     ///   - operation: for the log, such as `put route`.
     ///   - key: for the log, such as the name of a route; never a value.
+    ///   - actor: who, and by which door.
     ///   - position: where the switch of delivery is to stand, for an edit of `outbound.ini` that says nothing else: it is kept
     ///     in the data directory when the file cannot be edited.
+    ///   - isRehearsal: everything is checked, and nothing is done.
     ///   - clock: the time now.
     ///   - change: applied to the document as it is on disk; may be called more than once, and may refuse.
     /// - Throws: ``EditFailure``; then nothing has changed.
@@ -82,13 +92,23 @@ extension SettingsStore {
         expecting: Revision? = nil,
         operation: String,
         key: String,
+        by actor: String = "",
         switching position: DeliverySwitch? = nil,
+        isRehearsal: Bool = false,
         clock: () -> Timestamp = { .now() },
         _ change: (inout INIDocument) throws(Refusal) -> Void
     ) throws(EditFailure<Refusal>) -> Edit {
         let lock = source.lock()
         defer { withExtendedLifetime(lock) {} }
-        let wish = Wish(file: file, operation: operation, key: key, expecting: expecting, position: position)
+        var wish = Wish(
+            file: file,
+            operation: operation,
+            key: key,
+            actor: actor,
+            expecting: expecting,
+            position: position
+        )
+        wish.isRehearsal = isRehearsal
         let edit = try watch.withLock { watch throws(EditFailure<Refusal>) in
             do throws(EditFailure<Refusal>) {
                 for _ in 0..<Self.tries {
@@ -101,6 +121,7 @@ extension SettingsStore {
                 return edit
             }
         }
+        if isRehearsal { return edit }
         for listener in watch.withLock({ $0.editListeners }) { listener(edit) }
         return edit
     }
@@ -110,8 +131,10 @@ extension SettingsStore {
         let file: ConfigFile
         let operation: String
         let key: String
+        let actor: String
         let expecting: Revision?
         let position: DeliverySwitch?
+        var isRehearsal = false
     }
 
     /// One try.
@@ -149,6 +172,7 @@ extension SettingsStore {
         let (file, part) = (wish.file, ConfigPart(wish.file))
         try refusePinned(file, old, new)
         let reading = try check(part, file, new, watch)
+        if wish.isRehearsal { return rehearsal(wish, from: old, to: new, reading) }
         let (before, wasBroken) = (current, watch.isBroken(part))
         var replacement: Replacement?
         if new != old {
@@ -174,6 +198,9 @@ extension SettingsStore {
             file: file,
             operation: wish.operation,
             key: wish.key,
+            actor: wish.actor,
+            diff: max(old.bytes.count, new.bytes.count) <= Self.mostTold
+                ? LineDiff.of(old.text, new.text, file: file.name) : "",
             revision: Revision(of: new.bytes + marks(file)),
             before: before,
             after: current,
@@ -184,6 +211,38 @@ extension SettingsStore {
             warnings: reading.warnings
         )
     }
+
+    /// What an edit would come to.
+    private func rehearsal(_ wish: Wish, from old: INIDocument, to new: INIDocument, _ reading: ConfigReading) -> Edit {
+        Edit(
+            file: wish.file,
+            operation: wish.operation,
+            key: wish.key,
+            actor: wish.actor,
+            diff: LineDiff.of(old.text, new.text, file: wish.file.name),
+            revision: Revision(of: old.bytes + marks(wish.file)),
+            before: current,
+            after: reading.settings,
+            isChanged: new != old,
+            replacement: nil,
+            isKeptBecause: nil,
+            isMended: false,
+            warnings: reading.warnings,
+            isRehearsal: true
+        )
+    }
+
+    /// Whether there is such a file.
+    package func exists(_ file: ConfigFile) -> Bool { source.stamp(of: file.name) != nil }
+
+    /// Whether a file has a line for a key that stands before any section.
+    package func says(_ key: String, _ file: ConfigFile) -> Bool {
+        guard let (document, _) = try? document(file) else { return false }
+        return document.value(key, in: nil) != nil
+    }
+
+    /// The configuration directory, as other libraries open files in it.
+    package var directory: String { source.path(of: ".") }
 
     /// Reads the part with the edited file in its place.
     private func check(

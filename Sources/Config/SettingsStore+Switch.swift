@@ -33,6 +33,8 @@ extension SettingsStore {
             file: wish.file,
             operation: wish.operation,
             key: wish.key,
+            actor: wish.actor,
+            diff: "",
             revision: revision(wish.file),
             before: before,
             after: current,

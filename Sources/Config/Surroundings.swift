@@ -63,16 +63,23 @@ struct Surroundings {
     /// - Throws: ``ValueError``, which never holds the secret.
     mutating func secret(_ value: String, _ property: RouteProperty) throws(ValueError) -> Secret {
         do throws(ValueError) {
-            let reference = SecretReference(value)
-            try reference.check(from: author)
-            guard resolvesSecrets else {
-                if case .plain = reference { return try Self.line(value) }
-                return Secret(value)
-            }
-            return try resolved(reference)
+            return try secret(value)
         } catch {
             throw ValueError("\(property.rawValue): \(error.reason)")
         }
+    }
+
+    /// The secret behind a value.
+    ///
+    /// - Throws: ``ValueError``, which never holds the secret.
+    mutating func secret(_ value: String) throws(ValueError) -> Secret {
+        let reference = SecretReference(value)
+        try reference.check(from: author)
+        guard resolvesSecrets else {
+            if case .plain = reference { return try Self.line(value) }
+            return Secret(value)
+        }
+        return try resolved(reference)
     }
 
     /// A secret stood in a place that is not one of the known properties, such as a URL.

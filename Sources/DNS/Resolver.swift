@@ -11,6 +11,8 @@ package struct Answer<Value: Sendable>: Sendable {
     package let timeToLive: Duration
     /// The name at the end of the CNAMEs, when another one was asked for.
     package let canonicalName: Domain?
+    /// What found it.
+    package private(set) var rule: NameRule
 
     /// A record that says 0 is still kept for a moment, so that a busy lane does not ask for each session.
     package static var shortest: Duration { .seconds(5) }
@@ -18,8 +20,15 @@ package struct Answer<Value: Sendable>: Sendable {
     package static var longest: Duration { .seconds(86_400) }
 
     /// - Parameter timeToLive: as in the record; brought into bounds here.
-    package init(_ value: Value, isSecure: Bool = false, timeToLive: Duration, canonicalName: Domain? = nil) {
+    package init(
+        _ value: Value,
+        isSecure: Bool = false,
+        timeToLive: Duration,
+        canonicalName: Domain? = nil,
+        rule: NameRule = .dns
+    ) {
         self.value = value
+        self.rule = rule
         self.isSecure = isSecure
         self.canonicalName = canonicalName
         self.timeToLive = min(max(timeToLive, Self.shortest), Self.longest)
@@ -31,8 +40,16 @@ package struct Answer<Value: Sendable>: Sendable {
             transform(value),
             isSecure: isSecure,
             timeToLive: timeToLive,
-            canonicalName: canonicalName
+            canonicalName: canonicalName,
+            rule: rule
         )
+    }
+
+    /// The same answer, found by another rule.
+    func found(by rule: NameRule) -> Answer {
+        var answer = self
+        answer.rule = rule
+        return answer
     }
 }
 
@@ -116,7 +133,7 @@ extension Resolver {
         preference: AddressPreference
     ) async throws(DNSError) -> Answer<[IPAddress]> {
         if let address = host.literal ?? IPAddress(host.name) {
-            return Answer([address], timeToLive: Answer<[IPAddress]>.longest)
+            return Answer([address], timeToLive: Answer<[IPAddress]>.longest, rule: .literal)
         }
         let answer = try await addresses(of: host)
         guard !answer.value.isEmpty else { throw .noSuchName }

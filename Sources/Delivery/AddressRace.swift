@@ -14,6 +14,8 @@ import SMTP
 final class AddressRace {
     /// The pause before the next address is tried beside those that have not answered (RFC 8305 §5).
     static let delay = TimeAmount.milliseconds(250)
+    /// A place that has not answered for so long is silent: two repeated packets were lost, too (RFC 6298 §2).
+    private static let silence = TimeAmount.seconds(4)
 
     /// What came of it.
     struct Finish: Sendable {
@@ -21,6 +23,8 @@ final class AddressRace {
         var winner: Int?
         /// Places that cannot be reached, with the reason in words.
         var failures: [(place: Int, reason: String)] = []
+        /// Places that were asked and did not answer, for long enough to be remembered.
+        var silent: [Int] = []
     }
 
     private let places: [Connector.Place]
@@ -32,6 +36,8 @@ final class AddressRace {
     private var next = 0
     /// On their way, by position.
     private var pending: [Int: any Channel] = [:]
+    /// Without an answer so far, since when.
+    private var asked: [Int: NIODeadline] = [:]
     private var finish = Finish()
     private var isOver = false
     private var timer: Scheduled<Void>?
@@ -57,6 +63,7 @@ final class AddressRace {
         let index = next
         next += 1
         let me = NIOLoopBound(self, eventLoop: loop)
+        asked[index] = .now()
         do {
             try places[index].bootstrap(on: loop, limit).channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -77,6 +84,7 @@ final class AddressRace {
     private func arrived(_ index: Int, _ channel: any Channel) {
         guard !isOver else { return channel.close(promise: nil) }
         pending[index] = nil
+        asked[index] = nil
         do { try welcome(index, channel) } catch {
             channel.close(promise: nil)
             return failed(index, error)
@@ -88,6 +96,7 @@ final class AddressRace {
     private func failed(_ index: Int, _ error: any Error) {
         guard !isOver else { return }
         pending[index] = nil
+        if let since = asked.removeValue(forKey: index), .now() - since >= Self.silence { finish.silent.append(index) }
         finish.failures.append((index, places[index].reason(error)))
         // The next one need not wait any longer.
         if next < places.count { return goOn() }
@@ -97,6 +106,7 @@ final class AddressRace {
     private func end() {
         isOver = true
         timer?.cancel()
+        for (index, since) in asked where .now() - since >= Self.silence { finish.silent.append(index) }
         let losers = pending.values
         pending = [:]
         for channel in losers { channel.close(promise: nil) }

@@ -79,7 +79,7 @@ extension ClientHandler {
     /// while ago, or because the host wants what it does not offer.
     ///
     /// - Parameter outcomes: what the host said to a message; only a refusal asks for an answer.
-    func lacksTLS(_ outcomes: [Outcome?], _ memory: TLSMemory) -> Bool {
+    func lacksTLS(_ outcomes: [Outcome?], _ memory: PeerMemory) -> Bool {
         if plan.lacksTLS { return true }
         guard machine.security == nil, plan.options.tls == .ifOffered else { return false }
         let refusals = outcomes.lazy.compactMap { $0?.refusal }

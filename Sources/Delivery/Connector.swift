@@ -29,6 +29,8 @@ struct Connector: Sendable {
         var hungUpAtEHLO = false
         /// Places that could not be reached before.
         var unreachable: [(place: Int, failure: Failure)] = []
+        /// Places that did not answer, neither yes nor no.
+        var silent: [Int] = []
     }
 
     let loop: any EventLoop
@@ -83,6 +85,7 @@ struct Connector: Sendable {
         do {
             let finish = try await over.futureResult.get()
             opening.taken = finish.winner
+            opening.silent = finish.silent
             opening.unreachable = finish.failures.map { ($0.place, places[$0.place].unreachable($0.reason)) }
             // The handler, if there ever was one, has answered already; a second answer is ignored.
             if finish.winner == nil { stands.succeed(()) }

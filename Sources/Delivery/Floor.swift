@@ -143,12 +143,17 @@ final class Floor: ParcelSource {
         var outcomes = outcomes
         let hostsLeft = draining == nil ? session.plan.hostsLeft : 0
         attempt.trail.meet(session.machine.peer, session.plan.route, host: session.plan.host)
+        if let count = session.machine.takenBeforeLeaving, outcomes.contains(where: { $0?.isLoadSign ?? false }) {
+            // The server counts recipients and says so by leaving: the next transactions are as long as it takes them.
+            trust.memory.learn(Lesson.recipients(count), about: session.lane.description, at: .now())
+            outcomes = outcomes.map { $0?.isLoadSign ?? false ? nil : $0 }
+        }
         let isTurnedAway = outcomes.contains { $0?.isLoadSign ?? false }
         let isSpared = isTurnedAway && queue.turnedAway(session.lane, at: .now())
-        let lacksTLS = session.lacksTLS(outcomes, trust.tlsMemory)
+        let lacksTLS = session.lacksTLS(outcomes, trust.memory)
         if lacksTLS, outcomes.contains(where: { $0?.wantsTLS ?? false }) {
             // What is behind it would only hear the same; with the next session TLS comes first.
-            trust.tlsMemory.clearRefused(session.machine.peer, at: .now())
+            trust.memory.refusedClear(session.machine.peer, at: .now())
             session.quit()
         }
         // Others of the lane deliver: nobody is deferred for a session too many.
@@ -184,7 +189,7 @@ final class Floor: ParcelSource {
 
     func stands(_ session: ClientHandler) {
         sessions[ObjectIdentifier(session)] = session
-        if session.machine.security != nil { trust.tlsMemory.works(session.machine.peer) }
+        if session.machine.security != nil { trust.memory.worksTLS(session.machine.peer) }
         TrustMetrics.stands(session.machine.security, isNamedByPolicy: session.plan.isNamedByPolicy)
         RouteMetrics.of(session.lane).sessionOpened()
         if let opening = session.plan.opening {
@@ -247,6 +252,16 @@ final class Floor: ParcelSource {
             slot: claim
         )
         let (loop, settler) = (self.loop, self.settler)
+        if case .route(let name) = lane.hop,
+            case .discard(let words)? = settings.ask({ $0.routes.route(named: name)?.way })
+        {
+            Task {
+                if after == nil { await settler.discardDue(of: lane, because: words) }
+                claim.end()
+                loop.execute { floor.value.giveUp(carried) }
+            }
+            return
+        }
         Task {
             var troubles: [Failure] = []
             do throws(Failure) {

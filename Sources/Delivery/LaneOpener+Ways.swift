@@ -28,6 +28,7 @@ extension LaneOpener {
             var places: [Connector.Place] = []
             for way in left { places.append(try place(way, way.departure.tries[0], isBare: false, search, until: due)) }
             let opening = await connector.open(places, limit: seconds(until: due), on: slot)
+            for place in opening.silent { trust.memory.learn(.silent, of: left[place].departure.peer, at: .now()) }
             search.connections -= opening.unreachable.count + 1
             for (_, failure) in opening.unreachable {
                 DeliveryMetrics.countOpening(false, since: begin)
@@ -39,6 +40,7 @@ extension LaneOpener {
                 return false
             }
             let way = left[taken]
+            trust.memory.forget(.silent, of: way.departure.peer)
             DeliveryMetrics.countOpening(opening.failure == nil, since: begin)
             guard let failure = opening.failure else { return stood(way) }
             if try await stands(at: way, after: failure, places[taken].plan.tls, &search, until: due) { return true }
@@ -83,37 +85,44 @@ extension LaneOpener {
     }
 
     /// What is left when no host would have TLS: the clear, where that is an answer.
+    ///
+    /// Nothing is held while time passes.
     func standsInTheClear(_ search: inout Search) async throws(Failure) -> Bool {
         for way in search.lastResorts {
-            guard search.goesOn, let clear = way.departure.lastResort else { break }
-            if let usual = way.departure.tries.last {
-                guard try await isPatienceOver(way, &search) else { continue }
-                if trust.tlsMemory.trouble(with: way.departure.peer, at: .now())?.isLasting != true {
-                    let again = try await connect(way, usual, isBare: true, &search, until: search.due)
-                    guard let failure = again.failure else { return stood(way) }
-                    guard failure.stage == .tls else {
-                        if try givenUp(way, failure, &search) { return true }
-                        continue
-                    }
-                    noteBroken(way, usual, failure, search.lane)
-                }
-                guard search.goesOn else { break }
+            guard search.goesOn else { break }
+            if !way.departure.tries.isEmpty {
+                guard await isPatienceOver(way, search) else { continue }
             }
-            let last = try await connect(way, clear, isBare: false, &search, until: search.due)
-            guard let failure = last.failure else {
-                TrustMetrics.stoodInTheClear()
-                return true
-            }
-            if try givenUp(way, failure, &search) { return true }
+            if try await onSlot({ s throws(Failure) in try await standsInTheClear(way, &s) }, &search) { return true }
         }
         return false
+    }
+
+    /// TLS once more, unless it is known by now that it comes to nothing, and the clear.
+    private func standsInTheClear(_ way: Way, _ search: inout Search) async throws(Failure) -> Bool {
+        guard let clear = way.departure.lastResort else { return false }
+        if let usual = way.departure.tries.last,
+            trust.memory.trouble(with: way.departure.peer, at: .now())?.isLasting != true
+        {
+            let again = try await connect(way, usual, isBare: true, &search, until: search.due)
+            guard let failure = again.failure else { return stood(way) }
+            guard failure.stage == .tls else { return try givenUp(way, failure, &search) }
+            noteBroken(way, usual, failure, search.lane)
+            guard search.goesOn else { return false }
+        }
+        let last = try await connect(way, clear, isBare: false, &search, until: search.due)
+        guard let failure = last.failure else {
+            TrustMetrics.stoodInTheClear()
+            return true
+        }
+        return try givenUp(way, failure, &search)
     }
 
     /// Waits until TLS with a server has been failing long enough to be tried for the last time.
     ///
     /// - Returns: false when that is too long to be waited for here.
-    private func isPatienceOver(_ way: Way, _ search: inout Search) async throws(Failure) -> Bool {
-        guard let trouble = trust.tlsMemory.trouble(with: way.departure.peer, at: .now()) else { return true }
+    private func isPatienceOver(_ way: Way, _ search: Search) async -> Bool {
+        guard let trouble = trust.memory.trouble(with: way.departure.peer, at: .now()) else { return true }
         let end = trouble.since.adding(milliseconds: patience)
         let pause = end.milliseconds(since: .now())
         guard pause > 0 else { return true }
@@ -157,7 +166,7 @@ extension LaneOpener {
         } else if attempt.level > .off {
             TrustMetrics.handshakeFailed()
             guard way.departure.lastResort != nil else { return }
-            trust.tlsMemory.failed(way.departure.peer, failure.reply, at: .now(), patience: patience)
+            trust.memory.failedTLS(way.departure.peer, failure.reply, at: .now(), patience: patience)
         }
     }
 

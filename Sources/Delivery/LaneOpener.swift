@@ -49,11 +49,13 @@ struct LaneOpener: Sendable {
             guard search.goesOn else { break }
             if try await stands(at: index, &search) { return }
         }
-        if !search.lastResorts.isEmpty,
-            try await onSlot({ s throws(Failure) in try await standsInTheClear(&s) }, &search)
-        {
-            return
+        let putOff = search.putOff
+        search.putOff = []
+        for index in putOff {
+            guard search.goesOn else { break }
+            if try await stands(at: index, isLast: true, &search) { return }
         }
+        if try await standsInTheClear(&search) { return }
         throw search.last ?? .routing(451, EnhancedStatus(4, 4, 4), "\(lane) has no host")
     }
 
@@ -74,7 +76,13 @@ struct LaneOpener: Sendable {
     }
 
     /// One host of the route.
-    private func stands(at index: Int, _ search: inout Search) async throws(Failure) -> Bool {
+    ///
+    /// - Parameter isLast: it was put off, and its turn has come.
+    private func stands(
+        at index: Int,
+        isLast: Bool = false,
+        _ search: inout Search
+    ) async throws(Failure) -> Bool {
         let (mx, route, lane) = (search.route.hosts[index], search.route, search.lane)
         // nil: a Unix socket has no address.
         let addresses: Answer<[IPAddress]>?
@@ -86,6 +94,10 @@ struct LaneOpener: Sendable {
             search.last = Search.worse(search.last, error)
             return false
         }
+        if !isLast, trust.memory.isSilent(mx, addresses?.value ?? [], at: .now()) {
+            search.putOff.append(index)
+            return false
+        }
         let host = HostAttempt(
             index: index,
             mx: mx,
@@ -93,8 +105,9 @@ struct LaneOpener: Sendable {
             login: try await trust.login(at: mx)
         )
         var ways: [Way] = []
-        for ip in addresses?.value.map(Optional.some) ?? [nil] {
-            let trouble = trust.tlsMemory.trouble(with: Departure.peer(mx, ip), at: .now())
+        let order = addresses.map { trust.memory.inOrder($0.value, of: mx, at: .now()).map(Optional.some) } ?? [nil]
+        for ip in order {
+            let trouble = trust.memory.trouble(with: Departure.peer(mx, ip), at: .now())
             let departure = Departure(to: ip, of: mx, in: lane, host.trust, trouble, settings)
             let way = Way(host: host, departure: departure)
             if let refusal = departure.refusal {
@@ -112,7 +125,7 @@ struct LaneOpener: Sendable {
     }
 
     /// Connects with a slot, which is given back unless a session stands.
-    private func onSlot(
+    func onSlot(
         _ connect: (inout Search) async throws(Failure) -> Bool,
         _ search: inout Search
     ) async throws(Failure) -> Bool {
@@ -203,6 +216,8 @@ extension LaneOpener {
         var last: Failure?
         /// Where the clear is left when nothing else is.
         var lastResorts: [Way] = []
+        /// Hosts none of whose addresses answered a short while ago: they come behind the others.
+        var putOff: [Int] = []
 
         init(_ lane: Lane, _ route: Route, _ carried: [Attempt], seconds: Int) {
             (self.lane, self.route, self.carried) = (lane, route, carried)

@@ -23,7 +23,7 @@ final class RouteMetrics: Sendable {
     private let sessions: Meter
 
     private enum Result: Int, CaseIterable {
-        case delivered, deferred, bounced, expired, dropped
+        case delivered, deferred, bounced, expired, dropped, discarded
     }
 
     /// The series of a lane's route.
@@ -76,6 +76,9 @@ final class RouteMetrics: Sendable {
         count(.delivered, recipients)
         delay.recordMilliseconds(max(0, milliseconds))
     }
+
+    /// Recipients whose mail the route discards.
+    func countDiscarded(_ recipients: Int) { count(.discarded, recipients) }
 
     /// Recipients failed, for now or for good, or were dropped by a plugin.
     func countFailed(_ verdicts: Verdicts) {

@@ -13,6 +13,7 @@ extension Settler {
     /// Asks plugins about what failed; their answers change what becomes of it.
     func ask(about verdicts: inout Verdicts, of assignment: Assignment, _ trail: Trail) async {
         let (parcel, envelope) = (assignment.parcel, assignment.envelope)
+        let counted = parcel.failures + (verdicts.countsAsFailure ? 1 : 0)
         if let first = verdicts.deferred.first, plugins.asks(.deferred) {
             let failed = Self.described(verdicts.deferred, envelope)
             let notice = DeferredNotice(
@@ -22,7 +23,7 @@ extension Settler {
                 recipients: failed,
                 mx: trail.mx
             )
-            let mail = HMail(parcel, envelope, failures: parcel.failures + 1).with(failed.map(\.recipient))
+            let mail = HMail(parcel, envelope, failures: counted).with(failed.map(\.recipient))
             switch await plugins.deferred(mail, notice) {
             case .next: break
             case .drop: verdicts.dropDeferred()
@@ -37,7 +38,7 @@ extension Settler {
                 deferredRecipients: Self.described(verdicts.bounced.filter(\.wasDeferred), envelope),
                 bouncedRecipients: Self.described(verdicts.bounced.filter { !$0.wasDeferred }, envelope)
             )
-            let failures = parcel.failures + (first.wasDeferred ? 1 : 0)
+            let failures = first.wasDeferred ? counted : parcel.failures
             let mail = HMail(parcel, envelope, failures: failures).with(failed.map(\.recipient))
             if await plugins.bounce(mail, notice) == .suppress { verdicts.suppressReports() }
         }
@@ -82,15 +83,21 @@ extension Settler {
         let failure = Failure(.destination, at: .route, reply)
         let patience = Patience(settings.ask { $0.outbound })
         let kind: Deferral.Kind = patience.isUnreachableCounted ? .failure : .outOfReach
-        let wall = Timestamp.now()
-        guard let delay = patience.delay(parcel, kind, at: wall) else {
+        let (wall, now) = (Timestamp.now(), Uptime.now())
+        guard let delay = patience.delay(parcel, kind, at: wall, now) else {
             for assignment in await load([parcel]) {
                 settle(assignment, Array(repeating: .deferred(failure), count: parcel.recipients.count))
             }
             return
         }
-        let deferral = Deferral(recipients: parcel.recipients, delay: delay, reply: LastReply(failure), kind: kind)
-        queue.settle(parcel, done: [], deferred: deferral, at: .now(), wall: wall)
+        let deferral = Deferral(
+            recipients: parcel.recipients,
+            delay: delay,
+            reply: LastReply(failure),
+            kind: kind,
+            isExtra: parcel.timeToOwn(at: now) != nil
+        )
+        queue.settle(parcel, done: [], deferred: deferral, at: now, wall: wall)
         for recipient in parcel.recipients where Int(recipient) < envelope.recipients.count {
             let failed = Verdicts.Failed(recipient: recipient, failure: failure)
             logFailed(LogEvent.deferred.text, parcel, envelope, failed, wall, delay: delay)

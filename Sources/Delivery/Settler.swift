@@ -6,6 +6,7 @@
 
 import Config
 import Departure
+import History
 import Hooks
 package import Intake
 import Log
@@ -101,7 +102,7 @@ package final class Settler: Sendable {
         let asks = verdicts.hasFailures && plugins.asks(.failures)
         let losesReport = !verdicts.bounced.isEmpty && assignment.envelope.reportForm != nil
         guard asks || losesReport || verdicts.needsReport(assignment.envelope, delayIsDue: delayIsDue) else {
-            return mark(assignment, verdicts, trail, delayReported: false)
+            return mark(assignment, verdicts, trail, [])
         }
         enqueue(Waiting(assignment: assignment, verdicts: verdicts, trail: trail, delayIsDue: delayIsDue))
     }
@@ -125,7 +126,16 @@ package final class Settler: Sendable {
         }
         let age = wall.milliseconds &- parcel.acceptedAt.milliseconds
         RouteMetrics.of(parcel.lane).countDelivered(parcel.recipients.count, after: age)
-        let isFinished = queue.settle(parcel, done: parcel.recipients, deferred: nil, at: .now(), wall: wall)
+        let facts =
+            queue.keepsHistory ? Facts(.attempt(AttemptFact(delivered: parcel, outcomes, at: wall))) : .none
+        let isFinished = queue.settle(
+            parcel,
+            done: parcel.recipients,
+            deferred: nil,
+            facts: facts,
+            at: .now(),
+            wall: wall
+        )
         if isFinished { logFinished(parcel, wall) }
         return true
     }
@@ -136,7 +146,12 @@ package final class Settler: Sendable {
     }
 
     /// Tells the queue, and the log.
-    private func mark(_ assignment: Assignment, _ verdicts: Verdicts, _ trail: Trail, delayReported: Bool) {
+    private func mark(
+        _ assignment: Assignment,
+        _ verdicts: Verdicts,
+        _ trail: Trail,
+        _ reports: AttemptFact.Reports
+    ) {
         let (parcel, envelope) = (assignment.parcel, assignment.envelope)
         let wall = Timestamp.now()
         for taken in verdicts.delivered {
@@ -162,32 +177,38 @@ package final class Settler: Sendable {
         }
         for failed in verdicts.dropped { logFailed("dropped by a plugin", parcel, envelope, failed, wall, delay: 0) }
         let done = verdicts.delivered.map(\.recipient) + (verdicts.bounced + verdicts.dropped).map(\.recipient)
-        var deferral: Deferral?
-        if let first = verdicts.deferred.first {
-            let reply = LastReply(first.failure)
-            var others: [UInt32: LastReply] = [:]
-            for failed in verdicts.deferred.dropFirst() where failed.failure != first.failure {
-                others[failed.recipient] = LastReply(failed.failure)
-            }
-            deferral = Deferral(
-                recipients: verdicts.deferred.map(\.recipient),
-                delay: verdicts.delay,
-                reply: reply,
-                otherReplies: others,
-                kind: verdicts.kind,
-                delayReported: delayReported
-            )
-        }
+        let deferral = deferral(of: verdicts, delayReported: reports.contains(.delay))
+        let facts =
+            queue.keepsHistory ? Facts(.attempt(AttemptFact(parcel, verdicts, reports, at: wall))) : .none
         let isFinished = queue.settle(
             parcel,
             done: done.sorted(),
             bounced: (verdicts.bounced + verdicts.dropped).map(\.recipient).sorted(),
             deferred: deferral,
+            facts: facts,
             at: .now(),
             wall: wall
         )
         if isFinished { logFinished(parcel, wall) }
         if deferral != nil { changed() }
+    }
+
+    /// What the queue is told of those that failed for now; nil when nobody did.
+    private func deferral(of verdicts: Verdicts, delayReported: Bool) -> Deferral? {
+        guard let first = verdicts.deferred.first else { return nil }
+        var others: [UInt32: LastReply] = [:]
+        for failed in verdicts.deferred.dropFirst() where failed.failure != first.failure {
+            others[failed.recipient] = LastReply(failed.failure)
+        }
+        return Deferral(
+            recipients: verdicts.deferred.map(\.recipient),
+            delay: verdicts.delay,
+            reply: LastReply(first.failure),
+            otherReplies: others,
+            kind: verdicts.kind,
+            delayReported: delayReported,
+            isExtra: verdicts.isExtra
+        )
     }
 
     // MARK: attempts that need a report, or an answer of plugins
@@ -237,8 +258,13 @@ package final class Settler: Sendable {
         let envelope = entry.assignment.envelope
         if plugins.asks(.failures) { await ask(about: &verdicts, of: entry.assignment, entry.trail) }
         let failures = verdicts.failures(envelope)
-        if !failures.isEmpty, await !reports.writeFailure(failures, of: entry.assignment) {
-            verdicts.withdrawBounces(after: Self.storageDelay)
+        var sent: AttemptFact.Reports = []
+        if !failures.isEmpty {
+            if await reports.writeFailure(failures, of: entry.assignment) {
+                sent.insert(.failure)
+            } else {
+                verdicts.withdrawBounces(after: Self.storageDelay)
+            }
         }
         if envelope.reportForm != nil, !verdicts.bounced.isEmpty,
             await !reports.replace(verdicts.bounced, of: entry.assignment)
@@ -247,11 +273,10 @@ package final class Settler: Sendable {
         }
         let successes = verdicts.successes(envelope)
         // Asked for politely; when it cannot be stored the delivery is still a delivery.
-        if !successes.isEmpty { _ = await reports.writeSuccess(successes, of: entry.assignment) }
-        var delayReported = false
+        if !successes.isEmpty, await reports.writeSuccess(successes, of: entry.assignment) { sent.insert(.success) }
         let delays = entry.delayIsDue ? verdicts.delays(envelope) : []
-        if !delays.isEmpty { delayReported = await reports.writeDelay(delays, of: entry.assignment) }
-        mark(entry.assignment, verdicts, entry.trail, delayReported: delayReported)
+        if !delays.isEmpty, await reports.writeDelay(delays, of: entry.assignment) { sent.insert(.delay) }
+        mark(entry.assignment, verdicts, entry.trail, sent)
     }
 
     /// Tells the sender that an administrator removed a message.
@@ -435,7 +460,7 @@ package final class Settler: Sendable {
         }
     }
 
-    private func logFinished(_ parcel: Parcel, _ wall: Timestamp) {
+    func logFinished(_ parcel: Parcel, _ wall: Timestamp) {
         log.write(.finished) { line in
             line.add(.id, parcel.id.message.description)
             line.add(.elapsed, Int(wall.milliseconds &- parcel.acceptedAt.milliseconds))

@@ -30,18 +30,22 @@ struct Verdicts: Sendable {
     private(set) var delay: Int64 = 0
     /// What the deferral means for the next attempts.
     private(set) var kind: Deferral.Kind
+    /// The attempt came on top of the parcel's own.
+    let isExtra: Bool
 
     /// - Parameters:
     ///   - parcel: the one that was attempted.
     ///   - outcomes: by position; nil was not tried and appears nowhere here.
     ///   - patience: decides whether a temporary failure was the last one.
     ///   - isBystander: it was not attempted, but waited behind one that was.
+    ///   - now: tells whether the parcel's own time has come.
     init(
         _ parcel: Parcel,
         _ outcomes: [Outcome?],
         patience: Patience = Patience(),
         isBystander: Bool = false,
-        at wall: Timestamp = .now()
+        at wall: Timestamp = .now(),
+        _ now: Uptime = .now()
     ) {
         let attempt = parcel.attempt
         if outcomes.contains(where: { $0?.isDelivered ?? false }) {
@@ -53,7 +57,8 @@ struct Verdicts: Sendable {
         } else {
             kind = .failure
         }
-        let delay = patience.delay(parcel, kind, at: wall)
+        isExtra = parcel.timeToOwn(at: now) != nil
+        let delay = patience.delay(parcel, kind, at: wall, now)
         self.delay = delay ?? 0
         for (recipient, outcome) in zip(parcel.recipients, outcomes) {
             switch outcome {
@@ -105,6 +110,9 @@ struct Verdicts: Sendable {
                 && envelope.recipients[Int(taken.recipient)].notify?.contains(.success) ?? false
         }
     }
+
+    /// The attempt is one of the failures that a parcel has a number of.
+    var countsAsFailure: Bool { kind == .failure && !isExtra }
 
     /// Some recipients failed, for good or for now: plugins may want to know.
     var hasFailures: Bool { !deferred.isEmpty || !bounced.isEmpty }

@@ -4,6 +4,7 @@
 // where MAIL would stand.
 
 package import Config
+import DNS
 package import Departure
 package import Mail
 package import NIOCore
@@ -63,7 +64,10 @@ package struct Visit: Sendable {
             over.fail(error)
         }
         do {
-            return try await over.futureResult.get()
+            var impression = try await over.futureResult.get()
+            let route = Route(hosts: [mx], isFromTable: true)
+            if !mx.isSocket { impression.foundBy = try? await router.addresses(of: mx, in: route, from: nil).rule }
+            return impression
         } catch let failure as Failure {
             throw failure
         } catch {

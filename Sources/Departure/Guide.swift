@@ -52,7 +52,10 @@ package struct Guide: Sendable {
         var hosts: [Itinerary.Host] = []
         var route: Route?
         var problem = guidance.failure
-        if problem == nil {
+        let decision = settings.routes.decision(for: recipient, from: envelope.sender)
+        var isDiscarded = false
+        if case .route = lane.hop, case .discard? = decision.route?.way { isDiscarded = true }
+        if problem == nil, !isDiscarded {
             do throws(Failure) {
                 let found = try await router.route(lane, at: .now())
                 hosts = await self.hosts(of: found, lane, settings)
@@ -66,8 +69,7 @@ package struct Guide: Sendable {
         return Itinerary(
             recipient: recipient,
             envelope: envelope,
-            section: settings.routes.route(for: recipient, from: envelope.sender)?.match,
-            asked: settings.routes.steps(for: recipient, from: envelope.sender),
+            decision: decision,
             lane: lane,
             hopBecause: lane.hopCause,
             sourceBecause: settings.source(for: recipient, of: envelope).because,
@@ -129,12 +131,14 @@ package struct Guide: Sendable {
             problem == nil
             ? await trust.trust(in: mx, of: route, lane, addresses, isRehearsal: true)
             : trust.unasked(mx, of: route, lane)
-        var places: [IPAddress?] = addresses?.value.map(Optional.some) ?? []
+        let wall = Timestamp.now()
+        let order = trust.memory.inOrder(addresses?.value ?? [], of: mx, at: wall)
+        var places = order.map(Optional.some)
         if mx.isSocket { places = [nil] }
         let troubles = Dictionary(
             places.compactMap { place in
                 let peer = Departure.peer(mx, place)
-                return trust.tlsMemory.trouble(with: peer, at: .now()).map { (peer, $0) }
+                return trust.memory.trouble(with: peer, at: wall).map { (peer, $0) }
             }
         ) { first, _ in first }
         let sessions = places.map { place in
@@ -147,14 +151,16 @@ package struct Guide: Sendable {
                 settings
             )
         }
-        let learnt = sessions.map { ($0.peer, trust.memory.everything(of: $0.peer, at: .now())) }
+        let learnt = sessions.map { ($0.peer, trust.memory.everything(of: $0.peer, at: wall)) }
         let anywhere = IPAddress(
             mx.bind?.isV6 == true || lane.source?.v4 == nil && lane.source?.v6 != nil ? "::" : "0.0.0.0"
         )
         return Itinerary.Host(
             mx: mx,
             equals: route.equals(of: mx),
-            addresses: addresses?.value ?? [],
+            addresses: order,
+            addressesBecause: addresses?.rule,
+            isPutOff: trust.memory.isSilent(mx, order, at: wall),
             sessions: sessions,
             outline: sessions.first
                 ?? Departure(to: anywhere, of: mx, in: lane, known, nil, settings),

@@ -1,6 +1,7 @@
 // Itinerary.swift — which way the mail of one recipient would go now, and why: what `explain` prints.
 
 package import Config
+package import DNS
 package import Hooks
 package import Mail
 package import Queue
@@ -24,6 +25,10 @@ package struct Itinerary: Sendable {
         package let equals: Int
         /// In the order in which they are tried.
         package let addresses: [IPAddress]
+        /// What found them; nil without any.
+        package let addressesBecause: NameRule?
+        /// None of them answered a short while ago: hosts behind it are tried first.
+        package let isPutOff: Bool
         /// One for each address, or the one of a Unix socket.
         package var sessions: [Departure]
         /// As far as it can be told without an address; the first session where there is one.
@@ -41,10 +46,8 @@ package struct Itinerary: Sendable {
 
     package let recipient: EmailAddress
     package let envelope: Envelope
-    /// The section of `routes.ini` that was found.
-    package let section: String?
-    /// Every section that was looked for.
-    package let asked: [Routes.Step]
+    /// The section of `routes.ini` that decides, and those that do not.
+    package let decision: Routes.Decision
     package let lane: Lane
     package let hopBecause: HopCause
     package let sourceBecause: SourceCause

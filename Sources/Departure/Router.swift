@@ -31,6 +31,7 @@ package final class Router: Sendable {
     private let settings: InForce<Settings>
     private let ownAddresses: @Sendable () -> Set<IPAddress>
     private let adopted: [ListenAddress]?
+    private let names = RouteNames()
     private let kept = Mutex<[Lane.Hop: Kept]>([:])
     /// Names of equal hosts among which we are not, and until when that is known.
     private let strangers = Mutex<[[String]: Uptime]>([:])
@@ -58,10 +59,14 @@ package final class Router: Sendable {
     package func route(_ lane: Lane, at now: Uptime) async throws(Failure) -> Route {
         switch lane.hop {
         case .route(let name):
-            guard let route = settings.ask({ $0.routes.route(named: name) }), !route.hosts.isEmpty else {
+            switch settings.ask({ $0.routes.route(named: name)?.way }) {
+            case .hosts(let hosts)?: return Route(hosts: hosts, isFromTable: true).shared()
+            case .reject(let reply)?: throw Failure(.recipient, at: .route, reply)
+            // Nobody asks for its hosts, unless it became one this moment.
+            case .discard?: throw .routing(451, EnhancedStatus(4, 4, 4), "route [\(name)] discards mail now")
+            case .direct?, nil:
                 throw .routing(451, EnhancedStatus(4, 4, 4), "route [\(name)] is not configured any more")
             }
-            return Route(hosts: route.hosts, isFromTable: true).shared()
         case .chosen(let hosts): return Route(hosts: hosts, isFromTable: true).shared()
         case .preparation: throw .routing(451, EnhancedStatus(4, 4, 4), "plugins were not asked for the way yet")
         case .domain(let domain):
@@ -119,7 +124,7 @@ package final class Router: Sendable {
         from source: Source?
     ) async throws(Failure) -> Answer<[IPAddress]> {
         let settings = settings.current
-        let answer = try await lookUp(mx, route, settings.outbound.addressPreference)
+        let answer = try await lookUp(mx, route, settings)
         var found = answer.value
         let loops = loops(route, settings)
         try loops.check(found, of: mx)
@@ -139,14 +144,26 @@ package final class Router: Sendable {
     private func lookUp(
         _ mx: MX,
         _ route: Route,
-        _ preference: AddressPreference
+        _ settings: Settings
     ) async throws(Failure) -> Answer<[IPAddress]> {
-        if let ip = IPAddress(mx.exchange) { return Answer([ip], timeToLive: Answer<[IPAddress]>.longest) }
+        if let ip = IPAddress(mx.exchange) {
+            return Answer([ip], timeToLive: Answer<[IPAddress]>.longest, rule: .literal)
+        }
+        let preference = settings.outbound.addressPreference
         guard let host = Domain(mx.exchange) else {
             throw .routing(550, EnhancedStatus(5, 1, 2), "an MX that is no host name")
         }
         do throws(DNSError) {
-            return try await resolver.current.addresses(of: host, preference: preference)
+            guard route.isFromTable else {
+                return try await resolver.current.addresses(of: host, preference: preference)
+            }
+            return try await names.addresses(
+                of: host,
+                hosts: settings.resolver.hostsFile,
+                search: settings.resolver.search.map { SearchList(domains: $0) },
+                by: resolver.current,
+                preference: preference
+            )
         } catch .noSuchName {
             // A name that an administrator wrote and the DNS does not know is no reason to bounce mail.
             if route.isFromTable { throw .routing(451, EnhancedStatus(4, 4, 4), "\(host) has no address") }

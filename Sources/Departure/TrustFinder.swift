@@ -26,8 +26,6 @@ package final class TrustFinder: Sendable {
     private let tokens: TokenSource?
     /// What was learnt of peers and lanes.
     package let memory: PeerMemory
-    /// With whom TLS came to nothing.
-    package let tlsMemory = TLSMemory()
     private let refused = Mutex<[MX: Refusal]>([:])
     private let kept = Mutex<Kept?>(nil)
 
@@ -123,8 +121,11 @@ package final class TrustFinder: Sendable {
         }
     }
 
-    /// Policies that could not be had are looked for again.
-    package func forget() { policies?.forget() }
+    /// Policies that could not be had are looked for again, and who was silent is not put off any more.
+    package func forget() {
+        policies?.forget()
+        memory.forgetAll(.silent)
+    }
 
     // MARK: policies under test
 

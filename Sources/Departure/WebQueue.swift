@@ -104,7 +104,8 @@ extension WebQueue.State {
         guard entries.count < WebQueue.most else { return false }
         let now = ContinuousClock.now
         lastID += 1
-        let host = (try? WebURL(request.url))?.host ?? request.url
+        // Another port is another server.
+        let host = (try? WebURL(request.url)).map { "\($0.host):\($0.port)" } ?? request.url
         entries[lastID] = WebQueue.Entry(
             request: request,
             host: host,

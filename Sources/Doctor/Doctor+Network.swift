@@ -62,6 +62,10 @@ extension Doctor {
     private static func judge(_ impression: Impression, _ mx: MX) -> [Finding] {
         let channel = impression.security.map(\.description) ?? "in the clear"
         var words = "\(impression.peer) answers, \(channel)"
+        switch impression.foundBy {
+        case .hosts, .search: words += ", its name found by \(impression.foundBy.map(\.description) ?? "")"
+        case .literal, .dns, nil: break
+        }
         guard let user = mx.auth?.user else { return [Finding(.good, "smart host", words)] }
         if let reason = impression.withoutLogin {
             return [

@@ -10,8 +10,8 @@ extension Doctor {
         guard !patient.settings.routes.hasSmartHost else {
             return [Finding(.skipped, "SPF", "mail leaves through a smart host; its provider says what belongs in SPF")]
         }
-        let seen = ours.filter(PublicAddress.isPublic)
-        var findings = ours.filter { !PublicAddress.isPublic($0) }.map { address in
+        let seen = ours.filter(\.isPublic)
+        var findings = ours.filter { !$0.isPublic }.map { address in
             Finding(.skipped, "SPF", "\(address) is not public: the world sees the address of a router in front of it")
         }
         var verdicts: [(IPAddress, SenderPolicy.Verdict)] = []

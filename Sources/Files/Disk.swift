@@ -40,6 +40,8 @@ package struct FileStatus: Hashable, Sendable {
     package var modified: Int64
     /// Nanoseconds since 1970 of the last change of anything, permissions included.
     package var changed: Int64
+    /// Names that it has.
+    package var links: Int
 
     package init(
         kind: FileKind,
@@ -49,7 +51,8 @@ package struct FileStatus: Hashable, Sendable {
         group: UInt32,
         inode: UInt64,
         modified: Int64,
-        changed: Int64 = 0
+        changed: Int64 = 0,
+        links: Int = 1
     ) {
         self.kind = kind
         self.size = size
@@ -59,6 +62,7 @@ package struct FileStatus: Hashable, Sendable {
         self.inode = inode
         self.modified = modified
         self.changed = changed
+        self.links = links
     }
 }
 

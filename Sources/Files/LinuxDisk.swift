@@ -221,7 +221,8 @@ extension FileStatus {
             group: UInt32(raw.st_gid),
             inode: UInt64(raw.st_ino),
             modified: Int64(raw.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(raw.st_mtim.tv_nsec),
-            changed: Int64(raw.st_ctim.tv_sec) &* 1_000_000_000 &+ Int64(raw.st_ctim.tv_nsec)
+            changed: Int64(raw.st_ctim.tv_sec) &* 1_000_000_000 &+ Int64(raw.st_ctim.tv_nsec),
+            links: Int(raw.st_nlink)
         )
     }
 }

@@ -39,7 +39,8 @@ final class CurlHandle: @unchecked Sendable {
             defer { relay_curl_set_pointer(handle, CURLOPT_ERRORBUFFER, nil) }
             return perform(request.body, into: answer)
         }
-        guard code == CURLE_OK else { throw CurlTrouble.error(code, words, answer, request) }
+        let isCut = request.cutsLongBody && answer.isTooLarge
+        guard code == CURLE_OK || isCut else { throw CurlTrouble.error(code, words, answer, request) }
         return try answer.response()
     }
 

@@ -24,6 +24,8 @@ package struct HTTPRequest: Sendable {
     package var timeout: Duration = .seconds(30)
     /// Larger bodies end the transfer with ``HTTPError/Kind/tooLarge``.
     package var maxResponseBytes = 1 << 20
+    /// The status is what counts: a larger body is cut, and no error.
+    package var cutsLongBody = false
     /// A PEM file of authorities to trust instead of the system's.
     package var caFile: String?
     /// Honour `https_proxy`, `http_proxy` and `no_proxy`.

@@ -222,9 +222,22 @@ package final class Listener: Sendable {
             door.slots.leave(client)
             door.sessions.remove(channel)
         }
-        let handler = ServerHandler(door: door, client: client, settings: settings, kind, on: channel.eventLoop)
+        let handler = ServerHandler(
+            door: door,
+            client: client,
+            at: here(channel),
+            settings: settings,
+            kind,
+            on: channel.eventLoop
+        )
         try channel.pipeline.syncOperations.addHandler(handler)
         if let told { channel.pipeline.fireUserInboundEventTriggered(told) }
+    }
+
+    /// Our end of a connection.
+    private static func here(_ channel: any Channel) -> ListenAddress? {
+        guard let local = channel.localAddress, let ip = address(local), let port = local.port else { return nil }
+        return ListenAddress(ip: ip, port: UInt16(clamping: port))
     }
 
     private static func address(_ address: SocketAddress) -> IPAddress? {

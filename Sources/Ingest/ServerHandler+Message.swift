@@ -39,7 +39,8 @@ extension ServerHandler: ReceptionOwner {
                 helo: machine.heloName,
                 with: transport,
                 tls: protection,
-                mechanism: machine.mechanism
+                mechanism: machine.mechanism,
+                mending: machine.mending
             )
         )
         let traits = ContentTraits(hasLeadingDots: machine.hasLeadingDots, isEightBit: machine.isEightBit)
@@ -59,7 +60,7 @@ extension ServerHandler: ReceptionOwner {
 
     private static func commit(_ admission: Admission) -> ServerMachine.Commit {
         switch admission {
-        case .queued(let id): .queued(id)
+        case .queued(let id, _): .queued(id)
         case .taken: .taken
         case .refused(let refusal): refusal.reason == .plugin ? .denied(refusal.reply) : .refused(refusal.reason)
         }

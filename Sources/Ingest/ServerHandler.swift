@@ -9,6 +9,7 @@ import Intake
 import Log
 import Loop
 import Mail
+import MessageFormat
 import NIOCore
 import OpenSSL
 import Queue
@@ -49,6 +50,8 @@ final class ServerHandler: ChannelDuplexHandler {
     let door: Door
     let client: IPAddress?
     let clientLiteral: String
+    /// Our end of its connection.
+    let here: ListenAddress?
     /// What the log calls the session.
     let number: Int
     var settings: ListenerSettings
@@ -78,9 +81,17 @@ final class ServerHandler: ChannelDuplexHandler {
     private var owesSince: NIODeadline?
     private var settingsRead = NIODeadline.uptimeNanoseconds(0)
 
-    init(door: Door, client: IPAddress?, settings: Settings, _ kind: Listener.Kind, on loop: any EventLoop) {
+    init(
+        door: Door,
+        client: IPAddress?,
+        at here: ListenAddress? = nil,
+        settings: Settings,
+        _ kind: Listener.Kind,
+        on loop: any EventLoop
+    ) {
         self.door = door
         self.client = client
+        self.here = here
         clientLiteral = client?.addressLiteral ?? "[unknown]"
         number = door.book.nextSession()
         self.settings = settings.listener
@@ -88,22 +99,35 @@ final class ServerHandler: ChannelDuplexHandler {
         reception = Reception(door.intake, IntakeRules(settings), on: loop)
         machine = ServerMachine(
             me: settings.me,
-            limits: Self.limits(settings.listener),
+            limits: Self.limits(settings, client, at: here),
             mayRelay: RelayPolicy.mayRelay(client, networks: settings.relayNetworks),
             offer: Authenticator.offer(settings.auth, to: client, isSecure: false)
         )
         machine.offersTLS = !isImplicitTLS && door.tls() != nil
+        reception.mender = Self.mender(machine.limits)
+        machine.judge = door.intake.judge(settings)
     }
 
-    private static func limits(_ settings: ListenerSettings) -> Limits {
-        Limits(
-            commandBytes: settings.commandBytes,
-            messageBytes: settings.messageBytes,
-            recipients: settings.recipients,
-            errors: settings.errors,
-            idleCommands: settings.idleCommands,
-            senderDomains: settings.allowedSenderDomains
+    private static func limits(_ settings: Settings, _ client: IPAddress?, at here: ListenAddress?) -> Limits {
+        let listener = settings.listener
+        let isLenient = listener.lenient.includes(client, at: here, among: listener.everywhere)
+        // Programs of this machine are known by where they come from; what they leave out, nobody else may.
+        let isLocal = client?.isLoopback == true && settings.local.isOn
+        return Limits(
+            commandBytes: listener.commandBytes,
+            messageBytes: listener.messageBytes,
+            recipients: listener.recipients,
+            errors: listener.errors,
+            idleCommands: listener.idleCommands,
+            senderDomains: listener.allowedSenderDomains,
+            isLenient: isLenient,
+            local: isLenient || isLocal ? settings.local : nil
         )
+    }
+
+    /// Puts headers right for whom envelopes are.
+    private static func mender(_ limits: Limits) -> HeaderMender? {
+        limits.local.map { HeaderMender($0, isLenient: limits.isLenient) }
     }
 
     // MARK: Life of the channel
@@ -367,7 +391,7 @@ final class ServerHandler: ChannelDuplexHandler {
         reception.rules = IntakeRules(fresh)
         machine.update(
             me: fresh.me,
-            limits: Self.limits(fresh.listener),
+            limits: Self.limits(fresh, client, at: here),
             mayRelay: mayRelay(
                 fresh,
                 isAuthenticated: machine.user.map { fresh.auth.users[$0] != nil } ?? false
@@ -375,6 +399,8 @@ final class ServerHandler: ChannelDuplexHandler {
             offer: Authenticator.offer(fresh.auth, to: client, isSecure: machine.isSecure)
         )
         machine.offersTLS = !machine.isSecure && door.tls() != nil
+        reception.mender = Self.mender(machine.limits)
+        machine.judge = door.intake.judge(fresh)
     }
 
     private func timeIsUp() {

@@ -8,22 +8,27 @@ import Storage
 /// What the log says of an accepted message, kept while the disk syncs it.
 struct Acceptance: Sendable {
     let id: QueueID
+    /// The first of the messages that one was made into.
+    private let first: QueueID?
     private let sender: ReversePath
-    /// Of a report: who gets it.
+    /// Of a report, and of a message that was split: who gets it.
     private let recipient: EmailAddress?
     private let recipients: Int
     private let size: Int
     private let user: String?
     private let provenance: Provenance
+    let mending: Mending
 
-    init(_ message: NewMessage, _ provenance: Provenance) {
+    init(_ message: NewMessage, _ provenance: Provenance, _ mending: Mending, partOf first: QueueID? = nil) {
         id = message.id
+        self.first = first
         sender = message.envelope.sender
-        recipient = provenance.about == nil ? nil : message.envelope.recipients.first?.address
+        recipient = provenance.about == nil && first == nil ? nil : message.envelope.recipients.first?.address
         recipients = message.envelope.recipients.count
         size = message.content.size
         user = message.envelope.user
         self.provenance = provenance
+        self.mending = mending
     }
 
     func log(to log: LogSink) {
@@ -45,7 +50,9 @@ struct Acceptance: Sendable {
                 if let mechanism = provenance.client?.mechanism { line.add(.mechanism, mechanism.rawValue) }
             }
             if let tls = provenance.client?.tls { line.add(.tls, tls) }
+            if !mending.isEmpty { line.add(.mended, mending.names) }
             if let about = provenance.about { line.add(.about, about.description) }
+            if let first { line.add(.partOf, first.description) }
         }
     }
 }

@@ -6,8 +6,8 @@ package import Storage
 
 /// The end of a message's way in.
 package enum Admission: Hashable, Sendable {
-    /// It is durable.
-    case queued(QueueID)
+    /// It is durable; `others`: the further messages of one that was split.
+    case queued(QueueID, others: [QueueID] = [])
     /// A plugin has seen to it; nothing was queued.
     case taken(QueueID)
     case refused(Refusal)
@@ -27,6 +27,12 @@ package struct Refusal: Error, Hashable, Sendable {
     /// By a plugin, in its own words.
     init(byPlugin reply: Reply) {
         reason = .plugin
+        self.reply = reply
+    }
+
+    /// By a section of the route table, in its words.
+    init(byRoute reply: Reply) {
+        reason = .route
         self.reply = reply
     }
 

@@ -14,8 +14,14 @@ struct Draft {
     static let spillBlock = 128 << 10
 
     let id: QueueID
+    /// Of further messages that it becomes, where each recipient gets one of its own.
+    var others: [QueueID] = []
     let startedAt: Timestamp
     var header: HeaderBlock
+    /// Puts its header right as soon as that is complete; nil when it has, or there is nothing to put right.
+    var mender: HeaderMender?
+    /// What was put right in it.
+    var mending = Mending()
     /// Octets of the body buffer that the header scanner has seen.
     var scanned = 0
     /// Gathers what its signatures need; nil when nobody's mail is signed.
@@ -63,6 +69,15 @@ struct Pending {
     var hold: Hold?
     /// `queue_outbound` is asked about it.
     var passesPlugins = true
+
+    func content(_ prologue: ByteBuffer, _ body: Content.Body) -> Content {
+        Content(
+            prologue: prologue,
+            body: body,
+            hasLeadingDots: traits.hasLeadingDots,
+            isEightBit: traits.isEightBit
+        )
+    }
 }
 
 /// What a disk thread did for a message.

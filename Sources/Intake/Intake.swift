@@ -46,6 +46,9 @@ package struct IntakeRules: Sendable {
     let comment: String?
     let dkim: DKIMSettings
     let refusesForeignAuthors: Bool
+    /// Each recipient gets a message of its own.
+    let splits: Bool
+    let local: LocalMail
 
     package init(_ settings: Settings) {
         me = settings.me
@@ -55,5 +58,7 @@ package struct IntakeRules: Sendable {
         comment = settings.outbound.receivedHeader
         dkim = settings.dkim
         refusesForeignAuthors = settings.auth.refusesForeignAuthors
+        splits = settings.outbound.alwaysSplit
+        local = settings.local
     }
 }

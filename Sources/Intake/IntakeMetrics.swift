@@ -1,7 +1,8 @@
-// IntakeMetrics.swift — the counter of mail that was refused, by every way in. Its name is spelled here and nowhere else;
-// what was accepted is counted by the queue.
+// IntakeMetrics.swift — the counters of mail that was refused, by every way in, and of what was put right. Their names are
+// spelled here and nowhere else; what was accepted is counted by the queue.
 
 import CoreMetrics
+import Mail
 import Metrics
 package import Queue
 package import SMTP
@@ -24,9 +25,20 @@ package enum IntakeMetrics {
         )
     }
 
+    private static let mended = Mending.kinds.map { kind, name in
+        (kind, Counter(label: "martlet_messages_mended_total", dimensions: [("kind", name)]))
+    }
+
+    /// A message was accepted in which these were put right.
+    static func count(_ mending: Mending) {
+        guard !mending.isEmpty else { return }
+        for (kind, counter) in mended where mending.contains(kind) { counter.increment() }
+    }
+
     /// Makes every series, so that each is there from the start, at zero.
     package static func declare() {
         for counter in rejected.values.flatMap(\.values) { counter.increment(by: 0) }
+        for (_, counter) in mended { counter.increment(by: 0) }
     }
 
     /// A message was refused, or a recipient of a client that may not relay.

@@ -39,6 +39,8 @@ package struct Provenance: Sendable {
         package let tls: String?
         /// What it logged in with; nil when it did not.
         package let mechanism: SASLMechanism?
+        /// What was put right in its commands and line ends.
+        package let mending: Mending
 
         package init(
             address: IPAddress?,
@@ -46,7 +48,8 @@ package struct Provenance: Sendable {
             helo: String,
             with: TraceHeaders.Transport,
             tls: String?,
-            mechanism: SASLMechanism? = nil
+            mechanism: SASLMechanism? = nil,
+            mending: Mending = Mending()
         ) {
             self.address = address
             self.literal = literal
@@ -54,6 +57,7 @@ package struct Provenance: Sendable {
             self.with = with
             self.tls = tls
             self.mechanism = mechanism
+            self.mending = mending
         }
     }
 

@@ -9,7 +9,7 @@ import Config
 import Hooks
 import Log
 package import Mail
-import MessageFormat
+package import MessageFormat
 package import NIOCore
 import NIOPosix
 import Queue
@@ -47,6 +47,8 @@ package final class Reception {
     package var body = ByteBuffer()
     /// Those that the next message is received by.
     package var rules: IntakeRules { didSet { trace.comment = rules.comment } }
+    /// Puts the headers of the next messages right; nil leaves them as they are.
+    package var mender: HeaderMender?
 
     let intake: Intake
     let loop: any EventLoop
@@ -98,6 +100,7 @@ package final class Reception {
         let now = Timestamp.now()
         let header = HeaderBlock(limit: rules.headerBytes)
         draft = Draft(id: intake.queue.makeID(at: now), at: now, header: header, dkim: rules.newSignature(by: login))
+        draft?.mender = mender
         body = ByteBuffer()
         phase = .receiving
         return true
@@ -109,6 +112,12 @@ package final class Reception {
     package func look(for owner: any ReceptionOwner) -> Rejection? {
         if let rejection = lookAtHeader() { return rejection }
         guard let draft else { return nil }
+        // A header that is to be put right is kept until it is complete; its length has a limit.
+        if draft.mender != nil {
+            guard !reserve(body.readableBytes) else { return nil }
+            discard()
+            return .noRoom
+        }
         hashContent()
         if draft.isSpilling {
             if body.readableBytes >= Draft.spillBlock { spill(for: owner) }
@@ -128,7 +137,7 @@ package final class Reception {
         _ traits: ContentTraits,
         for owner: any ReceptionOwner
     ) -> Refusal? {
-        if let rejection = lookAtHeader() { return Refusal(rejection) }
+        if let rejection = lookAtHeader() ?? mendHeader() { return Refusal(rejection) }
         guard let draft else { return Refusal(.storageFailed) }
         hashContent()
         self.draft?.signature = draft.dkim?.complete()
@@ -139,7 +148,8 @@ package final class Reception {
             }
             noteForeignAuthor(draft.id, envelope)
         }
-        pending = Pending(envelope: envelope, provenance: provenance, traits: traits)
+        self.draft?.mending.formUnion(provenance.client?.mending ?? [])
+        pending = Pending(envelope: redirected(envelope), provenance: provenance, traits: traits)
         goOn(for: owner)
         return nil
     }
@@ -152,8 +162,9 @@ package final class Reception {
             header: message.header,
             signature: message.signature
         )
+        draft?.mending = message.mending
         pending = Pending(
-            envelope: submission.envelope,
+            envelope: redirected(localised(submission.envelope, from: submission.provenance)),
             provenance: submission.provenance,
             traits: message.traits,
             hold: submission.hold,
@@ -174,7 +185,7 @@ package final class Reception {
     /// The message is complete: what is left of it goes to its file, or it stays in memory.
     private func goOn(for owner: any ReceptionOwner) {
         guard let draft else { return }
-        if !draft.isSpilling, body.readableBytes <= rules.inMemoryBytes, reserve(body.readableBytes) {
+        if !draft.isSpilling, body.readableBytes * copies <= rules.inMemoryBytes, reserve(body.readableBytes) {
             ask(.memory(body), for: owner)
         } else {
             self.draft?.isSpilling = true
@@ -211,7 +222,9 @@ package final class Reception {
         guard let draft, !draft.header.hasEnded else { return nil }
         self.draft?.header.consume(body, from: draft.scanned)
         self.draft?.scanned = body.readableBytes
-        guard let rejection = self.draft.flatMap({ rules.rejection(of: $0.header) }) else { return nil }
+        guard let rejection = self.draft.flatMap({ rules.rejection(of: $0.header) }) else {
+            return self.draft?.header.hasEnded == true ? mendHeader() : nil
+        }
         discard()
         return rejection
     }
@@ -284,10 +297,12 @@ package final class Reception {
 
     /// Holds the message back where that was asked for, and hands it to the queue.
     func admit(_ body: Content.Body, _ prologue: ByteBuffer, for owner: any ReceptionOwner) {
-        guard let id = draft?.id, let hold = pending?.hold else { return accept(body, prologue, for: owner) }
+        nameParts()
+        guard let draft, let hold = pending?.hold else { return accept(body, prologue, for: owner) }
         phase = .spilling
+        let (id, ids) = (draft.id, [draft.id] + draft.others)
         let written: EventLoopFuture<QueueError?> = intake.queue.disk.runIfActive(eventLoop: loop) { [intake] in
-            do throws(QueueError) { try intake.queue.hold(arriving: id, hold) } catch { return error }
+            do throws(QueueError) { try intake.queue.hold(arriving: ids, hold) } catch { return error }
             return nil
         }
         written.assumeIsolated().whenComplete { result in
@@ -301,40 +316,43 @@ package final class Reception {
         }
     }
 
-    private static func trouble(_ result: Result<QueueError?, any Error>) -> QueueError? {
+    static func trouble(_ result: Result<QueueError?, any Error>) -> QueueError? {
         do { return try result.get() } catch { return .closing }
     }
 
     /// Hands the complete message to the queue.
     private func accept(_ body: Content.Body, _ prologue: ByteBuffer, for owner: any ReceptionOwner) {
         guard let draft, let pending else { return }
-        let content = Content(
-            prologue: prologue,
-            body: body,
-            hasLeadingDots: pending.traits.hasLeadingDots,
-            isEightBit: pending.traits.isEightBit
-        )
+        if rules.splits, pending.envelope.recipients.count > 1 { return split(body, prologue, for: owner) }
+        let content = pending.content(prologue, body)
         let message = NewMessage(
             id: draft.id,
             acceptedAt: draft.startedAt,
             envelope: pending.envelope,
             content: content
         )
-        // The queue releases exactly this; what was not reserved is ours and small, so the budget does not refuse it.
-        intake.queue.memory.force(message.residentBytes - draft.reserved - envelopeBytes)
-        envelopeBytes = 0
-        self.draft = nil
-        self.pending = nil
-        self.body = ByteBuffer()
-        phase = .committing
-        serial &+= 1
-        let serial = serial
+        let serial = commits(message.residentBytes, of: draft)
         let bound = NIOLoopBound((self, owner), eventLoop: loop)
-        let acceptance = Acceptance(message, pending.provenance)
+        let acceptance = Acceptance(message, pending.provenance, draft.mending)
         intake.queue.accept(message, by: pending.provenance.entrance, on: loop) { error in
             let (reception, owner) = bound.value
             reception.committed(error, acceptance, serial, for: owner)
         }
+    }
+
+    /// The queue gets what takes so many bytes of memory; there is no draft any more.
+    ///
+    /// - Returns: what the answer is known by.
+    func commits(_ residentBytes: Int, of draft: Draft) -> Int {
+        // The queue releases exactly this; what was not reserved is ours and small, so the budget does not refuse it.
+        intake.queue.memory.force(residentBytes - draft.reserved - envelopeBytes)
+        envelopeBytes = 0
+        self.draft = nil
+        pending = nil
+        body = ByteBuffer()
+        phase = .committing
+        serial &+= 1
+        return serial
     }
 
     private func committed(
@@ -347,6 +365,7 @@ package final class Reception {
             report(error, acceptance.id)
         } else {
             acceptance.log(to: intake.log)
+            IntakeMetrics.count(acceptance.mending)
         }
         guard serial == self.serial else { return }
         phase = .idle

@@ -109,16 +109,18 @@ extension Intake {
         on loop: any EventLoop
     ) async -> Result<LookedAt, Refusal> {
         guard !submission.envelope.recipients.isEmpty else { return .failure(Refusal(.noRecipients)) }
+        if let refusal = refusal(of: submission) { return .failure(refusal) }
         // A report takes the room of what it reports, and mail must be able to leave a full disk.
         guard submission.provenance.about != nil || queue.hasRoom(for: submission.content.size) else {
             return .failure(Refusal(.noRoom))
         }
+        let mender = rules.mender(for: submission.provenance)
         if case .memory(let bytes) = submission.content, bytes.readableBytes <= Self.quick {
-            return LookedAt.make(bytes, rules)
+            return LookedAt.make(bytes, rules, mender)
         }
         let made = queue.disk.runIfActive(eventLoop: loop) {
             switch submission.content {
-            case .memory(let bytes): LookedAt.make(bytes, rules)
+            case .memory(let bytes): LookedAt.make(bytes, rules, mender)
             case .file(let file): LookedAt.make(file, rules)
             }
         }
@@ -132,9 +134,17 @@ struct LookedAt: Sendable {
     let traits: ContentTraits
     let header: HeaderBlock
     let signature: DKIMWork?
+    /// What was put right in its header.
+    var mending = Mending()
 
     /// Checks, scans and hashes content; takes as long as that does.
-    static func make(_ content: ByteBuffer, _ rules: IntakeRules) -> Result<LookedAt, Refusal> {
+    ///
+    /// - Parameter mender: puts the header right; nil leaves it as it is.
+    static func make(
+        _ content: ByteBuffer,
+        _ rules: IntakeRules,
+        _ mender: HeaderMender? = nil
+    ) -> Result<LookedAt, Refusal> {
         var (input, body) = (content, ByteBufferAllocator().buffer(capacity: content.readableBytes + 2))
         var check = ChunkDecoder()
         check.begin(input.readableBytes)
@@ -144,6 +154,12 @@ struct LookedAt: Sendable {
         var header = HeaderBlock(limit: rules.headerBytes)
         header.consume(body, from: 0)
         if let rejection = rules.rejection(of: header) { return .failure(Refusal(rejection)) }
+        var mending = Mending()
+        if let mended = mender?.mend(&body, header) {
+            (header, mending) = (HeaderBlock(limit: rules.headerBytes), mended)
+            header.consume(body, from: 0)
+            if let rejection = rules.rejection(of: header) { return .failure(Refusal(rejection)) }
+        }
         let dkim = rules.newSignature()
         dkim?.update(body, from: 0, header)
         return .success(
@@ -151,7 +167,8 @@ struct LookedAt: Sendable {
                 body: .memory(body),
                 traits: ContentTraits(hasLeadingDots: check.hasLeadingDots, isEightBit: check.isEightBit),
                 header: header,
-                signature: dkim?.complete()
+                signature: dkim?.complete(),
+                mending: mending
             )
         )
     }

@@ -12,7 +12,7 @@ package enum AddressPrivacy: Sendable {
     private static let longest = 12
 
     /// The text without local parts.
-    func redacted(_ text: String) -> String {
+    package func redacted(_ text: String) -> String {
         guard text.utf8.contains(UInt8(ascii: "@")) else { return text }
         let bytes = Array(text.utf8)
         var out: [UInt8] = []

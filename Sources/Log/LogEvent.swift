@@ -12,6 +12,8 @@ package enum LogEvent: TextualEvent, Sendable {
     case deferred
     /// A recipient will never get it.
     case bounced
+    /// A route discards it: the recipient gets nothing, and nobody is told.
+    case discarded
     /// Every recipient is done.
     case finished
 
@@ -22,6 +24,7 @@ package enum LogEvent: TextualEvent, Sendable {
         case .delivered: "delivered"
         case .deferred: "delivery deferred"
         case .bounced: "bounced"
+        case .discarded: "discarded"
         case .finished: "message finished"
         }
     }

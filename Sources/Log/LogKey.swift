@@ -14,7 +14,11 @@ package enum LogKey: String, Hashable, Sendable {
     case age = "age_s"
     /// The other message: the one a report is about.
     case about
+    /// The first of the messages that one was made into, one for each recipient.
+    case partOf = "part_of"
     // Sessions
+    /// What was put right in a message, kind by kind.
+    case mended
     case client, certificate, helo, user, mechanism, verb, text, code, errors, messages, port, host, tls, lane, bind
     // Storage
     case segment, offset, bytes, path, free, file

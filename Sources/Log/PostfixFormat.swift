@@ -49,6 +49,7 @@ struct PostfixFormat {
         case .delivered: return [("smtp", delivery(id, line, "sent"))]
         case .deferred: return [("smtp", delivery(id, line, "deferred"))]
         case .bounced: return [("smtp", delivery(id, line, "bounced"))]
+        case .discarded: return [("discard", delivery(id, line, "sent"))]
         case .finished: return [("qmgr", "\(id): removed")]
         case nil:
             if let found = SessionEvent(line.message.utf8).flatMap({ session($0, line) }) {

@@ -49,6 +49,15 @@ package struct Lane: Hashable, Sendable, CustomStringConvertible {
         return tls.map { "\(place)\(from) tls \($0)" } ?? "\(place)\(from)"
     }
 
+    /// The name of the next hop, as filters take it: a section of `routes.ini`, or a domain.
+    package var name: String {
+        switch hop {
+        case .route(let name): name
+        case .domain(let domain): domain.name
+        case .chosen, .preparation: description
+        }
+    }
+
     /// What metrics call the next hop: a section's name, or how it was found where a name could be anything.
     ///
     /// Addresses stay out of metrics, so the sections of senders and of recipients share a word.

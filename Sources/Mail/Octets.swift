@@ -125,3 +125,13 @@ extension StringProtocol {
         return String(decoding: octets, as: UTF8.self)
     }
 }
+
+extension String {
+    /// So many octets at most, no letter cut in two.
+    package func cut(octets limit: Int) -> String {
+        guard utf8.count > limit else { return self }
+        var end = utf8.index(startIndex, offsetBy: limit)
+        while end > startIndex, end.samePosition(in: unicodeScalars) == nil { end = utf8.index(before: end) }
+        return String(self[..<end])
+    }
+}

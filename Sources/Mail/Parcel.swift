@@ -23,6 +23,8 @@ package struct Parcel: Hashable, Sendable, Identifiable {
     /// Attempts that did not reach the next hop; they are no failures.
     package let unreached: Int
     package let acceptedAt: Timestamp
+    /// When it would have been tried by itself, where somebody asked for it before: a flush, SIGHUP, a retry.
+    package let ownTime: Uptime?
 
     package init(
         id: ID,
@@ -30,7 +32,8 @@ package struct Parcel: Hashable, Sendable, Identifiable {
         recipients: [UInt32],
         failures: Int,
         unreached: Int = 0,
-        acceptedAt: Timestamp
+        acceptedAt: Timestamp,
+        ownTime: Uptime? = nil
     ) {
         self.id = id
         self.lane = lane
@@ -38,8 +41,14 @@ package struct Parcel: Hashable, Sendable, Identifiable {
         self.failures = failures
         self.unreached = unreached
         self.acceptedAt = acceptedAt
+        self.ownTime = ownTime
     }
 
     /// The number of the attempt that is made now, from 1 on.
     package var attempt: Int { failures + unreached + 1 }
+
+    /// Milliseconds until its own next attempt, while the one that is made now comes on top of its own; nil: it is its own.
+    package func timeToOwn(at now: Uptime) -> Int64? {
+        ownTime.flatMap { $0 > now ? $0.milliseconds(since: now) : nil }
+    }
 }

@@ -18,6 +18,8 @@ struct AddressToken {
     let isBad: Bool
     /// A blank or a comment stands in front of it.
     let isApart: Bool
+    /// Where it stands in what was read, quotes and brackets included.
+    var place = 0..<0
 
     var mark: UInt8? { if case .mark(let byte) = kind { byte } else { nil } }
 
@@ -53,6 +55,8 @@ struct AddressLexer {
     /// All tokens, also those behind a fault.
     mutating func tokens() -> [AddressToken] {
         while let byte = bytes.first {
+            let (start, count) = (bytes.startIndex, found.count)
+            defer { if found.count > count { found[count].place = start..<bytes.startIndex } }
             switch byte {
             case 0x20, 0x09, 0x0D, 0x0A:
                 bytes.removeFirst()

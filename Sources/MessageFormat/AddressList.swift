@@ -18,10 +18,20 @@ package struct AddressList: Sendable {
         package let domain: Domain?
         /// It stood in `<…>`.
         package let isBracketed: Bool
+        /// Where the address stands, counted from the first octet of what was read; without its brackets.
+        let place: Range<Int>
 
         /// The complete address; nil without a domain or a local part.
         package var address: EmailAddress? {
             guard let local, let domain else { return nil }
+            return EmailAddress(local: local, domain: domain)
+        }
+
+        /// The complete address, of somebody on this machine when it has no domain.
+        ///
+        /// - Parameter here: this machine; nil: an address without a domain is none.
+        package func address(on here: Domain?) -> EmailAddress? {
+            guard let local, let domain = domain ?? here else { return nil }
             return EmailAddress(local: local, domain: domain)
         }
     }
@@ -106,7 +116,11 @@ package struct AddressList: Sendable {
         }
         if spec.local == nil || !isClean { note(.noAddress(spelling)) }
         let name = inside == nil ? "" : AddressToken.text(of: outside)
-        entries.append(Entry(name: name, local: spec.local, domain: spec.domain, isBracketed: inside != nil))
+        let tokens = inside ?? outside
+        let place = (tokens.first?.place.lowerBound ?? 0)..<(tokens.last?.place.upperBound ?? 0)
+        entries.append(
+            Entry(name: name, local: spec.local, domain: spec.domain, isBracketed: inside != nil, place: place)
+        )
     }
 
     /// `@a.example,@b.example:local@domain` → `local@domain` (RFC 5322 §4.4).

@@ -15,10 +15,12 @@ package struct Mailbox: Hashable, Sendable {
 
     /// Reads one mailbox.
     ///
+    /// - Parameter here: completes an address without a domain; nil: it is none.
     /// - Returns: nil when there is no valid address, or something else than one.
-    package init?(_ text: some StringProtocol) {
+    package init?(_ text: some StringProtocol, on here: Domain? = nil) {
         let list = AddressList(one: text.utf8)
-        guard list.fault == nil, list.entries.count == 1, let entry = list.entries.first, let address = entry.address
+        guard list.fault == nil, list.entries.count == 1, let entry = list.entries.first,
+            let address = entry.address(on: here)
         else { return nil }
         self.init(name: entry.name, address: address)
     }

@@ -5,6 +5,7 @@
 // in CRLF, no CR or NUL of its own. Nobody who stood in Bcc is named in it.
 // Source: RFC 5322 §3.6.3, §3.6.6
 
+package import Mail
 import NIOCore
 
 /// A header and a text.
@@ -67,7 +68,14 @@ package struct PipedMessage: Sendable {
 
     /// Takes out the fields that name secret recipients.
     package mutating func removeSecretRecipients() {
-        fields.removeAll { $0.name == "bcc" || $0.name == "resent-bcc" }
+        fields.removeAll { HeaderMender.secret.contains($0.name) }
+    }
+
+    /// Completes the addresses in the header that have no domain, as those of the envelope are.
+    package mutating func completeAddresses(with domain: Domain) {
+        let mender = HeaderMender(LocalMail(me: domain))
+        guard let mended = mender.mend(fields.flatMap(\.lines)) else { return }
+        fields = HeaderFields(mended.header).fields
     }
 
     /// Adds `From` behind the other fields.

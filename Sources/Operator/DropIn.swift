@@ -41,7 +41,7 @@ package enum DropIn: String {
             case .mailq: try PostQueue.list()
             case .postqueue: try PostQueue.run(arguments)
             case .postsuper: try PostSuper.run(arguments)
-            // There are no aliases here: they are the business of whoever has mailboxes.
+            // The relay reads `aliases` when it changes.
             case .newaliases: break
             }
             return 0

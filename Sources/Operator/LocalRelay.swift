@@ -1,6 +1,6 @@
 // LocalRelay.swift — the relay of this machine: what the running one says of itself, else what its configuration says.
 
-import Config
+package import Config
 import Files
 import Glibc
 import HTTPClient
@@ -47,6 +47,12 @@ extension SubmissionPlace {
     package static func ofThisMachine() -> SubmissionPlace {
         let relay = (try? LocalRelay(data: nil))?.relay ?? RunningRelay(name: HostName.valid(HostName.ofMachine()))
         return SubmissionPlace(relay)
+    }
+
+    /// Where a relay that runs takes mail by SMTP; nil: nowhere.
+    package init?(listening relay: RunningRelay) {
+        guard relay.submission != nil else { return nil }
+        self.init(relay)
     }
 
     /// - Parameter relay: one that takes no mail by SMTP gives the usual place, where nobody will answer.

@@ -29,7 +29,7 @@ struct SetOutbound: RelayCommand {
     static let configuration = CommandConfiguration(
         commandName: "set",
         abstract: "Change keys of outbound.ini; takes effect at once.",
-        usage: "martlet outbound set concurrency_max=200 maxTempFailures=10"
+        usage: "martlet outbound set concurrency_max=200 max_temp_failures=10"
     )
 
     @Argument(help: "key=value; key=null goes back to the default.")
@@ -55,7 +55,7 @@ struct DisableOutbound: RelayCommand {
 
     func run(_ relay: Relay) throws {
         var body: JSON = ["disabled": true]
-        if let reason { body["reason"] = .string(reason) }
+        if let reason { body["disabled_reason"] = .string(reason) }
         let answer = try relay.ask("PATCH", "/v1/outbound", body: body)
         try show(answer) { _ in "Delivery is disabled: mail is taken and waits." }
     }

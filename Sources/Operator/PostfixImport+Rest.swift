@@ -177,7 +177,7 @@ extension PostfixImport {
         ("smtp_generic_maps", "addresses are not rewritten"), ("canonical_", "addresses are not rewritten"),
         ("sender_canonical_", "addresses are not rewritten"), ("recipient_canonical_", "addresses are not rewritten"),
         ("masquerade_", "addresses are not rewritten"), ("virtual_", "no address is rewritten or delivered here"),
-        ("alias_", "no address is rewritten or delivered here"), ("relocated_", "no address is rewritten"),
+        ("alias_", "copy its addresses into aliases"), ("relocated_", "no address is rewritten"),
         ("always_bcc", "no copies are made"), ("sender_bcc_", "no copies are made"),
         ("recipient_bcc_", "no copies are made"),
         ("header_checks", "headers are not changed or judged"),

@@ -113,8 +113,7 @@ extension PostfixImport {
         let transport = parts[0].lowercasedASCII
         let hop = parts.count > 1 ? parts[1] : ""
         switch transport {
-        case "error", "discard", "retry", "defer":
-            return draft.lose(place, "\(transport): mail that was not to be sent would be; write a route that keeps it")
+        case "error", "discard", "retry", "defer": return end(transport, hop, section, place)
         case "local", "virtual", "pipe", "maildrop", "dovecot", "cyrus", "procmail":
             return draft.leaveOut(place, "\(transport) delivers on this machine; there are no mailboxes here")
         default: break
@@ -127,6 +126,25 @@ extension PostfixImport {
         let isKnown = isLMTP || ["", "smtp", "relay"].contains { transport.isSame(octets: $0) }
         let because = isKnown ? nil : "\(transport) is taken for SMTP"
         add(hop, to: section, place, isLMTP: isLMTP, because: because)
+    }
+
+    /// Mail that goes nowhere: `error:5.1.1 text`, `retry:4.2.0 text`, `discard:text`.
+    private mutating func end(_ transport: String, _ text: String, _ section: String, _ place: ImportDraft.Place) {
+        let isDiscard = transport.isSame(octets: "discard")
+        var words = text.words.joined(separator: " ")
+        if !isDiscard {
+            words = "\(transport.isSame(octets: "error") ? "550" : "450")\(words.isEmpty ? "" : " \(words)")"
+        } else if words.isEmpty {
+            words = "true"
+        }
+        let key = isDiscard ? "discard" : "reject"
+        // What stands behind a semicolon would be a comment.
+        let plain = words.split(octet: ";").joined(separator: ",")
+        var (value, guess): (String, String?) = (plain, nil)
+        do throws(ValueError) { _ = try RouteEnding.read(key, plain) } catch {
+            (value, guess) = ("true", "its text \(error.reason)")
+        }
+        draft.set(key, value, in: section, of: Self.routes, from: place, guess: guess)
     }
 
     /// Hosts of a section.
@@ -164,6 +182,13 @@ extension PostfixImport {
                 let pattern = key.rest(behind: "@").map(String.init) ?? key
                 guard let section = Routes.normalized("sender \(pattern)") else {
                     return work.draft.leaveOut(place, "is no sender's address or domain; for all of them write [*]")
+                }
+                // What counts is transport_maps, which were translated already.
+                if work.draft.value("mx", in: "*", of: Self.routes) != nil {
+                    work.draft.leaveOut(
+                        place,
+                        "kept, and note: Postfix asks the pattern * of transport_maps first; here [sender …] comes before [*]"
+                    )
                 }
                 let hasTransport = name.contains(octets: "transport")
                 if hasTransport { work.route(section, value, place) } else { work.add(value, to: section, place) }

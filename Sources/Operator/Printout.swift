@@ -16,7 +16,9 @@ package enum Printout {
     ]
 
     /// Columns that are not made narrower than this, as long as others can be.
-    private static let narrowest = 8
+    private static let narrowest = 6
+    /// Columns that are never shortened: people copy what stands in them.
+    private static let whole = ["id", "match"]
 
     /// Rows below a head; columns without any value are left out.
     ///
@@ -25,7 +27,8 @@ package enum Printout {
         let used = head.indices.filter { column in rows.contains { !$0[column].isEmpty } }
         let lines = ([head.map { $0.uppercasedASCII }] + rows).map { row in used.map { clean(row[$0]) } }
         let natural = used.indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
-        let widths = width.map { fitted(natural, into: $0 - 2 * max(0, used.count - 1)) } ?? natural
+        let isWhole = used.map { column in whole.contains { head[column].isSame(octets: $0) } }
+        let widths = width.map { fitted(natural, into: $0 - 2 * max(0, used.count - 1), isWhole) } ?? natural
         return lines.map { line in
             var text = ""
             for (column, cell) in line.enumerated() {
@@ -39,10 +42,11 @@ package enum Printout {
     }
 
     /// Takes from the widest columns what is too much.
-    private static func fitted(_ natural: [Int], into width: Int) -> [Int] {
+    private static func fitted(_ natural: [Int], into width: Int, _ isWhole: [Bool]) -> [Int] {
         var widths = natural
         var excess = widths.reduce(0, +) - width
-        while excess > 0, let widest = widths.indices.max(by: { widths[$0] < widths[$1] }), widths[widest] > narrowest {
+        let narrowed = widths.indices.filter { !isWhole[$0] }
+        while excess > 0, let widest = narrowed.max(by: { widths[$0] < widths[$1] }), widths[widest] > narrowest {
             widths[widest] -= 1
             excess -= 1
         }
@@ -64,7 +68,9 @@ package enum Printout {
     }
 
     /// An object, its members one a line; lists of objects as tables below their name.
-    package static func object(_ value: JSON, indent: String = "") -> String {
+    ///
+    /// - Parameter width: columns of the terminal: objects whose table is wider stand below each other, a member a line.
+    package static func object(_ value: JSON, indent: String = "", width most: Int? = nil) -> String {
         guard case .object(let members) = value else { return indent + word(value) }
         var lines: [String] = []
         let names = ordered(Set(members.map(\.name)))
@@ -74,16 +80,26 @@ package enum Printout {
             switch member {
             case .array(let elements) where elements.contains(where: \.isObject):
                 lines.append("\(indent)\(name):")
-                lines += table(elements).split(octet: "\n").map { "\(indent)  \($0)" }
+                lines += list(elements, within: most.map { $0 - indent.utf8.count - 2 }).map { "\(indent)  \($0)" }
             case .object(let inner) where !inner.isEmpty:
                 lines.append("\(indent)\(name):")
-                lines.append(object(member, indent: indent + "  "))
+                lines.append(object(member, indent: indent + "  ", width: most))
             default:
                 let gap = String(repeating: " ", count: width - name.count)
                 lines.append("\(indent)\(name): \(gap)\(word(member))")
             }
         }
         return lines.joined(separator: "\n")
+    }
+
+    /// The lines of a table; or of its objects one by one, where it does not fit.
+    private static func list(_ elements: [JSON], within width: Int?) -> [String] {
+        let rows = table(elements).split(octet: "\n").map(String.init)
+        // characters: columns of a terminal are nearer to them than to bytes
+        guard let width, rows.contains(where: { $0.count > width }) else { return rows }
+        return elements.flatMap { element in
+            object(element, width: width - 2).split(octet: "\n").enumerated().map { ($0 == 0 ? "- " : "  ") + $1 }
+        }
     }
 
     /// A value on one line.

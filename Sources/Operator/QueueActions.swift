@@ -50,16 +50,7 @@ extension QueueActionCommand {
         guard answer.status == 202, let place = JSON(answer.body)?["id"]?.string else {
             return try show(answer) { Printout.object($0) }
         }
-        try show(try end(of: place, relay)) { Printout.object($0) }
-    }
-
-    /// Follows a job until it is over.
-    private func end(of job: String, _ relay: Relay) throws -> HTTPResponse {
-        while true {
-            let answer = try relay.ask("GET", "/v1/jobs/\(PercentEncoding.encoded(job))")
-            guard JSON(answer.body)?["finished_at"] == .null else { return answer }
-            ClockTime.pause(milliseconds: 100)
-        }
+        try show(try relay.end(of: place)) { Printout.object($0) }
     }
 
     private func actOnIDs(_ relay: Relay) throws {
@@ -83,9 +74,11 @@ extension QueueActionCommand {
             let reason = which.because.map { [("reason", $0)] } ?? []
             return try relay.ask("DELETE", path, query: reason + details.map { ($0.0, Printout.word($0.1)) })
         }
-        // Only a hold has a reason of its own.
-        let reason = Self.action == "hold" ? which.because.map { ["reason": JSON.string($0)] as JSON } : nil
-        return try relay.ask("POST", "\(path)/\(Self.action)", body: reason)
+        // Only a hold has words and an end of its own.
+        guard Self.action == "hold" else { return try relay.ask("POST", "\(path)/\(Self.action)") }
+        var body = JSON.object(of: details)
+        if let because = which.because { body["reason"] = .string(because) }
+        return try relay.ask("POST", "\(path)/hold", body: body)
     }
 }
 
@@ -103,11 +96,32 @@ struct HoldMessages: QueueActionCommand {
     static let action = "hold"
     static let configuration = CommandConfiguration(
         commandName: "hold",
-        abstract: "Keep messages back until they are released."
+        abstract: "Keep messages back until they are released, or until a time."
     )
 
     @OptionGroup var which: ActionOptions
+    @Option(help: "When they go on by themselves: 2h, 30m, 7d, or a time such as 2027-01-31T06:00:00Z.")
+    var until: Moment?
     @OptionGroup var options: RelayOptions
+}
+
+extension HoldMessages {
+    var details: [(String, JSON)] { until.map { [("until", .string($0.time.rfc3339))] } ?? [] }
+}
+
+/// A time on the command line: a span from now, or the time itself.
+struct Moment: ExpressibleByArgument {
+    let time: Timestamp
+
+    init?(argument: String) {
+        if let time = Timestamp(rfc3339: argument) {
+            self.time = time
+        } else if let span = Span(argument: argument), span.seconds <= 1 << 32 {
+            time = Timestamp.now().adding(milliseconds: Int64(span.seconds) * 1000)
+        } else {
+            return nil
+        }
+    }
 }
 
 /// The end of a hold.
@@ -142,14 +156,32 @@ package struct FlushCommand: RelayCommand {
         abstract: "Make everything that failed for now due now; what SIGHUP does."
     )
 
-    @Option(help: "Only mail to this domain.")
-    var domain: String?
+    @OptionGroup(title: "Filters") var filter: QueueFilterOptions
     @OptionGroup package var options: RelayOptions
 
     package init() {}
 
     package func run(_ relay: Relay) throws {
-        let body: JSON = domain.map { ["domain": .string($0)] } ?? [:]
-        try show(try relay.ask("POST", "/v1/queue/flush", body: body)) { Printout.object($0) }
+        let fields = filter.fields
+        guard fields.contains(where: { $0.0 != "domain" }) else {
+            let answer = try relay.ask("POST", "/v1/queue/flush", body: JSON.object(of: fields))
+            return try show(answer) { Printout.object($0) }
+        }
+        let wanted = fields.contains { $0.0 == "state" } ? fields : fields + [("state", "temp_failed")]
+        let body: JSON = ["action": "retry", "filter": JSON.object(of: wanted)]
+        let answer = try relay.ask("POST", "/v1/queue/actions", body: body)
+        guard let job = JSON(answer.body)?["id"]?.string else { return try show(answer) { Printout.object($0) } }
+        try show(try relay.end(of: job)) { Printout.object($0) }
+    }
+}
+
+extension Relay {
+    /// Follows a job until it is over.
+    fileprivate func end(of job: String) throws -> HTTPResponse {
+        while true {
+            let answer = try ask("GET", "/v1/jobs/\(PercentEncoding.encoded(job))")
+            guard JSON(answer.body)?["finished_at"] == .null else { return answer }
+            ClockTime.pause(milliseconds: 100)
+        }
     }
 }

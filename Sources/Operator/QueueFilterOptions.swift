@@ -14,7 +14,7 @@ struct QueueFilterOptions: ParsableArguments {
     var state: [String] = []
     @Option(help: "The domain of a recipient.")
     var domain: String?
-    @Option(help: "The envelope sender; <> for reports.")
+    @Option(help: "The envelope sender, or *@domain; <> for reports.")
     var sender: String?
     @Option(help: "A recipient, or *@domain.")
     var recipient: String?

@@ -80,10 +80,19 @@ package struct OperatorError: Error, CustomStringConvertible {
     package let status: Int32
     /// Why there is no answer of the API; nil when there is one, or it was never asked.
     var cause: HTTPError.Kind?
+    /// There is no relay now, or it is on its way out: later there will be one.
+    private(set) var isAbsence = false
 
     package init(_ description: String, status: Int32 = 1) {
         self.description = description
         self.status = status
+    }
+
+    /// Nobody answers, or not to the end.
+    static func absence(_ description: String) -> OperatorError {
+        var error = OperatorError(description, status: EX_TEMPFAIL)
+        error.isAbsence = true
+        return error
     }
 }
 

@@ -76,7 +76,8 @@ struct Sendmail {
         return list.entries
     }
 
-    func run(_ place: () -> SubmissionPlace) throws -> Int32 {
+    /// - Parameter drop: keeps mail while there is no relay; asked only then.
+    func run(_ place: () -> SubmissionPlace, drop: () -> Drop? = Drop.ofThisMachine) throws -> Int32 {
         switch mode {
         case .list: try PostQueue.list()
         case .flush: try Postfix.relay().ask("POST", "/v1/queue/flush", body: [:])
@@ -84,7 +85,12 @@ struct Sendmail {
         case .deliver:
             let place = place()
             let letter = try letter(Output.readAll(), host: place.hostName)
-            return try Submission(place).send(letter)
+            do {
+                return try Submission(place).send(letter)
+            } catch let absence as OperatorError where absence.isAbsence {
+                // Without a drop that takes it, whoever calls has to try again, as they always had.
+                guard let drop = drop(), (try? drop.keep(letter)) != nil else { throw absence }
+            }
         }
         return 0
     }
@@ -106,6 +112,7 @@ struct Sendmail {
         let to = try entries.map { try Self.address($0, host) }.filter { seen.insert($0).inserted }
         guard !to.isEmpty else { throw OperatorError("no recipients", status: EX_USAGE) }
         let from = try reversePath(host)
+        message.completeAddresses(with: try Self.domain(host))
         if message.values(of: "from").isEmpty {
             let author = from == .null ? "MAILER-DAEMON@\(host)" : from.description
             message.addFrom(author, name: fullName ?? "")

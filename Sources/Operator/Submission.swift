@@ -48,6 +48,33 @@ struct Submission {
     /// - Returns: the exit status: 0, or that of the refusals.
     /// - Throws: when nobody was taken, or not all of them could be asked about.
     func send(_ letter: Letter) throws -> Int32 {
+        let round = hand(letter)
+        guard round.taken > 0 else {
+            throw round.trouble ?? OperatorError(round.refusals.joined(separator: "; "), status: round.status)
+        }
+        for refusal in round.refusals { Output.complain(refusal, by: "sendmail") }
+        guard let trouble = round.trouble else { return round.refused.isEmpty ? 0 : round.status }
+        for address in round.unsent { Output.complain("\(address): not sent", by: "sendmail") }
+        throw OperatorError(
+            "\(round.taken) recipients were taken, and the others not: \(trouble)",
+            status: trouble.status
+        )
+    }
+
+    /// Hands the message over.
+    ///
+    /// - Returns: who was taken, who was refused, and what put an end to it.
+    func hand(_ letter: Letter) -> Round {
+        var round = Round(waiting: letter.to[...])
+        do {
+            try hand(letter, &round)
+        } catch {
+            round.trouble = error as? OperatorError ?? OperatorError("\(error)", status: EX_SOFTWARE)
+        }
+        return round
+    }
+
+    private func hand(_ letter: Letter, _ round: inout Round) throws {
         var reader = ReplyReader(wire)
         try reader.expect("2")
         let hello = try ask("EHLO \(place.hostName)", &reader, "2")
@@ -55,30 +82,17 @@ struct Submission {
         var isUTF8 = letter.to.contains { !$0.isASCII }
         if case .address(let sender) = letter.from { isUTF8 = isUTF8 || !sender.isASCII }
         let mail = "MAIL FROM:<\(letter.from)>" + (isEightBit ? " BODY=8BITMIME" : "") + (isUTF8 ? " SMTPUTF8" : "")
-        var round = Round(waiting: letter.to[...])
-        do {
-            while !round.waiting.isEmpty {
-                _ = try ask(mail, &reader, "2")
-                try name(&round, &reader)
-                guard !round.named.isEmpty else { break }
-                _ = try ask("DATA", &reader, "3")
-                try wire.write(Self.stuffed(letter.bytes))
-                try reader.expect("2")
-                round.taken += round.named.count
-                round.named = []
-            }
-        } catch let error as OperatorError where round.taken > 0 {
-            for refusal in round.refusals { Output.complain(refusal, by: "sendmail") }
-            for address in round.named + round.waiting { Output.complain("\(address): not sent", by: "sendmail") }
-            throw OperatorError(
-                "\(round.taken) recipients were taken, and the others not: \(error)",
-                status: error.status
-            )
+        while !round.waiting.isEmpty {
+            _ = try ask(mail, &reader, "2")
+            try name(&round, &reader)
+            guard !round.named.isEmpty else { break }
+            _ = try ask("DATA", &reader, "3")
+            try wire.write(Self.stuffed(letter.bytes))
+            try reader.expect("2")
+            round.taken += round.named.count
+            round.named = []
         }
         _ = try? say("QUIT", &reader)
-        guard round.taken > 0 else { throw OperatorError(round.refusals.joined(separator: "; "), status: round.status) }
-        for refusal in round.refusals { Output.complain(refusal, by: "sendmail") }
-        return round.refused.isEmpty ? 0 : round.status
     }
 
     /// Names recipients until there are none left, or the relay wants no more in this transaction.
@@ -172,14 +186,14 @@ struct Submission {
         guard Glibc.connect(socket, info.pointee.ai_addr, info.pointee.ai_addrlen) == 0 else {
             let reason = String(cString: strerror(errno))
             close(socket)
-            throw OperatorError("no relay at \(place.address):\(place.port): \(reason)", status: EX_TEMPFAIL)
+            throw OperatorError.absence("no relay at \(place.address):\(place.port): \(reason)")
         }
         return socket
     }
 }
 
 /// How far a message with its recipients has come.
-private struct Round {
+struct Round {
     /// Not named yet.
     var waiting: ArraySlice<EmailAddress>
     /// In this transaction.
@@ -187,9 +201,13 @@ private struct Round {
     /// With a message that the relay answers for.
     var taken = 0
     var refused: [(address: EmailAddress, reply: String)] = []
+    /// What put an end to it before every recipient was asked about.
+    var trouble: OperatorError?
 
     init(waiting: ArraySlice<EmailAddress>) { self.waiting = waiting }
 
+    /// Those that nobody has answered for.
+    var unsent: [EmailAddress] { named + waiting }
     var refusals: [String] { refused.map { "\($0.address): \($0.reply)" } }
 
     /// What the caller may do: try again when some refusal may pass.
@@ -221,6 +239,7 @@ private struct ReplyReader {
     mutating func expect(_ digit: Unicode.Scalar) throws -> String {
         let reply = try next()
         guard reply.utf8.first == UInt8(ascii: digit) else {
+            if reply.starts(withOctets: "421") { throw OperatorError.absence(reply) }
             throw OperatorError(reply, status: reply.starts(withOctets: "4") ? EX_TEMPFAIL : EX_UNAVAILABLE)
         }
         return reply

@@ -57,14 +57,41 @@ struct ListRoutes: RelayCommand {
 
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws { try show(try relay.ask("GET", routes), rows) }
+    func run(_ relay: Relay) throws { try show(try relay.ask("GET", routes)) { rows(Self.short($0)) } }
+
+    /// What a route does in a few words: everything is in `route show`.
+    static func short(_ answer: JSON) -> JSON {
+        let rows = (answer["items"]?.elements ?? []).map { route -> JSON in
+            ["match": route["match"] ?? nil, "to": .string(way(route)), "origin": route["origin"] ?? nil]
+        }
+        return .array(rows)
+    }
+
+    private static func way(_ route: JSON) -> String {
+        if let reply = route["reject"]?.string { return "rejected: \(reply)" }
+        if let reason = route["discard"]?.string { return "discarded: \(reason)" }
+        if route["direct"]?.bool == true { return "the MX of the domain" }
+        return (route["mx"]?.elements ?? []).map(host).joined(separator: ", ")
+    }
+
+    private static func host(_ mx: JSON) -> String {
+        let exchange = mx["exchange"]?.string ?? ""
+        let port = mx["port"].map { Printout.word($0) } ?? ""
+        let isBare = exchange.starts(withOctets: "/")
+        var text = isBare ? exchange : "\(exchange.contains(octet: ":") ? "[\(exchange)]" : exchange):\(port)"
+        if let user = mx["auth_user"]?.string { text += " as \(user)" }
+        if let tls = mx["tls"]?.string { text += " tls=\(tls)" }
+        if mx["implicit_tls"]?.bool == true { text += " implicit_tls" }
+        if mx["using_lmtp"]?.bool == true { text += " lmtp" }
+        return text
+    }
 }
 
 struct ShowRoute: RowCommand {
     static let request = (method: "GET", table: routes)
     static let configuration = CommandConfiguration(commandName: "show", abstract: "Show one route.")
 
-    @Argument(help: "A domain, *.suffix, user@domain, \"sender …\" or *.")
+    @Argument(help: "A domain, *.suffix, user@domain, \"sender X\", \"sender X to Y\" or *.")
     var match: String
     @OptionGroup var options: RelayOptions
 }
@@ -76,10 +103,16 @@ struct SetRoute: RelayCommand {
         usage: "martlet route set '*' smtp.provider.example:587 --with auth_user=apikey --password-file KEY"
     )
 
-    @Argument(help: "A domain, *.suffix, user@domain, \"sender …\" or *.")
+    @Argument(help: "A domain, *.suffix, user@domain, \"sender X\", \"sender X to Y\" or *.")
     var match: String
     @Argument(help: "Hosts in the order to try them: host, host:port, ip, ip:port or [v6]:port.")
-    var hosts: [String]
+    var hosts: [String] = []
+    @Option(help: "Mail is not taken: the reply, such as '550 5.1.1 gone'; true for words of the relay's own.")
+    var reject: String?
+    @Option(help: "Mail is taken and goes nowhere: why, for the log.")
+    var discard: String?
+    @Flag(help: "The DNS decides, whatever less specific routes say.")
+    var direct = false
     @Option(name: .customLong("with"), help: "A property of the route, such as tls=verify or bind=192.0.2.1.")
     var properties: [KeyValue] = []
     @Option(name: .customLong("password-file"), help: "A file that holds auth_pass; - reads standard input.")
@@ -89,7 +122,10 @@ struct SetRoute: RelayCommand {
     func run(_ relay: Relay) throws {
         var shared = JSON.object(of: properties.map { ($0.name, JSON(word: $0.value)) })
         if let passwordFile { shared["auth_pass"] = .string(try password(passwordFile)) }
-        shared["mx"] = .array(hosts.map { .string($0) })
+        if !hosts.isEmpty { shared["mx"] = .array(hosts.map { .string($0) }) }
+        if let reject { shared["reject"] = .string(reject) }
+        if let discard { shared["discard"] = .string(discard) }
+        if direct { shared["direct"] = true }
         try show(try relay.ask("PUT", place(routes, match), body: shared)) { Printout.object($0) }
     }
 

@@ -36,7 +36,9 @@ package struct ExplainCommand: RelayCommand {
         if let client { query.append(("client", client)) }
         if forceTLS { query.append(("force_tls", "true")) }
         if requireTLS { query.append(("require_tls", "true")) }
-        try show(try relay.ask("GET", "/v1/explain", query: query)) { Printout.object(Self.flat($0)) }
+        try show(try relay.ask("GET", "/v1/explain", query: query)) {
+            Printout.object(Self.flat($0), width: Terminal.ofThisProcess().width)
+        }
     }
 
     /// The sessions of all hosts as a table of their own, beside that of the hosts.

@@ -33,7 +33,7 @@ final class Wire {
     deinit { close(socket) }
 
     private static func failure(_ error: TLSError) -> OperatorError {
-        OperatorError("TLS with the relay failed: \(error.reason)", status: EX_TEMPFAIL)
+        OperatorError.absence("TLS with the relay failed: \(error.reason)")
     }
 
     /// - Throws: with EX_TEMPFAIL.
@@ -49,14 +49,14 @@ final class Wire {
     func read() throws -> [UInt8] {
         var block = [UInt8](repeating: 0, count: 65_536)
         let count = recv(socket, &block, block.count, 0)
-        guard count > 0 else { throw OperatorError("the relay closed the connection", status: EX_TEMPFAIL) }
+        guard count > 0 else { throw OperatorError.absence("the relay closed the connection") }
         block.removeSubrange(count...)
         guard let tls else { return block }
         var (ciphertext, plaintext) = (ByteBuffer(bytes: block), ByteBuffer())
         do throws(TLSError) { try tls.receive(&ciphertext, into: &plaintext) } catch { throw Self.failure(error) }
         try flush()
         if plaintext.readableBytes == 0, tls.progress == .closed {
-            throw OperatorError("the relay closed the connection", status: EX_TEMPFAIL)
+            throw OperatorError.absence("the relay closed the connection")
         }
         return Array(plaintext.readableBytesView)
     }
@@ -71,7 +71,7 @@ final class Wire {
         var rest = bytes[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-            guard count > 0 else { throw OperatorError("the relay closed the connection", status: EX_TEMPFAIL) }
+            guard count > 0 else { throw OperatorError.absence("the relay closed the connection") }
             rest = rest.dropFirst(count)
         }
     }

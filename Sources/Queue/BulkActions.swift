@@ -10,7 +10,8 @@ import Synchronization
 /// What to do with many messages.
 package enum BulkAction: Hashable, Sendable {
     case retry
-    case hold(reason: String)
+    /// - Parameter until: when they go on by themselves; nil: when they are released.
+    case hold(reason: String, until: Timestamp? = nil)
     case release
     case remove(withReport: Bool, reason: String)
 
@@ -189,8 +190,8 @@ package final class BulkActions: Sendable {
         switch action {
         case .retry:
             return ids.map { queue.retry($0) }
-        case .hold(let reason):
-            return await listed(ids) { ids throws(QueueError) in try queue.hold(ids, reason: reason) }
+        case .hold(let reason, let until):
+            return await listed(ids) { ids throws(QueueError) in try queue.hold(ids, reason: reason, until: until) }
         case .release:
             return await listed(ids) { ids throws(QueueError) in try queue.release(ids) }
         case .remove(let withReport, let reason):

@@ -3,6 +3,7 @@
 // Guarantees: a message in flight is never removed, nor sent by anybody else while it is being removed; a hold and a
 // release are on disk before they are answered.
 
+import History
 package import Mail
 import NIOPosix
 package import Storage
@@ -53,27 +54,36 @@ extension MailQueue {
 
     // MARK: hold and release
 
-    /// Holds messages back until they are released; what is in flight is held when it comes back.
+    /// Holds messages back until they are released, or until a time; what is in flight is held when it comes back.
     ///
-    /// Blocks.
+    /// What is held already is held by these words, and until this time, from now on. Blocks.
+    ///
+    /// - Parameter until: when they go on by themselves; nil: when they are released.
     /// - Throws: ``QueueError`` when it could not be written down; then nothing has changed.
     package func hold(
         _ ids: [QueueID],
         reason: String,
+        until: Timestamp? = nil,
         wall: Timestamp = .now()
     ) throws(QueueError) -> [CommandResult] {
-        let hold = Hold(since: wall, reason: reason)
-        let results = state.withLock { state in ids.map { state.hold($0, hold) } }
+        let hold = Hold(since: wall, until: until, reason: reason)
+        let (results, before) = state.withLock { state in
+            let before = ids.map { state.holds[$0] }
+            return (ids.map { state.hold($0, hold) }, before)
+        }
         do throws(QueueError) {
             try saveHolds()
         } catch {
             let now = Uptime.now()
             state.withLock { state in
-                for (id, result) in zip(ids, results) where result == .done { _ = state.release(id, at: now) }
+                for (index, id) in ids.enumerated() where results[index] == .done {
+                    if before[index] == nil { _ = state.release(id, at: now) } else { state.holds[id] = before[index] }
+                }
             }
             wakeDispatcher()
             throw error
         }
+        for (id, result) in zip(ids, results) where result == .done { tell(hold, of: id) }
         return results
     }
 
@@ -84,20 +94,26 @@ extension MailQueue {
     package func release(_ ids: [QueueID], at now: Uptime = .now()) throws(QueueError) -> [CommandResult] {
         let results = state.withLock { state in ids.map { state.release($0, at: now) } }
         wakeDispatcher()
+        defer {
+            for (id, result) in zip(ids, results) where result == .done {
+                tell(CommandFact(.released, at: .now()), of: id)
+            }
+        }
         try saveHolds()
         return results
     }
 
-    /// Holds back a message that is not here yet, until a time: for ``accept(_:on:done:)`` with this id, which must follow.
+    /// Holds back messages that are not here yet, until a time: for ``accept(_:by:on:done:)`` with these ids, which must follow.
     ///
     /// Written down first: a crash in between leaves a hold of nothing, which the next start forgets. Blocks.
     /// - Throws: ``QueueError`` when it could not be written down; then nothing has changed.
-    package func hold(arriving id: QueueID, _ hold: Hold) throws(QueueError) {
-        state.withLock { $0.holds[id] = hold }
+    package func hold(arriving ids: [QueueID], _ hold: Hold) throws(QueueError) {
+        state.withLock { state in for id in ids { state.holds[id] = hold } }
         do throws(QueueError) { try saveHolds() } catch {
-            state.withLock { $0.holds[id] = nil }
+            state.withLock { state in for id in ids { state.holds[id] = nil } }
             throw error
         }
+        for id in ids { tell(hold, of: id) }
     }
 
     /// Lets messages go on whose time has come.
@@ -154,7 +170,7 @@ extension MailQueue {
         let freed = state.withLock { state in
             state.traffic.removed.add(parcel.recipients.count, at: now)
             QueueMetrics.countRemoved(parcel.recipients.count)
-            return drop(id, in: &state)
+            return drop(id, removalFacts(withReport, reason), in: &state)
         }
         memory.release(freed)
         wakeDispatcher()
@@ -164,14 +180,15 @@ extension MailQueue {
     /// Takes a message out of index and store.
     ///
     /// - Returns: bytes of memory it held.
-    private func drop(_ id: QueueID, in state: inout QueueState) -> Int {
+    private func drop(_ id: QueueID, _ facts: Facts, in state: inout QueueState) -> Int {
         guard let slot = state.slot(of: id), let entry = state[slot] else { return 0 }
+        if entry.isMoving, !facts.isEmpty { store.append(facts, of: id) }
         for ticket in state.tickets(of: entry) { state.removeParcel(ticket) }
         guard !entry.isMoving else {
             state[slot]?.changedWhileMoving = true
             return state.dropResident(slot)
         }
-        store.appendSettled(id, at: entry.location)
+        store.appendSettled(id, at: entry.location, facts)
         return state.removeMessage(slot)
     }
 
@@ -208,7 +225,13 @@ enum Claim: Sendable {
 extension QueueState {
     fileprivate mutating func hold(_ id: QueueID, _ hold: Hold) -> CommandResult {
         guard let slot = slot(of: id), let entry = self[slot] else { return .notFound }
-        guard !entry.isHeld else { return .unchanged }
+        if entry.isHeld {
+            guard let known = holds[id], known.until != hold.until || known.reason != hold.reason else {
+                return .unchanged
+            }
+            holds[id] = hold.continuing(known)
+            return .done
+        }
         self[slot]?.isHeld = true
         holds[id] = hold
         for ticket in tickets(of: entry) { scheduler.hold(ticket) }

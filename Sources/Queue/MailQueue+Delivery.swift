@@ -189,7 +189,9 @@ extension MailQueue {
     /// - Parameters:
     ///   - done: recipients that are finished: delivered, bounced with their report on disk, or dropped.
     ///   - bounced: those of them that were not delivered.
+    ///   - isDiscarded: they neither came anywhere nor failed, and the traffic counts nobody.
     ///   - deferred: recipients to try again later.
+    ///   - facts: for history, durable when this is.
     ///
     /// Recipients in neither are due again at once: the session ended before their turn.
     /// - Returns: whether the message is finished, all its parcels together.
@@ -198,7 +200,9 @@ extension MailQueue {
         _ parcel: Parcel,
         done: [UInt32],
         bounced: [UInt32] = [],
+        isDiscarded: Bool = false,
         deferred: Deferral?,
+        facts: Facts = .none,
         at now: Uptime,
         wall: Timestamp
     ) -> Bool {
@@ -212,7 +216,7 @@ extension MailQueue {
             }
             state.traffic.count(
                 delivered: done.count - bounced.count,
-                bounced: bounced.count,
+                bounced: isDiscarded ? 0 : bounced.count,
                 deferred: deferred.map { $0.kind == .asked ? 0 : $0.recipients.count } ?? 0,
                 at: now
             )
@@ -229,7 +233,7 @@ extension MailQueue {
             }
             isFinished = state[slot]?.openParcels == 0
             if !isFinished { state.note(done: done, bounced: bounced, of: slot) }
-            freed = record(slot, done: done, in: &state, deferred: deferred, now: now, wall: wall)
+            freed = record(slot, done: done, in: &state, deferred: deferred, facts, now: now, wall: wall)
             return startsCompaction(&state)
         }
         memory.release(freed)
@@ -246,23 +250,25 @@ extension MailQueue {
         done: [UInt32],
         in state: inout QueueState,
         deferred: Deferral?,
+        _ facts: Facts,
         now: Uptime,
         wall: Timestamp
     ) -> Int {
         guard var entry = state[slot] else { return 0 }
+        if entry.isMoving, !facts.isEmpty { store.append(facts, of: entry.id) }
         if entry.openParcels == 0 {
             guard !entry.isMoving else {
                 state[slot]?.changedWhileMoving = true
                 return state.dropResident(slot)
             }
-            store.appendSettled(entry.id, at: entry.location)
+            store.appendSettled(entry.id, at: entry.location, facts)
             return state.removeMessage(slot)
         }
         guard !done.isEmpty || deferred != nil else { return 0 }
         if deferred?.delayReported == true { entry.delayReported = true }
         entry.changedWhileMoving = entry.isMoving
         state[slot] = entry
-        if !entry.isMoving { store.append(state.deliveryState(of: slot, now: now, wall: wall), of: entry.id) }
+        if !entry.isMoving { store.append(state.deliveryState(of: slot, now: now, wall: wall), of: entry.id, facts) }
         return deferred == nil ? 0 : state.dropResident(slot)
     }
 
@@ -450,8 +456,9 @@ extension QueueState {
             let waiting = parcel.recipients.filter(later.contains)
             let next = addParcel(of: slot, waiting, to: nextTime, due: due, at: now)
             setParcel(next) {
-                $0.failures = UInt16(clamping: parcel.failures + (deferred.kind == .failure ? 1 : 0))
-                $0.unreached = UInt16(clamping: parcel.unreached + (deferred.kind == .outOfReach ? 1 : 0))
+                let kind: Deferral.Kind? = deferred.isExtra ? nil : deferred.kind
+                $0.failures = UInt16(clamping: parcel.failures + (kind == .failure ? 1 : 0))
+                $0.unreached = UInt16(clamping: parcel.unreached + (kind == .outOfReach ? 1 : 0))
             }
             if deferred.kind == .outOfReach { scheduler.strand(next) }
             let told: [(recipient: UInt32, reply: LastReply?)] = waiting.map {

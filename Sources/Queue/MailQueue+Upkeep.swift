@@ -1,5 +1,6 @@
 // MailQueue+Upkeep.swift — work in the background: moving mail where the store wants room, and parcelling again when routes changed.
 
+import History
 package import Mail
 import NIOPosix
 import Storage
@@ -62,7 +63,7 @@ extension MailQueue {
             guard entry.changedWhileMoving else { return }
             // What happened meanwhile must stand behind the copy in the log, or recovery would undo it.
             if entry.openParcels == 0 {
-                store.appendSettled(id, at: target ?? location)
+                store.appendSettled(id, at: target ?? location, keepsHistory ? Facts(.time(wall)) : .none)
                 memory.release(state.removeMessage(slot))
             } else {
                 store.append(state.deliveryState(of: slot, now: now, wall: wall), of: id)
@@ -100,6 +101,31 @@ extension MailQueue {
         }
         wakeDispatcher()
         return count
+    }
+
+    /// Makes due what was put off for one reason in some lanes, which rest no longer: the reason is gone.
+    ///
+    /// Blocks: use ``disk``.
+    ///
+    /// - Parameter lane: whether a lane is one of them.
+    /// - Returns: how many messages are due now that were not.
+    package func retry(after reason: FailureReason, in lane: (Lane) -> Bool, at now: Uptime = .now()) -> Int {
+        var filter = QueueFilter()
+        filter.reason = reason
+        filter.states = [.tempFailed, .waiting]
+        var lanes: Set<Lane> = []
+        var ids: [QueueID] = []
+        walk(filter, now: now, wall: .now()) { state, slot -> QueueID? in
+            guard let entry = state[slot] else { return nil }
+            let own = state.tickets(of: entry).map { state.scheduler.lane(of: $0) }.filter(lane)
+            lanes.formUnion(own)
+            return own.isEmpty ? nil : entry.id
+        } visit: { part in
+            ids += part
+            return true
+        }
+        for lane in lanes { flush(lane, at: now) }
+        return ids.count
     }
 
     private struct Affected {

@@ -51,6 +51,8 @@ package struct Deferral: Sendable {
     package let kind: Kind
     /// A delay report goes out with this deferral, so that there is no second one.
     package let delayReported: Bool
+    /// The attempt was one more than there would have been, because somebody asked for it: it counts for nothing.
+    package let isExtra: Bool
 
     package init(
         recipients: [UInt32],
@@ -58,7 +60,8 @@ package struct Deferral: Sendable {
         reply: LastReply,
         otherReplies: [UInt32: LastReply] = [:],
         kind: Kind = .failure,
-        delayReported: Bool = false
+        delayReported: Bool = false,
+        isExtra: Bool = false
     ) {
         self.recipients = recipients
         self.delay = delay
@@ -66,6 +69,7 @@ package struct Deferral: Sendable {
         self.otherReplies = otherReplies
         self.kind = kind
         self.delayReported = delayReported
+        self.isExtra = isExtra
     }
 }
 
@@ -99,7 +103,6 @@ package final class MailQueue: Sendable {
         package var isDisabled = false
         /// Seconds.
         package var laneRestMax = 60
-        package var retries = RetrySchedule()
 
         package init() {}
 
@@ -132,16 +135,22 @@ package final class MailQueue: Sendable {
     let reporter = Mutex(Reporter())
     /// Held while the list of held messages is written.
     let holdsFile = Mutex(())
+    /// What happens is told to history; nothing is spent on it otherwise.
+    package let keepsHistory: Bool
     private let wake = Mutex(Wake())
 
-    /// - Parameter lane: the next hop a recipient would take now; called on any thread, must not wait.
+    /// - Parameters:
+    ///   - keepsHistory: notes in the store tell history what happened.
+    ///   - lane: the next hop a recipient would take now; called on any thread, must not wait.
     package init(
         store: any QueueStore,
         disk: NIOThreadPool,
         memory: MemoryBudget,
         options: Options,
+        keepsHistory: Bool = false,
         lane: @escaping @Sendable (EmailAddress, Envelope) -> Lane
     ) {
+        self.keepsHistory = keepsHistory
         self.store = store
         self.disk = disk
         self.memory = memory
@@ -197,6 +206,36 @@ extension MailQueue {
         }
     }
 
+    /// Hands messages to the next group commit that are accepted together or not at all.
+    ///
+    /// - Parameters:
+    ///   - messages: at least one; as for one alone, their resident bytes were reserved.
+    ///   - entrance: the door they came in by, for the metrics.
+    ///   - loop: where `done` is called.
+    ///   - done: called once, when all are synced (nil), or when it is known of all and some could not be.
+    package func accept(
+        _ messages: [NewMessage],
+        by entrance: Entrance,
+        on loop: any EventLoop,
+        done: @escaping @Sendable (QueueError?) -> Void
+    ) {
+        guard let first = messages.first else { return }
+        let nobody: @Sendable (QueueError?) -> Void = { _ in }
+        state.withLock { state in
+            state.arrivingGroups[first.id] = ArrivingGroup(left: messages.count)
+            for message in messages {
+                state.arriving[message.id] = Arrival(
+                    message: message,
+                    entrance: entrance,
+                    loop: loop,
+                    done: message.id == first.id ? done : nobody,
+                    group: first.id
+                )
+                store.append(message)
+            }
+        }
+    }
+
     /// One batch is on disk, or failed: files it in the index, then tells those who wait, one hop per event loop.
     private func committed(_ results: [CommitResult]) {
         let now = Uptime.now()
@@ -206,16 +245,12 @@ extension MailQueue {
         state.withLock { state in
             for entry in results {
                 guard let arrival = state.arriving.removeValue(forKey: entry.id) else { continue }
-                switch entry.result {
-                case .success(let location):
-                    state.traffic.accepted.add(1, at: now)
-                    let slot = state.insert(arrival.message, at: location, now: now, lane: laneOf)
-                    // What is in memory goes first; mail behind it is read back when its turn comes, drafts need the room.
-                    if !memory.isRelaxed || !state.mayGoNow(slot) { freed += state.dropResident(slot) }
-                    answers.append((arrival, nil))
-                case .failure(let error):
-                    state.holds[entry.id] = nil
-                    answers.append((arrival, error))
+                if let group = arrival.group {
+                    for (arrival, result) in landed(arrival, entry.result, group, &state) {
+                        freed += file(arrival, result, &state, at: now, &answers)
+                    }
+                } else {
+                    freed += file(arrival, entry.result, &state, at: now, &answers)
                 }
             }
         }
@@ -224,6 +259,60 @@ extension MailQueue {
         for answer in answers where answer.error != nil { memory.release(answer.arrival.message.residentBytes) }
         tell(answers)
         wakeDispatcher()
+    }
+
+    /// Files a message that is durable.
+    ///
+    /// - Returns: bytes of memory it no longer holds.
+    private func file(
+        _ arrival: Arrival,
+        _ result: Result<Location, QueueError>,
+        _ state: inout QueueState,
+        at now: Uptime,
+        _ answers: inout [(arrival: Arrival, error: QueueError?)]
+    ) -> Int {
+        switch result {
+        case .success(let location):
+            state.traffic.accepted.add(1, at: now)
+            let slot = state.insert(arrival.message, at: location, now: now, lane: laneOf)
+            answers.append((arrival, nil))
+            // What is in memory goes first; mail behind it is read back when its turn comes, drafts need the room.
+            return memory.isRelaxed && state.mayGoNow(slot) ? 0 : state.dropResident(slot)
+        case .failure(let error):
+            state.holds[arrival.message.id] = nil
+            answers.append((arrival, error))
+            return 0
+        }
+    }
+
+    /// One of a group has landed.
+    ///
+    /// - Returns: all of them, when it was the last; where one is not durable, those that are become settled.
+    private func landed(
+        _ arrival: Arrival,
+        _ result: Result<Location, QueueError>,
+        _ group: QueueID,
+        _ state: inout QueueState
+    ) -> [(Arrival, Result<Location, QueueError>)] {
+        guard var whole = state.arrivingGroups.removeValue(forKey: group) else { return [] }
+        switch result {
+        case .success(let location): whole.landed.append((arrival, location))
+        case .failure(let error):
+            whole.landed.append((arrival, nil))
+            whole.error = whole.error ?? error
+        }
+        whole.left -= 1
+        guard whole.left == 0 else {
+            state.arrivingGroups[group] = whole
+            return []
+        }
+        guard let error = whole.error else {
+            return whole.landed.compactMap { arrival, location in location.map { (arrival, .success($0)) } }
+        }
+        for case (let arrival, let location?) in whole.landed {
+            store.appendSettled(arrival.message.id, at: location)
+        }
+        return whole.landed.map { ($0.arrival, .failure(error)) }
     }
 
     private func tell(_ answers: [(arrival: Arrival, error: QueueError?)]) {
@@ -265,6 +354,7 @@ extension MailQueue {
         }
         lastID.withLock { $0 = max($0, highest) }
         try store.start { [weak self] in self?.committed($0) }
+        tellHoldsAgain()
         return count
     }
 

@@ -10,6 +10,17 @@ struct Arrival: Sendable {
     let entrance: Entrance
     let loop: any EventLoop
     let done: @Sendable (QueueError?) -> Void
+    /// The first of those that are accepted together or not at all.
+    var group: QueueID?
+}
+
+/// Messages that are accepted together, while their commits are under way.
+struct ArrivingGroup: Sendable {
+    /// How many are still awaited.
+    var left: Int
+    var landed: [(arrival: Arrival, location: Location?)] = []
+    /// Why one of them is not durable, and so none of them is taken.
+    var error: QueueError?
 }
 
 /// One accepted message; 56 bytes.

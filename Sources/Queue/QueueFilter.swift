@@ -27,6 +27,18 @@ package enum QueuedState: UInt8, Hashable, Sendable, CaseIterable {
         }
     }
 
+    /// The state with that word, or with one that people know from Postfix: `incoming`, `active`, `deferred`, `hold`.
+    package init?(word: some StringProtocol) {
+        let others: [(String, QueuedState)] = [
+            ("incoming", .waiting), ("active", .inProgress), ("deferred", .tempFailed), ("hold", .held),
+        ]
+        if let state = others.first(where: { word.isSame(octets: $0.0) })?.1 {
+            self = state
+        } else {
+            self.init(name: word)
+        }
+    }
+
     /// The state with that word.
     package init?(name: some StringProtocol) {
         guard let state = Self.allCases.first(where: { $0.name == name }) else { return nil }
@@ -36,19 +48,12 @@ package enum QueuedState: UInt8, Hashable, Sendable, CaseIterable {
 
 /// Conditions that a message must satisfy; nil and empty ones always hold.
 package struct QueueFilter: Hashable, Sendable {
-    /// Whom a message is for.
-    package enum Recipient: Hashable, Sendable {
-        case address(EmailAddress)
-        /// `*@example.com`
-        case domain(Domain)
-    }
-
     /// One of its parcels is in one of these states.
     package var states: Set<QueuedState> = []
     /// Somebody at this domain is a recipient.
     package var domain: Domain?
-    package var sender: ReversePath?
-    package var recipient: Recipient?
+    package var sender: AddressFilter?
+    package var recipient: AddressFilter?
     /// The name of a lane: a section of `routes.ini` as written there, or a domain.
     package var route: String?
     /// Seconds since acceptance.
@@ -72,13 +77,10 @@ package struct QueueFilter: Hashable, Sendable {
 
     /// The conditions on the envelope.
     func accepts(_ envelope: Envelope) -> Bool {
-        if let sender, !Self.isSame(sender, envelope.sender) { return false }
+        if let sender, !Self.fits(envelope.sender, sender) { return false }
         if let domain, !envelope.recipients.contains(where: { $0.address.domain == domain }) { return false }
-        switch recipient {
-        case nil: return true
-        case .address(let address): return envelope.recipients.contains { Self.isSame($0.address, address) }
-        case .domain(let domain): return envelope.recipients.contains { $0.address.domain == domain }
-        }
+        guard let recipient else { return true }
+        return envelope.recipients.contains { Self.fits(.address($0.address), recipient) }
     }
 
     /// People write local parts in any case; for finding mail, case does not matter.
@@ -86,10 +88,11 @@ package struct QueueFilter: Hashable, Sendable {
         a == b || a.domain == b.domain && a.local.lowercased().utf8.elementsEqual(b.local.lowercased().utf8)
     }
 
-    private static func isSame(_ a: ReversePath, _ b: ReversePath) -> Bool {
-        switch (a, b) {
+    private static func fits(_ path: ReversePath, _ party: AddressFilter) -> Bool {
+        switch (path, party) {
         case (.null, .null): true
         case (.address(let a), .address(let b)): isSame(a, b)
+        case (.address(let address), .domain(let domain)): address.domain == domain
         default: false
         }
     }

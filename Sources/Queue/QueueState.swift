@@ -19,6 +19,8 @@ struct QueueState: ~Copyable, Sendable {
     var options: MailQueue.Options
     var scheduler: Scheduler
     var arriving: [QueueID: Arrival] = [:]
+    /// By the first of each; few.
+    var arrivingGroups: [QueueID: ArrivingGroup] = [:]
     /// Lanes whose next messages are being read from disk.
     var loadingLanes: Set<Lane> = []
     var isCompacting = false
@@ -264,7 +266,8 @@ extension QueueState {
             recipients: recipients(of: ticket),
             failures: Int(parcel.failures),
             unreached: Int(parcel.unreached),
-            acceptedAt: entry.acceptedAt
+            acceptedAt: entry.acceptedAt,
+            ownTime: scheduler.ownTime(ticket)
         )
     }
 
@@ -274,7 +277,7 @@ extension QueueState {
         var groups: [DeliveryState.Group] = []
         forEachParcel(of: entry) { ticket, parcel in
             guard parcel.failures > 0 || parcel.unreached > 0 || scheduler.due(ticket) != nil else { return }
-            let wait = (scheduler.due(ticket) ?? now).milliseconds(since: now)
+            let wait = (scheduler.due(ticket) ?? scheduler.ownTime(ticket) ?? now).milliseconds(since: now)
             var group = DeliveryState.Group(
                 recipients: recipients(of: ticket),
                 failures: parcel.failures,
@@ -338,6 +341,7 @@ extension QueueState {
         parcels[ticket].failures = parcel.failures
         parcels[ticket].unreached = parcel.unreached
         if scheduler.isStranded(old) { scheduler.strand(ticket) }
+        if let own = scheduler.ownTime(old) { scheduler.ask(ticket, ownTime: own) }
         let told = recipients.map { (recipient: $0, reply: reply(to: $0, of: old)) }
         setReplies(of: ticket, told, at: Timestamp(milliseconds: Int64(parcel.attemptedAt) * 1000))
     }

@@ -4,10 +4,12 @@
 ///
 /// Without a list the delay after the nth failure is 2^(n+5) seconds (64 s, 128 s … 131 072 s after the 12th), and the
 /// `maxFailures`th failure bounces. With a list the nth failure waits for the nth interval, and the failure after the
-/// last interval bounces.
+/// last interval bounces. Where an age ends a message (`queue_lifetime`), the delays go on until then: the formula's up to
+/// 68 minutes, the last interval again and again.
 package struct RetrySchedule: Hashable, Sendable {
-    private let maxFailures: Int
+    private let maxFailures: Int?
     private let intervals: [Int]?
+    private let goesOn: Bool
 
     /// The longest wait of the formula: 2^17 seconds, 36 hours.
     ///
@@ -18,19 +20,22 @@ package struct RetrySchedule: Hashable, Sendable {
     private static let longestUnreachedPower = 12
 
     /// - Parameters:
-    ///   - maxFailures: the failure that bounces; ignored when there are intervals.
+    ///   - maxFailures: the failure that bounces, nil: none; ignored when there are intervals that do not go on.
     ///   - intervals: seconds; an empty list bounces at the first failure.
-    package init(maxFailures: Int = 13, intervals: [Int]? = nil) {
+    ///   - goesOn: another delay follows the last one, because an age ends what waits.
+    package init(maxFailures: Int? = 13, intervals: [Int]? = nil, goesOn: Bool = false) {
         self.maxFailures = maxFailures
         self.intervals = intervals
+        self.goesOn = goesOn
     }
 
     /// Milliseconds to wait after the nth failure (n ≥ 1), or nil: bounce now.
     package func delay(afterFailures n: Int) -> Int64? {
+        if goesOn { return n < maxFailures ?? .max ? delay(afterUnreached: n) : nil }
         if let intervals {
             return n >= 1 && n <= intervals.count ? Int64(intervals[n - 1]) * 1000 : nil
         }
-        guard n < maxFailures else { return nil }
+        guard n < maxFailures ?? .max else { return nil }
         return Int64(1000) << Int64(min(max(n, 1) + 5, Self.longestPower))
     }
 
@@ -41,7 +46,7 @@ package struct RetrySchedule: Hashable, Sendable {
         if let intervals {
             return intervals.isEmpty ? nil : Int64(intervals[min(max(n, 1), intervals.count) - 1]) * 1000
         }
-        guard maxFailures > 1 else { return nil }
+        guard maxFailures ?? .max > 1 else { return nil }
         return Int64(1000) << Int64(min(max(n, 1) + 5, Self.longestUnreachedPower))
     }
 }

@@ -8,7 +8,9 @@ extension Scheduler {
         let due: Uptime
         switch tickets[ticket].place {
         case .free, .inFlight, .held: return
-        case .ready: due = Uptime(milliseconds: 0)
+        case .ready:
+            due = Uptime(milliseconds: 0)
+            tickets[ticket].isAsked = false
         case .waiting: due = tickets[ticket].due
         }
         leave(ticket)
@@ -32,6 +34,7 @@ extension Scheduler {
     package mutating func hurry(_ ticket: Ticket, at now: Uptime) -> Bool {
         guard tickets[ticket].place == .waiting else { return false }
         leave(ticket)
+        tickets[ticket].isAsked = true
         enter(ticket, first: true)
         let number = tickets[ticket].lane
         lanes[number].restsUntil = nil

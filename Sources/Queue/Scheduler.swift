@@ -22,7 +22,10 @@ package struct Scheduler: Sendable {
         /// Parcels that plugins are asked about at once.
         package var preparations = 64
         /// Openings without a slot: they ask for names, policies and tokens, or know where to go and wait.
-        package var lookUps = 1000
+        ///
+        /// Several times what the resolver is asked at once: among names that nobody knows anything of, those that are good are
+        /// found there (`DNS/LookupTurns`), and not by waiting here until dead ones have timed out.
+        package var lookUps = 4000
     }
 
     package var limits: Limits {
@@ -58,6 +61,8 @@ package struct Scheduler: Sendable {
     var trims = false
     /// Parcels in flight that plugins are asked about; no session has them yet.
     package internal(set) var preparing = 0
+    /// When parcels in flight that somebody asked for would have been due by themselves.
+    private var ownTimes: [Ticket: Uptime] = [:]
 
     var tickets = HandleTable<Ticket, TicketState>()
     /// Tickets that wait, as a binary heap by due time; each knows its place in it.
@@ -141,6 +146,7 @@ extension Scheduler {
         for ticket in tickets.keys where tickets[ticket].place == .waiting {
             guard only == nil || tickets[ticket].lane == only else { continue }
             leave(ticket)
+            tickets[ticket].isAsked = true
             enter(ticket, first: false)
             count += 1
         }
@@ -161,6 +167,19 @@ extension Scheduler {
         case .held: return state.due.milliseconds > 0 ? state.due : nil
         case .free, .ready, .inFlight: return nil
         }
+    }
+
+    /// When a parcel that somebody made due would have been due by itself; nil when it is its own time, or it waits.
+    package func ownTime(_ ticket: Ticket) -> Uptime? {
+        guard tickets[ticket].isAsked else { return nil }
+        return tickets[ticket].place == .inFlight ? ownTimes[ticket] : tickets[ticket].due
+    }
+
+    /// A parcel that was just added is due because somebody asked for it; by itself it would be later.
+    mutating func ask(_ ticket: Ticket, ownTime: Uptime) {
+        guard tickets[ticket].place == .ready else { return }
+        tickets[ticket].isAsked = true
+        tickets[ticket].due = ownTime
     }
 
     /// Where a parcel stands.
@@ -189,6 +208,7 @@ extension Scheduler {
         guard ticket != .null else { return nil }
         leave(ticket)
         fly(ticket)
+        if tickets[ticket].isAsked { ownTimes[ticket] = tickets[ticket].due }
         tickets[ticket].due = now
         return ticket
     }
@@ -204,6 +224,7 @@ extension Scheduler {
     }
 
     mutating func place(_ ticket: Ticket, due: Uptime, at now: Uptime) {
+        tickets[ticket].isAsked = false
         guard due > now else { return enter(ticket, first: false) }
         tickets[ticket].place = .waiting
         tickets[ticket].due = due
@@ -242,6 +263,7 @@ extension Scheduler {
             inFlightCount -= 1
             lanes[number].inFlight -= 1
             if lanes[number].lane.isPreparation { preparing -= 1 }
+            if tickets[ticket].isAsked, let own = ownTimes.removeValue(forKey: ticket) { tickets[ticket].due = own }
             refresh(number)
         case .held:
             heldCount -= 1
@@ -342,7 +364,7 @@ struct TicketState: Sendable {
         case free, waiting, ready, inFlight, held
     }
 
-    /// Waiting: until when; in flight: since when.
+    /// Waiting: until when; in flight: since when; in a line because somebody asked: when it would have been due by itself.
     var due = Uptime(milliseconds: 0)
     var lane = LaneNumber.null
     /// In a line, the ticket behind; waiting, the place among the timers.
@@ -352,6 +374,8 @@ struct TicketState: Sendable {
     var place = Place.free
     /// It waits only because its next hop could not be reached.
     var isStranded = false
+    /// In a line or in flight because somebody asked for it before its time.
+    var isAsked = false
 }
 
 /// Lanes that have answered, remembered beyond their mail: the newest few thousand.

@@ -1,6 +1,7 @@
 // ChunkDecoder.swift — message content that comes in counted chunks (BDAT, RFC 3030): no transparency, the same strictness.
 //
-// Guarantees: exactly the announced octets are consumed. Bare CR, bare LF and NUL are noted, also across chunks.
+// Guarantees: exactly the announced octets are consumed. Bare CR, bare LF and NUL are noted, also across chunks; for a
+// lenient session LF alone becomes CRLF instead. Counted octets end where they end: no line end can make commands of them.
 
 package import NIOCore
 
@@ -19,7 +20,12 @@ package struct ChunkDecoder: Sendable {
     /// Set when the message is refused already: goes on consuming, keeps nothing.
     package var discards = false
 
-    package init() {}
+    /// LF alone becomes CRLF.
+    private let mends: Bool
+    /// It did.
+    package private(set) var isMended = false
+
+    package init(mends: Bool = false) { self.mends = mends }
 
     /// Begins a chunk of so many octets.
     package mutating func begin(_ octets: Int) { remaining = octets }
@@ -32,12 +38,13 @@ package struct ChunkDecoder: Sendable {
         if count > 0 {
             input.withUnsafeReadableBytes { raw in
                 guard let base = raw.bindMemory(to: UInt8.self).baseAddress else { return }
+                if mends { return mend(base, count, into: &output) }
                 look(base, count)
                 if !discards { output.writeBytes(UnsafeRawBufferPointer(start: base, count: count)) }
+                size = size &+ count
             }
             input.moveReaderIndex(forwardBy: count)
             remaining -= count
-            size = size &+ count
         }
         return remaining == 0
     }
@@ -58,5 +65,30 @@ package struct ChunkDecoder: Sendable {
         if scan.addPairs(bytes, count - 1) { hasLeadingDots = true }
         previous = bytes[count - 1]
         scan.note(previous)
+    }
+
+    private mutating func mend(_ bytes: UnsafePointer<UInt8>, _ count: Int, into output: inout ByteBuffer) {
+        var start = 0
+        for index in 0..<count {
+            let byte = bytes[index]
+            if previous == 0x0D, byte != 0x0A { scan.noteBare() }
+            if previous == 0x0A, byte == 0x2E { hasLeadingDots = true }
+            if byte == 0x0A, previous != 0x0D {
+                isMended = true
+                keep(bytes, start..<index, in: &output)
+                if !discards { output.writeStaticString("\r\n") }
+                size = size &+ 2
+                start = index + 1
+            }
+            scan.note(byte)
+            previous = byte
+        }
+        keep(bytes, start..<count, in: &output)
+    }
+
+    private mutating func keep(_ bytes: UnsafePointer<UInt8>, _ run: Range<Int>, in output: inout ByteBuffer) {
+        size = size &+ run.count
+        guard !discards, !run.isEmpty else { return }
+        output.writeBytes(UnsafeRawBufferPointer(start: bytes + run.lowerBound, count: run.count))
     }
 }

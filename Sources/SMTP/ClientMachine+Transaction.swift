@@ -281,6 +281,7 @@ extension ClientMachine {
     ///
     /// Refusals that came before stand.
     private mutating func lost(_ reply: Reply) -> [Action] {
+        if state == .commands { takenBeforeLeaving = current?.takenSoFar }
         if let progress = current, completed > 0, state == .commands, progress.step == 0 {
             current = nil
             return [.finished(progress.outcomes())] + close(nil)

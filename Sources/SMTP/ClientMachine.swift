@@ -182,6 +182,8 @@ package struct ClientMachine: ~Copyable, Sendable {
     /// The session was lost while commands followed a dot and what the peer had said could be the reply to either, so that
     /// nobody knows what became of the message.
     package private(set) var brokeBehindDot = false
+    /// So many recipients the peer had taken when it left with 421 in the place of an answer to the next one.
+    package internal(set) var takenBeforeLeaving: Int?
     /// The peer hung up on EHLO, without a word and where nothing but plain SMTP is asked for: it may know HELO.
     package private(set) var hungUpAtEHLO = false
     /// Reused for commands, so that a session in full flight allocates nothing.

@@ -3,6 +3,7 @@
 // Guarantees: only CRLF.CRLF ends a message. A bare CR, a bare LF or a NUL is noted and the decoder goes on to the real
 // end, so that nothing in a message is ever taken for a command (CVE-2023-51764, -51765, -51766). How the octets were
 // cut into pieces makes no difference. Beyond the limit it consumes and keeps nothing.
+// For a lenient session see ``LineEndRule``.
 // RFC 5321 §2.3.8, §4.1.1.4, §4.5.2.
 
 package import NIOCore
@@ -10,9 +11,11 @@ package import NIOCore
 /// Decodes one message.
 package struct DotDecoder: Sendable {
     /// What came before the next octet.
-    private enum State: Sendable {
+    enum State: Sendable {
         /// CRLF, or nothing yet.
         case lineStart
+        /// LF alone, where that ends a line of text and can end nothing else.
+        case softStart
         case text
         /// CR, which went to the output already.
         case cr
@@ -22,14 +25,17 @@ package struct DotDecoder: Sendable {
         case dotCR
     }
 
-    private var state = State.lineStart
-    private var scan = ContentScan()
+    var state = State.lineStart
+    var scan = ContentScan()
     private let limit: Int
+    let lineEnds: LineEndRule
 
     /// Octets of the decoded message, also beyond the limit.
     package private(set) var size = 0
     /// Some decoded line begins with a dot.
-    package private(set) var hasLeadingDots = false
+    package internal(set) var hasLeadingDots = false
+    /// LF alone became CRLF.
+    package internal(set) var isMended = false
     /// Some octet is above 127.
     package var isEightBit: Bool { scan.isEightBit }
     /// No bare CR, bare LF or NUL was seen.
@@ -39,7 +45,10 @@ package struct DotDecoder: Sendable {
     package var discards = false
 
     /// - Parameter limit: octets of the decoded message that are kept.
-    package init(limit: Int) { self.limit = limit }
+    package init(limit: Int, lineEnds: LineEndRule = .strict) {
+        self.limit = limit
+        self.lineEnds = lineEnds
+    }
 
     /// Consumes `input` up to the end of the message, or all of it, and appends what it stands for to `output`.
     ///
@@ -48,6 +57,7 @@ package struct DotDecoder: Sendable {
         var ended = false
         let consumed = input.withUnsafeReadableBytes { raw -> Int in
             guard let base = raw.bindMemory(to: UInt8.self).baseAddress else { return 0 }
+            if lineEnds != .strict { return mend(base, raw.count, into: &output, ended: &ended) }
             return decode(base, raw.count, into: &output, ended: &ended)
         }
         input.moveReaderIndex(forwardBy: consumed)
@@ -70,7 +80,7 @@ package struct DotDecoder: Sendable {
                 index += 1
                 runStart = index
                 state = .dot
-            case .lineStart, .text:
+            case .lineStart, .softStart, .text:
                 index = scanText(bytes, from: index, to: count)
             case .cr:
                 if byte == 0x0A {
@@ -133,10 +143,17 @@ package struct DotDecoder: Sendable {
         return count
     }
 
-    private mutating func keep(_ bytes: UnsafePointer<UInt8>, _ run: Range<Int>, in output: inout ByteBuffer) {
+    mutating func keep(_ bytes: UnsafePointer<UInt8>, _ run: Range<Int>, in output: inout ByteBuffer) {
         guard !run.isEmpty else { return }
         size = size &+ run.count
         guard size <= limit, !discards else { return }
         output.writeBytes(UnsafeRawBufferPointer(start: bytes + run.lowerBound, count: run.count))
+    }
+
+    /// Ends a line as every line has to.
+    mutating func keepLineEnd(in output: inout ByteBuffer) {
+        size = size &+ 2
+        guard size <= limit, !discards else { return }
+        output.writeStaticString("\r\n")
     }
 }

@@ -20,6 +20,11 @@ package struct Limits: Hashable, Sendable {
     ///
     /// Reports, which have no sender, always pass.
     package var senderDomains: Set<Domain>
+    /// What old clients and scripts get wrong is put right instead of refused: see ``PathMender``, ``LineEndRule``.
+    package var isLenient: Bool
+    /// Of a client on this machine, or a lenient one: completes addresses without a domain, and says what senders of this
+    /// machine send as; nil for everybody else.
+    package var local: LocalMail?
 
     package init(
         commandBytes: Int = 4096,
@@ -27,7 +32,9 @@ package struct Limits: Hashable, Sendable {
         recipients: Int = 1000,
         errors: Int = 20,
         idleCommands: Int = 1000,
-        senderDomains: Set<Domain> = []
+        senderDomains: Set<Domain> = [],
+        isLenient: Bool = false,
+        local: LocalMail? = nil
     ) {
         self.commandBytes = commandBytes
         self.messageBytes = messageBytes
@@ -35,6 +42,8 @@ package struct Limits: Hashable, Sendable {
         self.errors = errors
         self.idleCommands = idleCommands
         self.senderDomains = senderDomains
+        self.isLenient = isLenient
+        self.local = local
     }
 
     /// Whether mail from this sender is taken at all.

@@ -1,4 +1,4 @@
-// LineFramer.swift — octets into command lines: only CRLF ends a line (RFC 5321 §2.3.8).
+// LineFramer.swift — octets into command lines: only CRLF ends a line (RFC 5321 §2.3.8), and LF alone for a lenient session.
 //
 // Guarantees: a line with a bare CR, a bare LF or a NUL, or beyond the limit, is never interpreted, nor is what follows
 // a bare LF up to the next CRLF; then framing is in step again. Never more than one line is held back. How the octets
@@ -20,14 +20,17 @@ package struct LineFramer: Sendable {
     package enum Frame: Hashable, Sendable {
         /// There is no whole line yet.
         case incomplete
-        /// So many octets and CRLF are at the front of the buffer. The caller consumes them, ``lineEnd`` octets more than these.
+        /// So many octets and a line end are at the front of the buffer. The caller consumes them, ``lineEnd`` octets more
+        /// than these.
         case line(Int)
         /// A line that must not be interpreted was consumed.
         case refused(Fault)
     }
 
-    /// Octets of CRLF.
-    package static let lineEnd = 2
+    /// Octets of the line end behind the last line: those of CRLF, or 1 for LF alone.
+    package private(set) var lineEnd = 2
+    /// LF alone ends a line too.
+    package var isLenient = false
 
     private let limit: Int
     /// Octets at the front of the buffer that hold no LF.
@@ -60,7 +63,8 @@ package struct LineFramer: Sendable {
 
     private mutating func line(_ input: inout ByteBuffer, endingAt end: Int) -> Frame {
         let before = end > 0 ? input.getInteger(at: input.readerIndex + end - 1, as: UInt8.self) ?? 0 : lastSkipped
-        guard before == 0x0D, end > 0 || skipping != nil else {
+        let hasCR = before == 0x0D && (end > 0 || skipping != nil)
+        guard hasCR || isLenient else {
             input.moveReaderIndex(forwardBy: end + 1)
             skipping = .bareLineEnding
             lastSkipped = 0x0A
@@ -76,7 +80,8 @@ package struct LineFramer: Sendable {
             input.moveReaderIndex(forwardBy: end + 1)
             return .refused(.tooLong)
         }
-        let length = end - 1
+        let length = hasCR ? end - 1 : end
+        lineEnd = hasCR ? 2 : 1
         let isPlain = input.withUnsafeReadableBytes { bytes in
             guard let base = bytes.baseAddress else { return true }
             return memchr(base, 0x0D, length) == nil && memchr(base, 0, length) == nil

@@ -24,7 +24,8 @@ enum PathParser {
         plainAddress(path) ?? path.validString.flatMap { EmailAddress($0) }
     }
 
-    private static func closingBracket(_ text: Text) -> Int? {
+    /// Where the bracket is closed that the text begins with.
+    static func closingBracket(_ text: Text) -> Int? {
         var isQuoted = false
         var offset = 1
         while offset < text.count {
@@ -102,7 +103,7 @@ enum PathParser {
     }
 
     /// RFC 5322 §3.2.3 `atext`, as two sets of bits for the octets below and above 64.
-    private static func isAtomText(_ byte: UInt8) -> Bool {
+    static func isAtomText(_ byte: UInt8) -> Bool {
         // ! # $ % & ' * + - / 0-9 = ?
         let low: UInt64 = 0xA3FF_ACFA_0000_0000
         // A-Z ^ _ ` a-z { | } ~

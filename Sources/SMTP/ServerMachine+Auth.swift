@@ -67,7 +67,7 @@ extension ServerMachine {
         case .line(let length):
             phase = .command
             let line = input.readBytes(length: length) ?? []
-            input.moveReaderIndex(forwardBy: LineFramer.lineEnd)
+            input.moveReaderIndex(forwardBy: lineEnd)
             if line == [UInt8(ascii: "*")] { return deny(.authCancelled) }
             guard let decoded = Base64.decode(line) else { return deny(.authMalformed) }
             return go(on: exchange.receive(decoded), exchange)

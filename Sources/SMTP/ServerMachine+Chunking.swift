@@ -3,6 +3,7 @@
 // Whatever is wrong with a BDAT command, the octets it announces are content and are never read as commands
 // (CVE-2017-16943, CVE-2017-16944). Where their number is unknown or absurd, the session ends.
 
+import Mail
 import NIOCore
 
 extension ServerMachine {
@@ -20,7 +21,7 @@ extension ServerMachine {
         guard size > 0 || isLast || countIdle() else { return nil }
         let isFirst = !open.usesChunks
         transaction?.beginChunk(isLast: isLast)
-        if isFirst { chunks = ChunkDecoder() }
+        if isFirst { chunks = ChunkDecoder(mends: limits.isLenient) }
         chunks.begin(size)
         guard isFirst else {
             phase = .chunk
@@ -49,7 +50,10 @@ extension ServerMachine {
             return .content
         }
         chunks.finish(&body)
-        return contentEnded(isClean: chunks.isClean, isTooLarge: false)
+        if chunks.isMended { mending.insert(.lineEnds) }
+        // What was announced fits; what was put right is longer.
+        let isTooLarge = chunks.isMended && chunks.size > limits.messageBytes
+        return contentEnded(isClean: chunks.isClean, isTooLarge: isTooLarge)
     }
 
     /// Throws the octets of a chunk away that nobody wants, then says why.

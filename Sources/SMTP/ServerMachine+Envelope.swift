@@ -10,6 +10,9 @@ extension ServerMachine {
         _ sender: ReversePath,
         _ parameters: MailParameters
     ) -> Need? {
+        let given = sender
+        let sender = limits.local?.sender(of: given) ?? given
+        if sender != given { mending.insert(.sender) }
         if let objection = objection(to: sender, parameters) {
             subject = sender.description
             refuse(objection)
@@ -53,6 +56,14 @@ extension ServerMachine {
         if let refusal = refusal(of: recipient) {
             subject = recipient.address.description
             if refusal.severityDigit == 5 { refuse(refusal) } else { refuseForNow(refusal) }
+            return nil
+        }
+        if let judge, let sender = transaction?.sender, let reply = judge(recipient.address, sender) {
+            rejections.append(.route)
+            subject = recipient.address.description
+            note("\(reply)")
+            // No slip of the client's, but no licence to repeat it without end.
+            if countIdle() { reply.write(to: &output) }
             return nil
         }
         if let total = transaction?.bytesNeeded(with: recipient) {
@@ -115,7 +126,7 @@ extension ServerMachine {
             chunkBegun(hasRoom)
         } else if hasRoom {
             transaction?.begin()
-            decoder = DotDecoder(limit: limits.messageBytes)
+            decoder = DotDecoder(limit: limits.messageBytes, lineEnds: lineEndRule)
             CannedReply.startMail.write(to: &output)
             phase = .data
         } else {
@@ -132,7 +143,14 @@ extension ServerMachine {
             if decoder.isTooLarge || !decoder.isClean { decoder.discards = true }
             return .content
         }
+        if decoder.isMended { mending.insert(.lineEnds) }
         return contentEnded(isClean: decoder.isClean, isTooLarge: decoder.isTooLarge)
+    }
+
+    /// How the content behind DATA ends its lines, by how DATA itself did.
+    private var lineEndRule: LineEndRule {
+        guard limits.isLenient else { return .strict }
+        return lineEnd == 1 ? .either : .mended
     }
 
     // MARK: The message

@@ -96,6 +96,9 @@ package struct ServerMachine: ~Copyable, Sendable {
     /// What the client called itself, as it came: printable ASCII without spaces.
     package internal(set) var heloName = ""
 
+    /// Says of a recipient, and of the sender, why no mail is taken: 4xx or 5xx; nil when every recipient is welcome.
+    package var judge: (@Sendable (EmailAddress, ReversePath) -> Reply?)?
+
     /// What is to be sent to the client; whoever owns the session sends and clears it.
     package var output = ByteBuffer()
 
@@ -120,6 +123,8 @@ package struct ServerMachine: ~Copyable, Sendable {
     var subject: String?
     /// What the client logs in with, or did.
     package internal(set) var mechanism: SASLMechanism?
+    /// What was put right in the transaction that is open.
+    package internal(set) var mending = Mending()
     var authFailures = 0
     let nonce: @Sendable () -> String
 
@@ -137,6 +142,7 @@ package struct ServerMachine: ~Copyable, Sendable {
         self.offer = offer
         self.nonce = nonce
         framer = LineFramer(limit: limits.commandBytes)
+        framer.isLenient = limits.isLenient
         parser = CommandParser(me: me)
     }
 
@@ -148,6 +154,7 @@ package struct ServerMachine: ~Copyable, Sendable {
         self.limits = limits
         self.mayRelay = mayRelay
         self.offer = offer
+        framer.isLenient = limits.isLenient
         parser = CommandParser(me: me)
     }
 
@@ -161,6 +168,7 @@ package struct ServerMachine: ~Copyable, Sendable {
     mutating func forgetClient() {
         (hello, heloName, user, mechanism) = (.none, "", nil, nil)
         framer = LineFramer(limit: limits.commandBytes)
+        framer.isLenient = limits.isLenient
     }
 
     /// 144 random bits of the system, in letters that a challenge may hold.
@@ -267,6 +275,9 @@ package struct ServerMachine: ~Copyable, Sendable {
             return nil
         case .line(let length):
             let (parser, allowsUTF8) = (parser, transaction?.parameters.needsUTF8 ?? false)
+            if transaction == nil { mending = [] }
+            if lineEnd == 1 { mending.insert(.lineEnds) }
+            let mender = limits.local.map { PathMender($0, mendsSyntax: limits.isLenient) }
             let refusesRelay = transaction != nil && !mayRelay
             let command = input.withUnsafeReadableBytes { bytes -> Command in
                 let line = UnsafeRawBufferPointer(rebasing: bytes[..<length])
@@ -277,10 +288,15 @@ package struct ServerMachine: ~Copyable, Sendable {
                     return .refused(Refusal(.relayDenied))
                 }
                 let command = parser.parse(line, allowsUTF8: allowsUTF8)
-                if case .refused = command { asks(line) }
+                guard case .refused = command else { return command }
+                if let mended = mender?.parse(line, by: parser, allowsUTF8: allowsUTF8) {
+                    mending.formUnion(mended.did)
+                    return mended.command
+                }
+                asks(line)
                 return command
             }
-            input.moveReaderIndex(forwardBy: length + LineFramer.lineEnd)
+            input.moveReaderIndex(forwardBy: length + lineEnd)
             if case .startTLS = command {
                 asked = .startTLS
                 return startTLS(isFollowed: input.readableBytes > 0)
@@ -291,6 +307,9 @@ package struct ServerMachine: ~Copyable, Sendable {
 
     /// Looks for the next line at the front of the input.
     mutating func nextLine(_ input: inout ByteBuffer) -> LineFramer.Frame { framer.next(&input) }
+
+    /// Octets of the end of the line that was found last.
+    var lineEnd: Int { framer.lineEnd }
 
     private mutating func obey(_ command: Command) -> Need? {
         if let verb = command.verb { asked = verb }

@@ -85,6 +85,13 @@ struct Progress: Sendable {
         return false
     }
 
+    /// Recipients that the peer has taken, while it is asked about another one; nil: none, or it is asked about something else.
+    var takenSoFar: Int? {
+        guard (2..<dataStep).contains(step) else { return nil }
+        let count = (0..<step - 1).count { isOpen($0) }
+        return count > 0 ? count : nil
+    }
+
     mutating func settle(_ position: Int, _ verdict: Verdict) {
         guard isOpen(position) else { return }
         if verdicts.isEmpty { verdicts = Array(repeating: .open, count: count) }

@@ -9,15 +9,18 @@
 // When a 250 is safe: ``SpoolWriter/commit(_:)`` calls `committed` with a message only after the `fdatasync` that covers
 // its record has returned without an error.
 
+import Files
 import Mail
 import Synchronization
 
 /// Something to be written to the log.
 enum SpoolItem: Sendable {
     case message(NewMessage)
-    case attempt(QueueID, DeliveryState)
+    case attempt(QueueID, DeliveryState, Facts)
     /// No location: a message that was refused, whose bytes may nevertheless be on the disk.
-    case settled(QueueID, Location?)
+    case settled(QueueID, Location?, Facts)
+    /// For history alone.
+    case facts(QueueID, Facts)
     case move(SpoolMove)
     /// Everything before this is written and synced when the bell rings, or cannot be.
     case sync(Doorbell)
@@ -26,7 +29,7 @@ enum SpoolItem: Sendable {
     var isUrgent: Bool {
         switch self {
         case .message, .move, .sync: true
-        case .attempt, .settled: false
+        case .attempt, .settled, .facts: false
         }
     }
 }

@@ -25,6 +25,11 @@ package struct Hold: Hashable, Sendable {
     }
 }
 
+extension Hold {
+    /// The same of a message that was held before.
+    package func continuing(_ known: Hold) -> Hold { Hold(since: known.since, until: until, reason: reason) }
+}
+
 /// The text of the file.
 ///
 /// Pure.

@@ -12,19 +12,9 @@ package struct LastReply: Hashable, Sendable {
 
     /// - Parameter text: cut to 200 bytes.
     package init(_ text: String, reason: FailureReason = .other, host: String = "") {
-        self.text = Self.cut(text)
+        self.text = text.cut(octets: 200)
         self.reason = reason
-        self.host = Self.cut(host)
-    }
-
-    /// At most 200 bytes, no letter cut in two.
-    private static func cut(_ text: String) -> String {
-        guard text.utf8.count > 200 else { return text }
-        var end = text.utf8.index(text.startIndex, offsetBy: 200)
-        while end > text.startIndex, end.samePosition(in: text.unicodeScalars) == nil {
-            end = text.utf8.index(before: end)
-        }
-        return String(text[..<end])
+        self.host = host.cut(octets: 200)
     }
 
     /// What a failure comes to.

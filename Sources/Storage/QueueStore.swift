@@ -171,11 +171,20 @@ package protocol QueueStore: AnyObject, Sendable {
     func append(_ message: NewMessage)
 
     /// Notes the state of a message after an attempt. Joins the next commit; a batch of notes alone is written but not synced.
-    func append(_ state: DeliveryState, of id: QueueID)
+    ///
+    /// - Parameter facts: are there when the note is.
+    func append(_ state: DeliveryState, of id: QueueID, _ facts: Facts)
 
     /// The message is finished: every recipient is done. The location lets the store count what is live in a segment.
     /// The body file of a large message is removed once this record is written.
-    func appendSettled(_ id: QueueID, at location: Location)
+    ///
+    /// - Parameter facts: are there when the note is.
+    func appendSettled(_ id: QueueID, at location: Location, _ facts: Facts)
+
+    /// Notes facts that change nothing in the queue. Joins the next commit as a note.
+    ///
+    /// - Parameter id: of the message that they are about; zero of none.
+    func append(_ facts: Facts, of id: QueueID)
 
     /// Visits every live message, oldest first, and sets aside what cannot be read. Blocks.
     ///
@@ -222,6 +231,14 @@ package protocol QueueStore: AnyObject, Sendable {
 
     /// Writes what waits, syncs, stops the writer, releases the lock file.
     func close()
+}
+
+extension QueueStore {
+    /// Notes a state that is no news.
+    package func append(_ state: DeliveryState, of id: QueueID) { append(state, of: id, .none) }
+
+    /// Notes the end of a message that is no news.
+    package func appendSettled(_ id: QueueID, at location: Location) { appendSettled(id, at: location, .none) }
 }
 
 /// What can go wrong with storage.

@@ -13,7 +13,7 @@ struct RecordHead {
     let state: DeliveryState
 
     /// Decodes a record from byte 24 on.
-    init(decoding reader: inout SpoolReader) throws(Malformed) {
+    init(decoding reader: inout StoredReader) throws(Malformed) {
         head = try MessageHead(decoding: &reader)
         let start = reader.remaining
         envelope = try Envelope(decoding: &reader)
@@ -55,7 +55,7 @@ struct RecordHead {
             let stored = UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: 60, as: UInt32.self))
             let head = UnsafeRawBufferPointer(rebasing: raw[..<parts.state.upperBound])
             guard SpoolRecord.headChecksum(head, in: stamp) == stored else { return nil }
-            var reader = SpoolReader(UnsafeRawBufferPointer(rebasing: raw[24..<parts.state.upperBound]))
+            var reader = StoredReader(UnsafeRawBufferPointer(rebasing: raw[24..<parts.state.upperBound]))
             return try? RecordHead(decoding: &reader)
         }
         guard let head else { return nil }

@@ -33,6 +33,10 @@ package final class Spool: QueueStore {
         package var readPause: UInt32 = 250
         /// False does the housekeeping on the writer's thread, so that a test sees the same system calls every time.
         package var worksInBackground = true
+        /// Somebody follows the log: segments wait until they were read.
+        package var isFollowed = false
+        /// Bytes of segments that wait for the follower; beyond, the oldest go unread.
+        package var journalBytes = 1 << 30
         package var now: @Sendable () -> Uptime = { Uptime.now() }
         /// Makes the salt of a segment.
         package var makeSalt: @Sendable () -> UInt64 = { UInt64.random(in: 1...UInt64.max) }
@@ -50,7 +54,8 @@ package final class Spool: QueueStore {
 
     let context: SpoolContext
     private let keeper: SpoolKeeper
-    private let commits = GroupCommit()
+    let commits = GroupCommit()
+    let journal: SpoolJournal
     private let shared = SpoolShared()
     private let space = Mutex(Space())
     /// What was found, until the writer starts with it.
@@ -72,9 +77,12 @@ package final class Spool: QueueStore {
         if let space = try? disk.space(at: Self.existing(directory, disk)) {
             // A sixteenth of the file system at most, in whole MiB, so that a small one is not all spares.
             options.segmentSize = min(options.segmentSize, max(4 << 20, (space.totalBytes / 16) & ~0xF_FFFF))
+            // What waits to be read must not keep mail out.
+            options.journalBytes = min(options.journalBytes, space.totalBytes / 8)
         }
         context = SpoolContext(disk: disk, directory: directory, options: options, report: report)
         keeper = SpoolKeeper(context)
+        journal = SpoolJournal(isFollowed: options.isFollowed)
     }
 
     /// The directory, or the nearest one above it that is there.
@@ -110,9 +118,10 @@ extension Spool {
         guard let found else { throw .closing }
         keeper.start(nextSequence: found.nextSequence, newest: found.newest, spares: found.spares)
         if found.spares.isEmpty { makeFirstSegment() }
-        let (context, keeper, shared, ledger) = (context, keeper, shared, found.ledger)
+        if journal.isFollowed { show(found) }
+        let (context, keeper, shared, journal, ledger) = (context, keeper, shared, journal, found.ledger)
         let isRunning = commits.start {
-            SpoolWriter(context, keeper, shared, ledger, committed: committed)
+            SpoolWriter(context, keeper, shared, journal, ledger, committed: committed)
         }
         guard isRunning else { throw .broken("no thread for the writer") }
         for (stamp, capacity, dataEnd) in found.unsealed {
@@ -185,14 +194,20 @@ extension Spool {
 extension Spool {
     package func append(_ message: NewMessage) { commits.submit(.message(message)) }
 
-    package func append(_ state: DeliveryState, of id: QueueID) { commits.submit(.attempt(id, state)) }
+    package func append(_ state: DeliveryState, of id: QueueID, _ facts: Facts) {
+        commits.submit(.attempt(id, state, facts))
+    }
 
-    package func appendSettled(_ id: QueueID, at location: Location) { commits.submit(.settled(id, location)) }
+    package func appendSettled(_ id: QueueID, at location: Location, _ facts: Facts) {
+        commits.submit(.settled(id, location, facts))
+    }
+
+    package func append(_ facts: Facts, of id: QueueID) { commits.submit(.facts(id, facts)) }
 
     /// Waits until everything appended so far is written and synced, or cannot be.
     ///
     /// Blocks.
-    func sync() {
+    package func sync() {
         let bell = Doorbell()
         if commits.submit(.sync(bell)) { bell.wait() }
     }
@@ -319,7 +334,7 @@ extension Spool {
             frame.kind == SpoolKind.message.rawValue || frame.kind == SpoolKind.moved.rawValue,
             let parts = try? SpoolRecord.parts(raw, length: frame.length), parts.id == id
         else { return nil }
-        var reader = SpoolReader(UnsafeRawBufferPointer(rebasing: raw[24..<parts.state.upperBound]))
+        var reader = StoredReader(UnsafeRawBufferPointer(rebasing: raw[24..<parts.state.upperBound]))
         guard let envelope = try? RecordHead(decoding: &reader).envelope,
             let prologue = buffer.getSlice(
                 at: buffer.readerIndex + parts.prologue.lowerBound,

@@ -85,6 +85,11 @@ final class SpoolContext: Sendable {
         }
     }
 
+    /// The oldest segment from a number on.
+    func sequence(from least: UInt32) -> UInt32? {
+        table.withLock { table in table.entries.keys.filter { $0 >= least }.min() }
+    }
+
     func knows(_ sequence: UInt32) -> Bool { table.withLock { $0.entries[sequence] != nil } }
 
     /// A segment to read from, or nil when it was recycled.

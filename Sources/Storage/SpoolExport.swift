@@ -208,6 +208,7 @@ package final class SpoolExport {
                 let location = Location(segment: source.stamp.sequence, offset: row.offset, length: row.length)
                 switch row.kind {
                 case .settled: records.settle(row.id)
+                case .facts: break
                 case .attempt: records.note(row.id) { note(row, source, location, &report) }
                 case .message, .moved:
                     switch records.message(row.id, isCopy: row.kind == .moved) {

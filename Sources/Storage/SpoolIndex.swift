@@ -26,7 +26,7 @@ struct SpoolIndex: Sendable {
     ///
     /// - Parameter headSize: bytes from the record's start to the end of its state.
     static func rowSize(kind: SpoolKind, headSize: Int) -> Int {
-        let detail = kind == .settled ? 0 : headSize - 24
+        let detail = headSize - 24
         return fixedRowSize + (detail > longestDetail ? 0 : detail)
     }
 
@@ -39,9 +39,9 @@ struct SpoolIndex: Sendable {
         case .message, .moved:
             end = try SpoolRecord.parts(record, length: record.count).state.upperBound
         case .attempt:
-            var reader = SpoolReader(UnsafeRawBufferPointer(rebasing: record[24...]))
+            var reader = StoredReader(UnsafeRawBufferPointer(rebasing: record[24...]))
             end = 32 + Int(try reader.number(UInt32.self))
-        case .settled:
+        case .settled, .facts:
             end = 24
         }
         guard end <= record.count - 4 else { throw Malformed() }
@@ -85,7 +85,7 @@ struct SpoolIndex: Sendable {
         switch kind {
         case .message, .moved: MessageHead.end - 24
         case .attempt: 8
-        case .settled: 0
+        case .settled, .facts: 0
         }
     }
 
@@ -136,10 +136,10 @@ struct SpoolIndex: Sendable {
     /// Calls `body` with a reader over the detail of a row.
     func withDetail<Result>(
         of row: Row,
-        _ body: (inout SpoolReader) throws(Malformed) -> Result
+        _ body: (inout StoredReader) throws(Malformed) -> Result
     ) throws(Malformed) -> Result {
         try bytes.withUnsafeBufferPointer { buffer throws(Malformed) in
-            var reader = SpoolReader(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[row.detail]))
+            var reader = StoredReader(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[row.detail]))
             return try body(&reader)
         }
     }

@@ -15,8 +15,11 @@
 // Message and moved:  24 acceptedAt i64 · 32 body length u64 · 40 envelope length u32 · 44 state length u32 ·
 //   48 prologue length u32 · 52 CRC32C of a large body u32 · 56 flags u8, three zero bytes ·
 //   60 head checksum u32 (CRC32C of 16 ..< 60 and of envelope and state) · 64 envelope, state, prologue, body
-// Attempt:            24 state length u32 · 28 zero · 32 state
-// Settled:            nothing more
+// Attempt:            24 state length u32 · 28 facts length u32 · 32 state, facts
+// Settled:            24 facts length u32 · 28 facts
+// Facts:              the same; a record that changes nothing in the queue
+//
+// The highest bit of a facts length says that the facts may stand in an earlier record too.
 
 import Files
 import Mail
@@ -29,6 +32,8 @@ enum SpoolKind: UInt8, Hashable, Sendable {
     case settled = 3
     /// A message copied out of an old segment, with its state.
     case moved = 4
+    /// Facts for history alone.
+    case facts = 5
 }
 
 /// The identity of one life of a segment: every checksum in it starts from ``seed``.
@@ -95,7 +100,7 @@ struct MessageHead: Hashable, Sendable {
     var inlineBodyLength: Int { isLarge ? 0 : bodyLength }
 
     /// Reads bytes 24 ..< 64 of a record; `reader` stands at 24 and is left at 64.
-    init(decoding reader: inout SpoolReader) throws(Malformed) {
+    init(decoding reader: inout StoredReader) throws(Malformed) {
         acceptedAt = try reader.time()
         guard let body = Int(exactly: try reader.number(UInt64.self)), body <= Self.longestBody else {
             throw Malformed()
@@ -141,7 +146,7 @@ enum SpoolRecord {
         guard bytes.count >= headerSize else { return nil }
         let length = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 0, as: UInt32.self)))
         let kind = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self))
-        guard length & 7 == 0, length >= minimumSize, (1...4).contains(kind) else { return nil }
+        guard length & 7 == 0, length >= minimumSize, (1...5).contains(kind) else { return nil }
         let mark = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 12, as: UInt32.self))
         let checksum = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
         return Frame(length: length, kind: UInt8(kind), mark: mark, checksum: checksum)
@@ -208,25 +213,39 @@ extension [UInt8] {
         return close(start, kind: state == nil ? .message : .moved, outside: content.residentBytes)
     }
 
-    mutating func appendRecord(_ state: DeliveryState, of id: QueueID) -> RecordPlan {
+    mutating func appendRecord(_ state: DeliveryState, of id: QueueID, _ facts: Facts) -> RecordPlan {
         let start = count
         append(contentsOf: repeatElement(0, count: SpoolRecord.headerSize))
         append(number: id.rawValue)
-        append(number: UInt64(0))
+        append(number: UInt32(0))
+        append(number: facts.storedLength)
         state.encode(to: &self)
-        put(UInt32(truncatingIfNeeded: count - start - 32), at: start + 24)
-        return close(start, kind: .attempt, outside: 0)
+        let indexed = count - start
+        put(UInt32(truncatingIfNeeded: indexed - 32), at: start + 24)
+        append(contentsOf: facts.bytes)
+        return close(start, kind: .attempt, indexed: indexed, outside: 0)
     }
 
-    mutating func appendRecord(settled id: QueueID) -> RecordPlan {
+    mutating func appendRecord(settled id: QueueID, _ facts: Facts) -> RecordPlan {
+        appendRecord(facts, of: id, kind: .settled)
+    }
+
+    /// Facts alone, or with the end of a message.
+    mutating func appendRecord(_ facts: Facts, of id: QueueID, kind: SpoolKind = .facts) -> RecordPlan {
         let start = count
         append(contentsOf: repeatElement(0, count: SpoolRecord.headerSize))
         append(number: id.rawValue)
-        return close(start, kind: .settled, outside: 0)
+        if !facts.isEmpty {
+            append(number: facts.storedLength)
+            append(contentsOf: facts.bytes)
+        }
+        return close(start, kind: kind, indexed: 24, outside: 0)
     }
 
-    /// - Parameter outside: bytes of the record that stand between head and tail and are not copied here.
-    private mutating func close(_ start: Int, kind: SpoolKind, outside: Int) -> RecordPlan {
+    /// - Parameters:
+    ///   - indexed: bytes from the start that the segment's index repeats; nil: all of them.
+    ///   - outside: bytes of the record that stand between head and tail and are not copied here.
+    private mutating func close(_ start: Int, kind: SpoolKind, indexed: Int? = nil, outside: Int) -> RecordPlan {
         let head = start..<count
         let length = SpoolRecord.aligned(head.count + outside + 4)
         append(contentsOf: repeatElement(0, count: length - head.count - outside))
@@ -235,7 +254,7 @@ extension [UInt8] {
             tail: head.upperBound..<count,
             kind: kind,
             length: length,
-            rowSize: SpoolIndex.rowSize(kind: kind, headSize: head.count)
+            rowSize: SpoolIndex.rowSize(kind: kind, headSize: indexed ?? head.count)
         )
     }
 
@@ -277,9 +296,42 @@ extension [UInt8] {
     }
 }
 
+extension Facts {
+    fileprivate static let again: UInt32 = 1 << 31
+
+    /// Their length as a record has it.
+    fileprivate var storedLength: UInt32 {
+        UInt32(truncatingIfNeeded: bytes.count) | (mayBeThere ? Self.again : 0)
+    }
+}
+
 // MARK: - Reading
 
 extension SpoolRecord {
+    /// The facts of a note.
+    ///
+    /// - Parameter record: whole and verified.
+    static func facts(_ record: UnsafeRawBufferPointer, kind: SpoolKind) throws(Malformed) -> Facts {
+        var reader = StoredReader(UnsafeRawBufferPointer(rebasing: record[24..<record.count - 4]))
+        let start: Int
+        let stored: UInt32
+        switch kind {
+        case .message, .moved: return .none
+        case .attempt:
+            let state = Int(try reader.number(UInt32.self))
+            stored = try reader.number()
+            start = 32 + state
+        case .settled, .facts:
+            // The shortest ones are padded with zeros here: no facts.
+            guard reader.remaining >= 4 else { return .none }
+            stored = try reader.number()
+            start = 28
+        }
+        let length = Int(stored & ~Facts.again)
+        guard start + length <= record.count - 4 else { throw Malformed() }
+        return Facts(Array(record[start..<start + length]), mayBeThere: stored & Facts.again != 0)
+    }
+
     /// The checksum over everything of a message but prologue and body.
     ///
     /// - Parameter head: the record from its first byte to the end of the state.
@@ -307,7 +359,7 @@ extension SpoolRecord {
     ///   - length: bytes of the whole record.
     static func parts(_ bytes: UnsafeRawBufferPointer, length: Int) throws(Malformed) -> Parts {
         guard bytes.count >= MessageHead.end else { throw Malformed() }
-        var reader = SpoolReader(UnsafeRawBufferPointer(rebasing: bytes[headerSize..<MessageHead.end]))
+        var reader = StoredReader(UnsafeRawBufferPointer(rebasing: bytes[headerSize..<MessageHead.end]))
         let id = QueueID(rawValue: try reader.number())
         let head = try MessageHead(decoding: &reader)
         // Each of the first three is below 2^32, so the sum cannot overflow before the body is checked on its own.

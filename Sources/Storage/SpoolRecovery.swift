@@ -18,6 +18,10 @@ struct SpoolRecovery {
         var newest: UInt32 = 0
         /// Segments that were never sealed and are sound.
         var unsealed: [(SegmentStamp, capacity: Int, dataEnd: Int)] = []
+        /// Where the records of each segment end, for one who follows.
+        var ends: [UInt32: Int] = [:]
+        /// Segments whose records may be in memory only, after a kill.
+        var unsynced: [UInt32] = []
         /// Messages to be noted as settled: they were set aside, or were done and the note of that was lost.
         var finished: [(QueueID, Location)] = []
     }
@@ -180,6 +184,10 @@ struct SpoolRecovery {
                 result.unsealed.append((stamp, capacity: whole, dataEnd: scan.end))
             }
             source.scanned = scan.index
+            result.ends[stamp.sequence] = scan.end
+            result.unsynced.append(stamp.sequence)
+        } else {
+            result.ends[stamp.sequence] = source.footer?.indexOffset
         }
         context.register(stamp, file)
         result.ledger.open(stamp.sequence, size: size)
@@ -270,6 +278,7 @@ struct SpoolRecovery {
                 let row = index.row(at: position)
                 switch row.kind {
                 case .settled: records.settle(row.id)
+                case .facts: break
                 case .attempt: records.note(row.id) { take(row, of: index, in: sources[number], &states) }
                 case .message, .moved:
                     switch records.message(row.id, isCopy: row.kind == .moved) {

@@ -7,6 +7,7 @@
 //      -64        the header again, so that one lost sector does not make a segment unreadable
 
 import Files
+import Mail
 
 /// What a header says a segment is for.
 enum SegmentRole: UInt32, Hashable, Sendable {
@@ -49,7 +50,7 @@ struct SegmentHeader: Hashable, Sendable {
     init?(decoding bytes: [UInt8]) {
         guard bytes.count == Self.size else { return nil }
         let fields: (SegmentRole, UInt32, UInt64, Int)? = bytes.withUnsafeBytes { raw in
-            var reader = SpoolReader(raw)
+            var reader = StoredReader(raw)
             let body = UnsafeRawBufferPointer(rebasing: raw[..<(Self.size - 4)])
             let stored = UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: Self.size - 4, as: UInt32.self))
             guard stored == CRC32C.of(body), (try? reader.number()) == Self.magic,
@@ -94,7 +95,7 @@ struct SegmentFooter: Hashable, Sendable {
     init?(decoding bytes: [UInt8], in stamp: SegmentStamp, capacity: Int) {
         guard bytes.count == Self.size else { return nil }
         let fields: (UInt32, UInt32, UInt32)? = bytes.withUnsafeBytes { raw in
-            var reader = SpoolReader(raw)
+            var reader = StoredReader(raw)
             let stored = UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: Self.size - 4, as: UInt32.self))
             guard stored == Self.checksum(Array(raw[..<(Self.size - 4)]), in: stamp),
                 (try? reader.number()) == Self.magic, let offset = try? reader.number(UInt32.self),

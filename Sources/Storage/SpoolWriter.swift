@@ -38,9 +38,12 @@ final class SpoolWriter {
     private let context: SpoolContext
     private let keeper: SpoolKeeper
     private let shared: SpoolShared
+    private let journal: SpoolJournal
     private let committed: @Sendable ([CommitResult]) -> Void
 
     private var ledger: SpoolLedger
+    /// Segments that hold nothing live and wait for the follower, oldest first.
+    private var awaiting = AwaitingSegments()
     private var open: Open?
     /// Why there is no open segment, and when the next try may be made.
     private var trouble: (error: QueueError, until: Uptime)?
@@ -65,12 +68,14 @@ final class SpoolWriter {
         _ context: SpoolContext,
         _ keeper: SpoolKeeper,
         _ shared: SpoolShared,
+        _ journal: SpoolJournal,
         _ ledger: SpoolLedger,
         committed: @escaping @Sendable ([CommitResult]) -> Void
     ) {
         self.context = context
         self.keeper = keeper
         self.shared = shared
+        self.journal = journal
         self.ledger = ledger
         self.committed = committed
         held = HeldNotes(limit: context.options.heldNotesMax)
@@ -121,7 +126,7 @@ final class SpoolWriter {
             moves.append((move, .success(move.from)))
             return
         }
-        if case .settled(let id, let location) = item { count(out: id, location) }
+        if case .settled(let id, let location, _) = item { count(out: id, location) }
         guard mayWrite() else {
             refuse(item, trouble?.error ?? .closing)
             return
@@ -167,7 +172,7 @@ final class SpoolWriter {
         case .message, .move: needsSync = true
         // The note must be durable before a body is removed, or a crash would leave a message without it.
         case .settled: needsSync = needsSync || !largeToRemove.isEmpty
-        case .attempt, .sync: break
+        case .attempt, .facts, .sync: break
         }
     }
 
@@ -181,10 +186,12 @@ final class SpoolWriter {
                 state: move.state,
                 bodyChecksum: try Self.bodyChecksum(move.message)
             )
-        case .attempt(let id, let state):
-            return heads.appendRecord(state, of: id)
-        case .settled(let id, _):
-            return heads.appendRecord(settled: id)
+        case .attempt(let id, let state, let facts):
+            return heads.appendRecord(state, of: id, facts)
+        case .settled(let id, _, let facts):
+            return heads.appendRecord(settled: id, facts)
+        case .facts(let id, let facts):
+            return heads.appendRecord(facts, of: id)
         case .sync:
             throw .closing  // never placed
         }
@@ -210,7 +217,7 @@ final class SpoolWriter {
         case .message(let message):
             results.append(CommitResult(id: message.id, result: .failure(error)))
             // The client hears of a failure and will send it again; what may be on the disk must not go out as well.
-            if mayBeThere { held.add(.settled(message.id, nil)) }
+            if mayBeThere { held.add(.settled(message.id, nil, .none)) }
             guard case .file = message.content.body else { return }
             // Nobody else knows of its body file, which goes with that note, or at once.
             if mayBeThere {
@@ -219,7 +226,7 @@ final class SpoolWriter {
                 keeper.submit(.removeLarge([message.id]))
             }
         case .move(let move): moves.append((move, .failure(error)))
-        case .attempt, .settled: held.add(item)
+        case .attempt, .settled, .facts: held.add(item)
         case .sync: break
         }
     }
@@ -296,7 +303,7 @@ final class SpoolWriter {
         switch item {
         case .message(let new): message = new
         case .move(let move): message = move.message
-        case .attempt, .settled, .sync: return (none, none)
+        case .attempt, .settled, .facts, .sync: return (none, none)
         }
         let prologue = message.content.prologue.withUnsafeReadableBytesWithStorageManagement { bytes, _ in bytes }
         guard case .memory(let buffer) = message.content.body else { return (prologue, none) }
@@ -305,6 +312,7 @@ final class SpoolWriter {
 
     private func written(isSynced: Bool) {
         if isSynced { unsynced.removeAll(keepingCapacity: true) }
+        if let open, isSynced { journal.setSynced(open.stamp.sequence, open.position) } else { journal.noteUnsynced() }
         for entry in placed {
             switch entry.item {
             case .message(let message):
@@ -315,7 +323,7 @@ final class SpoolWriter {
                 ledger.add(entry.location)
                 ledger.remove(move.from)
                 moves.append((move, .success(entry.location)))
-            case .attempt, .settled:
+            case .attempt, .settled, .facts:
                 if !isSynced { unsynced.append(entry.item) }
             case .sync: break
             }
@@ -345,6 +353,7 @@ final class SpoolWriter {
     private func giveUpSegment() {
         for item in unsynced { held.add(item) }
         unsynced = []
+        if let open { journal.giveUp(open.stamp.sequence) }
         ledger.closeLast(isBroken: true)
         open = nil
     }
@@ -354,6 +363,7 @@ final class SpoolWriter {
         do throws(DiskError) {
             try segment.file.syncData()
             unsynced = []
+            journal.setSynced(segment.stamp.sequence, segment.position)
             return true
         } catch {
             context.report(.failed, SegmentFile.name(segment.stamp.sequence), "given up: \(error)")
@@ -368,6 +378,7 @@ final class SpoolWriter {
         if !unsynced.isEmpty, !syncUnsynced() { return }
         removeLarge()
         open = nil
+        journal.close(full.stamp.sequence, at: full.position)
         ledger.closeLast()
         seal(next: full)
     }
@@ -408,10 +419,8 @@ final class SpoolWriter {
 
     /// Hands finished segments to the keeper and tells the other threads how things stand.
     private func publish() {
-        for segment in ledger.takeFinished() {
-            context.forget(segment.sequence)
-            keeper.submit(.recycle(segment))
-        }
+        let finished = ledger.takeFinished()
+        if !finished.isEmpty || !awaiting.isEmpty { recycle(finished) }
         shared.publish(
             segmentToCompact: ledger.segmentToCompact,
             room: open.map { $0.capacity - $0.position - $0.indexSize } ?? 0,
@@ -420,68 +429,20 @@ final class SpoolWriter {
     }
 }
 
+extension SpoolWriter {
+    /// Gives back what nobody needs any more, in order of age.
+    private func recycle(_ finished: [SpoolLedger.Segment]) {
+        awaiting.add(finished)
+        while let segment = awaiting.take(atMost: context.options.journalBytes, { journal.isPast($0) }) {
+            context.forget(segment.sequence)
+            journal.forget(segment.sequence)
+            keeper.submit(.recycle(segment))
+        }
+    }
+}
+
 extension SpoolWriter.Open {
     fileprivate var header: [UInt8] {
         SegmentHeader(role: .data, sequence: stamp.sequence, salt: stamp.salt, capacity: capacity).encoded()
-    }
-}
-
-/// What the writer lets other threads see of its state.
-final class SpoolShared: Sendable {
-    private let compact = Atomic<UInt32>(0)
-    private let room = Atomic<Int>(0)
-    private let troubleUntil = Atomic<Int64>(.min)
-
-    func publish(segmentToCompact: UInt32?, room: Int, troubleUntil: Uptime?) {
-        compact.store(segmentToCompact ?? 0, ordering: .relaxed)
-        self.room.store(room, ordering: .relaxed)
-        self.troubleUntil.store(troubleUntil?.milliseconds ?? .min, ordering: .relaxed)
-    }
-
-    var segmentToCompact: UInt32? {
-        let sequence = compact.load(ordering: .relaxed)
-        return sequence == 0 ? nil : sequence
-    }
-
-    /// Bytes left in the open segment.
-    var openRoom: Int { room.load(ordering: .relaxed) }
-
-    /// There is nowhere to write, and it is too early to try again.
-    func isInTrouble(at now: Uptime) -> Bool { now.milliseconds < troubleUntil.load(ordering: .relaxed) }
-}
-
-/// Notes that could not be written yet: one per message, the latest.
-struct HeldNotes {
-    private var states: [QueueID: DeliveryState] = [:]
-    private var settled: [QueueID: Location?] = [:]
-    private let limit: Int
-
-    init(limit: Int) { self.limit = limit }
-
-    var isEmpty: Bool { states.isEmpty && settled.isEmpty }
-
-    func hasSettled(_ id: QueueID) -> Bool { settled[id] != nil }
-
-    /// Above the limit a note is dropped: after a restart that message is tried again as if it had not been.
-    mutating func add(_ item: SpoolItem) {
-        switch item {
-        case .attempt(let id, let state):
-            guard settled[id] == nil, states[id] != nil || states.count < limit else { return }
-            states[id] = state
-        case .settled(let id, let location):
-            states[id] = nil
-            guard settled.count < 16 * limit else { return }
-            settled[id] = .some(location)
-        case .message, .move, .sync:
-            break
-        }
-    }
-
-    mutating func takeAll() -> [SpoolItem] {
-        let items =
-            states.map { SpoolItem.attempt($0.key, $0.value) } + settled.map { SpoolItem.settled($0.key, $0.value) }
-        states = [:]
-        settled = [:]
-        return items
     }
 }

@@ -5,6 +5,7 @@ import DNS
 import Delivery
 import Departure
 import Files
+import History
 import Log
 import Mail
 import Queue
@@ -19,7 +20,50 @@ extension MailQueue.Options {
         alwaysSplit = outbound.alwaysSplit
         isDisabled = outbound.isDisabled
         laneRestMax = outbound.laneRestMax
-        retries = RetrySchedule(maxFailures: outbound.maxTempFailures, intervals: outbound.tempFailIntervals)
+    }
+}
+
+extension Spool.Options {
+    init(_ events: EventSettings) {
+        self.init()
+        isFollowed = events.isOn
+        journalBytes = events.journalBytes
+    }
+}
+
+extension CommandFact {
+    /// A file was edited from within.
+    init(_ edit: Edit) {
+        self.init(.configChanged, at: .now())
+        actor = edit.actor.isEmpty ? nil : edit.actor
+        subject = edit.file.name
+        // The lines that changed, behind the three that say where; secrets are not in them.
+        let lines = edit.diff.split(octet: "\n").dropFirst(3)
+        text = (["\(edit.operation) \(edit.key)"] + lines.map(String.init)).joined(separator: " / ")
+    }
+
+    /// A file was edited by somebody.
+    init(changed file: String, _ keys: [String]) {
+        self.init(.configChanged, at: .now())
+        subject = file
+        text = keys.isEmpty ? nil : keys.prefix(10).joined(separator: ", ")
+    }
+
+    /// What other settings mean for mail.
+    static func changes(from before: Settings, to settings: Settings) -> [CommandFact] {
+        var facts: [CommandFact] = []
+        if before.outbound.isDisabled != settings.outbound.isDisabled {
+            let isDisabled = settings.outbound.isDisabled
+            var fact = CommandFact(isDisabled ? .outboundDisabled : .outboundEnabled, at: .now())
+            if isDisabled, !settings.outbound.disabledReason.isEmpty { fact.text = settings.outbound.disabledReason }
+            facts.append(fact)
+        }
+        if before.routes != settings.routes {
+            var fact = CommandFact(.routeChanged, at: .now())
+            fact.subject = Routes.file
+            facts.append(fact)
+        }
+        return facts
     }
 }
 

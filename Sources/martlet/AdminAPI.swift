@@ -6,6 +6,7 @@ import CoreMetrics
 import Delivery
 import Departure
 import Files
+import History
 import Hooks
 import Intake
 import Log
@@ -32,7 +33,14 @@ final class AdminAPI: Sendable {
     private let dataPath: String
     private let state = InForce(State())
 
-    init(_ launch: Launch, intake: Intake, guide: Guide, loop: any EventLoop) {
+    init(
+        _ launch: Launch,
+        intake: Intake,
+        guide: Guide,
+        past: Past,
+        post: EventPost,
+        loop: any EventLoop
+    ) {
         settings = launch.settings
         log = launch.log
         dataPath = launch.dataPath
@@ -50,15 +58,19 @@ final class AdminAPI: Sendable {
                 let hold = time.map { Hold(since: now, until: $0, reason: "send_at") }
                 let submission = Submission(envelope, content, from: Provenance(.api), at: now, hold: hold)
                 switch await intake.submit(submission, on: loop) {
-                case .queued(let id), .taken(let id): return .success(id)
+                case .queued(let id, let others): return .success([id] + others)
+                case .taken(let id): return .success([id])
                 case .refused(let refusal): return .failure(SubmitRefusal(refusal.reply))
                 }
             },
             guide: guide,
+            history: { past.book },
             metrics: launch.metrics,
             checks: {
                 Self.checks(queue, settings, guide.refusals.count, isDraining: state.current.isDraining)
-            }
+            },
+            webhooks: post,
+            feed: { post.feed }
         )
         desk = AdminDesk(
             services: services,

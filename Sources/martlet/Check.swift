@@ -61,6 +61,7 @@ struct Check: ParsableCommand {
             report.errors += error.errors
         }
         guard report.errors.isEmpty, let settings = report.settings else { return report }
+        if let remark = settings.admin.remarkOnMetrics { report.notes.append(remark) }
         report.errors = ProcessSettings.obstacles(settings) + objections(settings.listener)
         return report
     }

@@ -11,7 +11,7 @@ struct ConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "config",
         abstract: "Look at the configuration.",
-        subcommands: [ShowConfig.self]
+        subcommands: [ShowConfig.self, ConfigHistoryCommand.self]
     )
 }
 

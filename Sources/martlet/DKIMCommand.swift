@@ -47,8 +47,8 @@ struct GenerateDKIM: ParsableCommand {
     var unused = false
 
     func run() throws {
-        let domain = try DKIMRecord.domain(domain)
-        let selector = self.selector ?? "\(type == .rsa ? "r" : "e")\(DKIMRecord.day(.now()))"
+        let domain = try DKIMName.domain(domain)
+        let selector = self.selector ?? "\(type == .rsa ? "r" : "e")\(DKIMName.day(.now()))"
         guard DKIMSettings.isSelector(selector) else {
             throw CommandFailure("\(selector) is no selector: lower-case letters, digits and hyphens")
         }
@@ -56,9 +56,13 @@ struct GenerateDKIM: ParsableCommand {
         let directory = place.directory(environment)
         let key = try make()
         let file = DKIMSettings.keyFile(domain, selector)
-        try write(key, "\(directory)/\(file)", directory, domain)
+        do throws(DiskError) {
+            try DKIMKeyFiles(directory).write(key, domain, selector)
+        } catch {
+            throw CommandFailure("\(error); choose another --selector for a new key")
+        }
         if !unused { try name(selector, domain, directory, environment) }
-        print(DKIMRecord.text(domain, selector, key))
+        print(DKIMRecord(domain, selector, key).zoneLine)
         print("; the key is in \(directory)/\(file); the user that martlet runs as must be able to read it")
     }
 
@@ -68,22 +72,6 @@ struct GenerateDKIM: ParsableCommand {
             return try SigningKey.generate(type == .rsa ? .rsa(bits: bits) : .ed25519)
         } catch {
             throw CommandFailure("the key cannot be made: \(error)")
-        }
-    }
-
-    private func write(_ key: SigningKey, _ path: String, _ directory: String, _ domain: Domain) throws {
-        let disk = LinuxDisk()
-        do throws(DiskError) {
-            try disk.makeDirectory("\(directory)/dkim", permissions: 0o750)
-            try disk.makeDirectory("\(directory)/dkim/\(domain.name)", permissions: 0o750)
-            guard try disk.status(path, following: true) == nil else {
-                throw DiskError("create", path, EEXIST)
-            }
-            let pem: [UInt8]
-            do throws(TLSError) { pem = try key.pem() } catch { throw DiskError("create", path, EINVAL) }
-            try disk.replace(path, with: pem, permissions: 0o600)
-        } catch {
-            throw CommandFailure("\(error); choose another --selector for a new key")
         }
     }
 
@@ -123,36 +111,23 @@ struct ShowDKIM: ParsableCommand {
     @OptionGroup var place: ConfigOption
 
     func run() throws {
-        let domain = try DKIMRecord.domain(domain)
+        let domain = try DKIMName.domain(domain)
         let (environment, _) = Environment.ofThisProcess()
         let path = "\(place.directory(environment))/\(DKIMSettings.keyFile(domain, selector))"
         guard DKIMSettings.isSelector(selector), let pem = try? LinuxDisk().contents(of: path, limit: 64 << 10),
             let key = try? SigningKey(pem: pem)
         else { throw CommandFailure("\(path) is no key that can be read") }
-        print(DKIMRecord.text(domain, selector, key))
+        print(DKIMRecord(domain, selector, key).zoneLine)
     }
 }
 
-/// The TXT record that publishes a key (RFC 6376 §3.6.1, RFC 8463 §4).
-private enum DKIMRecord {
+/// What names on the command line are.
+private enum DKIMName {
     static func domain(_ text: String) throws -> Domain {
         guard let domain = Domain(text), domain.literal == nil else {
             throw CommandFailure("\(text) is no domain")
         }
         return domain
-    }
-
-    /// In the form of a zone file: strings of at most 255 octets.
-    static func text(_ domain: Domain, _ selector: String, _ key: SigningKey) -> String {
-        let isRSA = key.rawPublicKey == nil
-        let data = Base64.encode(key.rawPublicKey ?? key.publicKeyDER)
-        var rest = Substring("v=DKIM1; k=\(isRSA ? "rsa" : "ed25519"); p=\(data)")
-        var pieces: [String] = []
-        while !rest.isEmpty {
-            pieces.append("\"\(rest.prefix(250))\"")
-            rest = rest.dropFirst(250)
-        }
-        return "\(selector)._domainkey.\(domain.name). IN TXT ( \(pieces.joined(separator: "\n    ")) )"
     }
 
     /// `20261122`.

@@ -3,19 +3,12 @@
 import ArgumentParser
 import Config
 import Glibc
-import Ingest
-import OpenSSL
 import Passwords
 
 /// Reads a password, twice from a terminal or one line from a pipe, and writes its hash to `auth_flat_file.ini`.
 ///
 /// A running relay takes it up within a second.
 struct PasswdCommand: ParsableCommand {
-    /// How a password is stored.
-    enum Method: String, ExpressibleByArgument, CaseIterable {
-        case yescrypt, sha512, bcrypt, scram
-    }
-
     static let configuration = CommandConfiguration(
         commandName: "passwd",
         abstract: "Set the password of a user who sends with SMTP AUTH.",
@@ -28,7 +21,7 @@ struct PasswdCommand: ParsableCommand {
     @OptionGroup var place: ConfigOption
 
     @Option(help: "yescrypt, sha512, bcrypt; or scram, which serves SCRAM-SHA-256 besides PLAIN and LOGIN.")
-    var method = Method.yescrypt
+    var method = StoredPassword.Method.yescrypt
 
     @Flag(help: "Remove the user.")
     var remove = false
@@ -66,23 +59,14 @@ struct PasswdCommand: ParsableCommand {
     }
 
     private func hash(_ password: [UInt8]) throws -> String {
-        switch method {
-        case .scram:
-            let salt = try Secrets.random(16)
-            return ScramArithmetic.keys(of: password, salt, ScramKeys.iterations).text
-        case .yescrypt: return try crypt(password, .yescrypt)
-        case .sha512: return try crypt(password, .sha512)
-        case .bcrypt: return try crypt(password, .bcrypt)
+        guard let text = StoredPassword.text(of: password, by: method) else {
+            throw CommandFailure("libcrypt cannot hash this password by \(method.rawValue)")
         }
-    }
-
-    private func crypt(_ password: [UInt8], _ method: PasswordHash.Method) throws -> String {
-        guard let hash = PasswordHash(of: password, method: method) else {
-            throw CommandFailure("libcrypt cannot hash this password by \(self.method.rawValue)")
-        }
-        return hash.text
+        return text
     }
 }
+
+extension StoredPassword.Method: ExpressibleByArgument {}
 
 /// Where a password comes from.
 private enum PasswordInput {

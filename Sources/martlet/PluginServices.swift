@@ -35,7 +35,7 @@ struct PluginServices: RelayServices {
 
     func submit(from: ReversePath, to: [EmailAddress], contents: [UInt8]) async throws(Failure) -> QueueID {
         switch await intake.submit(Submission(from: from, to: to, contents: contents), on: loop) {
-        case .queued(let id), .taken(let id): return id
+        case .queued(let id, _), .taken(let id): return id
         case .refused(let refusal): throw Failure(.message, at: .body, refusal.reply)
         }
     }

@@ -5,6 +5,7 @@ import Config
 import Files
 import Mail
 import OpenSSL
+import Operator
 
 /// The sub-commands about tokens; they need no running relay.
 struct TokenCommand: ParsableCommand {
@@ -58,6 +59,7 @@ struct CreateToken: ParsableCommand {
         let now = Timestamp.now()
         let end = try end(at: now)
         let section = "token \(name)"
+        let isFirst = try !AdminFile.open(config).current.admin.hasTokens
         try AdminFile.edit(config, "create token", name) { (document) throws(ConfigError) in
             let isThere = document.sections.contains(section)
             guard !isThere || document.value("revoked", in: section) != nil else {
@@ -71,6 +73,9 @@ struct CreateToken: ParsableCommand {
             try document.set("created", to: now.rfc3339, in: section)
         }
         print(secret)
+        if isFirst, let remark = try AdminFile.open(config).current.admin.meaningOfTokens {
+            Output.complain("note: this is the first token. \(remark)")
+        }
     }
 
     /// - Throws: when it is no time.

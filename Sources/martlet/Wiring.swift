@@ -7,6 +7,7 @@ import Delivery
 import Departure
 import Files
 import HTTPClient
+import History
 import Hooks
 import Ingest
 import Intake
@@ -15,11 +16,13 @@ import Loop
 import Mail
 import NIOCore
 import NIOPosix
+import Operator
 import Process
 import Queue
 import RemoteHooks
 import Storage
 import Synchronization
+import Webhooks
 
 // Not swift-service-lifecycle: it has its own signal handlers and its own order of stopping, while we block signals in
 // every thread (PID 1 of a container has no default ones, a storm of SIGHUP melts) and stop doors before the queue.
@@ -51,6 +54,7 @@ final class Wiring: Sendable {
     private let tokens: TokenSource
     private let memory: PeerMemory
     private let queue: MailQueue
+    private let past: Past
     private let plugins: PluginChain
     private let programs: HookPrograms
     private let services: PluginServices
@@ -64,7 +68,9 @@ final class Wiring: Sendable {
     private let certificates: CertificatesInForce
     private let listener: Listener
     private let guide: Guide
+    private let post: EventPost
     private let api: AdminAPI
+    private let pickup: Pickup
 
     /// Runs the relay until it is told to stop; returns when everything is drained.
     ///
@@ -80,20 +86,21 @@ final class Wiring: Sendable {
     private init(_ launch: Launch) throws {
         (dataPath, sockets) = (launch.dataPath, launch.sockets)
         applied = InForce(launch.settings.current)
-        settings = launch.settings
-        log = launch.log
+        (settings, log) = (launch.settings, launch.log)
         let (settings, log) = (settings, log)
         let (first, inForce) = (settings.current, settings.inForce)
-
         loops = MultiThreadedEventLoopGroup(numberOfThreads: Self.threads(first.listener))
         disk = NIOThreadPool(numberOfThreads: Self.diskThreads)
         disk.start()
 
+        let spool = Self.spool(launch)
+        past = Past(launch, spool)
         queue = MailQueue(
-            store: Spool(directory: "\(launch.dataPath)/queue") { SpoolLog.write($0, to: log) },
+            store: spool,
             disk: disk,
             memory: MemoryBudget(limit: first.listener.memoryForMail),
-            options: MailQueue.Options(first.outbound)
+            options: MailQueue.Options(first.outbound),
+            keepsHistory: first.events.isOn
         ) { recipient, envelope in settings.inForce.ask { $0.lane(for: recipient, of: envelope) } }
 
         resolver = InForce<any DNS.Resolver>(try UnboundResolver(UnboundResolver.Options(first.resolver)))
@@ -112,13 +119,7 @@ final class Wiring: Sendable {
         let policies = STSPolicies(resolver: resolver, settings: inForce, fetch: fetch, store: kept, log: log)
         tokens = TokenSource(fetch, store: TokenStore(directory: "\(launch.dataPath)/oauth"))
         memory = PeerMemory(directory: launch.dataPath, disk: LinuxDisk())
-        trust = TrustFinder(
-            resolver: resolver,
-            settings: inForce,
-            policies: policies,
-            tokens: tokens,
-            memory: memory
-        )
+        trust = TrustFinder(resolver: resolver, settings: inForce, policies: policies, tokens: tokens, memory: memory)
         dispatcher = Dispatcher(
             Dispatcher.Parts(
                 loop: loop,
@@ -131,9 +132,18 @@ final class Wiring: Sendable {
             )
         )
         guide = Guide(router, trust, plugins, queue)
-        api = AdminAPI(launch, intake: intake, guide: guide, loop: loop)
+        pickup = Pickup(Drop(in: launch.dataPath), log: log)
+        post = EventPost(resolver: resolver, loop: loop, log: log)
+        api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop)
         certificates = try CertificatesInForce(first.tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
+    }
+
+    private static func spool(_ launch: Launch) -> Spool {
+        let options = Spool.Options(launch.settings.current.events)
+        return Spool(directory: "\(launch.dataPath)/queue", options: options) { [log = launch.log] in
+            SpoolLog.write($0, to: log)
+        }
     }
 
     /// One loop does as well as two on two processors; beyond that, one for two.
@@ -159,6 +169,7 @@ extension Wiring {
         DNSMetrics.declare()
         HookMetrics.declare()
         AdminAPI.declareMetrics()
+        WebhookMetrics.declare()
         ConfigMetrics.show(settings.health.current)
         let begin = Uptime.now()
         let count = try queue.recover(at: begin, wall: .now())
@@ -166,8 +177,11 @@ extension Wiring {
             $0.add(.count, count)
             $0.add(.elapsed, Int(Uptime.now().milliseconds - begin.milliseconds))
         }
+        past.start()
+        post.start(past.book, settings.current.events)
         let addresses = try wait { try await self.listen() }
         try api.start()
+        pickup.prepare()
         leaveNote()
         dispatcher.start()
         testValidation()
@@ -182,9 +196,10 @@ extension Wiring {
     private func followSettings() {
         settings.onChange { [weak self] in self?.apply($0) }
         prints.change { $0 = settings.prints() }
-        settings.onEdit { [log, settings, prints] edit in
+        settings.onEdit { [log, settings, prints, queue] edit in
             prints.change { $0 = settings.prints() }
             EditLog.write(edit, to: log)
+            if edit.isChanged { queue.tell(CommandFact(edit)) }
             ConfigMetrics.show(settings.health.current)
         }
     }
@@ -267,16 +282,19 @@ extension Wiring {
     /// Doors first, then the queue, then what they stand on.
     private func stop() {
         ServiceNotice.stopping.send()
+        pickup.stop()
         api.drain()
         try? wait {
             async let incoming: Void = self.listener.stop(patience: Int(Self.patience / 1000))
             async let outgoing: Void = self.dispatcher.drain(within: Self.patience)
-            _ = await (incoming, outgoing)
+            async let events: Void = self.post.stop()
+            _ = await (incoming, outgoing, events)
         }
         let counts = queue.counts
         saveMemory()
         RunningRelay.remove(from: dataPath, LinuxDisk())
         api.stop()
+        past.stop()
         queue.close()
         log.write(.notice, "stopped") { line in
             line.add(.waiting, counts.waiting)
@@ -306,10 +324,12 @@ extension Wiring {
     private func tick(_ title: ProcessTitle, _ heap: HeapCare) -> Bool {
         report(settings.reloadIfChanged(now: .now()))
         api.tick()
+        post.tick()
         certificates.renewTickets(now: .now())
         disk.submit { [queue] _ in queue.releaseDue() }
         if memory.wantsSaving(at: .now()) { disk.submit { [weak self] _ in self?.saveMemory() } }
         heap.look(queue.events)
+        pickup.look(noted.withLock { $0 }, limit: settings.current.listener.messageBytes, at: .now())
         let counts = queue.counts
         title.show(inProgress: counts.inProgress, waiting: counts.waiting, tempFailed: counts.tempFailed)
         let verb = settings.current.outbound.isDisabled ? "Delivery disabled" : "Delivering"
@@ -334,6 +354,9 @@ extension Wiring {
                 counting: { changes.leadsElsewhere($0.hop) }
             )
             if moved > 0 { log.write(.notice, "queued mail takes another way") { $0.add(.count, moved) } }
+            guard changes.hasNewLogins else { return }
+            let freed = queue.retry(after: .auth) { changes.hasNewLogin($0.hop) }
+            if freed > 0 { log.write(.notice, "mail that waited for a login goes on") { $0.add(.count, freed) } }
         }
     }
 
@@ -357,6 +380,7 @@ extension Wiring {
         // A file that one of ours names, such as a certificate or a password.
         if changes.isEmpty { log.write(.notice, "configuration changed") }
         for change in changes {
+            queue.tell(CommandFact(changed: change.file, change.keys))
             log.write(.notice, "configuration changed") { line in
                 line.add(.file, change.file)
                 let more = change.keys.count > 10 ? " and \(change.keys.count - 10) more" : ""
@@ -372,9 +396,12 @@ extension Wiring {
         certificates.apply(settings.tls, log)
         trust.forgetRefusals(except: settings.routes)
         let before = applied.replace(with: settings)
+        for fact in CommandFact.changes(from: before, to: settings) { queue.tell(fact) }
         if before.me != settings.me { disk.submit { [weak self] _ in self?.leaveNote() } }
         if before.listener.places != settings.listener.places { listenElsewhere() }
+        if before.events != settings.events { log.write(.notice, "history changes at the next start") { _ in } }
         if before.resolver != settings.resolver { resolveOtherwise(settings.resolver) }
+        if before.events != settings.events { post.apply(settings.events) }
         let preparesOtherwise = before.hooks != settings.hooks && usePlugins(settings)
         reroute(from: before, to: settings, everything: preparesOtherwise)
     }

@@ -42,12 +42,10 @@ import Yams
         func properties(_ name: String) throws -> Set<String> {
             Set(try #require(schemas[name]?["properties"] as? [String: Any]).keys)
         }
-        func names(_ keys: [SettingKey<OutboundSettings>]) -> Set<String> {
-            Set(keys.map { $0.name == "disabled_reason" ? "reason" : $0.name })
-        }
-        let shown = names(OutboundSettings.keys.filter { $0.show != nil })
-        #expect(try properties("Outbound") == shown.union(["disabled_origin"]))
-        #expect(try properties("OutboundChange") == names(OutboundSettings.keys + OutboundSettings.quietKeys))
+        let shown = OutboundSettings.keys.filter { $0.show != nil }.flatMap(OutboundEndpoints.names)
+        #expect(try properties("Outbound") == Set(shown + ["disabled_origin"]))
+        let taken = (OutboundSettings.keys + OutboundSettings.quietKeys).flatMap(OutboundEndpoints.spellings)
+        #expect(try properties("OutboundChange") == Set(taken))
     }
 
     @Test func theProgramServesThisContract() throws {

@@ -29,7 +29,7 @@ import Testing
         ])
         #expect(query.states == body.states && query.states.count == 2)
         #expect(query.domain == body.domain && query.domain == Domain("a.test"))
-        #expect(query.sender == body.sender && query.sender == ReversePath.null)
+        #expect(query.sender == body.sender && query.sender == AddressFilter.null)
         #expect(query.route == body.route && query.minAge == 60 && body.minAge == 60)
         #expect(query.maxAge == 120 && body.maxAge == 120 && query.minAttempts == 2 && body.minAttempts == 2)
         #expect(query.errorContains == "x" && body.errorContains == "x")

@@ -158,7 +158,11 @@ import Testing
     ])
     func whatComesOutGoesInWithoutAChange(text: String) throws {
         let routes = try #require(RouteSection.all(in: INIDocument(parsing: text))["a.test"]?.section)
-        let shown = RouteView.route(Routes.Route(match: "a.test", hosts: try routes.hostsInOrder()), from: nil)
+        let hosts = try routes.hostsInOrder()
+        let shown = RouteView.route(
+            Routes.Route(match: "a.test", way: hosts.isEmpty ? .direct : .hosts(hosts)),
+            from: nil
+        )
         guard case .object(let members) = shown else { return }
         let body = JSON.object(members.filter { !["match", "origin", "variable"].contains($0.name) })
         for isPatch in [false, true] {

@@ -44,6 +44,7 @@ import Testing
         #expect(Self.text(config, "outbound.ini") == text)
         #expect(heard.withLock { $0 } == [true])
         #expect(edit.isChanged && edit.revision == Revision(of: Array(text.utf8)))
+        #expect(edit.diff == "--- outbound.ini\n+++ outbound.ini\n@@ -2,0 +3,1 @@\n+disabled = true\n")
         #expect(!edit.before.outbound.isDisabled && edit.after.outbound.isDisabled)
         #expect(try store.document(.outbound).revision == edit.revision)
     }

@@ -9,7 +9,8 @@ import Testing
 @Suite struct RouteChangesTests {
     private static let patterns = [
         "*", "example.com", "*.example.com", "a.example.com", "*.a.example.com", "u@example.com", "u@a.example.com",
-        "sender x@s.test", "sender s.test",
+        "sender x@s.test", "sender s.test", "sender x@s.test to example.com", "sender s.test to *.example.com",
+        "sender *.test to u@a.example.com", "sender <> to a.example.com",
     ]
     private static let recipients = [
         "u@example.com", "v@example.com", "u@a.example.com", "v@b.a.example.com", "u@other.test",
@@ -29,7 +30,7 @@ import Testing
                 for pattern in Self.patterns where Bool.random(using: &random) {
                     let host = MX("h\(Int.random(in: 0...1, using: &random)).example")
                     let isDirect = Int.random(in: 0...4, using: &random) == 0
-                    table.add(Routes.Route(match: pattern, hosts: isDirect ? [] : [host]))
+                    table.add(Routes.Route(match: pattern, way: isDirect ? .direct : .hosts([host])))
                 }
                 return table
             }
@@ -51,7 +52,7 @@ import Testing
 
     @Test func anotherDomainIsLeftInPeace() throws {
         var new = Routes()
-        new.add(Routes.Route(match: "example.com", hosts: [MX("h.example")]))
+        new.add(Routes.Route(match: "example.com", way: .hosts([MX("h.example")])))
         let changes = RouteChanges(from: Routes(), to: new)
         #expect(changes.mayMove(.domain(Domain(unchecked: "example.com"))))
         #expect(!changes.mayMove(.domain(Domain(unchecked: "example.org"))))

@@ -59,6 +59,9 @@ import Testing
         #expect(outbound.alwaysSplit)
         #expect(outbound.concurrencyMax == 3)
         #expect(outbound.maxTempFailures == 2)
+        #expect(outbound.queueLifetime == nil && outbound.failureLimit == 2)
+        let age = try read(["outbound.ini": "queue_lifetime = 5d"]).settings.outbound
+        #expect(age.queueLifetime == 432_000 && age.failureLimit == nil)
         #expect(outbound.tempFailIntervals == [60, 300, 300, 3600, 3600, 3600])
         #expect(outbound.addressPreference == .v4)
         #expect(outbound.receivedHeader == nil)

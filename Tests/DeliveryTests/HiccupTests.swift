@@ -4,6 +4,7 @@
 import Config
 import Mail
 import OpenSSL
+import Queue
 import Storage
 import Testing
 
@@ -123,6 +124,28 @@ struct HiccupTests {
         #expect(state?.waiting.count == 1)
         #expect(peer.messages.map(\.to) == [["yes@y.test"]])
         #expect(house.reports.isEmpty)
+        await house.stop()
+    }
+
+    /// One slot, and a host whose TLS is waited for: other mail goes meanwhile.
+    @Test func aPauseHoldsNoSlot() async throws {
+        let (askings, asking) = AsyncStream<Void>.makeStream()
+        let broken = try await peer { line, _ in
+            guard line == "STARTTLS" else { return nil }
+            asking.yield()
+            return "454 4.7.0 not now"
+        }
+        let whole = try await peer { _, _ in nil }
+        var options = MailQueue.Options()
+        options.concurrencyMax = 1
+        let house = try House(routes: ["broken.test": [broken.mx], "*": [whole.mx]], queueOptions: options) {
+            $0.outbound.isTLSEnabled = true
+            $0.outbound.tlsFallbackAfter = 10
+        }
+        try await house.accept(to: ["b@broken.test"])
+        for await _ in askings { break }
+        await house.settled(try await house.accept(to: ["b@y.test"]))
+        #expect(broken.messages.isEmpty && whole.messages.count == 1)
         await house.stop()
     }
 

@@ -66,13 +66,15 @@ final class WatchedStore: QueueStore {
         }
     }
 
-    func append(_ state: DeliveryState, of id: QueueID) {
-        inner.append(state, of: id)
+    func append(_ state: DeliveryState, of id: QueueID, _ facts: Facts) {
+        inner.append(state, of: id, facts)
         pool.submit { _ in self.look() }
     }
 
-    func appendSettled(_ id: QueueID, at location: Location) {
-        inner.appendSettled(id, at: location)
+    func append(_ facts: Facts, of id: QueueID) { inner.append(facts, of: id) }
+
+    func appendSettled(_ id: QueueID, at location: Location, _ facts: Facts) {
+        inner.appendSettled(id, at: location, facts)
         pool.submit { _ in self.look() }
     }
 
@@ -129,7 +131,7 @@ final class House: Sendable {
                 if host.priority == 0 { host.priority = UInt16(index) }
                 return host
             }
-            settings.routes.add(Routes.Route(match: match, hosts: inOrder))
+            settings.routes.add(Routes.Route(match: match, way: .hosts(inOrder)))
         }
         change(&settings)
         let final = settings

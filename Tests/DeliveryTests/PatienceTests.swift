@@ -1,5 +1,6 @@
 // PatienceTests.swift — how long mail is tried, and which replies are words about load.
 
+import Config
 import Mail
 import Queue
 import Testing
@@ -9,14 +10,15 @@ import Testing
 @Suite struct PatienceTests {
     private let day: Int64 = 86_400_000
 
-    private func parcel(failures: Int = 0, unreached: Int = 0) -> Parcel {
+    private func parcel(failures: Int = 0, unreached: Int = 0, own: Int64? = nil) -> Parcel {
         Parcel(
             id: Parcel.ID(message: QueueID(rawValue: 1), ticket: Ticket(1)),
             lane: .route("x"),
             recipients: [0],
             failures: failures,
             unreached: unreached,
-            acceptedAt: Timestamp(milliseconds: 0)
+            acceptedAt: Timestamp(milliseconds: 0),
+            ownTime: own.map { Uptime(milliseconds: $0) }
         )
     }
 
@@ -49,6 +51,66 @@ import Testing
         let refused = Failure(.destination, at: .greeting, Reply(554, nil, "go away"))
         #expect(verdicts(refused, parcel(), after: 1).kind != .outOfReach)
         #expect(verdicts(refused, parcel(), after: 1, isBystander: true).kind == .outOfReach)
+    }
+
+    /// An attempt that somebody asked for, a minute before the parcel's own: nothing counts, and the own one stays.
+    @Test func whatIsAskedForComesOnTop() {
+        let (asked, now) = (parcel(failures: 12, unreached: 3, own: 100_000), Uptime(milliseconds: 40_000))
+        for failure in [busy, away] {
+            let verdicts = Verdicts(asked, [.deferred(failure)], at: Timestamp(milliseconds: 99 * day), now)
+            #expect(verdicts.isExtra && verdicts.deferred.count == 1 && verdicts.delay == 60_000)
+            #expect(!verdicts.countsAsFailure)
+        }
+        let late = Verdicts(asked, [.deferred(busy)], at: Timestamp(milliseconds: 1), Uptime(milliseconds: 100_000))
+        #expect(!late.isExtra && late.bounced.count == 1, "its own time has come meanwhile")
+        let refused = Failure(.recipient, at: .recipient, Reply(550, EnhancedStatus(5, 1, 1), "nobody"))
+        #expect(Verdicts(asked, [.bounced(refused)], at: Timestamp(milliseconds: 1), now).bounced.count == 1)
+    }
+
+    /// What `outbound.ini` names, and when mail that was refused for now, or whose hop is away, is given up.
+    @Test(
+        arguments: [
+            // number, intervals, age of the unreachable, life time: failures that are one too many, days of an answer and of a hop
+            (nil, nil, nil, nil, 13, nil, 5),
+            (3, nil, nil, nil, 3, nil, 5),
+            (nil, [60, 300], nil, nil, 3, nil, 5),
+            (nil, nil, 2, nil, 13, nil, 2),
+            (nil, nil, nil, 7, nil, 7, 7),
+            (nil, [60, 300], nil, 1, nil, 1, 1),
+            (20, nil, nil, 3, 20, 3, 3),
+            (20, [60, 300], nil, 3, 20, 3, 3),
+            (nil, nil, 2, 7, nil, 7, 2),
+            (nil, nil, 9, 7, nil, 7, 7),
+            (nil, [], nil, 7, 1, 7, 0),
+        ] as [(Int?, [Int]?, Int?, Int?, Int?, Int?, Int)]
+    )
+    func theFileNamesANumberOrAnAge(
+        number: Int?,
+        intervals: [Int]?,
+        unreachable: Int?,
+        lifetime: Int?,
+        last: Int?,
+        answered: Int?,
+        away days: Int
+    ) {
+        var outbound = OutboundSettings()
+        outbound.maxTempFailures = number
+        outbound.tempFailIntervals = intervals
+        outbound.unreachableMaxAge = unreachable.map { $0 * 86_400 }
+        outbound.queueLifetime = lifetime.map { $0 * 86_400 }
+        let patience = Patience(outbound)
+        func waits(_ kind: Deferral.Kind, failures: Int, at time: Int64) -> Bool {
+            let wall = Timestamp(milliseconds: time)
+            return patience.delay(parcel(failures: failures), kind, at: wall, Uptime(milliseconds: 0)) != nil
+        }
+        for failures in 0..<(last ?? 100) - 1 { #expect(waits(.failure, failures: failures, at: 1)) }
+        #expect(waits(.failure, failures: (last ?? 60_000) - 1, at: 1) == (last == nil))
+        if last != 1 {
+            #expect(waits(.failure, failures: 0, at: Int64(answered ?? 1000) * day) == (answered == nil))
+            #expect(waits(.failure, failures: 0, at: Int64(answered ?? 1000) * day - 1))
+            #expect(waits(.outOfReach, failures: 0, at: Int64(days) * day - 1))
+        }
+        #expect(!waits(.outOfReach, failures: 0, at: Int64(days) * day))
     }
 
     @Test func asInHarakaEveryAttemptCanBeAFailure() {

@@ -115,6 +115,27 @@ private final class Teller: Plugin {
         await house.stop()
     }
 
+    /// Out of reach, or asked for: no failure, and `num_failures` stays.
+    @Test func failuresAreCountedWhereTheyAre() async throws {
+        let peer = try await LoopbackPeer { line, _ in line.hasPrefix("RCPT") ? "450 4.2.1 later" : nil }
+        let plugin = Teller(.deferred)
+        let house = try House(
+            routes: ["away.test": [MX("127.0.0.1", port: 1)], "*": [peer.mx]],
+            plugins: [plugin]
+        )
+        _ = await house.deferred(try await house.accept(to: ["b@away.test"]))
+        #expect(plugin.words.first == "deferred 0 64.0 seconds")
+        let id = try await house.accept(to: ["b@y.test"])
+        _ = await house.deferred(id)
+        #expect(plugin.words.last { $0.hasPrefix("deferred") } == "deferred 1 64.0 seconds")
+        #expect(house.queue.retry(id) == .done)
+        await house.store.wait { $0.filter { $0.isState(of: id) }.count == 2 }
+        #expect(plugin.words.filter { $0.hasPrefix("deferred 1 ") }.count == 2)
+        guard case .state(_, let state) = house.store.records.last(where: { $0.isState(of: id) }) else { return }
+        #expect(state.waiting.map(\.failures) == [1])
+        await house.stop()
+    }
+
     @Test func deferredChangesTheDelay() async throws {
         let peer = try await LoopbackPeer { line, _ in line.hasPrefix("RCPT") ? "450 4.2.1 later" : nil }
         let house = try House(

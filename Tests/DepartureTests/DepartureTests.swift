@@ -51,8 +51,8 @@ struct DepartureTests {
 
     private static func trouble(_ word: String) -> TLSTrouble? {
         guard word != "no" else { return nil }
-        let (now, reply) = (Uptime(milliseconds: 0), Reply(451, nil, "x"))
-        var trouble = TLSTrouble(since: now, until: now, reply: reply)
+        let now = Timestamp(milliseconds: 0)
+        var trouble = TLSTrouble(since: now, until: now, words: "451 x")
         trouble.isLasting = word == "yes"
         trouble.refusesClear = word == "clear"
         return trouble

@@ -24,14 +24,15 @@ struct GuideTests {
         to recipient: String = "x@b.test",
         plugins: [any Plugin] = [],
         web: WebFetch? = nil,
+        kept: [UInt8]? = nil,
         change: (inout Envelope) -> Void = { _ in }
     ) async throws -> Itinerary {
         let settings = try SettingsFiles.read(files)
         let (resolver, inForce) = (InForce<any DNS.Resolver>(self.resolver), InForce(settings))
         let log = LogSink(descriptor: open("/dev/null", O_WRONLY), level: .error)
         let policies = web.map {
-            let nothing = STSStore(load: { _ in nil }, save: { _, _ in })
-            return STSPolicies(resolver: resolver, settings: inForce, fetch: $0, store: nothing, log: log)
+            let store = STSStore(load: { _ in kept }, save: { _, _ in })
+            return STSPolicies(resolver: resolver, settings: inForce, fetch: $0, store: store, log: log)
         }
         let trust = TrustFinder(resolver: resolver, settings: inForce, policies: policies)
         let pool = NIOThreadPool(numberOfThreads: 1)
@@ -90,6 +91,39 @@ struct GuideTests {
         #expect(host.sessions.first?.tries.first?.because == .dane)
     }
 
+    /// RFC 7672 §2.2.1 leaves it open: who can forge the MX records can name a host of his own, with records that match.
+    @Test func recordsUnderAnInsecureNameAreNotAskedFor() async throws {
+        resolver.setMX("b.test", ["10 mx.b.test"])
+        resolver.setAddresses("mx.b.test", ["192.0.2.1"])
+        resolver.setTLSA(
+            "_25._tcp.mx.b.test",
+            [TLSARecord(usage: 3, selector: 1, matching: 1, data: Array(repeating: 7, count: 32))]
+        )
+        resolver.setSecure("mx.b.test", "_25._tcp.mx.b.test")
+        let way = try await way(["outbound.ini": "enable_tls = true\n"])
+        let host = try #require(way.hosts.first)
+        #expect((way.isSecure, host.trust.askedForRecords) == (false, false) && host.trust.voucher == nil)
+        #expect(host.sessions.first?.tries.map(\.level) == [.may] && host.sessions.first?.lastResort != nil)
+        #expect(!resolver.questions.contains { $0.hasPrefix("TLSA") })
+    }
+
+    /// RFC 8461 §3.3: without an answer there is no policy for now, and one that was seen holds.
+    @Test(arguments: [DNSError.serverFailure("SERVFAIL"), .timedOut, .bogus("forged"), .noSuchName], [false, true])
+    func aRecordThatCannotBeLookedUpIsNoPolicyUnlessOneIsKept(_ error: DNSError, isKept: Bool) async throws {
+        resolver.setMX("b.test", ["10 mx.b.test"])
+        resolver.setAddresses("mx.b.test", ["192.0.2.1"])
+        resolver.fail("_mta-sts.b.test", error)
+        let policy = "version: STSv1\nmode: enforce\nmx: mx.b.test\nmax_age: 86400\n"
+        let kept = Array("mta-sts 1 7 \(Timestamp.now().milliseconds - 1000)\n\(policy)".utf8)
+        let web = WebFetch { _ in .failure(HTTPError(.cannotResolve, "nobody is asked")) }
+        let way = try await way(["outbound.ini": "enable_tls = true\n"], web: web, kept: isKept ? kept : nil)
+        let (host, session) = (try #require(way.hosts.first), try #require(way.hosts.first?.sessions.first))
+        #expect(host.trust.askedForPolicy && host.problem == nil)
+        #expect(host.trust.facts.sts == (isKept ? .match : .absent))
+        #expect(session.tries.map(\.level) == (isKept ? [.verify] : [.may]))
+        #expect((session.lastResort == nil) == isKept)
+    }
+
     // MARK: the domain of a lane is its A-labels
 
     /// One domain in spellings that people use.
@@ -146,7 +180,7 @@ struct GuideTests {
         for recipient in Self.spellings {
             let way = try await way(["routes.ini": route], to: "x@\(recipient)")
             let session = try #require(way.hosts.first?.sessions.first)
-            #expect(way.section == "xn--bcher-kva.test")
+            #expect(way.decision.route?.match == "xn--bcher-kva.test")
             #expect(session.first?.check == .names([Self.host]))
             #expect(session.serverName == Self.host && session.peer == "\(Self.host)[192.0.2.1]:25")
         }
@@ -162,7 +196,7 @@ struct GuideTests {
         let plugin = Signpost(hooks: [.getMX, .sendEmail], answer: .use([MX("192.0.2.9", port: 2525)]))
         let way = try await way(["routes.ini": "[b.test]\nmx = 192.0.2.1:25\n"], plugins: [plugin])
         #expect((way.delayingPlugins, way.guidingPlugins) == (["signpost"], ["signpost"]))
-        #expect((way.hopBecause, way.section) == (.plugin, "b.test"))
+        #expect((way.hopBecause, way.decision.route?.match) == (.plugin, "b.test"))
         #expect(way.hosts.map(\.mx.description) == ["192.0.2.9:2525"])
     }
 

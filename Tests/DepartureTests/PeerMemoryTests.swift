@@ -98,4 +98,73 @@ struct PeerMemoryTests {
         memory.learn(.recipients, 1, of: String(repeating: "x", count: 513), at: now)
         #expect(!memory.knows(.recipients, of: "a\nb", at: now))
     }
+
+    /// A thousand dead addresses take no place of what is known of recipients.
+    @Test func eachTraitHasItsOwnRoom() {
+        let memory = memory()
+        memory.learn(.losesCount, of: peer, at: now)
+        memory.failedTLS(peer, Reply(454, nil, "no"), at: now, patience: 0)
+        for number in 0..<PeerMemory.most * 2 { memory.learn(.silent, of: "dead \(number)", at: now) }
+        #expect(memory.knows(.losesCount, of: peer, at: now) && memory.trouble(with: peer, at: now) != nil)
+    }
+
+    // MARK: TLS
+
+    @Test func troubleWithTLSLastsWhenItComesAgainAfterAWhile() {
+        let memory = memory()
+        let reply = Reply(454, EnhancedStatus(4, 7, 0), "not now")
+        func at(_ milliseconds: Int64) -> Timestamp { now.adding(milliseconds: milliseconds) }
+        memory.failedTLS(peer, reply, at: now, patience: 5000)
+        #expect(memory.trouble(with: peer, at: now)?.isLasting == false)
+        memory.failedTLS(peer, reply, at: at(4999), patience: 5000)
+        #expect(memory.trouble(with: peer, at: at(4999))?.isLasting == false)
+        memory.failedTLS(peer, reply, at: at(5000), patience: 5000)
+        let trouble = memory.trouble(with: peer, at: at(5000))
+        #expect(trouble?.isLasting == true && trouble?.since == now && trouble?.words == "454 4.7.0 not now")
+        #expect(trouble?.until == at(605_000) && trouble?.refusesClear == false)
+        #expect(memory.trouble(with: peer, at: at(605_000)) == nil)
+        memory.refusedClear(peer, at: at(6000))
+        #expect(memory.trouble(with: peer, at: at(3_605_999))?.refusesClear == true)
+        memory.failedTLS(peer, reply, at: at(7000), patience: 5000)
+        #expect(memory.trouble(with: peer, at: at(3_605_999))?.refusesClear == true, "a failure shortens nothing")
+        #expect(memory.everything(of: peer, at: at(7000)).isEmpty, "it is told by itself")
+        memory.worksTLS(peer)
+        #expect(memory.trouble(with: peer, at: at(7000)) == nil && memory.isEmpty)
+        memory.refusedClear(peer, at: at(7000))
+        #expect(memory.isEmpty, "of a peer without trouble there is nothing to say")
+    }
+
+    @Test func troubleWithTLSOutlivesTheProcess() throws {
+        let memory = memory()
+        memory.failedTLS(peer, Reply(454, nil, lines: ["first", "a\tb\n\u{FFFD}c"]), at: now, patience: 0)
+        memory.refusedClear(peer, at: now)
+        try memory.save(at: now)
+        let known = reloaded().trouble(with: peer, at: now)
+        #expect(known == memory.trouble(with: peer, at: now))
+        #expect(known?.words == "454 first abc" && known?.isLasting == true && known?.refusesClear == true)
+        // From a file of strangers: a beginning that is still to come is now.
+        let end = now.adding(milliseconds: 1000).milliseconds
+        try disk.replace("/data/peers", with: Array("broken_tls \(Int.max) \(end) x\t454 a\tb\n".utf8))
+        #expect(reloaded().trouble(with: "x", at: now)?.since == now)
+        #expect(reloaded().trouble(with: "x", at: now)?.words == "454 ab")
+    }
+
+    // MARK: reach
+
+    @Test func whoWasSilentComesLast() {
+        let memory = memory()
+        let mx = MX("mx.example")
+        let addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::1"].compactMap { IPAddress($0) }
+        #expect(memory.inOrder(addresses, of: mx, at: now) == addresses)
+        memory.learn(.silent, of: Departure.peer(mx, addresses[0]), at: now)
+        #expect(memory.inOrder(addresses, of: mx, at: now) == [addresses[1], addresses[2], addresses[0]])
+        #expect(!memory.isSilent(mx, addresses, at: now) && !memory.isSilent(mx, [], at: now))
+        for address in addresses { memory.learn(.silent, of: Departure.peer(mx, address), at: now) }
+        #expect(memory.inOrder(addresses, of: mx, at: now) == addresses && memory.isSilent(mx, addresses, at: now))
+        let later = now.adding(milliseconds: 600_000)
+        #expect(!memory.isSilent(mx, addresses, at: later))
+        memory.learn(.losesCount, of: peer, at: now)
+        memory.forgetAll(.silent)
+        #expect(!memory.isSilent(mx, addresses, at: now) && memory.knows(.losesCount, of: peer, at: now))
+    }
 }

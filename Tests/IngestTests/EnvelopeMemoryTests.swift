@@ -43,7 +43,7 @@ import Testing
         #expect(try Self.fill(second, 3) == (3, nil))
         try first.send("RSET\r\n")
         _ = first.line()
-        #expect(await TestRelay.eventually { relay.queue.memory.used == 0 })
+        #expect(await eventually { relay.queue.memory.used == 0 })
         await relay.listener.stop(patience: 0)
     }
 
@@ -70,7 +70,7 @@ import Testing
             _ = socket.reply()
         }
         let kept = relay.store.messages.reduce(0) { $0 + $1.residentBytes }
-        #expect(await TestRelay.eventually { relay.queue.memory.used == kept })
+        #expect(await eventually { relay.queue.memory.used == kept })
         await relay.listener.stop(patience: 0)
     }
 

@@ -158,7 +158,7 @@ struct ReceptionTests {
             if part.hasPrefix("DATA") { _ = socket.line() }
             if reset { socket.reset() }
         }
-        #expect(await TestRelay.eventually { relay.listener.connections == 0 })
+        #expect(await eventually { relay.listener.connections == 0 })
         #expect(relay.store.messages.isEmpty)
         #expect(relay.queue.memory.used == 0)
         await relay.listener.stop(patience: 0)
@@ -169,10 +169,10 @@ struct ReceptionTests {
         let socket = try Socket(port: relay.port)
         try Self.envelope(socket)
         try socket.send(String(repeating: "Subject: x\r\n", count: 30_000))
-        #expect(await TestRelay.eventually { relay.store.bodies.first.map { $0.size > 0 } ?? false })
+        #expect(await eventually { relay.store.bodies.first.map { $0.size > 0 } ?? false })
         socket.reset()
-        #expect(await TestRelay.eventually { relay.store.bodies.first?.state.isDiscarded == true })
-        #expect(await TestRelay.eventually { relay.queue.memory.used == 0 })
+        #expect(await eventually { relay.store.bodies.first?.state.isDiscarded == true })
+        #expect(await eventually { relay.queue.memory.used == 0 })
         #expect(relay.store.bodies.first?.state.writesAfterDiscard == 0)
         await relay.listener.stop(patience: 0)
     }

@@ -57,7 +57,7 @@ struct SessionLimitTests {
         try Self.startData(socket)
         try socket.send("Subject: x\r\n")
         #expect(socket.line() == "421 4.4.2 Timeout")
-        #expect(await TestRelay.eventually { relay.queue.memory.used == 0 })
+        #expect(await eventually { relay.queue.memory.used == 0 })
         await relay.listener.stop(patience: 0)
     }
 
@@ -141,7 +141,7 @@ struct SessionLimitTests {
         #expect(third.isAtEnd())
         try first.send("QUIT\r\n")
         _ = first.line()
-        #expect(await TestRelay.eventually { relay.listener.connections == 1 })
+        #expect(await eventually { relay.listener.connections == 1 })
         let fourth = try Socket(port: relay.port)
         #expect(fourth.line()?.hasPrefix("220") == true)
         _ = second
@@ -183,7 +183,7 @@ struct SessionLimitTests {
         let flood = Array(String(repeating: "HELP\r\n", count: 10_000).utf8)
         let taken = socket.sendUntilFull(flood, atMost: 64 << 20)
         #expect(taken < 32 << 20, "\(taken) bytes were taken")
-        #expect(await TestRelay.eventually { relay.listener.connections == 0 }, "and the time limit ends it")
+        #expect(await eventually { relay.listener.connections == 0 }, "and the time limit ends it")
         await relay.listener.stop(patience: 0)
     }
 
@@ -192,7 +192,7 @@ struct SessionLimitTests {
         let socket = try Self.open(relay)
         relay.change { $0.relayNetworks = [] }
         var answer: String?
-        let isDenied = await TestRelay.eventually {
+        let isDenied = await eventually {
             socket.awaitInput(atMost: 100)
             try? socket.send("MAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\nRSET\r\n")
             _ = socket.line()

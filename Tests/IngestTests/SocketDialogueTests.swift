@@ -21,6 +21,8 @@ struct SocketDialogueTests {
             settings.listener.recipients = setup.limits.recipients
             settings.listener.errors = setup.limits.errors
             settings.listener.idleCommands = setup.limits.idleCommands
+            settings.listener.lenient.isForAll = setup.limits.isLenient
+            settings.listener.localSender = setup.limits.local?.sender
             if !setup.mayRelay { settings.relayNetworks = [] }
         }
         relay.store.setRoom(setup.hasRoom)

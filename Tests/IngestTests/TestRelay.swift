@@ -68,18 +68,6 @@ final class TestRelay: Sendable {
 
     /// Changes the settings as a reload would.
     func change(_ change: @Sendable (inout Settings) -> Void) { settings.change(change) }
-
-    /// Waits until something holds; polls, because it happens on other threads.
-    static func eventually(_ condition: () -> Bool) async -> Bool {
-        let end = Uptime.now().adding(milliseconds: 20_000)
-        while Uptime.now() < end {
-            if condition() { return true }
-            // Leaves the processors to those that are waited for.
-            _ = poll(nil, 0, 2)
-            await Task.yield()
-        }
-        return condition()
-    }
 }
 
 private struct NoAddress: Error {}

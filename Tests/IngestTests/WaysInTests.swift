@@ -195,7 +195,7 @@ import Testing
             hasAnswered.set(true)
             return admission
         }
-        #expect(await TestRelay.eventually { relay.store.messages.count == 1 })
+        #expect(await eventually { relay.store.messages.count == 1 })
         #expect(!hasAnswered.get(), "nothing is synced yet")
         relay.store.commit()
         let message = try #require(relay.store.messages.first)

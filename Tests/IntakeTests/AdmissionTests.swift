@@ -48,7 +48,7 @@ import Testing
             hasAnswered.set(true)
             return admission
         }
-        #expect(await TestIntake.eventually { intake.store.messages.count == 1 })
+        #expect(await eventually { intake.store.messages.count == 1 })
         #expect(!hasAnswered.get(), "nothing is synced yet")
         intake.store.commit()
         let message = try #require(intake.store.messages.first)
@@ -73,7 +73,7 @@ import Testing
     @Test func theLogSaysOnceWhoseMailWasTaken() async throws {
         let log = try LogFile()
         let intake = try TestIntake(log: log.sink)
-        guard case .queued(let id) = await intake.submit(Self.text) else { throw NotTaken() }
+        guard case .queued(let id, _) = await intake.submit(Self.text) else { throw NotTaken() }
         intake.store.set(.failing(.broken("EIO")))
         guard case .refused = await intake.submit(Self.text) else { throw NotTaken() }
         let lines = log.lines(LogEvent.accepted)
@@ -86,7 +86,7 @@ import Testing
         let intake = try TestIntake()
         var submission = Submission(TestIntake.envelope, ByteBuffer(string: Self.text), from: Provenance(.api))
         submission.hold = Hold(since: .now(), reason: "looked at")
-        guard case .queued(let id) = await intake.intake.submit(submission, on: TestIntake.loops.next()) else {
+        guard case .queued(let id, _) = await intake.intake.submit(submission, on: TestIntake.loops.next()) else {
             throw NotTaken()
         }
         #expect(intake.store.holds.map(\.ids) == [[id]])

@@ -24,12 +24,12 @@ import Testing
             intake.store.set(Int.random(in: 0..<6, using: &random) == 0 ? .failing(.broken("EIO")) : .immediately)
             let script = Script(using: &random)
             let client = Client(script, intake)
-            guard case .queued(let id) = await client.run() else { continue }
+            guard case .queued(let id, _) = await client.run() else { continue }
             sent[id] = script.content
         }
         #expect(!sent.isEmpty && sent.count < Effort.count(60), "some were stored, and some were not")
         let stored = intake.store.messages
-        #expect(await TestIntake.eventually { intake.memory.used == stored.reduce(0) { $0 + $1.residentBytes } })
+        #expect(await eventually { intake.memory.used == stored.reduce(0) { $0 + $1.residentBytes } })
         var kept = 0
         for message in stored {
             let content: [UInt8]
@@ -43,7 +43,7 @@ import Testing
             if let expected = sent[message.id] { #expect(content == expected) }
         }
         let bodies = intake.store.bodies
-        #expect(await TestIntake.eventually { bodies.count { $0.state.isDiscarded } == bodies.count - kept })
+        #expect(await eventually { bodies.count { $0.state.isDiscarded } == bodies.count - kept })
         for body in bodies {
             #expect(body.state.writesAfterDiscard == 0)
             #expect(body.state.isDiscarded || body.state.isFinished)

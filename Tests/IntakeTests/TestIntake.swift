@@ -69,14 +69,4 @@ struct TestIntake: Sendable {
             recipients: [EmailAddress("b@x.example")].compactMap { $0 }.map { Recipient($0) }
         )
     }
-
-    /// Waits until something holds; polls, because it happens on other threads.
-    static func eventually(_ condition: () -> Bool) async -> Bool {
-        let end = Uptime.now().adding(milliseconds: 20_000)
-        while Uptime.now() < end {
-            if condition() { return true }
-            await Task.yield()
-        }
-        return condition()
-    }
 }

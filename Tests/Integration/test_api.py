@@ -155,7 +155,9 @@ def test_the_toggle_is_in_the_file_and_in_force(make_api, sink):
     assert status == 200 and value["disabled"] is False
     tag = headers["ETag"]
     status, headers, value = api.ask("PATCH", "/v1/outbound", {"disabled": True, "reason": "moving"}, If_Match=tag)
-    assert status == 200 and value["disabled"] is True and value["reason"] == "moving" and headers["ETag"] != tag
+    assert (
+        status == 200 and value["disabled"] is True and value["disabled_reason"] == "moving" and headers["ETag"] != tag
+    )
     text = (relay.config / "outbound.ini").read_text()
     assert text.startswith("; mine\ndisabled = true ; why\n") and "; end" in text
     assert api.ask("PATCH", "/v1/outbound", {"disabled": False}, If_Match=tag)[0] == 412
@@ -371,7 +373,7 @@ def test_metrics_are_what_prometheus_expects(make_api, sink):
         assert found[name][0][1] > 0, name
     for name in ["martlet_queue_messages", "martlet_queue_bytes", "martlet_queue_oldest_age_seconds"]:
         assert {labels for labels, _ in found[name]} == {
-            f'state="{s}"' for s in ["incoming", "active", "deferred", "held"]
+            f'state="{s}"' for s in ["waiting", "in_progress", "temp_failed", "held"]
         }
     send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
     sink.wait_for(1)

@@ -230,6 +230,20 @@ def test_failures_are_slowed_and_ended(guarded):
     assert "wrong" not in relay.log_path.read_text()
 
 
+def test_who_waits_for_us_is_not_timed_out(guarded):
+    """An answer that is held back longer than a client may be silent: the time is ours."""
+    relay = guarded(
+        users=PLAIN.replace("max_failures = 2", "max_failures = 9").replace("max_delay = 2s", "max_delay = 4s"),
+        smtp={"timeouts.command": 2},
+    )
+    client = connect(relay)
+    wrong = base64.b64encode(b"\0alice@a.test\0wrong").decode()
+    began = time.monotonic()
+    assert [client.docmd("AUTH PLAIN " + wrong)[0] for _ in range(4)] == [535] * 4
+    assert time.monotonic() - began > 4, "the last one waits four seconds"
+    assert client.noop()[0] == 250
+
+
 def test_the_sender_is_bound(guarded):
     relay = guarded(users=PLAIN.replace("[core]", "[core]\nconstrain_sender = true"))
     client = connect(relay)

@@ -5,6 +5,7 @@ time; an answer that is not a refusal means that code and contract say two thing
 """
 
 import copy
+import http.client
 import json
 
 import pytest
@@ -43,9 +44,31 @@ RIGHT = {
     "editRoute": {"match": "put.example", "mx": [HOST], "messages_rerouted": 0, "messages_rerouted_exact": True},
     "putOutboundIP": {"ip": ["127.0.0.1"], "helo": "out.example"},
     "editOutboundIP": {"ip": ["127.0.0.1"], "helo": "out.example"},
+    "putNetwork": {"network": "192.0.2.0/24", "comment": "the shop", "origin": "file"},
+    "editNetwork": {"network": "192.0.2.0/24", "comment": "the shop", "origin": "file"},
+    "putListener": {"address": "127.0.0.1:40025", "tls": "starttls", "origin": "file"},
+    "editListener": {"address": "127.0.0.1:40025", "tls": "starttls", "origin": "file"},
+    "putUser": {"name": "app", "password": "secret", "method": "sha512", "password_set": True},
+    "editUser": {"name": "app", "password": "secret", "method": "sha512", "password_set": True},
+    "putDKIMKey": {"domain": "put.example", "selector": "s1", "signs": False, "type": "ed25519"},
+    "editDKIMKey": {"domain": "put.example", "selector": "s1", "signs": False, "type": "ed25519"},
+    "putWebhook": {"url": "https://hooks.invalid/mail", "types": ["delivery.*"], "batch": 2, "enabled": False},
+    "editWebhook": {"url": "https://hooks.invalid/mail", "format": "ses", "timeout_s": 5, "secret_previous": None},
+    "enableWebhook": {},
+    "replayWebhook": {"from": 1, "to": None},
+    "rotateWebhook": {},
+    "testWebhook": {},
 }
 QUERIES = {"explainRoute": {"recipient": "a@example.com"}}
-PLACES = {"id": None, "match": "put.example"}
+PLACES = {
+    "id": None,
+    "match": "put.example",
+    "network": "192.0.2.0%2F24",
+    "address": "127.0.0.1:40025",
+    "name": "app",
+    "domain": "put.example",
+    "selector": "s1",
+}
 ONE_OF_EACH = {
     "string": "x",
     "integer": 1,
@@ -213,6 +236,29 @@ def test_every_body_that_the_contract_forbids_is_refused(house):
             taken.append(f"{operation['operationId']}: files were changed")
     assert not taken, "\n".join(taken)
     assert count > 300, f"only {count} requests were derived"
+
+
+def test_every_operation_asks_for_a_token(make_api):
+    """Without one and with a wrong one; a wrong one comes from an address of its own, because too many are a 429."""
+    _, api = make_api(env={"MARTLET_ADMIN_TOKEN": "a-token-of-thirty-two-characters"})
+    open_to_all = []
+    for number, (method, path, operation) in enumerate(operations()):
+        if operation.get("security") == []:
+            continue
+        for token in (None, "wrong"):
+            connection = http.client.HTTPConnection(
+                *api.address, timeout=20, source_address=(f"127.0.1.{number + 1}", 0)
+            )
+            connection.request(
+                method,
+                place(path.replace("{id}", "0000000000001")),
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+            )
+            status = connection.getresponse().status
+            connection.close()
+            if status != 401:
+                open_to_all.append(f"{method} {path} {token} -> {status}")
+    assert not open_to_all, "\n".join(open_to_all)
 
 
 def test_every_query_that_the_contract_forbids_is_refused(house):

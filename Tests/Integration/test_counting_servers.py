@@ -39,6 +39,7 @@ COUNTING = {
     "451 4.5.3": (taking(20, "451 4.5.3 slow down"), 20),
     "552 5.5.3": (taking(30, "552 5.5.3 Too many recipients"), 30),
     "one each": (taking(1, "452 4.5.3 one at a time"), 1),
+    "421 and gone": (taking(12, Do("421 4.3.2 enough", Drop())), 12),
 }
 
 

@@ -182,6 +182,7 @@ SERVICE = {
     "secrets",
     "restart",
     "stop_grace_period",
+    "healthcheck",
     "depends_on",
 }
 

@@ -86,7 +86,10 @@ def test_failures_have_the_exit_status_of_sysexits(make_relay, drop_in):
     result = drop_in(relay, "sendmail", "-f", "a@example.org", "b@example.com", text="Subject: x\n\n")
     assert result.returncode in (67, 69, 77) and "5.7.1" in result.stderr, result
     relay.stop()
-    result = drop_in(relay, "sendmail", "-f", "a@example.org", "b@example.com", text="Subject: x\n\n")
+    nowhere = {"MARTLET_DATA_DIR": "/nonexistent"}  # and so without a drop
+    result = drop_in(
+        relay, "sendmail", "-f", "a@example.org", "b@example.com", text="Subject: x\n\n", variables=nowhere
+    )
     assert result.returncode == 75, result
     assert drop_in(relay, "sendmail", "-bd").returncode == 64
     assert drop_in(relay, "newaliases").returncode == 0

@@ -91,6 +91,14 @@ class World:
         submit(self.relay, "b@refused.test")
         return b"Reloaded, b@refused.test" in self.sink.wait_for(count + 1)[-1].data
 
+    def aliases(self):
+        self.relay.write("aliases", "root: ann@b.test\n")
+
+    def aliases_hold(self):
+        count = len(self.sink.messages)
+        submit(self.relay, "root@localhost")
+        return self.sink.wait_for(count + 1)[-1].recipients == ["ann@b.test"]
+
     def routes(self):
         self.relay.write("routes.ini", f"[*]\nmx = {self.other.route}\n")
 
@@ -171,6 +179,13 @@ class World:
             client.command("DATA", 354)
             return "hooked" in client.command("Subject: x\r\n\r\nx\r\n.").text
 
+    def events(self):
+        self.relay.write("events.ini", "tag_header = X-Reloaded\n")
+
+    def events_hold(self):
+        """Heard at once, in force at the next start, and said so."""
+        return self.relay.wait_log("history changes at the next start")
+
     def patience(self):
         self.relay.write("plugin_timeout", "60\n")
 
@@ -200,9 +215,11 @@ CASES = {
     "admin.ini": Case("listen = 127.0.0.1:0\nconnections = many\n", 2, World.admin, World.admin_holds),
     "tls.ini": Case("minVersion = TLSv9\n", 1, World.tls, World.tls_holds),
     "dkim.ini": Case("[report.test]\nselectors = No!\n", 2, World.dkim, World.dkim_holds),
+    "aliases": Case("root: ann@b.test\nroot: |cat\n", 2, World.aliases, World.aliases_hold),
     "relay_acl_allow": Case("127.0.0.0/8\n10.0.0.\n", 2, World.allow, World.allow_holds),
     "relay_acl_certs": Case("; ours\nzz\n", 2, World.certificates, World.certificates_hold),
     "hooks.ini": Case("[policy]\nhooks = get_mx\n", 1, World.hooks, World.hooks_hold),
+    "events.ini": Case("; ours\naddresses = some\n", 2, World.events, World.events_hold),
     "plugin_timeout": Case("# seconds\nsoon\n", 2, World.patience, World.patience_holds),
 }
 

@@ -18,6 +18,13 @@ direct = true
 
 [sender a@b.test]
 mx = 127.0.0.1:24 using_lmtp=true
+[sender a@b.test to *.example.org]
+mx = 127.0.0.3
+[gone.example]
+reject = gone for good
+[nowhere.example]
+; a comment
+discard = true
 [sink.example]
 mx = 127.0.0.1 implicit_tls=false on_auth_unavailable=send_without
 """
@@ -31,7 +38,7 @@ def house(make_api):
 def test_the_table_put_back_is_the_file_to_the_octet(house):
     relay, api = house
     status, headers, table = api.ask("GET", "/v1/routes")
-    assert status == 200 and table["total"] == 5
+    assert status == 200 and table["total"] == 8
     status, after, answer = api.ask("PUT", "/v1/routes", table, If_Match=headers["ETag"])
     assert status == 200, answer
     assert (relay.config / "routes.ini").read_text() == TABLE

@@ -1,5 +1,6 @@
 """test_shares.py - nobody takes another's share (G9): silent hops, full houses, load that is told, and the time after an outage."""
 
+import datetime
 import time
 
 from scripted import ScriptedServer, Wait
@@ -8,6 +9,10 @@ from test_scheduling import pour
 from waiting import PATIENCE, wait_until
 
 SILENT = {"BANNER": Wait(300, b"")}
+
+
+def moment(text):
+    return datetime.datetime.fromisoformat(text).timestamp()
 
 
 def peers(count, closing, script=None, **how):
@@ -130,3 +135,30 @@ def test_always_split_gives_each_recipient_a_connection(make_relay, closing):
     peer.wait_for(5)
     wait_until(lambda: len(peer.sessions) == 5, 10, "a connection each")
     assert all(len(message.recipients) == 1 for message in peer.messages)
+
+
+def test_a_flush_is_no_failure(make_api, closing):
+    """Whoever asks, and however often: greylisted mail keeps its failures and its own next attempt."""
+    peer = closing(ScriptedServer({"RCPT": "451 4.7.1 greylisted"}))
+    relay, api = make_api(routes={"*": peer.route}, outbound={"temp_fail_intervals": "1h", "lane_rest_max": 1})
+    queue_id = submit(relay, "u@d.test")
+    wait_event(relay, queue_id, "deferred")
+    wait_until(lambda: api.ask("GET", f"/v1/queue/{queue_id}")[2]["state"] == "temp_failed", 10, "it waits")
+    due = api.ask("GET", f"/v1/queue/{queue_id}")[2]["next_attempt_at"]
+    askings = [
+        relay.hup,
+        lambda: api.ask("POST", "/v1/queue/flush"),
+        lambda: api.ask("POST", f"/v1/queue/{queue_id}/retry"),
+        lambda: relay.run("flush"),
+    ]
+    for number in range(16):
+        askings[number % len(askings)]()
+        wait_until(lambda want=number + 2: len(relay.log_lines("delivery deferred")) == want, 10, f"attempt {number}")
+    message = api.ask("GET", f"/v1/queue/{queue_id}")[2]
+    assert abs(moment(message["next_attempt_at"]) - moment(due)) <= 2, (message, due)
+    relay.kill()
+    relay.start()
+    peer.heal()
+    relay.hup()
+    peer.wait_for(1)
+    assert relay.log_lines("bounced") == []

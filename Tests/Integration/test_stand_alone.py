@@ -66,7 +66,7 @@ def test_a_broken_route_table_does_not_keep_mail_flowing(world):
     assert api.ask("PATCH", "/v1/outbound", {"disabled": False})[0] == 200
     sink.wait_for(1)
     assert api.ask("PATCH", "/v1/outbound", {"disabled": True, "reason": "again"})[0] == 200
-    assert api.ask("GET", "/v1/outbound")[2]["reason"] == "again"
+    assert api.ask("GET", "/v1/outbound")[2]["disabled_reason"] == "again"
 
     # The broken file itself: not while the result is broken; mended by SIGHUP.
     status, _, body = api.ask("PUT", "/v1/routes/new.test", {"mx": ["127.0.0.1:2500"]})
@@ -135,7 +135,11 @@ def test_with_a_read_only_configuration_the_switch_is_kept_beside_the_queue(read
     relay, api, sink = read_only
     status, headers, body = api.ask("PATCH", "/v1/outbound", {"disabled": True, "reason": "maintenance"})
     assert status == 200, body
-    assert (body["disabled"], body["reason"], body["disabled_origin"]) == (True, "maintenance", "data_directory")
+    assert (body["disabled"], body["disabled_reason"], body["disabled_origin"]) == (
+        True,
+        "maintenance",
+        "data_directory",
+    )
     assert api.ask("GET", "/v1/outbound")[1]["ETag"] == headers["ETag"]
     relay.wait_log("delivery switch kept in the data directory")
     # Everything else is refused as before.

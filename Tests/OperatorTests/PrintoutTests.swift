@@ -41,4 +41,24 @@ import Testing
         #expect(JSON([]) == nil)
         #expect(JSON(Array("{".utf8)) == nil)
     }
+
+    @Test func whatPeopleCopyIsNeverShortened() {
+        let row: JSON = [
+            "id": "1m8nc4aaz0000", "state": "temp_failed", "from": .string(String(repeating: "f", count: 60)),
+            "to": .string(String(repeating: "t", count: 60)),
+        ]
+        let lines = Printout.table([row], width: 60).split(separator: "\n")
+        #expect(lines.allSatisfy { $0.count <= 60 })
+        #expect(lines.last?.hasPrefix("1m8nc4aaz0000  ") == true)
+    }
+
+    @Test func aTableThatDoesNotFitBecomesAList() {
+        let host: JSON = ["exchange": "smtp.provider.example", "problem": .string(String(repeating: "x", count: 40))]
+        let way: JSON = ["mx": [host, host]]
+        #expect(Printout.object(way, width: 100).split(separator: "\n").count == 4)
+        let lines = Printout.object(way, width: 60).split(separator: "\n")
+        #expect(lines.count == 5 && lines.allSatisfy { $0.count <= 60 })
+        #expect(lines[1] == "  - exchange: smtp.provider.example" && lines[2].hasPrefix("    problem:  xxx"))
+        #expect(Printout.object(way).split(separator: "\n").count == 4)
+    }
 }

@@ -34,7 +34,7 @@ struct ForgedSegment {
     /// A note about a message.
     static func record(_ state: DeliveryState, of id: QueueID) -> [UInt8] {
         var bytes: [UInt8] = []
-        _ = bytes.appendRecord(state, of: id)
+        _ = bytes.appendRecord(state, of: id, .none)
         bytes[8] = SpoolKind.attempt.rawValue
         return bytes
     }
@@ -42,7 +42,7 @@ struct ForgedSegment {
     /// The end of a message.
     static func record(settled id: QueueID) -> [UInt8] {
         var bytes: [UInt8] = []
-        _ = bytes.appendRecord(settled: id)
+        _ = bytes.appendRecord(settled: id, .none)
         bytes[8] = SpoolKind.settled.rawValue
         return bytes
     }

@@ -117,6 +117,11 @@ private struct Wait: Sendable {
         #expect(ids(queue) { $0.domain = Domain(unchecked: "a.test") } == [1, 2])
         #expect(ids(queue) { $0.sender = EmailAddress("NEWS@x.test").map { .address($0) } } == [1])
         #expect(ids(queue) { $0.sender = .null } == [2])
+        #expect(
+            ids(queue) { $0.sender = .domain(Domain(unchecked: "x.test")) }
+                == ids(queue) { $0.domain = nil }.filter { $0 != 2 }
+        )
+        #expect(ids(queue) { $0.sender = .domain(Domain(unchecked: "no.test")) } == [])
         #expect(ids(queue) { $0.recipient = EmailAddress("v@b.test").map { .address($0) } } == [2])
         #expect(ids(queue) { $0.recipient = .domain(Domain(unchecked: "c.test")) } == [3])
         #expect(ids(queue) { $0.route = "b.test" } == [2])
@@ -246,7 +251,7 @@ private struct Wait: Sendable {
         let store = MemoryStore()
         let queue = try make(store)
         let end = wall.adding(milliseconds: 1000)
-        try queue.hold(arriving: QueueID(rawValue: 1), Hold(since: wall, until: end, reason: "send_at"))
+        try queue.hold(arriving: [QueueID(rawValue: 1)], Hold(since: wall, until: end, reason: "send_at"))
         queue.releaseDue(wall: end)
         #expect(store.holds[QueueID(rawValue: 1)]?.until == end, "it has not come yet")
         try put(1, to: ["x@a.test"], queue, store)

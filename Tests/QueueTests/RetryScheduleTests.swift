@@ -23,6 +23,13 @@ import Testing
         #expect(RetrySchedule(intervals: []).delay(afterFailures: 1) == nil)
     }
 
+    @Test func whereAnAgeEndsAMessageTheLastDelayGoesOn() {
+        let formula = RetrySchedule(maxFailures: nil, goesOn: true)
+        #expect([1, 7, 8, 5000].map { formula.delay(afterFailures: $0) } == [64_000, 4_096_000, 4_096_000, 4_096_000])
+        let named = RetrySchedule(maxFailures: 4, intervals: [60, 300], goesOn: true)
+        #expect((1...4).map { named.delay(afterFailures: $0) } == [60_000, 300_000, 300_000, nil])
+    }
+
     @Test func manyFailuresDoNotOverflow() {
         #expect(RetrySchedule(maxFailures: 100_000).delay(afterFailures: 99_999) == 131_072_000)
     }

@@ -98,6 +98,20 @@ import Testing
         #expect(simulation.refusals <= 12)
     }
 
+    /// Two thousand domains whose names nobody answers, all at once: the next one is asked about at once.
+    @Test func domainsThatNobodyAnswersKeepNobodyFromBeingAskedAbout() {
+        var scheduler = Scheduler(Scheduler.Limits(total: 100, perLane: 20, longestRest: 60_000))
+        let now = Uptime(milliseconds: 1000)
+        for number in 0..<2000 {
+            let lane = Lane.domain(Domain(unchecked: "dead\(number).test"))
+            scheduler.add(Ticket(UInt32(number)), to: lane, due: now, at: now)
+        }
+        #expect(scheduler.turn(at: now).lookUps.count == 2000)
+        let good = Lane.domain(Domain(unchecked: "good.test"))
+        scheduler.add(Ticket(2000), to: good, due: now, at: now)
+        #expect(scheduler.turn(at: now).lookUps == [good])
+    }
+
     /// Names that are not resolved hold no slot.
     @Test func lookUpsHoldNoSlot() {
         var lanes = SchedulerSimulation.Lanes()

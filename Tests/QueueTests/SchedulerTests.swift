@@ -184,6 +184,24 @@ import Testing
         #expect(scheduler.next(for: a, at: at(200)) == nil)
     }
 
+    @Test func whatIsAskedForKnowsItsOwnTime() {
+        var scheduler = make()
+        for ticket in tickets(0..<3) { scheduler.add(ticket, to: a, due: at(100), at: at(0)) }
+        scheduler.add(3, to: a, due: at(0), at: at(0))
+        #expect(scheduler.scheduler.hurry(1, at: at(1)) && scheduler.flush(nil, at: at(1)) == 2)
+        #expect(tickets(0..<4).map { scheduler.scheduler.ownTime($0) } == [at(100), at(100), at(100), nil])
+        #expect((0..<4).map { _ in scheduler.next(for: a, at: at(2)) } == [1, 3, 0, 2])
+        #expect(scheduler.scheduler.ownTime(0) == at(100))
+        scheduler.putBack(0)
+        #expect(scheduler.scheduler.ownTime(0) == at(100), "nobody tried it")
+        #expect(scheduler.next(for: a, at: at(3)) == 0)
+        scheduler.postpone(0, until: at(100), at: at(4))
+        scheduler.remove(1)
+        scheduler.add(1, to: a, due: at(0), at: at(5))
+        #expect(scheduler.scheduler.ownTime(0) == nil && scheduler.scheduler.ownTime(1) == nil)
+        #expect(scheduler.flush(nil, at: at(6)) == 1 && scheduler.scheduler.ownTime(0) == at(100))
+    }
+
     @Test func flushOfOneLaneLeavesTheOthers() {
         var scheduler = make()
         scheduler.add(0, to: a, due: at(100), at: at(0))

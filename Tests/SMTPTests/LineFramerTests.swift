@@ -21,7 +21,7 @@ struct LineFramerTests {
                 case .refused(let fault): frames.append("!\(fault)")
                 case .line(let length):
                     frames.append(buffer.readString(length: length) ?? "?")
-                    buffer.moveReaderIndex(forwardBy: LineFramer.lineEnd)
+                    buffer.moveReaderIndex(forwardBy: framer.lineEnd)
                 }
             }
             held = max(held, buffer.readableBytes)

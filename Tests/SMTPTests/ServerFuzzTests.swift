@@ -88,6 +88,47 @@ struct ServerFuzzTests {
         #expect(messages > count / 4, "the inputs must reach the interesting part: \(messages) messages in \(count)")
     }
 
+    /// The same for lenient sessions, whose lines may end in LF, and which mean the same as others wherever those refuse
+    /// nothing.
+    @Test(arguments: UInt64(1)...2)
+    func holdsInALenientSession(seed: UInt64) throws {
+        let count = Effort.count(2000)
+        var random = SeededRandom(seed: seed)
+        var (messages, same) = (0, 0)
+        for round in 0..<count {
+            let strict = try Self.setup(&random)
+            var setup = strict
+            setup.limits.isLenient = true
+            setup.limits.local = LocalMail(me: Domain(unchecked: "relay.example"))
+            var wire = Self.session(&random)
+            if Int.random(in: 0..<3, using: &random) == 0 {
+                wire = ByteBuffer(bytes: wire.readableBytesView.filter { $0 != 13 })
+            }
+            let whole = MachineDriver(setup)
+            whole.send(wire)
+            let cuts = (0..<6).map { _ in Int.random(in: 1...60, using: &random) }
+            let pieces = MachineDriver(setup, cuts: cuts)
+            pieces.send(wire)
+            var problem = Self.problem(whole, pieces)
+            let other = MachineDriver(strict)
+            other.send(wire)
+            if !Self.refuses(other.output), whole.accepted.count == other.accepted.count {
+                same += 1
+                if Outcome(whole) != Outcome(other) { problem = problem ?? "says something else than a strict session" }
+            }
+            #expect(problem == nil, "round \(round), cuts \(cuts): \(Dialogue.escape(wire))")
+            if problem != nil { return }
+            messages += whole.accepted.count
+        }
+        #expect(messages > count / 4, "\(messages) messages in \(count)")
+        #expect(same > count / 20, "\(same) sessions without a refusal in \(count)")
+    }
+
+    private static func refuses(_ output: ByteBuffer) -> Bool {
+        let bytes = Array(output.readableBytesView)
+        return zip([10] + bytes, bytes).contains { $0 == (10, 0x35) }
+    }
+
     private static func problem(_ whole: MachineDriver, _ pieces: MachineDriver) -> String? {
         if let complaint = whole.complaint ?? pieces.complaint { return complaint }
         if Outcome(whole) != Outcome(pieces) { return "cutting makes a difference" }

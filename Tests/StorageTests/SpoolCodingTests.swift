@@ -106,7 +106,7 @@ import Testing
             envelope.encode(to: &bytes)
             state.encode(to: &bytes)
             bytes.withUnsafeBytes { raw in
-                var reader = SpoolReader(raw)
+                var reader = StoredReader(raw)
                 let read = try? Envelope(decoding: &reader)
                 #expect(read == envelope)
                 // Names that Swift takes for the same may be written differently.
@@ -140,7 +140,7 @@ import Testing
             // An exact copy, so that one byte read too far is seen by the sanitizers.
             let exact = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
             exact.copyBytes(from: bytes)
-            var reader = SpoolReader(UnsafeRawBufferPointer(exact))
+            var reader = StoredReader(UnsafeRawBufferPointer(exact))
             if (try? Envelope(decoding: &reader)) == nil || (try? DeliveryState(decoding: &reader)) == nil {
                 refused += 1
             }
@@ -155,7 +155,7 @@ import Testing
     @Test func recordsAreBoundToTheirPlace() {
         let stamp = SegmentStamp(sequence: 3, salt: 99)
         var record: [UInt8] = []
-        let plan = record.appendRecord(DeliveryState(waiting: [], done: [1, 2]), of: QueueID(rawValue: 5))
+        let plan = record.appendRecord(DeliveryState(waiting: [], done: [1, 2]), of: QueueID(rawValue: 5), .none)
         let none = UnsafeRawBufferPointer(start: nil, count: 0)
         record.seal(plan, at: 640, in: stamp, prologue: none, body: none)
         func verdict(_ offset: Int, _ stamp: SegmentStamp) -> SpoolRecord.Verdict? {

@@ -27,6 +27,7 @@ package final class MemoryStore: QueueStore {
         var offset: UInt32 = 0
         var holds: [QueueID: Hold] = [:]
         var failsHolds = false
+        var facts: [(id: QueueID, facts: Facts)] = []
     }
 
     /// Places are told by segment, as the spool has them.
@@ -51,17 +52,19 @@ package final class MemoryStore: QueueStore {
     }
 
     package var records: [Record] { contents.withLock { $0.records } }
+    /// What notes told history, empty ones included.
+    package var facts: [(id: QueueID, facts: Facts)] { contents.withLock { $0.facts } }
     package var moves: [QueueID] { contents.withLock { $0.moves } }
 
-    /// Ends the commit of everything appended so far, as the writer would: with success or one error for all.
-    package func commit(_ error: QueueError? = nil) {
+    /// Ends the commit of what was appended first, as the writer would: with success or one error for all.
+    package func commit(_ error: QueueError? = nil, atMost count: Int = .max) {
         let (call, results) = contents.withLock { contents in
-            let results = contents.pending.map { id -> CommitResult in
+            let results = contents.pending.prefix(count).map { id -> CommitResult in
                 if let error { return CommitResult(id: id, result: .failure(error)) }
                 contents.offset += 1
                 return CommitResult(id: id, result: .success(Self.place(1, contents.offset)))
             }
-            contents.pending = []
+            contents.pending.removeFirst(results.count)
             return (contents.committed, results)
         }
         call?(results)
@@ -87,13 +90,21 @@ package final class MemoryStore: QueueStore {
         }
     }
 
-    package func append(_ state: DeliveryState, of id: QueueID) {
-        contents.withLock { $0.records.append(.state(id, state)) }
+    package func append(_ state: DeliveryState, of id: QueueID, _ facts: Facts) {
+        contents.withLock { contents in
+            contents.records.append(.state(id, state))
+            contents.facts.append((id, facts))
+        }
     }
 
-    package func appendSettled(_ id: QueueID, at location: Location) {
-        contents.withLock { $0.records.append(.settled(id)) }
+    package func appendSettled(_ id: QueueID, at location: Location, _ facts: Facts) {
+        contents.withLock { contents in
+            contents.records.append(.settled(id))
+            contents.facts.append((id, facts))
+        }
     }
+
+    package func append(_ facts: Facts, of id: QueueID) { contents.withLock { $0.facts.append((id, facts)) } }
 
     package func recover(_ visit: (RecoveredMessage) -> Void) throws(QueueError) {
         contents.withLock { $0.recovered }.forEach(visit)

@@ -88,8 +88,9 @@ package final class ReceivingStore: QueueStore {
         }
     }
 
-    package func append(_ state: DeliveryState, of id: QueueID) {}
-    package func appendSettled(_ id: QueueID, at location: Location) {}
+    package func append(_ state: DeliveryState, of id: QueueID, _ facts: Facts) {}
+    package func appendSettled(_ id: QueueID, at location: Location, _ facts: Facts) {}
+    package func append(_ facts: Facts, of id: QueueID) {}
 
     package func recover(_ visit: (RecoveredMessage) -> Void) throws(QueueError) {}
 

@@ -74,6 +74,12 @@ package struct DialogueSetup: Sendable {
             case "tls": offersTLS = true
             case "tls_broken": (offersTLS, isTLSBroken) = (true, true)
             case "early": spokeEarly = true
+            case "lenient":
+                limits.isLenient = true
+                limits.local = LocalMail(me: Domain(unchecked: "relay.example"))
+            case "local":
+                let sender = argument.isEmpty ? nil : EmailAddress(argument)
+                limits.local = LocalMail(me: Domain(unchecked: "relay.example"), sender: sender)
             case "machine": isForMachineOnly = true
             case "closed", "drain", "timeout", "handshake": break
             default: throw TestFileError("\(dialogue.name):\(line.number)", "unknown directive \(name)")

@@ -5,7 +5,7 @@
 
 /// A parser with its property.
 package enum FuzzTarget: String, CaseIterable, Sendable {
-    case command, reply, dots, chunks, header, address, list, ini, json, routes, record
+    case command, reply, dots, chunks, header, address, list, ini, json, routes, record, conversion
 
     /// Feeds bytes to the parser.
     ///
@@ -23,6 +23,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .json: Self.json(bytes)
         case .routes: Self.routes(bytes)
         case .record: Self.record(bytes)
+        case .conversion: Self.conversion(bytes)
         }
     }
 }

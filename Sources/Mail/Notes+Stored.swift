@@ -1,6 +1,4 @@
-// SpoolCoding+Notes.swift — the notes of an envelope as bytes.
-
-import Mail
+// Notes+Stored.swift — the notes of an envelope as bytes.
 
 /// Layout: flags, [outbound address], [name], [client address], [count, keys and values].
 ///
@@ -34,7 +32,7 @@ extension Notes {
         }
     }
 
-    init(decoding reader: inout SpoolReader) throws(Malformed) {
+    init(decoding reader: inout StoredReader) throws(Malformed) {
         let flags = try reader.byte()
         self.init(forceTLS: flags & Flag.forceTLS != 0)
         if flags & Flag.outboundIP != 0 { outboundIP = try reader.address() }
@@ -46,23 +44,5 @@ extension Notes {
                 values[key] = try reader.string()
             }
         }
-    }
-}
-
-extension [UInt8] {
-    fileprivate mutating func append(address: IPAddress) {
-        let octets = address.bytes
-        append(UInt8(octets.count))
-        append(contentsOf: octets)
-    }
-}
-
-extension SpoolReader {
-    fileprivate mutating func address() throws(Malformed) -> IPAddress {
-        let count = Int(try byte())
-        var octets: [UInt8] = []
-        for _ in 0..<count { octets.append(try byte()) }
-        guard let address = IPAddress(bytes: octets) else { throw Malformed() }
-        return address
     }
 }

@@ -1,6 +1,5 @@
 // ScramArithmetic.swift — the keys and signatures of SCRAM-SHA-256 (RFC 5802 §3, RFC 7677).
 
-package import Config
 import OpenSSL
 
 /// What SCRAM computes.

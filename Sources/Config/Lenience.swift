@@ -1,0 +1,76 @@
+// Lenience.swift — `lenient` of `smtp.ini`: whose mistakes are put right instead of refused, by listener or by network.
+
+package import Mail
+
+/// Whom the relay is lenient with: nobody, until somebody says so; not even loopback.
+package struct Lenience: Hashable, Sendable, CustomStringConvertible {
+    /// `true`: all clients.
+    package var isForAll = false
+    /// Clients in these.
+    package var networks: [IPNetwork] = []
+    /// Clients that come in here.
+    package var places: [ListenAddress] = []
+
+    package init() {}
+
+    package var description: String {
+        if isForAll { return "true" }
+        return (networks.map(\.description) + places.map(\.description)).joined(separator: ", ")
+    }
+
+    /// Reads `127.0.0.0/8, [::1], 127.0.0.1:2525`: networks, and listeners, which have a port; or `true`, or `false`.
+    static func read(_ text: String) throws(ValueError) -> Lenience {
+        var found = Lenience()
+        if let isForAll = try? ValueParsing.boolean(text) {
+            found.isForAll = isForAll
+            return found
+        }
+        if text.lowercasedASCII.isSame(octets: "none") { return found }
+        for piece in ValueParsing.list(text) {
+            if let network = IPNetwork(piece) {
+                found.networks.append(network)
+            } else if let place = ListenAddress(piece) {
+                found.places.append(place)
+            } else {
+                throw ValueError(
+                    "\"\(ValueParsing.shown(piece))\" is neither a network such as 127.0.0.0/8, nor a listener such as "
+                        + "127.0.0.1:2525, nor true"
+                )
+            }
+        }
+        return found
+    }
+
+    /// Whether a session's client is treated so.
+    ///
+    /// - Parameters:
+    ///   - client: nil when the address could not be told.
+    ///   - here: where it came in: our end of its connection; nil when that could not be told.
+    ///   - listeners: every place that is listened to.
+    package func includes(_ client: IPAddress?, at here: ListenAddress?, among listeners: [ListenAddress]) -> Bool {
+        if isForAll { return true }
+        if let client, networks.contains(where: { $0.contains(client) }) { return true }
+        guard let here else { return false }
+        return places.contains { place in
+            guard place.port == here.port else { return false }
+            if place.ip == here.ip { return true }
+            guard place.ip.isUnspecified else { return false }
+            return place.ip.isV6 ? here.ip.isV6 || !place.isV6Only(among: listeners) : !here.ip.isV6
+        }
+    }
+}
+
+extension SettingsReader {
+    /// `smtp.ini`, and what it says of lenience that nobody can have meant.
+    func readListener(_ warnings: inout [ConfigError]) throws(ConfigErrors) -> ListenerSettings {
+        let listener = try keyed(ListenerSettings.self, &warnings)
+        func warn(_ reason: String) { warnings.append(ConfigError(file: ListenerSettings.file, reason: reason)) }
+        for place in listener.lenient.places where !listener.everywhere.contains(place) {
+            warn("lenient names \(place), and nothing listens there but a socket of systemd, if there is one")
+        }
+        if listener.lenient.isForAll || listener.lenient.networks.contains(where: { $0.prefix == 0 }) {
+            warn("lenient is for everybody: name the networks or listeners of the clients that need it")
+        }
+        return listener
+    }
+}

@@ -1,0 +1,83 @@
+// EventType.swift — what may happen to mail and to the relay, as one closed list of words.
+//
+// The words stand in the API, in webhooks, in files and in history, and people hold on to them: rename none, and never use a
+// number again. Words without a case here, such as `message.rejected`, are kept for what is to come.
+
+/// The kind of an event.
+package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
+    // A message.
+    case accepted = 1
+    case held = 2
+    case released = 3
+    case removed = 4
+    case finished = 5
+    // A recipient of a message.
+    case deferred = 10
+    case delivered = 11
+    case bounced = 12
+    /// It was dropped without a word to the sender, because a plugin said so.
+    case suppressed = 13
+    // A report of ours.
+    case reportSent = 20
+    // A destination.
+    case destinationPaused = 30
+    case destinationSlowed = 31
+    case destinationRecovered = 32
+    // The relay.
+    case outboundDisabled = 40
+    case outboundEnabled = 41
+    case routeChanged = 42
+    case configChanged = 43
+    case credentialLimited = 44
+    case tokenExpiring = 45
+    case webhookDisabled = 46
+    // The events themselves.
+    /// Some were dropped before they were read: the relay could not keep what they are made of.
+    case journalTruncated = 50
+    /// Somebody had what is known of a person erased.
+    case historyErased = 51
+
+    /// The word of the API: `delivery.delivered`.
+    package var name: String {
+        switch self {
+        case .accepted: "message.accepted"
+        case .held: "message.held"
+        case .released: "message.released"
+        case .removed: "message.removed"
+        case .finished: "message.finished"
+        case .deferred: "delivery.deferred"
+        case .delivered: "delivery.delivered"
+        case .bounced: "delivery.bounced"
+        case .suppressed: "delivery.suppressed"
+        case .reportSent: "report.sent"
+        case .destinationPaused: "destination.paused"
+        case .destinationSlowed: "destination.slowed"
+        case .destinationRecovered: "destination.recovered"
+        case .outboundDisabled: "outbound.disabled"
+        case .outboundEnabled: "outbound.enabled"
+        case .routeChanged: "route.changed"
+        case .configChanged: "config.changed"
+        case .credentialLimited: "credential.limited"
+        case .tokenExpiring: "token.expiring"
+        case .webhookDisabled: "webhook.disabled"
+        case .journalTruncated: "journal.truncated"
+        case .historyErased: "history.erased"
+        }
+    }
+
+    /// The type with that word.
+    ///
+    /// - Returns: nil for a word that is not in the list.
+    package init?(name: some StringProtocol) {
+        guard let type = Self.allCases.first(where: { $0.name.utf8.elementsEqual(name.utf8) }) else { return nil }
+        self = type
+    }
+
+    /// It is about one recipient.
+    package var isOfRecipient: Bool {
+        switch self {
+        case .deferred, .delivered, .bounced, .suppressed: true
+        default: false
+        }
+    }
+}

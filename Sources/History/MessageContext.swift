@@ -1,0 +1,120 @@
+// MessageContext.swift — what a message was, as far as its events tell of it; as a value and as bytes.
+
+package import Mail
+
+/// What stands in every event of a message.
+package struct MessageContext: Hashable, Sendable {
+    /// A recipient and its place in the envelope.
+    package struct Recipient: Hashable, Sendable {
+        package let place: UInt32
+        package var address: String
+
+        package init(_ place: UInt32, _ address: String) {
+            self.place = place
+            self.address = address
+        }
+    }
+
+    package let id: QueueID
+    package let acceptedAt: Timestamp
+    /// Bytes.
+    package let size: Int
+    /// `<>` is the null sender.
+    package var sender: String
+    /// Those that are known here, rising by place.
+    package var recipients: [Recipient]
+    /// Of all.
+    package let recipientCount: Int
+    package var headerMessageID: String?
+    package var tag: String?
+    package let user: String?
+    package let client: IPAddress?
+
+    package init(
+        id: QueueID,
+        acceptedAt: Timestamp,
+        size: Int,
+        sender: String,
+        recipients: [Recipient],
+        headerMessageID: String? = nil,
+        tag: String? = nil,
+        user: String? = nil,
+        client: IPAddress? = nil
+    ) {
+        self.id = id
+        self.acceptedAt = acceptedAt
+        self.size = size
+        self.sender = sender
+        self.recipients = recipients
+        recipientCount = recipients.count
+        self.headerMessageID = headerMessageID
+        self.tag = tag
+        self.user = user
+        self.client = client
+    }
+
+    /// Bytes that it takes in memory, near enough for a bound.
+    package var footprint: Int {
+        256 + sender.utf8.count + (headerMessageID?.utf8.count ?? 0) + (tag?.utf8.count ?? 0)
+            + recipients.reduce(0) { $0 + 48 + $1.address.utf8.count }
+    }
+
+    /// The address of a recipient.
+    package func address(_ place: UInt32) -> String? {
+        if Int(place) < recipients.count, recipients[Int(place)].place == place {
+            return recipients[Int(place)].address
+        }
+        return recipients.first { $0.place == place }?.address
+    }
+
+    /// The same with some of the recipients.
+    package func only(_ places: Set<UInt32>) -> MessageContext {
+        guard recipients.count > places.count else { return self }
+        var copy = self
+        copy.recipients = recipients.filter { places.contains($0.place) }
+        return copy
+    }
+}
+
+/// Layout: id, time, size, flags, sender, [Message-ID], [tag], [user], client, count of all, count and recipients.
+extension MessageContext {
+    func encode(to bytes: inout [UInt8]) {
+        bytes.append(number: id.rawValue)
+        bytes.append(compact: acceptedAt)
+        bytes.append(compact: UInt64(clamping: size))
+        var flags: UInt8 = 0
+        if headerMessageID != nil { flags |= 1 }
+        if tag != nil { flags |= 2 }
+        if user != nil { flags |= 4 }
+        bytes.append(flags)
+        bytes.append(string: sender)
+        if let headerMessageID { bytes.append(string: headerMessageID, atMost: 255) }
+        if let tag { bytes.append(string: tag, atMost: 255) }
+        if let user { bytes.append(string: user, atMost: 255) }
+        bytes.append(optional: client)
+        bytes.append(compact: UInt64(recipientCount))
+        bytes.append(compact: UInt64(recipients.count))
+        for recipient in recipients {
+            bytes.append(compact: UInt64(recipient.place))
+            bytes.append(string: recipient.address)
+        }
+    }
+
+    init(decoding reader: inout StoredReader) throws(Malformed) {
+        id = QueueID(rawValue: try reader.number())
+        acceptedAt = try reader.compactTime()
+        size = Int(clamping: try reader.compact())
+        let flags = try reader.byte()
+        sender = try reader.string()
+        headerMessageID = flags & 1 != 0 ? try reader.string() : nil
+        tag = flags & 2 != 0 ? try reader.string() : nil
+        user = flags & 4 != 0 ? try reader.string() : nil
+        client = try reader.optionalAddress()
+        recipientCount = Int(clamping: try reader.compact())
+        recipients = []
+        for _ in 0..<(try reader.count()) {
+            let place = try reader.compact32()
+            recipients.append(Recipient(place, try reader.string()))
+        }
+    }
+}

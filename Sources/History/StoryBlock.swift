@@ -1,0 +1,171 @@
+// StoryBlock.swift — a stretch of history as bytes: entries in the order of the log, read front to back.
+//
+// A note of the queue stands here as it stood in the log, and what its events tell of the message stands once before it: so
+// writing costs a copy, and events are made when somebody reads. How many events an entry becomes is fixed by its bytes, so
+// numbers are the same whoever counts.
+//
+//   kind u8 · length of the rest · message id u64 · …
+//
+//   1 message   context; becomes `message.accepted`
+//   2 context   context of a message that was accepted earlier
+//   3 note      facts
+//   4 end       facts; becomes `message.finished` behind them
+//   5 event     type u8, time, data (a command fact)
+
+import Mail
+
+/// An entry of a block.
+enum StoryEntry: Hashable, Sendable {
+    case message(MessageContext)
+    case context(MessageContext)
+    case note(QueueID, Facts, isEnd: Bool)
+    /// An event of the readers' own.
+    case event(CommandFact)
+
+    fileprivate var kind: UInt8 {
+        switch self {
+        case .message: 1
+        case .context: 2
+        case .note(_, _, let isEnd): isEnd ? 4 : 3
+        case .event: 5
+        }
+    }
+
+    /// How many events it becomes.
+    var eventCount: Int {
+        switch self {
+        case .message, .event: 1
+        case .context: 0
+        case .note(_, let facts, let isEnd): facts.eventCount + (isEnd && !facts.isEmpty ? 1 : 0)
+        }
+    }
+}
+
+/// A block being written.
+struct StoryBlock: Sendable {
+    /// Enough for a few hundred messages; reading one is a matter of a millisecond.
+    static let fullSize = 48 << 10
+
+    private(set) var bytes: [UInt8] = []
+    /// Number of its first event.
+    let first: UInt64
+    private(set) var eventCount: UInt64 = 0
+    /// Messages whose context stands here.
+    private(set) var known: Set<QueueID> = []
+    /// Under which keys it is found.
+    private(set) var keys: Set<UInt64> = []
+    /// Of its events.
+    private(set) var newest = Timestamp(milliseconds: 0)
+
+    init(first: UInt64) { self.first = first }
+
+    var isFull: Bool { bytes.count >= Self.fullSize }
+    var isEmpty: Bool { bytes.isEmpty }
+
+    mutating func add(_ entry: StoryEntry) {
+        bytes.append(entry.kind)
+        var body: [UInt8] = []
+        body.reserveCapacity(192)
+        switch entry {
+        case .message(let context), .context(let context):
+            context.encode(to: &body)
+            known.insert(context.id)
+            keys.insert(SearchKey.message(context.id))
+            if case .message = entry { for key in SearchKey.all(of: context) { keys.insert(key) } }
+        case .note(let id, let facts, _):
+            body.append(number: id.rawValue)
+            body += facts.bytes
+            keys.insert(SearchKey.message(id))
+        case .event(let fact):
+            body.append(number: UInt64(0))
+            fact.encode(to: &body)
+        }
+        bytes.append(compact: UInt64(body.count))
+        bytes += body
+        eventCount += UInt64(entry.eventCount)
+    }
+}
+
+/// Goes through a block.
+struct StoryScan {
+    /// An entry with the number of its first event and what is known of its message.
+    struct Item {
+        let entry: StoryEntry
+        let first: UInt64
+        let context: MessageContext?
+    }
+
+    private let bytes: [UInt8]
+    private var position = 0
+    private var next: UInt64
+    private var contexts: [QueueID: MessageContext] = [:]
+
+    init(_ bytes: [UInt8], first: UInt64) {
+        self.bytes = bytes
+        next = first
+    }
+
+    /// The next entry of the block; nil at its end, or where it does not make sense.
+    ///
+    /// - Parameter wanted: other messages' entries are passed over without being made; nil: all.
+    mutating func item(of wanted: QueueID? = nil) -> Item? {
+        while position < bytes.count {
+            let start = position
+            let first = next
+            let found: (entry: StoryEntry?, count: Int, end: Int)? = bytes.withUnsafeBytes { raw in
+                var reader = StoredReader(UnsafeRawBufferPointer(rebasing: raw[start...]))
+                guard let kind = try? reader.byte(), let piece = try? reader.piece() else { return nil }
+                let (body, end) = (UnsafeRawBufferPointer(rebasing: piece), start + reader.position)
+                if let wanted, let id = Self.id(body), id != wanted.rawValue {
+                    return (nil, Self.eventCount(kind, body), end)
+                }
+                guard let entry = try? Self.entry(kind, body) else { return nil }
+                return (entry, entry.eventCount, end)
+            }
+            guard let found else {
+                position = bytes.count
+                return nil
+            }
+            position = found.end
+            next += UInt64(found.count)
+            guard let entry = found.entry else { continue }
+            switch entry {
+            case .message(let known), .context(let known):
+                contexts[known.id] = known
+                return Item(entry: entry, first: first, context: known)
+            case .note(let id, _, _): return Item(entry: entry, first: first, context: contexts[id])
+            case .event: return Item(entry: entry, first: first, context: nil)
+            }
+        }
+        return nil
+    }
+
+    private static func id(_ body: UnsafeRawBufferPointer) -> UInt64? {
+        body.count < 8 ? nil : UInt64(littleEndian: body.loadUnaligned(as: UInt64.self))
+    }
+
+    private static func eventCount(_ kind: UInt8, _ body: UnsafeRawBufferPointer) -> Int {
+        switch kind {
+        case 1, 5: return 1
+        case 3, 4:
+            let count = Facts.eventCount(UnsafeRawBufferPointer(rebasing: body[8...]))
+            return count + (kind == 4 && body.count > 8 ? 1 : 0)
+        default: return 0
+        }
+    }
+
+    private static func entry(_ kind: UInt8, _ body: UnsafeRawBufferPointer) throws(Malformed) -> StoryEntry {
+        var reader = StoredReader(body)
+        switch kind {
+        case 1: return .message(try MessageContext(decoding: &reader))
+        case 2: return .context(try MessageContext(decoding: &reader))
+        case 3, 4:
+            let id = QueueID(rawValue: try reader.number())
+            return .note(id, Facts(Array(body[8...])), isEnd: kind == 4)
+        case 5:
+            _ = try reader.number(UInt64.self)
+            return .event(try CommandFact(decoding: &reader))
+        default: throw Malformed()
+        }
+    }
+}

@@ -1,0 +1,157 @@
+// Reception+Splitting.swift — `always_split`: one message for each recipient, each with an id of its own, so that every rule
+// for a message (listing, hold, retry, remove, report) is one for a recipient.
+//
+// Guarantees: they are accepted together or not at all, and nobody hears 250 before all of them are synced. A crash before
+// may leave some of them, as it may leave a single message whose 250 was not said: the client sends again. What stands in
+// memory is shared; a body in a file is written again for each, because a file belongs to one message.
+
+import Mail
+import NIOCore
+import NIOPosix
+import Queue
+import Storage
+
+extension Reception {
+    /// Messages that the one being received becomes.
+    var copies: Int { rules.splits ? max(1, pending?.envelope.recipients.count ?? 1) : 1 }
+
+    /// Gives further messages their names, where each recipient gets one.
+    func nameParts() {
+        guard copies > 1, let draft, let pending else { return }
+        let count = pending.envelope.apart.count
+        self.draft?.others = (1..<count).map { _ in intake.queue.makeID(at: draft.startedAt) }
+    }
+
+    /// Hands the queue a message for each recipient.
+    func split(_ body: Content.Body, _ prologue: ByteBuffer, for owner: any ReceptionOwner) {
+        guard let draft, let pending else { return }
+        let ids = [draft.id] + draft.others
+        let envelopes = pending.envelope.apart
+        guard case .file(let file) = body, ids.count > 1 else {
+            let content = pending.content(prologue, body)
+            return accept(
+                zip(ids, envelopes).map {
+                    NewMessage(id: $0, acceptedAt: draft.startedAt, envelope: $1, content: content)
+                },
+                for: owner
+            )
+        }
+        phase = .spilling
+        let (id, others, queue) = (draft.id, draft.others, intake.queue)
+        let copied = queue.disk.runIfActive(eventLoop: loop) { BodyCopies.make(of: file, for: others, in: queue) }
+        copied.assumeIsolated().whenComplete { result in
+            let copies = (try? result.get()) ?? BodyCopies(files: [], error: .closing)
+            self.copied(copies, id, file, envelopes, prologue, for: owner)
+        }
+    }
+
+    private func copied(
+        _ copies: BodyCopies,
+        _ id: QueueID,
+        _ file: any LargeBody,
+        _ envelopes: [Envelope],
+        _ prologue: ByteBuffer,
+        for owner: any ReceptionOwner
+    ) {
+        let isForgotten = draft?.id != id
+        guard !isForgotten, copies.error == nil, let draft, let pending else {
+            let files = copies.files + (isForgotten ? [file] : [])
+            intake.queue.disk.submit { _ in for file in files { file.discard() } }
+            guard !isForgotten, let error = copies.error else {
+                // The message was forgotten meanwhile.
+                phase = .idle
+                return owner.receptionGoesOn(nil)
+            }
+            phase = .receiving
+            report(error, id)
+            discard()
+            return owner.receptionEnded(.refused(Refusal(because: error)))
+        }
+        phase = .receiving
+        let messages = zip(zip([draft.id] + draft.others, envelopes), [file] + copies.files).map { part, file in
+            NewMessage(
+                id: part.0,
+                acceptedAt: draft.startedAt,
+                envelope: part.1,
+                content: pending.content(prologue, .file(file))
+            )
+        }
+        accept(messages, for: owner)
+        owner.receptionGoesOn(nil)
+    }
+
+    private func accept(_ messages: [NewMessage], for owner: any ReceptionOwner) {
+        guard let draft, let pending else { return }
+        let serial = commits(messages.reduce(0) { $0 + $1.residentBytes }, of: draft)
+        let (bound, others) = (NIOLoopBound((self, owner), eventLoop: loop), draft.others)
+        let acceptances = messages.map { Acceptance($0, pending.provenance, draft.mending, partOf: draft.id) }
+        intake.queue.accept(messages, by: pending.provenance.entrance, on: loop) { error in
+            let (reception, owner) = bound.value
+            reception.committed(error, acceptances, others, serial, for: owner)
+        }
+    }
+
+    private func committed(
+        _ error: QueueError?,
+        _ acceptances: [Acceptance],
+        _ others: [QueueID],
+        _ serial: Int,
+        for owner: any ReceptionOwner
+    ) {
+        guard let first = acceptances.first else { return }
+        if let error {
+            report(error, first.id)
+        } else {
+            for acceptance in acceptances { acceptance.log(to: intake.log) }
+            IntakeMetrics.count(first.mending)
+        }
+        guard serial == self.serial else { return }
+        phase = .idle
+        owner.receptionEnded(error.map { .refused(Refusal(because: $0)) } ?? .queued(first.id, others: others))
+    }
+}
+
+/// The body of a message once more for each of its further recipients.
+private struct BodyCopies: Sendable {
+    var files: [any LargeBody]
+    var error: QueueError?
+
+    private static let piece = 1 << 20
+
+    /// Blocks.
+    static func make(of file: any LargeBody, for ids: [QueueID], in queue: MailQueue) -> BodyCopies {
+        var made = BodyCopies(files: [])
+        guard queue.hasRoom(for: file.size * ids.count) else {
+            made.error = .full("no room for a body of \(file.size) bytes for each of \(ids.count) more recipients")
+            return made
+        }
+        do throws(QueueError) {
+            for id in ids {
+                let copy = try queue.makeLargeBody(id)
+                made.files.append(copy)
+                var offset = 0
+                while offset < file.size {
+                    let bytes = try file.read(at: offset, count: piece)
+                    try copy.write(bytes)
+                    offset += bytes.readableBytes
+                }
+                try copy.finish()
+            }
+        } catch {
+            made.error = error
+        }
+        return made
+    }
+}
+
+extension Envelope {
+    /// One envelope for each recipient; an address that is given several times gets one.
+    fileprivate var apart: [Envelope] {
+        var seen: Set<EmailAddress> = []
+        return recipients.filter { seen.insert($0.address).inserted }.map { recipient in
+            var envelope = self
+            envelope.recipients = [recipient]
+            return envelope
+        }
+    }
+}

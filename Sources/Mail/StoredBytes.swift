@@ -1,0 +1,183 @@
+// StoredBytes.swift — the bytes of what we keep: numbers, texts, times, addresses, written and read back.
+//
+// Guarantees: reading never leaves its bytes, never traps, and takes memory in proportion to its input whatever the input
+// says. Numbers are little-endian; lengths and small numbers are LEB128.
+
+/// The bytes do not say what they should.
+package struct Malformed: Error, Hashable, Sendable {
+    /// Nothing more is known.
+    package init() {}
+}
+
+/// Reads stored bytes from front to back.
+package struct StoredReader {
+    private let bytes: UnsafeRawBufferPointer
+    /// Bytes read so far.
+    package private(set) var position = 0
+
+    /// Reads these bytes, which must outlive it.
+    package init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    /// Bytes that are left.
+    package var remaining: Int { bytes.count - position }
+
+    /// The next byte.
+    package mutating func byte() throws(Malformed) -> UInt8 {
+        guard position < bytes.count else { throw Malformed() }
+        defer { position += 1 }
+        return bytes[position]
+    }
+
+    /// A number of fixed size.
+    package mutating func number<Number: FixedWidthInteger>(_: Number.Type = Number.self) throws(Malformed) -> Number {
+        let size = MemoryLayout<Number>.size
+        guard remaining >= size else { throw Malformed() }
+        defer { position += size }
+        return Number(littleEndian: bytes.loadUnaligned(fromByteOffset: position, as: Number.self))
+    }
+
+    /// A number in LEB128.
+    package mutating func compact() throws(Malformed) -> UInt64 {
+        var value: UInt64 = 0
+        var shift: UInt64 = 0
+        while true {
+            let next = try byte()
+            guard shift < 63 || next <= 1 else { throw Malformed() }
+            value |= UInt64(next & 0x7F) << shift
+            if next < 0x80 { return value }
+            shift += 7
+        }
+    }
+
+    /// A number in LEB128 that fits 32 bits.
+    package mutating func compact32() throws(Malformed) -> UInt32 {
+        guard let value = UInt32(exactly: try compact()) else { throw Malformed() }
+        return value
+    }
+
+    /// A number of things that take at least one byte each, so that no invented count makes us reserve memory.
+    package mutating func count() throws(Malformed) -> Int {
+        guard let value = Int(exactly: try compact()), value <= remaining else { throw Malformed() }
+        return value
+    }
+
+    /// Text as it was written: what is no UTF-8 never came from us.
+    package mutating func string() throws(Malformed) -> String {
+        let text = UnsafeRawBufferPointer(rebasing: try piece())
+        guard let string = String(validating: text, as: UTF8.self) else { throw Malformed() }
+        return string
+    }
+
+    /// Text that may stand in a command: no line can end in it.
+    package mutating func plainText() throws(Malformed) -> String {
+        let string = try string()
+        guard string.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else { throw Malformed() }
+        return string
+    }
+
+    /// A domain, whose characters were checked when it came in: a command can go on behind none of them.
+    package mutating func domain() throws(Malformed) -> Domain {
+        let name = try plainText()
+        guard !name.utf8.contains(where: { $0 == 0x20 || $0 == UInt8(ascii: "<") || $0 == UInt8(ascii: ">") }) else {
+            throw Malformed()
+        }
+        return Domain(stored: name)
+    }
+
+    /// A time that the calendar has.
+    package mutating func time() throws(Malformed) -> Timestamp {
+        let time = Timestamp(milliseconds: try number())
+        guard Timestamp.storable.contains(time) else { throw Malformed() }
+        return time
+    }
+
+    /// Bytes behind their length.
+    package mutating func piece() throws(Malformed) -> Slice<UnsafeRawBufferPointer> {
+        let length = try count()
+        defer { position += length }
+        return bytes[position..<position + length]
+    }
+}
+
+extension [UInt8] {
+    /// Appends a number of fixed size.
+    @inlinable package mutating func append(number: some FixedWidthInteger) {
+        Swift.withUnsafeBytes(of: number.littleEndian) { append(contentsOf: $0) }
+    }
+
+    /// Appends a number in LEB128.
+    @inlinable package mutating func append(compact number: UInt64) {
+        var rest = number
+        while rest >= 0x80 {
+            append(UInt8(truncatingIfNeeded: rest) | 0x80)
+            rest >>= 7
+        }
+        append(UInt8(truncatingIfNeeded: rest))
+    }
+
+    /// A time that will be read again, whatever a clock or a plugin said.
+    package mutating func append(time: Timestamp) { append(number: time.clamped.milliseconds) }
+
+    /// Appends a text behind its length.
+    package mutating func append(string: String) {
+        var string = string
+        string.withUTF8 { text in
+            append(compact: UInt64(text.count))
+            append(contentsOf: text)
+        }
+    }
+}
+
+extension [UInt8] {
+    /// Appends an address behind its length, 4 or 16.
+    package mutating func append(address: IPAddress) {
+        let octets = address.bytes
+        append(UInt8(octets.count))
+        append(contentsOf: octets)
+    }
+}
+
+extension StoredReader {
+    /// An address.
+    package mutating func address() throws(Malformed) -> IPAddress {
+        let count = Int(try byte())
+        var octets: [UInt8] = []
+        for _ in 0..<count { octets.append(try byte()) }
+        guard let address = IPAddress(bytes: octets) else { throw Malformed() }
+        return address
+    }
+}
+
+// MARK: - Small forms
+
+extension [UInt8] {
+    /// Appends a time of our era in six bytes.
+    package mutating func append(compact time: Timestamp) {
+        append(compact: UInt64(Swift.max(0, time.clamped.milliseconds)))
+    }
+
+    /// Appends an address behind its length, zero for none.
+    package mutating func append(optional address: IPAddress?) {
+        if let address { append(address: address) } else { append(0) }
+    }
+
+    /// Appends so many bytes of a text at most, no letter cut in two.
+    package mutating func append(string: String, atMost limit: Int) { append(string: string.cut(octets: limit)) }
+}
+
+extension StoredReader {
+    /// A time of our era.
+    package mutating func compactTime() throws(Malformed) -> Timestamp {
+        Timestamp(milliseconds: Int64(clamping: try compact())).clamped
+    }
+
+    /// An address, or none.
+    package mutating func optionalAddress() throws(Malformed) -> IPAddress? {
+        let count = Int(try byte())
+        guard count > 0 else { return nil }
+        var octets: [UInt8] = []
+        for _ in 0..<Swift.min(count, 16) { octets.append(try byte()) }
+        guard let address = IPAddress(bytes: octets) else { throw Malformed() }
+        return address
+    }
+}

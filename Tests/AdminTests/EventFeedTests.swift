@@ -1,0 +1,171 @@
+// EventFeedTests.swift — events for many followers: read once, bounded, nothing missed.
+
+import History
+import Mail
+import Synchronization
+import Testing
+
+@testable import Admin
+
+@Suite struct EventFeedTests {
+    /// Events in memory that count how often they are read.
+    private final class Source: EventReader {
+        let count: Atomic<Int>
+        let reads = Atomic(0)
+        let oldest: UInt64
+
+        init(_ count: Int, oldest: UInt64 = 1) {
+            self.count = Atomic(count)
+            self.oldest = oldest
+        }
+
+        var span: EventSpan { EventSpan(oldest: oldest, newest: UInt64(count.load(ordering: .relaxed))) }
+
+        func events(
+            after seq: UInt64,
+            matching filter: EventFilter,
+            atMost limit: Int
+        ) throws(HistoryError) -> EventPage {
+            reads.add(1, ordering: .relaxed)
+            guard seq == 0 || seq + 1 >= oldest else { throw .tooOld(oldest: oldest) }
+            let newest = span.newest
+            let first = max(seq + 1, oldest)
+            let last = min(newest, first + UInt64(limit) - 1)
+            let events = first <= last ? (first...last).map(Self.event) : []
+            return EventPage(events: events, last: max(seq, last), isAtEnd: last >= newest)
+        }
+
+        static func event(_ seq: UInt64) -> Event {
+            var data = EventData()
+            data.recipient = "b\(seq)@b.test"
+            return Event(
+                seq: seq,
+                epoch: "e",
+                type: seq % 10 == 0 ? .bounced : .delivered,
+                time: Timestamp(milliseconds: 0),
+                node: "n",
+                data: data
+            )
+        }
+
+        func wait(behind seq: UInt64, atMost milliseconds: Int) -> Bool { span.newest > seq }
+        func onNews(_ body: @escaping @Sendable () -> Void) -> NewsToken { NewsToken {} }
+        func cursor(_ name: String) throws(HistoryError) -> EventCursor? { nil }
+        func cursors(named prefix: String) throws(HistoryError) -> [EventCursor] { [] }
+        func keep(_ cursor: EventCursor) throws(HistoryError) {}
+        func forgetCursor(_ name: String) throws(HistoryError) {}
+        func add(_ type: EventType, _ data: EventData, at time: Timestamp) throws(HistoryError) {}
+    }
+
+    private static func follow(
+        _ feed: EventFeed,
+        after seq: UInt64,
+        _ filter: EventFilter = EventFilter()
+    ) throws -> [UInt64] {
+        var (seq, seen): (UInt64, [UInt64]) = (seq, [])
+        while true {
+            let piece = try feed.piece(after: seq, filter)
+            let text = String(decoding: piece.bytes, as: UTF8.self)
+            seen += text.split(separator: "\n").filter { $0.hasPrefix("id: evt_e_") }.compactMap {
+                UInt64($0.dropFirst(10))
+            }
+            guard piece.isCut || piece.last > seq else { return seen }
+            seq = piece.last
+        }
+    }
+
+    @Test func manyFollowersReadTheHistoryOnce() throws {
+        let source = Source(100)
+        let feed = EventFeed(source)
+        for _ in 0..<50 {
+            feed.enter()
+            #expect(try Self.follow(feed, after: 40) == Array(41...100))
+        }
+        #expect(source.reads.load(ordering: .relaxed) == 1)
+        source.count.store(110, ordering: .relaxed)
+        for _ in 0..<50 { #expect(try Self.follow(feed, after: 100) == Array(101...110)) }
+        #expect(source.reads.load(ordering: .relaxed) == 2)
+        #expect(feed.count == 50)
+    }
+
+    @Test func aPieceIsSmallerTheMoreFollow() throws {
+        let feed = EventFeed(Source(2000))
+        let isAllAtOnce = try !feed.piece(after: 0, EventFilter()).isCut
+        #expect(isAllAtOnce)
+        for _ in 0..<200 { feed.enter() }
+        let among = try feed.piece(after: 0, EventFilter())
+        let (isCut, size) = (among.isCut, among.bytes.count)
+        #expect(isCut && size < 12 << 10)
+        #expect(try Self.follow(feed, after: 0).count == 2000)
+    }
+
+    @Test func whoIsFarBehindReadsTheHistoryAndMissesNothing() throws {
+        let feed = EventFeed(Source(6_000))
+        #expect(try Self.follow(feed, after: 1) == Array(2...6_000))
+        #expect(try Self.follow(feed, after: 5_990) == Array(5_991...6_000))
+        #expect(throws: HistoryError.tooOld(oldest: 50)) {
+            _ = try EventFeed(Source(6_000, oldest: 50)).piece(after: 3, EventFilter())
+        }
+    }
+
+    @Test func kindsAreChosenFromMemory() throws {
+        let source = Source(100)
+        let feed = EventFeed(source)
+        var filter = EventFilter()
+        filter.types = [.bounced]
+        #expect(try Self.follow(feed, after: 0, filter) == Array(stride(from: 10, through: 100, by: 10)))
+        #expect(source.reads.load(ordering: .relaxed) == 1)
+    }
+
+    @Test func anEventIsThreeLines() {
+        let text = String(decoding: EventFeed.encode(Source.event(7)), as: UTF8.self)
+        #expect(
+            text == "id: evt_e_7\nevent: delivery.delivered\n"
+                + #"data: {"id":"evt_e_7","seq":7,"type":"delivery.delivered","time":"1970-01-01T00:00:00.000Z","node":"n","#
+                + #""data":{"recipient":"b7@b.test"}}"# + "\n\n"
+        )
+    }
+
+    @Test func whoFollowsTakesNoSeat() {
+        let connections = AdminConnections(limit: 32, perClient: 16, timeout: 10)
+        let now = Uptime(milliseconds: 0)
+        func connect(_ address: String) -> UInt64? {
+            let client = IPAddress(address)
+            return connections.admits(client) ? connections.opened(-1, from: client, at: now) : nil
+        }
+        var (followers, numbers) = (0, [UInt64]())
+        for _ in 0..<300 {
+            guard let number = connect("127.0.0.1"), connections.place(of: number) == .seat else { break }
+            if connections.follows(number, at: now) { followers += 1 } else { connections.closed(number) }
+            numbers.append(number)
+        }
+        #expect(followers == 256)
+        // The API's own seats are all free.
+        #expect((0..<16).allSatisfy { _ in connect("192.0.2.1").map { connections.place(of: $0) == .seat } ?? false })
+    }
+
+    @Test func oneSubscriberIsNotEverybody() {
+        let connections = AdminConnections(limit: 32, perClient: 16, timeout: 10)
+        let now = Uptime(milliseconds: 0)
+        var followers: [String: Int] = [:]
+        for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5", "127.0.0.1"] {
+            for _ in 0..<70 {
+                let client = IPAddress(address)
+                guard connections.admits(client) else { break }
+                let number = connections.opened(-1, from: client, at: now)
+                if connections.follows(number, at: now) {
+                    followers[address, default: 0] += 1
+                } else {
+                    connections.closed(number)
+                }
+            }
+        }
+        #expect(followers == ["192.0.2.1": 64, "192.0.2.2": 64, "192.0.2.3": 64, "192.0.2.4": 32, "127.0.0.1": 32])
+        // Who takes nothing is sent away, and those who do stay.
+        connections.sweep(at: Uptime(milliseconds: 40_000))
+        #expect(connections.ended.isEmpty)
+        connections.goesOn(1, at: Uptime(milliseconds: 40_000))
+        connections.sweep(at: Uptime(milliseconds: 50_000))
+        #expect(connections.ended.count == 255)
+    }
+}
