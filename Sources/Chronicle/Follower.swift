@@ -9,8 +9,11 @@ import Synchronization
 
 /// Keeps the history up with the log.
 package final class Follower: Sendable {
-    /// Milliseconds that news gather before they are read.
+    /// Milliseconds that news gather before they are read; where there are many, longer, since a commit costs the same for few.
     private static let gathering: UInt32 = 100
+    private static let gatheringMany: UInt32 = 250
+    /// Bytes of the log at a time that are many.
+    private static let many: UInt32 = 256 << 10
     /// Milliseconds until what could not be written is tried again.
     private static let pause = 1_000
     /// Milliseconds between looks at what is too old.
@@ -67,6 +70,7 @@ package final class Follower: Sendable {
         var lastUpkeep = Uptime(milliseconds: .min)
         while true {
             let isLast = isStopping.load(ordering: .relaxed)
+            let start = reader.position
             do throws(HistoryError) {
                 if Uptime.now().milliseconds(since: lastUpkeep) >= Self.upkeep {
                     lastUpkeep = .now()
@@ -93,7 +97,9 @@ package final class Follower: Sendable {
             }
             if isLast { return }
             spool.awaitNews(behind: reader.position, atMost: 60_000)
-            if !isStopping.load(ordering: .relaxed) { usleep(Self.gathering * 1_000) }
+            guard !isStopping.load(ordering: .relaxed) else { continue }
+            let isBusy = reader.position.map { $0.isFar(from: start, atLeast: Self.many) } ?? false
+            usleep((isBusy ? Self.gatheringMany : Self.gathering) * 1_000)
         }
     }
 }
@@ -101,4 +107,10 @@ package final class Follower: Sendable {
 extension JournalPosition {
     /// Behind everything: who waits there waits for the time alone.
     fileprivate static var last: JournalPosition { JournalPosition(segment: .max, offset: .max, seed: 0) }
+
+    /// In another segment, or so many bytes on.
+    fileprivate func isFar(from start: JournalPosition?, atLeast bytes: UInt32) -> Bool {
+        guard let start, start.segment == segment else { return true }
+        return offset &- start.offset >= bytes
+    }
 }

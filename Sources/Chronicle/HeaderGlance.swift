@@ -1,7 +1,6 @@
 // HeaderGlance.swift — the few words of a message's header that events carry. Pure.
 
 import Mail
-import MessageFormat
 
 /// What events want of a header.
 struct HeaderGlance: Hashable, Sendable {
@@ -22,10 +21,10 @@ struct HeaderGlance: Hashable, Sendable {
             let end = Self.fieldEnd(beginning, from: start)
             // The empty line, or what is cut off.
             guard let end, beginning[start] != 0x0D, beginning[start] != 0x0A else { return }
-            if messageID == nil, Self.isCalled(Self.messageIDName, beginning[start..<end]) {
-                messageID = Self.value(Array(beginning[start..<end]))
-            } else if tag == nil, let tagHeader, Self.isCalled(tagHeader, beginning[start..<end]) {
-                tag = Self.value(Array(beginning[start..<end]))
+            if messageID == nil, let value = Self.value(of: Self.messageIDName, beginning[start..<end]) {
+                messageID = Self.text(value)
+            } else if tag == nil, let tagHeader, let value = Self.value(of: tagHeader, beginning[start..<end]) {
+                tag = Self.text(value)
             }
             if messageID != nil, tagHeader == nil || tag != nil { return }
             start = end
@@ -36,27 +35,40 @@ struct HeaderGlance: Hashable, Sendable {
     private static func fieldEnd(_ bytes: [UInt8], from start: Int) -> Int? {
         var position = start
         while true {
-            guard let feed = bytes[position...].firstIndex(of: 0x0A) else { return nil }
-            position = feed + 1
+            let line = bytes.withUnsafeBufferPointer { $0[position...].firstIndex(of: 0x0A) }
+            guard let line else { return nil }
+            position = line + 1
             guard position < bytes.count, bytes[position] == 0x20 || bytes[position] == 0x09 else { return position }
         }
     }
 
-    private static func isCalled(_ name: [UInt8], _ field: ArraySlice<UInt8>) -> Bool {
-        guard field.count > name.count else { return false }
+    /// What stands behind the colon of a field, if it has that name; blanks before the colon are old syntax.
+    private static func value(of name: [UInt8], _ field: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
+        guard field.count > name.count else { return nil }
         for (index, letter) in name.enumerated() {
             let byte = field[field.startIndex + index]
-            guard (byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte) == letter else { return false }
+            guard (byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte) == letter else { return nil }
         }
-        let next = field[field.startIndex + name.count]
-        return next == UInt8(ascii: ":") || next == 0x20 || next == 0x09
+        let rest = field.dropFirst(name.count).drop { $0 == 0x20 || $0 == 0x09 }
+        return rest.first == UInt8(ascii: ":") ? rest.dropFirst() : nil
     }
 
     /// Without folds, blanks at the ends and control characters.
-    private static func value(_ field: [UInt8]) -> String? {
-        guard let value = HeaderFields(field).fields.first?.value else { return nil }
-        let text = String(decoding: value.map { $0 < 0x20 || $0 == 0x7F ? 0x20 : $0 }, as: UTF8.self)
-        let words = text.words.joined(separator: " ")
-        return words.isEmpty ? nil : words.cut(octets: longest)
+    private static func text(_ value: ArraySlice<UInt8>) -> String? {
+        var words: [UInt8] = []
+        words.reserveCapacity(min(value.count, longest + 1))
+        var isBetween = false
+        for byte in value {
+            if byte <= 0x20 || byte == 0x7F {
+                isBetween = !words.isEmpty
+                continue
+            }
+            if isBetween { words.append(0x20) }
+            isBetween = false
+            words.append(byte)
+            // The rest is cut off, a letter that reaches over the end with it.
+            if words.count > longest + 4 { break }
+        }
+        return words.isEmpty ? nil : String(decoding: words, as: UTF8.self).cut(octets: longest)
     }
 }

@@ -31,9 +31,10 @@ package struct CRC32C: Hashable, Sendable {
     }
 
     /// Feeds a number, least significant byte first.
-    package mutating func update(_ number: some FixedWidthInteger) {
-        withUnsafeBytes(of: number.littleEndian) { update($0) }
-    }
+    package mutating func update(_ number: UInt32) { withUnsafeBytes(of: number.littleEndian) { update($0) } }
+
+    /// Feeds a number, least significant byte first.
+    package mutating func update(_ number: UInt64) { withUnsafeBytes(of: number.littleEndian) { update($0) } }
 
     /// The checksum of one piece.
     package static func of(_ bytes: UnsafeRawBufferPointer) -> UInt32 {

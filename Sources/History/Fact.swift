@@ -96,13 +96,9 @@ package struct CommandFact: Hashable, Sendable {
 extension Facts {
     /// A fact as a note has it.
     package init(_ fact: Fact) {
-        var body: [UInt8] = []
-        body.reserveCapacity(160)
-        fact.encode(to: &body)
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(body.count + 2)
-        bytes.append(compact: UInt64(body.count))
-        bytes += body
+        bytes.reserveCapacity(192)
+        bytes.appendPiece { fact.encode(to: &$0) }
         self.init(bytes)
     }
 

@@ -99,7 +99,8 @@ extension HistoryBook {
                 // A block is known by its first event, so what becomes none has no place.
                 guard StoryEntry.note(id, facts, isEnd: isEnd).eventCount > 0 else { continue }
                 if let context, !block.known.contains(id) {
-                    block.add(.context(context.only(facts.places)))
+                    let isOne = context.recipients.count == 1
+                    block.add(.context(isOne ? context : context.only(facts.places)))
                 }
                 block.add(.note(id, facts, isEnd: isEnd))
             case .event(let fact): block.add(.event(fact))

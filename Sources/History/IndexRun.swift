@@ -9,7 +9,7 @@ struct IndexEntry: Hashable, Comparable, Sendable {
     /// Number of the block's first event.
     let block: UInt64
 
-    static func < (a: IndexEntry, b: IndexEntry) -> Bool { (a.key, a.block) < (b.key, b.block) }
+    static func < (a: IndexEntry, b: IndexEntry) -> Bool { a.key == b.key ? a.block < b.block : a.key < b.key }
 }
 
 /// Sorted entries as bytes, in pieces that are read one by one.
@@ -33,13 +33,14 @@ enum IndexRun {
     }
 
     static func encode(_ entries: ArraySlice<IndexEntry>) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(entries.count * entrySize)
-        for entry in entries {
-            bytes.append(number: entry.key)
-            bytes.append(number: entry.block)
+        [UInt8](unsafeUninitializedCapacity: entries.count * entrySize) { bytes, count in
+            let raw = UnsafeMutableRawBufferPointer(bytes)
+            for entry in entries {
+                raw.storeBytes(of: entry.key.littleEndian, toByteOffset: count, as: UInt64.self)
+                raw.storeBytes(of: entry.block.littleEndian, toByteOffset: count + 8, as: UInt64.self)
+                count += entrySize
+            }
         }
-        return bytes
     }
 
     static func decode(_ bytes: UnsafeRawBufferPointer) -> [IndexEntry] {

@@ -20,7 +20,9 @@ struct IndexStore {
     /// Adds sorted entries as a run, and merges those of one size when there are enough of them.
     func add(_ entries: [IndexEntry]) throws(DatabaseError) {
         guard !entries.isEmpty else { return }
-        let number = Int64(try database.number("SELECT coalesce(max(run), 0) + 1 FROM run_\(part)"))
+        let newest = try database.statement("SELECT coalesce(max(run), 0) FROM run_\(part)")
+        let number = try newest.step() ? newest.integer(0) + 1 : 1
+        newest.reset()
         var rest = entries[...]
         try write(number) { () throws(DatabaseError) in
             defer { rest = rest.dropFirst(IndexRun.pieceCount) }
@@ -75,17 +77,17 @@ struct IndexStore {
         let target = last.number + 1
         try write(target) { () throws(DatabaseError) in
             var piece: [IndexEntry] = []
-            while piece.count < IndexRun.pieceCount,
-                let least = cursors.indices.filter({ cursors[$0].current != nil })
-                    .min(by: {
-                        (cursors[$0].current?.key ?? 0, cursors[$0].current?.block ?? 0) < (
-                            cursors[$1].current?.key ?? 0, cursors[$1].current?.block ?? 0
-                        )
-                    }),
-                let entry = cursors[least].current
-            {
-                piece.append(entry)
-                try cursors[least].advance()
+            piece.reserveCapacity(IndexRun.pieceCount)
+            while piece.count < IndexRun.pieceCount {
+                var least: (entry: IndexEntry, cursor: Int)?
+                for index in cursors.indices {
+                    guard let entry = cursors[index].current else { continue }
+                    if let known = least, known.entry < entry { continue }
+                    least = (entry, index)
+                }
+                guard let least else { break }
+                piece.append(least.entry)
+                try cursors[least.cursor].advance()
             }
             return piece[...]
         }

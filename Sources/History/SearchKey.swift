@@ -22,17 +22,15 @@ enum SearchKey {
     static func tag(_ text: String) -> UInt64 { hash(.tag, text) }
 
     /// Everything that a message is found by, but its id.
-    static func all(of context: MessageContext) -> [UInt64] {
-        var keys = [sender(context.sender)]
-        keys.reserveCapacity(6)
-        if let domain = domain(of: context.sender) { keys.append(self.domain(domain)) }
+    static func forEach(of context: MessageContext, _ take: (UInt64) -> Void) {
+        take(sender(context.sender))
+        if let domain = domain(of: context.sender) { take(self.domain(domain)) }
         for recipient in context.recipients {
-            keys.append(self.recipient(recipient.address))
-            if let domain = domain(of: recipient.address) { keys.append(self.domain(domain)) }
+            take(self.recipient(recipient.address))
+            if let domain = domain(of: recipient.address) { take(self.domain(domain)) }
         }
-        if let id = context.headerMessageID { keys.append(headerMessageID(id)) }
-        if let tag = context.tag { keys.append(self.tag(tag)) }
-        return keys
+        if let id = context.headerMessageID { take(headerMessageID(id)) }
+        if let tag = context.tag { take(self.tag(tag)) }
     }
 
     /// What stands behind the last `@`.
@@ -46,7 +44,10 @@ enum SearchKey {
         var value: UInt64 = 0xCBF2_9CE4_8422_2325
         func take(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
         take(kind.rawValue)
-        for byte in text.utf8 { take(byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte) }
+        func take(_ bytes: some Sequence<UInt8>) {
+            for byte in bytes { take(byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte) }
+        }
+        if text.utf8.withContiguousStorageIfAvailable({ take($0) }) == nil { take(text.utf8) }
         value ^= value >> 32
         return value &* 0xD6E8_FEB8_6659_FD93
     }

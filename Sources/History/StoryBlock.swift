@@ -63,25 +63,31 @@ struct StoryBlock: Sendable {
     var isEmpty: Bool { bytes.isEmpty }
 
     mutating func add(_ entry: StoryEntry) {
+        if bytes.isEmpty {
+            bytes.reserveCapacity(Self.fullSize + 1024)
+            known.reserveCapacity(256)
+            keys.reserveCapacity(1024)
+        }
         bytes.append(entry.kind)
-        var body: [UInt8] = []
-        body.reserveCapacity(192)
+        bytes.appendPiece { body in
+            switch entry {
+            case .message(let context), .context(let context): context.encode(to: &body)
+            case .note(let id, let facts, _):
+                body.append(number: id.rawValue)
+                body.append(contentsOf: facts.bytes)
+            case .event(let fact):
+                body.append(number: UInt64(0))
+                fact.encode(to: &body)
+            }
+        }
         switch entry {
         case .message(let context), .context(let context):
-            context.encode(to: &body)
             known.insert(context.id)
             keys.insert(SearchKey.message(context.id))
-            if case .message = entry { for key in SearchKey.all(of: context) { keys.insert(key) } }
-        case .note(let id, let facts, _):
-            body.append(number: id.rawValue)
-            body += facts.bytes
-            keys.insert(SearchKey.message(id))
-        case .event(let fact):
-            body.append(number: UInt64(0))
-            fact.encode(to: &body)
+            if case .message = entry { SearchKey.forEach(of: context) { keys.insert($0) } }
+        case .note(let id, _, _): keys.insert(SearchKey.message(id))
+        case .event: break
         }
-        bytes.append(compact: UInt64(body.count))
-        bytes += body
         eventCount += UInt64(entry.eventCount)
     }
 }

@@ -66,10 +66,17 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// 4 or 16 bytes in network order.
     package var bytes: [UInt8] {
-        isV6
-            ? (0..<8).map { UInt8(truncatingIfNeeded: high >> UInt64(56 - 8 * $0)) }
-                + (0..<8).map { UInt8(truncatingIfNeeded: low >> UInt64(56 - 8 * $0)) }
-            : (0..<4).map { UInt8(truncatingIfNeeded: low >> UInt64(24 - 8 * $0)) }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(16)
+        forEachByte { bytes.append($0) }
+        return bytes
+    }
+
+    /// Its bytes in network order.
+    func forEachByte(_ take: (UInt8) -> Void) {
+        if isV6 { for shift in stride(from: 56, through: 0, by: -8) { take(UInt8(truncatingIfNeeded: high >> shift)) } }
+        let first = isV6 ? 56 : 24
+        for shift in stride(from: first, through: 0, by: -8) { take(UInt8(truncatingIfNeeded: low >> shift)) }
     }
 
     package var description: String {

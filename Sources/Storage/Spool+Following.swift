@@ -246,7 +246,7 @@ enum JournalStep {
             envelope: decoded.envelope,
             size: decoded.size,
             isCopy: isCopy,
-            beginning: Array(bytes[parts.state.upperBound..<end])
+            beginning: Array(UnsafeRawBufferPointer(rebasing: bytes[parts.state.upperBound..<end]))
         )
         return .entry(.message(message), large: decoded.head.isLarge ? parts.id : nil, length: frame.length)
     }

@@ -329,7 +329,8 @@ extension SpoolRecord {
         }
         let length = Int(stored & ~Facts.again)
         guard start + length <= record.count - 4 else { throw Malformed() }
-        return Facts(Array(record[start..<start + length]), mayBeThere: stored & Facts.again != 0)
+        let bytes = UnsafeRawBufferPointer(rebasing: record[start..<start + length])
+        return Facts(Array(bytes), mayBeThere: stored & Facts.again != 0)
     }
 
     /// The checksum over everything of a message but prologue and body.
