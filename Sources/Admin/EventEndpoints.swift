@@ -141,7 +141,7 @@ enum EventEndpoints {
 
     // MARK: -
 
-    private static func history(_ services: AdminServices) throws(Problem) -> HistoryBook {
+    static func history(_ services: AdminServices) throws(Problem) -> HistoryBook {
         guard let book = services.history() else { throw problem(.off) }
         return book
     }
@@ -179,7 +179,7 @@ enum EventEndpoints {
         return filter
     }
 
-    private static func time(_ name: String, _ request: AdminRequest) throws(Problem) -> Timestamp? {
+    static func time(_ name: String, _ request: AdminRequest) throws(Problem) -> Timestamp? {
         guard let text = request.value(name) else { return nil }
         guard let time = Timestamp(rfc3339: text) else {
             throw Problem.invalid("?\(name)", "format", "is no time such as 2027-01-31T12:00:00Z")

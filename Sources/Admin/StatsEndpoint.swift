@@ -9,8 +9,9 @@ import Queue
 
 /// The numbers that dashboards poll.
 enum StatsEndpoint {
-    /// `GET /v1/stats?top=N`.
+    /// `GET /v1/stats?top=N`, or `GET /v1/stats?by=…`.
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        if request.value("by") != nil { return try TallyEndpoint.show(request, services) }
         try request.allowQuery(["top"])
         let top = try request.number("top", 0...QueueSurvey.mostDestinations) ?? 10
         let now = Uptime.now()

@@ -135,7 +135,7 @@ extension Facts {
 // MARK: - Bytes
 
 extension Fact {
-    private enum Kind {
+    enum Kind {
         static let attempt: UInt8 = 1
         static let command: UInt8 = 2
         static let time: UInt8 = 3
@@ -212,7 +212,7 @@ extension AttemptFact {
 /// Layout: result and flags, recipients as differences, code, [enhanced], text, [stage], [host, ip, port, source], [TLS],
 /// [reason], [next].
 extension AttemptFact.Part {
-    private enum Flag {
+    enum Flag {
         static let enhanced: UInt8 = 4
         static let host: UInt8 = 8
         static let tls: UInt8 = 16

@@ -67,6 +67,7 @@ extension HistoryBook {
         _ now: Timestamp
     ) throws(DatabaseError) {
         let blocks = blocks(of: items, from: writing.next)
+        let sheets = tally(items)
         let database = writing.database
         var part = writing.part
         let next = blocks.last.map { $0.first + $0.eventCount } ?? writing.next
@@ -78,6 +79,7 @@ extension HistoryBook {
                 try count(current, database)
                 part = current
                 try set(database, "next", Array("\(next)".utf8))
+                try add(sheets, database)
             }
             if let position, position != writing.position { try set(database, "position", position) }
         } failing: {
@@ -196,6 +198,7 @@ extension HistoryBook {
                 used = try database.usedBytes()
                 dropped += 1
             }
+            try Self.expireTallies(before: oldestDay, database)
             return (dropped, parts.first?.first ?? writing.next)
         }
         if dropped > 0 { numbers.withLock { $0.oldest = max($0.oldest, first) } }

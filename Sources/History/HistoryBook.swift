@@ -10,6 +10,7 @@
 //   run_N(run, count, lows)             a sorted list; lows: the first key of each of its pieces
 //   piece_N(place, body)                its pieces; place: run << 20 | number
 //   cursor(name, seq, note)             places of readers
+//   tally(hour, number, body)           numbers, see HistoryBook+Tallies
 
 import Database
 import Mail
@@ -17,7 +18,7 @@ import Synchronization
 
 /// The searchable past.
 package final class HistoryBook: Sendable {
-    static let version = 1
+    static let version = 2
     /// A partition's share of the room.
     static let shares = 16
 
@@ -89,24 +90,29 @@ package final class HistoryBook: Sendable {
 
     private static func makeTables(_ database: Database, _ makeEpoch: () -> String) throws(DatabaseError) {
         let found = try database.number("PRAGMA user_version")
-        guard found == 0 else {
-            guard found <= version else {
-                throw DatabaseError(code: 1, text: "the history was written by a newer version")
-            }
-            return
+        guard found <= version else {
+            throw DatabaseError(code: 1, text: "the history was written by a newer version")
         }
+        guard found < version else { return }
         let name = makeEpoch()
         try database.transaction { () throws(DatabaseError) in
+            if found < 1 {
+                try database.run(
+                    """
+                    CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+                    CREATE TABLE part(number INTEGER PRIMARY KEY, day INTEGER, first INTEGER, bytes INTEGER);
+                    CREATE TABLE cursor(name TEXT PRIMARY KEY, seq INTEGER, note BLOB) WITHOUT ROWID;
+                    """
+                )
+                try set(database, "epoch", Array(name.utf8))
+                try set(database, "salt", (0..<32).map { _ in UInt8.random(in: .min ... .max) })
+            }
             try database.run(
                 """
-                CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
-                CREATE TABLE part(number INTEGER PRIMARY KEY, day INTEGER, first INTEGER, bytes INTEGER);
-                CREATE TABLE cursor(name TEXT PRIMARY KEY, seq INTEGER, note BLOB) WITHOUT ROWID;
+                CREATE TABLE tally(hour INTEGER, number INTEGER, body BLOB, PRIMARY KEY(hour, number));
                 PRAGMA user_version = \(version);
                 """
             )
-            try set(database, "epoch", Array(name.utf8))
-            try set(database, "salt", (0..<32).map { _ in UInt8.random(in: .min ... .max) })
         } failing: {
             $0
         }

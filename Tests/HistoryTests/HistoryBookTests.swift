@@ -1,5 +1,6 @@
 // HistoryBookTests.swift — what is committed is read back: in order, by number, by message, after a new start.
 
+import Database
 import Glibc
 import Mail
 import Testing
@@ -130,6 +131,51 @@ private let now = Timestamp(milliseconds: 1_700_000_000_000)
         try book.add(.webhookDisabled, EventData(), at: now)
         #expect(book.position == [7, 7])
         #expect(try book.events(after: 30, matching: EventFilter(), atMost: 5).events.map(\.type) == [.webhookDisabled])
+    }
+
+    /// Whatever was put together on the way and after a new start: each delivery counts once.
+    @Test func hoursAreSummedUp() throws {
+        let place = Place()
+        do {
+            let book = try book(place)
+            for first in stride(from: 1 as UInt64, through: 500, by: 5) {
+                try book.commit(story(first...first + 4), at: [1], durably: false, now: now)
+            }
+        }
+        let book = try book(place)
+        let sheet = try book.tallies(from: now, to: now.adding(milliseconds: 1))
+        let tags = sheet.list(.tag)
+        #expect(tags.named.count == 7)
+        #expect(tags.named.reduce(0) { $0 + $1.tally.accepted } == 500)
+        let routes = sheet.list(.route)
+        #expect(routes.named.map(\.name) == ["to.example"])
+        #expect(routes.named.first?.tally.delivered == 500)
+        #expect(sheet.list(.provider).named.map(\.name) == ["mx.example"])
+        #expect((200...499).contains(routes.named.first?.tally.delay(percent: 50) ?? 0))
+        #expect(
+            try book.tallies(from: now.adding(milliseconds: 3_600_000), to: now.adding(milliseconds: 7_200_000)).isEmpty
+        )
+        // Days that are gone take their numbers along.
+        try book.commit([], at: [2], durably: false, now: now)
+        try book.expire(now: now.adding(milliseconds: 40 * 86_400_000))
+        #expect(try book.tallies(from: now, to: now.adding(milliseconds: 1)).isEmpty)
+    }
+
+    /// A database of the first version has no numbers, and gets room for them.
+    @Test func anOlderHistoryIsTakenOver() throws {
+        let place = Place()
+        do {
+            let book = try book(place)
+            try book.commit(story(1...3), at: [1], durably: true, now: now)
+        }
+        do {
+            let database = try Database(place.file)
+            try database.run("DROP TABLE tally; PRAGMA user_version = 1")
+        }
+        let book = try book(place)
+        #expect(book.span.newest == 9)
+        try book.commit(story(4...5), at: [2], durably: false, now: now)
+        #expect(try book.tallies(from: now, to: now).list(.route).named.first?.tally.delivered == 2)
     }
 
     @Test func aMessageIsFoundWhereverItsEventsStand() throws {

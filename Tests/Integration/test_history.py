@@ -124,6 +124,29 @@ def test_the_api_reads_on_and_waits(gone):
     assert status == 200 and "delivery.deferred" in schema["properties"]["type"]["enum"]
 
 
+def test_hours_are_counted_by_what_people_ask_for(make_relay, closing):
+    sink = closing(Sink())
+    relay, api = with_api(make_relay, routes={"*": sink.address, "refused.example": f"127.0.0.1:{free_port()}"})
+    for number in range(3):
+        send_mail(relay, "app@example.org", [f"{number}@example.com", "x@example.net"], MAIL % number)
+    send_mail(relay, "app@example.org", ["y@refused.example"], MAIL % 9)
+    events_of_all = wait_events(relay, 3, "message.finished")
+    wait_events(relay, 1, "delivery.deferred")
+    assert sum(e["type"] == "delivery.delivered" for e in events_of_all) == 6
+    status, _, tags = api.ask("GET", "/v1/stats?by=tag")
+    assert status == 200 and [t["name"] for t in tags["items"]] == ["spring"] and tags["others"] is None
+    assert tags["items"][0]["accepted"] == 4 and tags["items"][0]["delivered"] == 6
+    assert tags["items"][0]["delay_p95_s"] is not None
+    by_route = {t["name"]: t for t in api.ask("GET", "/v1/stats?by=route")[2]["items"]}
+    assert by_route["*"]["delivered"] == 6 and by_route["refused.example"]["deferred"] >= 1
+    assert by_route["*"]["accepted"] is None
+    first = api.ask("GET", "/v1/stats?by=route&limit=1")[2]
+    assert len(first["items"]) == 1 and first["others"]["deferred"] + first["items"][0]["deferred"] >= 1
+    assert api.ask("GET", "/v1/stats?by=route&to=2020-01-01T00:00:00Z")[2]["items"] == []
+    for wrong in ("by=colour", "by=tag&from=x", "by=tag&top=3", "by=tag&from=2027-01-01T00:00:00Z&to=2026-01-01T00:00:00Z"):
+        assert api.ask("GET", f"/v1/stats?{wrong}")[0] in (400, 422), wrong
+
+
 def test_settings_that_change_are_told(gone):
     gone.write("outbound.ini", "temp_fail_intervals = 1h*5\ndisabled = true\ndisabled_reason = we move\n")
     found = wait_events(gone, 1, "outbound.disabled")
