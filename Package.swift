@@ -79,7 +79,7 @@ let package = Package(
         room("History", ["Mail", "JSON", "Files", "Database"]),
         // floor 3
         room("Queue", ["Mail", "Storage", "History", core, posix, deque, heap, metrics]),
-        room("Chronicle", ["Mail", "Log", "MessageFormat", "Storage", "History", posix]),
+        room("Chronicle", ["Mail", "Log", "Storage", "History", metrics, posix]),
         // floor 4
         room(
             "Departure",

@@ -18,18 +18,6 @@ enum StatsEndpoint {
         let statistics = services.queue.statistics(at: now)
         let counts = statistics.counts
         let traffic = statistics.traffic
-        let destinations: [JSON] = statistics.destinations.prefix(top).map { destination in
-            [
-                "route": .string(QueueView.name(destination.lane)),
-                "parcels": .count(destination.parcels),
-                "waiting": .count(destination.ready),
-                "in_progress": .count(destination.inFlight),
-                "sessions": .count(destination.sessions),
-                "session_limit": .count(destination.sessionLimit),
-                "limited_by": .string(destination.limitedBy.rawValue),
-                "rests_until": QueueView.time(destination.restsUntil),
-            ]
-        }
         let value: JSON = [
             "in_progress": .count(counts.inProgress),
             "waiting": .count(counts.waiting),
@@ -57,7 +45,7 @@ enum StatsEndpoint {
                 "deferred": rates(traffic.deferred, now), "bounced": rates(traffic.bounced, now),
             ],
             "refused_logins": .array(services.guide.refusals.prefix(top).map(refusal)),
-            "destinations": .array(destinations),
+            "destinations": .array(statistics.destinations.prefix(top).map(destination)),
             "destination_count": .count(statistics.destinationCount),
             "memory_for_mail_bytes": .count(statistics.memoryForMail),
             "free_bytes": statistics.freeBytes.map { .count($0) } ?? .null,
@@ -70,6 +58,19 @@ enum StatsEndpoint {
             "application/json",
             headers: [HeaderField("ETag", EntityTags.of(bytes)), HeaderField("Cache-Control", "max-age=1")]
         )
+    }
+
+    private static func destination(_ destination: QueueStatistics.Destination) -> JSON {
+        [
+            "route": .string(QueueView.name(destination.lane)),
+            "parcels": .count(destination.parcels),
+            "waiting": .count(destination.ready),
+            "in_progress": .count(destination.inFlight),
+            "sessions": .count(destination.sessions),
+            "session_limit": .count(destination.sessionLimit),
+            "limited_by": .string(destination.limitedBy.rawValue),
+            "rests_until": QueueView.time(destination.restsUntil),
+        ]
     }
 
     /// A next hop that does not let us in, and what it said.

@@ -1,8 +1,10 @@
 // Follower.swift — the thread that follows the log: behind everybody else, in batches, asleep while nothing happens.
 
+import CoreMetrics
 import Glibc
 package import History
 import Mail
+import Metrics
 import NIOPosix
 package import Storage
 import Synchronization
@@ -20,6 +22,9 @@ package final class Follower: Sendable {
     private static let upkeep: Int64 = 60_000
     /// How much less the thread may have of a busy processor than those that carry mail.
     private static let niceness: Int32 = 5
+
+    /// Seconds since everything that was on the disk was in the history, too.
+    private static let lag = Meter(label: "martlet_history_lag_seconds")
 
     private let spool: Spool
     private let book: HistoryBook
@@ -68,6 +73,8 @@ package final class Follower: Sendable {
         var reader = LogReader(spool, book, names: names, tagHeader: tagHeader, now: .now())
         var trouble: String?
         var lastUpkeep = Uptime(milliseconds: .min)
+        var caughtUp = Uptime.now()
+        Self.lag.set(0)
         while true {
             let isLast = isStopping.load(ordering: .relaxed)
             let start = reader.position
@@ -86,7 +93,10 @@ package final class Follower: Sendable {
                     if step.lostSegments > 0 { report("\(step.lostSegments) segments were gone before they were read") }
                 }
                 trouble = nil
+                caughtUp = .now()
+                Self.lag.set(0)
             } catch {
+                Self.lag.set(Uptime.now().milliseconds(since: caughtUp) / 1_000)
                 // Once, however long it lasts.
                 if trouble != "\(error)" { report("\(error)") }
                 trouble = "\(error)"

@@ -5,15 +5,17 @@ import Mail
 
 extension AttemptFact {
     /// Everybody has it: the usual end.
-    init(delivered parcel: Parcel, _ outcomes: [Outcome?], at time: Timestamp) {
+    init(delivered parcel: Parcel, _ outcomes: [Outcome?], _ stages: Stages, at time: Timestamp) {
         self.init(at: time, attempt: parcel.attempt, lane: LaneName(parcel.lane))
+        self.stages = stages.listed
         for (recipient, outcome) in zip(parcel.recipients, outcomes) {
             if case .delivered(let receipt) = outcome { add(recipient, receipt, parcel) }
         }
     }
 
-    init(_ parcel: Parcel, _ verdicts: Verdicts, _ reports: Reports, at time: Timestamp) {
+    init(_ parcel: Parcel, _ verdicts: Verdicts, _ stages: Stages, _ reports: Reports, at time: Timestamp) {
         self.init(at: time, attempt: parcel.attempt, lane: LaneName(parcel.lane))
+        self.stages = stages.listed
         self.reports = reports
         for taken in verdicts.delivered { add(taken.recipient, taken.receipt, parcel) }
         let next = time.adding(milliseconds: verdicts.delay)
@@ -51,6 +53,17 @@ extension AttemptFact {
             part.recipients = [failed.recipient]
         }
         parts.append(part)
+    }
+}
+
+extension Stages {
+    fileprivate var listed: [EventData.Stage] {
+        var listed: [EventData.Stage] = []
+        listed.reserveCapacity(3)
+        if let session { listed.append(EventData.Stage("session", Int64(session))) }
+        if let envelope { listed.append(EventData.Stage("envelope", Int64(envelope))) }
+        if let data { listed.append(EventData.Stage("data", Int64(data))) }
+        return listed
     }
 }
 

@@ -55,6 +55,7 @@ extension ClientHandler {
         guard let content = current?.assignment.content else { return }
         let now = NIODeadline.now()
         DeliveryMetrics.record(.envelope, since: phaseBegan, at: now)
+        stages.envelope = .milliseconds(from: phaseBegan, to: now)
         (phaseBegan, hasBody) = (now, true)
         if let conversion { return stream(content, as: conversion) }
         var encoder = DotEncoder(hasLeadingDots: content.hasLeadingDots)

@@ -104,6 +104,9 @@ final class ClientHandler: ChannelInboundHandler {
     var phaseBegan = NIODeadline.now()
     /// The body of the current message is on its way, or was.
     var hasBody = false
+    /// What is known so far of the current transaction.
+    var stages = Stages()
+    private let bornAt = NIODeadline.now()
 
     init(_ plan: Plan, source: any ParcelSource, stands: EventLoopPromise<Void>) {
         self.plan = plan
@@ -272,6 +275,7 @@ final class ClientHandler: ChannelInboundHandler {
         phase = .working
         stepDue = .distantFuture
         stoodAt = .now()
+        stages.session = .milliseconds(from: bornAt, to: .now())
         source.stands(self)
         stands.succeed(())
     }
@@ -384,11 +388,18 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     private func finish(_ outcomes: [Outcome?]) {
-        guard let attempt = current.take() else { return }
+        guard var attempt = current.take() else { return }
         current = following.take()
         conversion = nil
         let now = NIODeadline.now()
-        if hasBody { DeliveryMetrics.record(.data, since: phaseBegan, at: now) }
+        if hasBody {
+            DeliveryMetrics.record(.data, since: phaseBegan, at: now)
+            stages.data = .milliseconds(from: phaseBegan, to: now)
+        } else {
+            stages.envelope = .milliseconds(from: phaseBegan, to: now)
+        }
+        attempt.trail.stages = stages
+        stages = Stages()
         if current == nil { stepDue = .distantFuture } else { beginTransaction(at: now) }
         stream = nil
         source.finished(attempt, outcomes, by: self)

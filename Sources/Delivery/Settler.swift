@@ -89,7 +89,7 @@ package final class Settler: Sendable {
         _ trail: Trail = Trail(),
         isBystander: Bool = false
     ) {
-        if settleDelivered(assignment, outcomes, trail.peer) { return }
+        if settleDelivered(assignment, outcomes, trail) { return }
         let outbound = settings.ask { $0.outbound }
         let verdicts = Verdicts(
             assignment.parcel,
@@ -108,7 +108,7 @@ package final class Settler: Sendable {
     }
 
     /// The usual end: everybody has it and nobody asked for a report.
-    private func settleDelivered(_ assignment: Assignment, _ outcomes: [Outcome?], _ mx: String) -> Bool {
+    private func settleDelivered(_ assignment: Assignment, _ outcomes: [Outcome?], _ trail: Trail) -> Bool {
         let (parcel, envelope) = (assignment.parcel, assignment.envelope)
         for (recipient, outcome) in zip(parcel.recipients, outcomes) {
             guard case .delivered(let receipt) = outcome else { return false }
@@ -119,15 +119,14 @@ package final class Settler: Sendable {
         let wall = Timestamp.now()
         for (recipient, outcome) in zip(parcel.recipients, outcomes) {
             guard case .delivered(let receipt) = outcome else { continue }
-            logDelivered(parcel, envelope.recipients[Int(recipient)].address, receipt, mx, wall)
+            logDelivered(parcel, envelope.recipients[Int(recipient)].address, receipt, trail.peer, wall)
         }
         if plugins.asks(.delivered) {
             tellDelivered(Verdicts(parcel, outcomes).delivered, of: assignment, at: wall)
         }
         let age = wall.milliseconds &- parcel.acceptedAt.milliseconds
         RouteMetrics.of(parcel.lane).countDelivered(parcel.recipients.count, after: age)
-        let facts =
-            queue.keepsHistory ? Facts(.attempt(AttemptFact(delivered: parcel, outcomes, at: wall))) : .none
+        let facts = facts { AttemptFact(delivered: parcel, outcomes, trail.stages, at: wall) }
         let isFinished = queue.settle(
             parcel,
             done: parcel.recipients,
@@ -138,6 +137,11 @@ package final class Settler: Sendable {
         )
         if isFinished { logFinished(parcel, wall) }
         return true
+    }
+
+    /// What history is told of an attempt, if there is one.
+    private func facts(_ attempt: () -> AttemptFact) -> Facts {
+        queue.keepsHistory ? Facts(.attempt(attempt())) : .none
     }
 
     private func delayIsDue(_ parcel: Parcel, _ settings: OutboundSettings) -> Bool {
@@ -178,8 +182,7 @@ package final class Settler: Sendable {
         for failed in verdicts.dropped { logFailed("dropped by a plugin", parcel, envelope, failed, wall, delay: 0) }
         let done = verdicts.delivered.map(\.recipient) + (verdicts.bounced + verdicts.dropped).map(\.recipient)
         let deferral = deferral(of: verdicts, delayReported: reports.contains(.delay))
-        let facts =
-            queue.keepsHistory ? Facts(.attempt(AttemptFact(parcel, verdicts, reports, at: wall))) : .none
+        let facts = facts { AttemptFact(parcel, verdicts, trail.stages, reports, at: wall) }
         let isFinished = queue.settle(
             parcel,
             done: done.sorted(),

@@ -2,6 +2,7 @@
 
 import Departure
 import Mail
+import NIOCore
 
 /// The hosts of one attempt and their troubles.
 struct Trail: Sendable {
@@ -12,6 +13,8 @@ struct Trail: Sendable {
     private(set) var peer = ""
     /// Every trouble that made us turn to another host or give up, in that order.
     private(set) var failures: [Failure] = []
+    /// How long the last transaction took.
+    var stages = Stages()
     private var route: Route?
     private var host = 0
 
@@ -30,4 +33,20 @@ struct Trail: Sendable {
     }
 
     mutating func add(_ failures: [Failure]) { for failure in failures { add(failure) } }
+}
+
+/// Milliseconds of the steps of one transaction, where they are known.
+struct Stages: Hashable, Sendable {
+    /// From the connection's first word to the login; only for the first message of a session.
+    var session: UInt32?
+    /// From the offer of the message until its body began, or until it was refused before.
+    var envelope: UInt32?
+    /// From the first octet of the body to the answer to its end.
+    var data: UInt32?
+}
+
+extension UInt32 {
+    static func milliseconds(from start: NIODeadline, to end: NIODeadline) -> UInt32 {
+        UInt32(clamping: (end - start).nanoseconds / 1_000_000)
+    }
 }

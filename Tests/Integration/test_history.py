@@ -63,6 +63,9 @@ def test_the_life_of_a_message_is_told(make_relay, closing):
     data = found[1]["data"]
     assert data["recipient"] == "one@example.com" and data["sender"] == "app@example.org"
     assert data["header_message_id"] == "<7@app.example>" and data["tag"] == "spring"
+    assert set(data["stage_ms"]) == {"session", "envelope", "data"} and all(
+        0 <= n < 60_000 for n in data["stage_ms"].values()
+    )
     assert data["mx"]["port"] == sink.port and data["smtp"]["code"] == 250 and data["attempt"] == 1
     for condition in ("recipient=one@example.com", "sender=app@example.org", "tag=spring", "domain=example.com"):
         status, _, page = api.ask("GET", f"/v1/history?{condition}&status=delivered")
@@ -143,7 +146,12 @@ def test_hours_are_counted_by_what_people_ask_for(make_relay, closing):
     first = api.ask("GET", "/v1/stats?by=route&limit=1")[2]
     assert len(first["items"]) == 1 and first["others"]["deferred"] + first["items"][0]["deferred"] >= 1
     assert api.ask("GET", "/v1/stats?by=route&to=2020-01-01T00:00:00Z")[2]["items"] == []
-    for wrong in ("by=colour", "by=tag&from=x", "by=tag&top=3", "by=tag&from=2027-01-01T00:00:00Z&to=2026-01-01T00:00:00Z"):
+    for wrong in (
+        "by=colour",
+        "by=tag&from=x",
+        "by=tag&top=3",
+        "by=tag&from=2027-01-01T00:00:00Z&to=2026-01-01T00:00:00Z",
+    ):
         assert api.ask("GET", f"/v1/stats?{wrong}")[0] in (400, 422), wrong
 
 
