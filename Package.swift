@@ -57,6 +57,8 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CIntrinsics"),
         .systemLibrary(name: "CContract"),
+        .systemLibrary(name: "CPage"),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CProcess"),
         // floor 1
         room("Mail", ["CIDN2"]),
@@ -77,6 +79,7 @@ let package = Package(
         room("Hooks", ["Mail", "Log", metrics]),
         room("Storage", ["Mail", "JSON", "Files", core, metrics]),
         room("History", ["Mail", "JSON", "Files", "Database"]),
+        room("Page", ["OpenSSL", "CPage", "CZlib"]),
         // floor 3
         room("Queue", ["Mail", "Storage", "History", core, posix, deque, heap, metrics]),
         room("Chronicle", ["Mail", "Log", "Storage", "History", metrics, posix]),
@@ -189,6 +192,7 @@ let package = Package(
                 "Config",
                 "Hooks",
                 "Departure",
+                "Page",
                 "CContract",
                 "CMicrohttpd",
                 core,
@@ -285,6 +289,7 @@ let package = Package(
         tests("History", ["Mail", "JSON"]),
         tests("SMTP", ["OpenSSL", core]),
         tests("MessageFormat", ["OpenSSL", core]),
+        tests("Page"),
         tests("Storage", ["Mail", "JSON", "Files", core]),
         tests("Chronicle", ["Mail", "Files", "Log", "Storage", "History", core]),
         tests("Queue", ["Mail", "Files", "Storage", core, posix]),
@@ -299,7 +304,10 @@ let package = Package(
             ]
         ),
         tests("RemoteHooks", ["Mail", "Hooks", "HTTPClient", core]),
-        tests("Admin", ["Mail", "JSON", "Files", "History", "Log", "OpenSSL", "Queue", "Config", yams, core, posix]),
+        tests(
+            "Admin",
+            ["Mail", "JSON", "Page", "Files", "History", "Log", "OpenSSL", "Queue", "Config", yams, core, posix]
+        ),
         tests("Operator", ["Mail", "Files", "JSON", "MessageFormat", "Config", core]),
         tests("martlet", ["Mail", "Files", "Log", "Config", arguments]),
         tests(

@@ -121,7 +121,19 @@ mapfile -t promises < <(grep -ohE '`[A-Za-z0-9_/+]+(\.py::\w+|\.table|\.dialogue
 report "named and not there" "$(for name in "${promises[@]}"; do found_promised "$name" || echo "$name"; done)"
 [ "${#promises[@]}" -gt 50 ] || report "documentation" "names too little"
 report "blank in a path" "$(grep ' ' <<<"$tracked")"
+# The page: one job a file, no markup out of text, no inline styles (the CSP refuses them), no word outside its table.
+mapfile -t page < <(find Sources/CPage/page -type f | sort)
+report "file too long" "$(wc -l "${page[@]}" | awk '$1 > 250 && $2 != "total" && $2 !~ /words\.js$/ { print $2 " has " $1 " lines" }')"
+report "markup out of text" "$(grep -nE '\.(inner|outer)HTML|insertAdjacentHTML|document\.write|\beval\(|new Function|createContextualFragment|DOMParser' "${page[@]}")"
+report "inline style or handler" "$(grep -nE "style=|\.style\b|'style'|<style|cssText|<[a-z]+ [^>]*\bon[a-z]+=" "${page[@]}")"
+report "no header comment" "$(for file in "${page[@]}"; do
+    case $file in *.js) head -1 "$file" | grep -qE "^// $(basename "$file") — " || echo "$file" ;; esac
+done)"
+report "not in CPage/shim.h" "$(for file in "${page[@]}"; do grep -qF "page/$(basename "$file")\"" Sources/CPage/shim.h || echo "$file"; done)"
+report "no such word" "$(grep -hoE "\bt\('[^']+'" "${page[@]}" | sed -E "s/^t\('([^']+)'/\1/" | sort -u | while read -r word; do
+    grep -qE "^  ('$word'|$word):" Sources/CPage/page/words.js || echo "$word"
+done)"
 report "shell syntax" "$(for file in "${scripts[@]}"; do bash -n "$file" 2>&1; done)"
 
-echo "lint: ${#sources[@]} source files, ${#tests[@]} test files, ${#scripts[@]} scripts, ${#promises[@]} promises, $bad wrong"
+echo "lint: ${#sources[@]} source files, ${#tests[@]} test files, ${#scripts[@]} scripts, ${#promises[@]} promises, ${#page[@]} files of the page, $bad wrong"
 [ "$bad" = 0 ] && [ "${#sources[@]}" -gt 0 ] && [ "${#tests[@]}" -gt 0 ]

@@ -125,12 +125,11 @@ package struct AdminDesk: Sendable {
                 return opening(.failure(Problem(.methodNotAllowed, "no such method")), preflight: answer)
             }
             let match = Self.result { () throws(Problem) in try Match.of(head.method, head.path, in: table) }
-            let caller = try guardian.admit(door, headers, to: Self.need(match), now: now, wall: wall)
+            let need = Self.need(match)
+            let caller = try guardian.admit(door, headers, to: need, by: head.method, now: now, wall: wall)
             let found = try match.get()
             operation = found.endpoint.operation
-            guard let method = HTTPMethod(rawValue: head.method == "HEAD" ? "GET" : head.method) else {
-                throw Problem(.methodNotAllowed, "no such method")
-            }
+            let method = found.endpoint.method
             var request = AdminRequest(method, head.path, id: id, claim: RequestClaim(services.memory))
             request.parameters = found.parameters
             request.headers = headers
@@ -210,7 +209,8 @@ package struct AdminDesk: Sendable {
     private static func need(_ match: Result<Match, Problem>) -> TokenGuard.Need {
         switch match {
         case .failure: .token
-        case .success(let found): found.endpoint.scope.map { .scope($0) } ?? .nothing
+        case .success(let found):
+            found.endpoint.scope.map { .scope($0) } ?? (found.endpoint.isForCallers ? .token : .nothing)
         }
     }
 

@@ -15,16 +15,28 @@ package enum HTTPMethod: String, Hashable, Sendable {
 
 /// Who asks, as far as the door found out.
 package struct Caller: Hashable, Sendable {
+    /// What was shown.
+    package enum Proof: Hashable, Sendable {
+        /// Nothing: the socket's file, or this machine, was enough.
+        case none
+        /// A token, by its SHA-256.
+        case token([UInt8])
+        /// The cookie of a ``BrowserSession``, by its id.
+        case session(String)
+    }
+
     /// The token's name, `socket`, `loopback` or `anonymous`.
     package let name: String
     package let scopes: Set<AdminSettings.Scope>
     /// nil on the Unix socket.
     package let address: IPAddress?
+    package let proof: Proof
 
-    package init(name: String, scopes: Set<AdminSettings.Scope>, address: IPAddress?) {
+    package init(name: String, scopes: Set<AdminSettings.Scope>, address: IPAddress?, by proof: Proof = .none) {
         self.name = name
         self.scopes = scopes
         self.address = address
+        self.proof = proof
     }
 
     package static let nobody = Caller(name: "anonymous", scopes: [], address: nil)

@@ -16,6 +16,10 @@ package struct AdminServices: Sendable {
     /// Where the queue's answers arrive; handlers wait for them on their own threads.
     package let loop: any EventLoop
     package let bulk: BulkActions
+    /// The queue seen as a whole, for the page.
+    package let overview: Overview
+    /// Browsers that are logged in.
+    package let sessions: BrowserSessions
     /// What requests may hold in memory.
     package let memory: RequestMemory
     /// The program's version.
@@ -57,6 +61,8 @@ package struct AdminServices: Sendable {
         self.log = log
         self.loop = loop
         bulk = BulkActions(queue)
+        overview = Overview(queue)
+        sessions = BrowserSessions()
         memory = RequestMemory(queue.memory) { settings.current.listener.memoryForMail / 2 }
         self.version = version
         self.startedAt = startedAt

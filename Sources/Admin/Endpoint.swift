@@ -35,8 +35,10 @@ package struct Endpoint: Sendable {
     package let path: String
     /// `operationId` in `openapi.yaml`.
     package let operation: String
-    /// What a token needs; nil: everybody may ask.
+    /// What a token needs; nil: everybody may ask, or everybody who is let in (`isForCallers`).
     package let scope: AdminSettings.Scope?
+    /// Without a scope: whoever asks must be somebody all the same.
+    let isForCallers: Bool
     package let body: BodyKind
     /// Bytes that a body other than a message may have; `body_bytes` may say less.
     let bodyBytes: Int
@@ -53,6 +55,7 @@ package struct Endpoint: Sendable {
         body: BodyKind = .none,
         atMost bodyBytes: Int = 128 << 10,
         gives produces: [String] = ["application/json"],
+        toCallers isForCallers: Bool = false,
         _ handle: @escaping Handler
     ) {
         self.method = method
@@ -62,6 +65,7 @@ package struct Endpoint: Sendable {
         self.body = body
         self.bodyBytes = bodyBytes
         self.produces = produces
+        self.isForCallers = isForCallers
         self.handle = handle
         segments = path.split(octet: "/", omittingEmpty: false).dropFirst().map(String.init)
     }

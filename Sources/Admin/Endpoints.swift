@@ -10,6 +10,8 @@ package enum Endpoints {
         Endpoint(.get, "/openapi.yaml", "showContract", nil, gives: ["application/yaml"], ContractEndpoint.show),
         Endpoint(.get, "/metrics", "showMetrics", .metricsRead, gives: ["text/plain"], MetricsEndpoint.show),
         Endpoint(.get, "/v1/stats", "showStats", .statusRead, StatsEndpoint.show),
+        Endpoint(.get, "/v1/stats/waiting", "showWaiting", .statusRead, OverviewEndpoints.waiting),
+        Endpoint(.get, "/v1/stats/day", "showDay", .statusRead, OverviewEndpoints.day),
 
         Endpoint(.get, "/v1/queue", "listQueue", .queueRead, gives: QueueEndpoints.types, QueueEndpoints.list),
         Endpoint(.get, "/v1/queue/{id}", "showMessage", .queueRead, MessageEndpoints.show),
@@ -179,6 +181,21 @@ package enum Endpoints {
             body: .json,
             WebhookEndpoints.test
         ),
+
+        Endpoint(.get, "/", "showPage", nil, gives: PageEndpoints.types, PageEndpoints.show),
+        Endpoint(
+            .get,
+            "/page/{version}/{file}",
+            "showPageFile",
+            nil,
+            gives: PageEndpoints.fileTypes,
+            PageEndpoints.file
+        ),
+        Endpoint(.post, "/v1/session", "beginSession", nil, toCallers: true, SessionEndpoints.begin),
+        Endpoint(.get, "/v1/session", "showSession", nil, toCallers: true, SessionEndpoints.show),
+        Endpoint(.delete, "/v1/session", "endSession", nil, toCallers: true, SessionEndpoints.end),
+        Endpoint(.get, "/v1/sessions", "listSessions", .accessRead, SessionEndpoints.list),
+        Endpoint(.delete, "/v1/sessions/{id}", "revokeSession", .accessWrite, SessionEndpoints.revoke),
 
         Endpoint(.get, "/v1/explain", "explainRoute", .routesRead, ExplainEndpoint.show),
     ]

@@ -40,40 +40,40 @@ package final class TokenGuard: Sendable {
     }
 
     private let settings: @Sendable () -> AdminSettings
+    private let sessions: BrowserSessions
     private let failures = Mutex<[IPAddress?: Failures]>([:])
 
-    package init(settings: @escaping @Sendable () -> AdminSettings) { self.settings = settings }
+    package init(settings: @escaping @Sendable () -> AdminSettings, sessions: BrowserSessions = BrowserSessions()) {
+        self.settings = settings
+        self.sessions = sessions
+    }
 
     /// Whether somebody can be let in by token.
     package var hasTokens: Bool { settings().hasTokens }
 
     /// Finds out who asks, and refuses who may not.
     ///
+    /// - Parameter method: of the request: one that may change something must show that our own page sends it, where a
+    ///   session stands for a token.
     /// - Throws: 401, 403, 421 or 429.
     package func admit(
         _ door: Door,
         _ headers: [String: String],
         to need: Need,
+        by method: String = "GET",
         now: Uptime,
         wall: Timestamp
     ) throws(Problem) -> Caller {
-        if case .unix = door { return Caller(name: "socket", scopes: Set(AdminSettings.Scope.allCases), address: nil) }
-        guard case .tcp(let client, let isLoopback) = door else { return .nobody }
+        guard case .tcp(let client, let isLoopback) = door else {
+            // Behind the socket may be a port that ssh forwards to somebody's browser.
+            if headers["sec-fetch-site"] != nil || headers["origin"] != nil { try Self.refuseBrowsers(headers) }
+            return Caller(name: "socket", scopes: Set(AdminSettings.Scope.allCases), address: nil)
+        }
         if let header = headers["authorization"] {
-            let caller = try identify(header, client, now: now, wall: wall)
-            if case .scope(let scope) = need, !caller.scopes.contains(scope) {
-                throw Problem(
-                    .forbidden,
-                    "the token \(caller.name) lacks the scope \(scope.rawValue)",
-                    headers: [
-                        HeaderField(
-                            "WWW-Authenticate",
-                            "Bearer error=\"insufficient_scope\", scope=\"\(scope.rawValue)\""
-                        )
-                    ]
-                )
-            }
-            return caller
+            return try Self.check(identify(header, client, now: now, wall: wall), need)
+        }
+        if let caller = try bySession(headers, client, method, wall) {
+            return try Self.check(caller, need)
         }
         if need == .nothing { return Caller(name: "anonymous", scopes: [], address: client) }
         let settings = settings()
@@ -85,6 +85,52 @@ package final class TokenGuard: Sendable {
         }
         try Self.refuseBrowsers(headers)
         return Caller(name: "loopback", scopes: Set(AdminSettings.Scope.allCases), address: client)
+    }
+
+    /// - Throws: 403 for a scope that is missing.
+    private static func check(_ caller: Caller, _ need: Need) throws(Problem) -> Caller {
+        guard case .scope(let scope) = need, !caller.scopes.contains(scope) else { return caller }
+        throw Problem(
+            .forbidden,
+            "the token \(caller.name) lacks the scope \(scope.rawValue)",
+            headers: [
+                HeaderField("WWW-Authenticate", "Bearer error=\"insufficient_scope\", scope=\"\(scope.rawValue)\"")
+            ]
+        )
+    }
+
+    /// Whom a cookie stands for: its token may do now what it may do, and only our own page may use it.
+    ///
+    /// - Returns: nil without a cookie that means something.
+    /// - Throws: 403 for what another site's page may have sent.
+    private func bySession(
+        _ headers: [String: String],
+        _ client: IPAddress?,
+        _ method: String,
+        _ wall: Timestamp
+    ) throws(Problem) -> Caller? {
+        let settings = settings()
+        guard settings.hasPage, let secret = BrowserSessions.secret(headers),
+            let session = sessions.find(secret, at: wall)
+        else { return nil }
+        let scopes: Set<AdminSettings.Scope>
+        if case .digest(let own)? = settings.environmentToken, Secrets.areEqual(own, session.tokenDigest) {
+            scopes = Set(AdminSettings.Scope.allCases)
+        } else {
+            let token = settings.tokens.first { $0.digest.map { Secrets.areEqual($0, session.tokenDigest) } ?? false }
+            guard let token, Self.isUsable(token, client, wall) else { return nil }
+            scopes = token.scopes
+        }
+        try Self.refuseSites(headers)
+        guard method == "GET" || method == "HEAD" || headers[BrowserSessions.header] != nil else {
+            throw Problem(.forbidden, "a session changes nothing without the header X-Martlet-Page")
+        }
+        return Caller(name: session.token, scopes: scopes, address: client, by: .session(session.id))
+    }
+
+    private static func isUsable(_ token: AdminSettings.Token, _ client: IPAddress?, _ wall: Timestamp) -> Bool {
+        (token.expires.map { wall < $0 } ?? true)
+            && (token.networks.isEmpty || client.map { ip in token.networks.contains { $0.contains(ip) } } ?? false)
     }
 
     private func identify(
@@ -104,12 +150,11 @@ package final class TokenGuard: Sendable {
             if isSame { found = token }
         }
         if case .digest(let own)? = settings.environmentToken, Secrets.areEqual(own, digest) {
-            return Caller(name: "environment", scopes: Set(AdminSettings.Scope.allCases), address: client)
+            let scopes = Set(AdminSettings.Scope.allCases)
+            return Caller(name: "environment", scopes: scopes, address: client, by: .token(own))
         }
-        if let found, found.expires.map({ wall < $0 }) ?? true,
-            found.networks.isEmpty || client.map({ ip in found.networks.contains { $0.contains(ip) } }) ?? false
-        {
-            return Caller(name: found.name, scopes: found.scopes, address: client)
+        if let found, Self.isUsable(found, client, wall) {
+            return Caller(name: found.name, scopes: found.scopes, address: client, by: .token(digest))
         }
         try noteFailure(client, now)
         throw Self.unauthorized("the token is unknown, expired, or not for this address")
@@ -149,16 +194,25 @@ package final class TokenGuard: Sendable {
     /// Without tokens, only what a page in a browser cannot send is trusted: neither another site's form nor a name
     /// that was pointed at this machine (DNS rebinding).
     private static func refuseBrowsers(_ headers: [String: String]) throws(Problem) {
-        let host = headers["host"] ?? ""
-        guard isLocal(host) else {
+        guard isLocal(headers["host"] ?? "") else {
             throw Problem(.misdirected, "without a token this server is localhost, 127.0.0.1 or [::1] only")
         }
+        try refuseSites(headers)
+    }
+
+    /// A page of another site, as far as a browser says so.
+    private static func refuseSites(_ headers: [String: String]) throws(Problem) {
+        if let site = headers["sec-fetch-site"] {
+            guard site == "same-origin" || site == "none" else {
+                throw Problem(.forbidden, "requests from pages of other sites are refused")
+            }
+            // Behind a proxy the Host may be another; the browser knows better.
+            return
+        }
+        let host = headers["host"] ?? ""
         if let origin = headers["origin"], origin.lowercasedASCII != "http://\(host.lowercasedASCII)",
             origin.lowercasedASCII != "https://\(host.lowercasedASCII)"
         {
-            throw Problem(.forbidden, "requests from pages of other sites are refused")
-        }
-        if let site = headers["sec-fetch-site"], site != "same-origin", site != "none" {
             throw Problem(.forbidden, "requests from pages of other sites are refused")
         }
     }

@@ -32,6 +32,7 @@ extension AdminSettings: KeyedSettings {
         .byteSize("body_bytes", \.bodyBytes, 1024...1 << 26),
         .boolean("require_if_match", \.requiresIfMatch),
         .boolean("require_token", \.requiresToken),
+        .boolean("page", \.hasPage),
         SettingKey("metrics_allow") { (text, target) throws(ValueError) in
             target.metricsNetworks = try networks(text)
         },

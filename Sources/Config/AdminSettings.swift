@@ -78,6 +78,8 @@ package struct AdminSettings: Hashable, Sendable {
     package var requiresToken = false
     /// `allowed_origins`: pages of these origins may read answers, `https://dash.example.org`, in lower case; empty: none.
     package var allowedOrigins: [String] = []
+    /// `page`: people may use a browser.
+    package var hasPage = true
     /// `metrics_allow`: networks that may read `/metrics` without a token.
     package var metricsNetworks: [IPNetwork] = []
     /// The sections `[token NAME]`.

@@ -51,8 +51,14 @@ package struct QueueSurvey: Sendable {
     package static let ageBounds: [Int64] = (0..<9).map { 300 << $0 }
     /// Routes with a name of their own; the rest is `other`.
     private static let mostRoutes = 20
-    /// Milliseconds that a survey is good for.
+    /// Milliseconds that a survey is good for, at least: one that took long is good for longer, so that it takes a fiftieth
+    /// of a processor whatever is queued.
     static let life: Int64 = 5000
+    private static let lifePerCost: Int64 = 50
+
+    /// Milliseconds that the walk took.
+    var cost: Int64 = 0
+    var life: Int64 { max(Self.life, Self.lifePerCost * cost) }
 
     var at = Uptime(milliseconds: .min / 2)
     var oldest: [QueuedState: Timestamp] = [:]
@@ -132,9 +138,11 @@ extension MailQueue {
 
     private func currentSurvey(_ now: Uptime, _ wall: Timestamp) -> QueueSurvey {
         let last = survey.withLock { $0 }
-        guard now.milliseconds(since: last.at) >= QueueSurvey.life else { return last }
-        let fresh = makeSurvey(after: last, now, wall)
-        survey.withLock { $0 = fresh }
+        guard now.milliseconds(since: last.at) >= last.life else { return last }
+        let began = Uptime.now()
+        var fresh = makeSurvey(after: last, now, wall)
+        fresh.cost = Uptime.now().milliseconds(since: began)
+        survey.withLock { [fresh] in $0 = fresh }
         return fresh
     }
 

@@ -13,6 +13,7 @@ import Log
 import Loop
 import Mail
 import NIOCore
+import NIOPosix
 import OpenSSL
 import Queue
 import Storage
@@ -74,7 +75,7 @@ final class AdminAPI: Sendable {
         )
         desk = AdminDesk(
             services: services,
-            guardian: TokenGuard { settings.current.admin },
+            guardian: TokenGuard(settings: { settings.current.admin }, sessions: services.sessions),
             keys: IdempotencyKeys(
                 path: "\(launch.dataPath)/idempotency",
                 disk: LinuxDisk(),
@@ -136,7 +137,12 @@ final class AdminAPI: Sendable {
     }
 
     /// Once a second.
-    func tick() { state.current.server?.sweep(at: .now()) }
+    func tick() {
+        state.current.server?.sweep(at: .now())
+        let services = desk.services
+        guard settings.current.admin.hasPage, services.overview.claimsMinute(at: .now()) else { return }
+        services.queue.disk.submit { _ in services.overview.keepMinute() }
+    }
 
     /// The relay is stopping: `/readyz` says so.
     func drain() { state.change { $0.isDraining = true } }

@@ -10,6 +10,7 @@ from dns_server import DnsServer
 from harness import Relay
 from hook_program import QUICK, HookServer
 from ledger import Lab
+from page_house import browser, opened, page_relays  # noqa: F401 - fixtures
 from scripted import ScriptedServer, Sink
 from tls_peers import Authority
 from waiting import fresh_address, wait_until

@@ -33,6 +33,7 @@ VALUES = {
     "hosts": "true",
     "require_if_match": "true",
     "require_token": "true",
+    "page": "false",
     "honorCipherOrder": "true",
     "requestCert": "true",
     "inet_prefer": "v4",

@@ -1,0 +1,114 @@
+// api.js — requests to the relay this page came from: one way to ask, one kind of failure, and the same as a line of curl.
+
+const base = new URL('.', document.baseURI);
+
+/** What went wrong, as the API tells it (RFC 9457). */
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body?.detail ?? body?.title ?? `HTTP ${status}`);
+    this.status = status;
+    this.body = body ?? {};
+  }
+}
+
+/** The address of a path; `query` values may be lists, and nothing is sent for null and ''. */
+export function address(path, query = {}) {
+  const url = new URL(path.replace(/^\//, ''), base);
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of [value].flat()) if (one !== null && one !== undefined && one !== '') url.searchParams.append(name, one);
+  }
+  return url;
+}
+
+/** One segment of a path. */
+export const part = (text) => encodeURIComponent(text);
+
+/** Somebody has to log in. */
+export const doorbell = new EventTarget();
+
+/**
+ * Asks; gives {status, data, tag}.
+ * Throws Problem; status 0 when nobody answers.
+ */
+export async function ask(method, path, { query, body, headers = {}, signal, timeout = 30_000 } = {}) {
+  const fields = { Accept: 'application/json', 'X-Martlet-Page': '1', ...headers };
+  if (body !== undefined) fields['Content-Type'] = 'application/json';
+  let answer;
+  try {
+    answer = await fetch(address(path, query), {
+      method,
+      headers: fields,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: signal ?? AbortSignal.timeout(timeout),
+      credentials: 'same-origin',
+      redirect: 'error',
+    });
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new Problem(0, { detail: error.message });
+  }
+  const text = await answer.text();
+  let data = null;
+  try {
+    data = text ? JSON.parse(text) : null;
+  } catch {
+    data = null;
+  }
+  if (answer.status === 401) doorbell.dispatchEvent(new Event('login'));
+  if (!answer.ok) throw new Problem(answer.status, data);
+  return { status: answer.status, data, tag: answer.headers.get('ETag'), answer };
+}
+
+export const get = async (path, query, more) => (await ask('GET', path, { query, ...more })).data;
+
+/** Some text of a body, and no more than wanted: mail may be large. */
+export async function beginning(path, most = 65536) {
+  const answer = await fetch(address(path), { headers: { 'X-Martlet-Page': '1' }, credentials: 'same-origin' });
+  if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => null));
+  const reader = answer.body.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  let isWhole = false;
+  while (text.length < most) {
+    const { done, value } = await reader.read();
+    if (done) {
+      isWhole = true;
+      break;
+    }
+    text += decoder.decode(value, { stream: true });
+  }
+  if (!isWhole) reader.cancel().catch(() => {});
+  return { text: text.slice(0, most), isWhole };
+}
+
+const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${String(text).replaceAll("'", "'\\''")}'`);
+
+/** The same by hand. */
+export function curl(method, path, { query, body } = {}) {
+  const words = ['curl', '-s'];
+  if (method !== 'GET') words.push('-X', method);
+  words.push('-H', '"Authorization: Bearer $TOKEN"', quoted(address(path, query).href));
+  if (body !== undefined) words.push('-H', "'Content-Type: application/json'", '-d', quoted(JSON.stringify(body)));
+  return words.join(' ');
+}
+
+/** Who we are: {name, kind, scopes, id, expires_at}; null when nobody. */
+export let me = null;
+
+export async function meet() {
+  me = (await ask('GET', '/v1/session')).data;
+  return me;
+}
+
+export const may = (scope) => me?.scopes.includes(scope) ?? false;
+
+let paths = null;
+
+/** Whether this relay has an operation: what is not there is not shown. */
+export async function has(path) {
+  paths ??= fetch(address('/openapi.yaml'), { credentials: 'same-origin' })
+    .then((answer) => answer.text())
+    .then((text) => new Set([...text.matchAll(/^ {2}(\/\S*):$/gm)].map((match) => match[1])))
+    .catch(() => new Set());
+  return (await paths).has(path);
+}
