@@ -18,7 +18,7 @@ package final class Follower: Sendable {
     /// How much less the thread may have of a busy processor than those that carry mail.
     private static let niceness: Int32 = 5
 
-    private let spool: Spool
+    private let spool: any Journal
     private let book: HistoryBook
     private let names: PrivateNames
     private let tagHeader: String?
@@ -28,7 +28,7 @@ package final class Follower: Sendable {
 
     /// - Parameter report: told what does not work, on the thread.
     package init(
-        _ spool: Spool,
+        _ spool: any Journal,
         _ book: HistoryBook,
         names: PrivateNames,
         tagHeader: String?,

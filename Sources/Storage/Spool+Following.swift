@@ -7,7 +7,7 @@
 import Files
 import Mail
 
-extension Spool {
+extension Spool: Journal {
     /// Bytes of a message's beginning that are shown: enough for any header that means well.
     package static let headerBytes = 16 << 10
     private static let window = 1 << 20

@@ -190,8 +190,8 @@ final class AdminAPI: Sendable {
             ),
             ReadinessCheck(
                 "spool_writable",
-                queue.hasRoom(for: size) ? .good : .failed,
-                "room for a message of \(size) bytes"
+                queue.hasRoom(for: size) && queue.trouble == nil ? .good : .failed,
+                queue.trouble == nil ? "room for a message of \(size) bytes" : "the database does not answer"
             ),
             ReadinessCheck("delivery_enabled", .note, isDisabled ? "delivery is switched off" : "delivery is on"),
             ReadinessCheck(
