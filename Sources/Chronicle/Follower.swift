@@ -74,7 +74,7 @@ package final class Follower: Sendable {
                 }
                 spool.syncNotes()
                 // What is left of the disk is for mail.
-                guard spool.hasRoom(for: 4 << 20) else { throw .broken("the disk is too full to remember more") }
+                guard spool.hasDisk(for: 4 << 20) else { throw .broken("the disk is too full to remember more") }
                 var isAtEnd = false
                 while !isAtEnd {
                     let step = try reader.step(now: .now())

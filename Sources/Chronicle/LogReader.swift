@@ -156,6 +156,13 @@ package struct LogReader: ~Copyable {
         guard id.rawValue != 0 else { return nil }
         if let known = contexts[id] { return known }
         for found in try history.contexts(near: id) { contexts.add(found) }
+        if contexts[id] == nil {
+            do throws(QueueError) {
+                if let message = try spool.message(id) { contexts.add(context(of: message)) }
+            } catch {
+                throw .broken("\(error)")
+            }
+        }
         return contexts[id]
     }
 

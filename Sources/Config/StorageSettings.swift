@@ -52,6 +52,7 @@ extension StorageSettings: KeyedSettings {
 
     /// Whether a connection string has a password in it.
     static func holdsPassword(_ text: String) -> Bool {
+        if SecretReference(text).isElsewhere { return false }
         if text.contains(octets: "password") { return true }
         guard let start = text.utf8.firstRange(of: "://".utf8)?.upperBound else { return false }
         let authority = text.utf8[start...].prefix { $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "?") }
@@ -61,7 +62,7 @@ extension StorageSettings: KeyedSettings {
 
     /// The value of `queue` as it may be shown.
     static func shown(_ text: String) -> String {
-        SecretReference(text).isElsewhere || !holdsPassword(text) ? ValueParsing.shown(text) : Redaction.secret
+        !holdsPassword(text) ? ValueParsing.shown(text) : Redaction.secret
     }
 }
 
@@ -72,7 +73,6 @@ extension SettingsReader {
         guard let queue = storage.queue else { return storage }
         var surroundings = Surroundings(source, environment: environment)
         defer { finding.referenced = surroundings.files }
-        let isElsewhere = SecretReference(queue.revealed).isElsewhere
         do throws(ValueError) {
             let place = try surroundings.secret(queue.revealed)
             guard StorageSettings.isPlace(place.revealed) else {
@@ -82,7 +82,9 @@ extension SettingsReader {
         } catch {
             throw ConfigErrors([ConfigError(file: StorageSettings.file, reason: "queue: \(error.reason)")])
         }
-        if !isElsewhere, StorageSettings.holdsPassword(queue.revealed) { try guardSecret(StorageSettings.file) }
+        // What a variable says is no secret of the file.
+        let written = INIDocument(parsing: try fileText(StorageSettings.file) ?? "").value("queue", in: nil)
+        if let written, StorageSettings.holdsPassword(written) { try guardSecret(StorageSettings.file) }
         return storage
     }
 }

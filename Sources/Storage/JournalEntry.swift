@@ -67,6 +67,9 @@ package protocol Journal: AnyObject, Sendable {
         _ visit: (JournalEntry) -> Void
     ) throws(QueueError) -> JournalReading
 
+    /// A message that the log does not tell of: it was accepted elsewhere. Blocks.
+    func message(_ id: QueueID) throws(QueueError) -> JournalMessage?
+
     /// Nothing before this place is needed again: it is durable elsewhere.
     func passed(_ position: JournalPosition)
 
@@ -85,5 +88,10 @@ package protocol Journal: AnyObject, Sendable {
     func stopFollowing()
 
     /// Whether the disk has room for so many bytes of history beside the mail.
-    func hasRoom(for bytes: Int) -> Bool
+    func hasDisk(for bytes: Int) -> Bool
+}
+
+extension Journal {
+    /// Whatever there is, the log tells of.
+    package func message(_ id: QueueID) throws(QueueError) -> JournalMessage? { nil }
 }

@@ -21,11 +21,13 @@ final class SharedJournal: Sendable {
     /// Tells the database from every other one.
     private let identity = Atomic<Int64>(0)
     private let isStopping = Atomic<Bool>(false)
+    private let follows: Atomic<Bool>
     private let bell = Doorbell()
 
     init(_ options: SharedOptions, _ pool: SharedPool) {
         self.options = options
         self.pool = pool
+        follows = Atomic(options.isFollowed)
     }
 
     /// Learns where the numbers are.
@@ -47,6 +49,9 @@ final class SharedJournal: Sendable {
     }
 
     // MARK: the writer
+
+    /// Somebody reads what is written.
+    var isFollowed: Bool { follows.load(ordering: .relaxed) }
 
     /// Numbers for so many rows: no attempt to write them has those of another one, which may have come through.
     ///
@@ -95,23 +100,52 @@ final class SharedJournal: Sendable {
         switch kind {
         case nil: return nil
         case .message:
-            guard !rows.isNull(row, 4), let head = SharedMail.head(decoding: rows.bytes(row, 4)) else { return nil }
-            let message = JournalMessage(
-                id: id,
-                acceptedAt: head.head.acceptedAt,
-                envelope: head.envelope,
-                size: head.size,
-                isCopy: false,
-                beginning: rows.bytes(row, 5) + (rows.isNull(row, 6) ? [] : rows.bytes(row, 6))
-            )
-            return .message(message)
+            return message(rows, row, id, from: 4).map { .message($0) }
         case .note, .settled: return .note(id, Facts(rows.bytes(row, 3)), isEnd: kind == .settled)
         case .noteAgain, .settledAgain:
             return .note(id, Facts(rows.bytes(row, 3), mayBeThere: true), isEnd: kind == .settledAgain)
         }
     }
 
+    /// - Parameter column: of the head; the beginnings of the first two pieces follow.
+    private static func message(
+        _ rows: ServerRows,
+        _ row: Int,
+        _ id: QueueID,
+        from column: Int32
+    ) -> JournalMessage? {
+        guard !rows.isNull(row, column), let head = SharedMail.head(decoding: rows.bytes(row, column)) else {
+            return nil
+        }
+        return JournalMessage(
+            id: id,
+            acceptedAt: head.head.acceptedAt,
+            envelope: head.envelope,
+            size: head.size,
+            isCopy: false,
+            beginning: rows.bytes(row, column + 1) + (rows.isNull(row, column + 2) ? [] : rows.bytes(row, column + 2))
+        )
+    }
+
+    /// A message of another node: its rows are there as long as some journal speaks of it.
+    func message(_ id: QueueID) throws(QueueError) -> JournalMessage? {
+        let rows = try pool.use { connection throws(ServerError) in
+            try connection.rows(
+                """
+                SELECT m.head, substring(m.content FROM 1 FOR \(Spool.headerBytes)),
+                    substring(p.content FROM 1 FOR \(Spool.headerBytes))
+                FROM martlet.mail m LEFT JOIN martlet.mail p ON p.id = m.id AND p.piece = 1
+                WHERE m.id = $1 AND m.piece = 0
+                """,
+                [.number(Int64(bitPattern: id.rawValue))]
+            )
+        }
+        return rows.count > 0 ? Self.message(rows, 0, id, from: 0) : nil
+    }
+
     func passed(_ position: JournalPosition) {
+        // Nobody will read: what is there goes, and no more is written.
+        if position.segment == .max { follows.store(false, ordering: .relaxed) }
         let passed = min(number(position), last.load(ordering: .acquiring))
         guard passed > 0 else { return }
         // What is not deleted now is deleted the next time.

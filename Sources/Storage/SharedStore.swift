@@ -18,7 +18,7 @@ package final class SharedStore: QueueStore, Journal {
     private let disk: any Disk
     private let say: @Sendable (SharedNotice) -> Void
     private let node = SharedNode()
-    private let pool: SharedPool
+    let pool: SharedPool
     private let commits = GroupCommit()
     private let journal: SharedJournal
     private let keeper = Mutex<SharedKeeper?>(nil)
@@ -47,6 +47,9 @@ package final class SharedStore: QueueStore, Journal {
         pool = SharedPool(options.place)
         journal = SharedJournal(options, pool)
     }
+
+    /// The number of this node's life; nil: it is none of the queue's now.
+    var incarnation: Int64? { node.incarnation }
 
     /// Why nothing is committed now; nil: everything is well.
     package var trouble: String? { node.trouble }
@@ -80,7 +83,7 @@ extension SharedStore {
         let instance = try takeDirectory()
         let connection: ServerConnection
         do throws(ServerError) {
-            connection = try ServerConnection(options.place)
+            connection = try firstConnection()
             let found = try SharedSchema.found(connection)
             if let trouble = SharedSchema.trouble(found, mayMigrate: options.mayMigrate) {
                 throw ServerError(state: "", text: trouble)
@@ -110,6 +113,19 @@ extension SharedStore {
         )
         self.keeper.withLock { $0 = keeper }
         first.withLock { $0 = connection }
+    }
+
+    /// A database that starts beside this relay is waited for, as long as mail would be.
+    private func firstConnection() throws(ServerError) -> ServerConnection {
+        let end = Uptime.now().adding(milliseconds: options.patience)
+        while true {
+            do throws(ServerError) {
+                return try ServerConnection(options.place)
+            } catch {
+                guard Uptime.now() < end else { throw error }
+                usleep(500_000)
+            }
+        }
     }
 
     /// What this node had in an earlier life; others' mail comes while it runs.
@@ -230,18 +246,31 @@ extension SharedStore {
         location
     }
 
-    /// The server says so when it has none, with the commit.
-    package func hasRoom(for bytes: Int) -> Bool { true }
+    /// A node that is drained takes nothing; where the server has no room it says so with the commit.
+    package func hasRoom(for bytes: Int) -> Bool { !node.isDraining }
 
     package var freeBytes: Int? { nil }
 
-    /// Puts a message into the queue as it was elsewhere.
+    /// Puts messages into the queue as they were elsewhere.
     ///
-    /// Blocks until it is committed.
-    package func bring(_ message: NewMessage, _ state: DeliveryState) throws(QueueError) {
-        let move = SpoolMove(message, state, from: Location(number: 0))
-        guard commits.submit(.move(move)) else { throw .closing }
-        _ = try move.wait()
+    /// Blocks until all are committed.
+    package func bring(_ messages: [(message: NewMessage, state: DeliveryState)]) throws(QueueError) {
+        let moves = messages.map { SpoolMove($0.message, $0.state, from: Location(number: 0)) }
+        for move in moves where !commits.submit(.move(move)) { throw .closing }
+        for move in moves { _ = try move.wait() }
+    }
+
+    /// Those of some messages that are in the queue, or were a moment ago.
+    ///
+    /// Blocks.
+    package func known(_ ids: [QueueID]) throws(QueueError) -> Set<QueueID> {
+        try pool.use { connection throws(ServerError) in
+            let rows = try connection.rows(
+                "SELECT DISTINCT id FROM martlet.mail WHERE id = ANY($1)",
+                [.numbers(ids.map { Int64(bitPattern: $0.rawValue) })]
+            )
+            return Set((0..<rows.count).map { QueueID(rawValue: UInt64(bitPattern: rows.integer($0, 0))) })
+        }
     }
 }
 
@@ -306,24 +335,31 @@ extension SharedStore {
             let gone = saved.keys.filter { holds[$0] == nil }
             let changed = holds.filter { saved[$0.key] != $0.value }
             guard !gone.isEmpty || !changed.isEmpty else { return }
-            try pool.use { connection throws(ServerError) in
-                try connection.run("BEGIN ISOLATION LEVEL READ COMMITTED")
-                _ = try connection.rows(
-                    "DELETE FROM martlet.hold WHERE id = ANY($1) RETURNING 1",
-                    [.numbers((gone + changed.keys).map { Int64(bitPattern: $0.rawValue) })]
-                )
-                for (id, hold) in changed {
-                    _ = try connection.rows(
-                        "INSERT INTO martlet.hold VALUES ($1, $2, $3, $4) RETURNING 1",
-                        [
-                            .number(Int64(bitPattern: id.rawValue)), .number(hold.since.milliseconds),
-                            hold.until.map { .number($0.milliseconds) } ?? .null, .bytes(Array(hold.reason.utf8)),
-                        ]
-                    )
-                }
-                try connection.run("COMMIT")
-            }
+            try write(changed, instead: gone)
             saved = holds
+        }
+    }
+
+    /// Writes holds of messages that are to come.
+    package func add(_ holds: [QueueID: Hold]) throws(QueueError) { try write(holds, instead: []) }
+
+    private func write(_ holds: [QueueID: Hold], instead gone: [QueueID]) throws(QueueError) {
+        try pool.use { connection throws(ServerError) in
+            try connection.run("BEGIN ISOLATION LEVEL READ COMMITTED")
+            _ = try connection.rows(
+                "DELETE FROM martlet.hold WHERE id = ANY($1) RETURNING 1",
+                [.numbers((gone + holds.keys).map { Int64(bitPattern: $0.rawValue) })]
+            )
+            for (id, hold) in holds {
+                _ = try connection.rows(
+                    "INSERT INTO martlet.hold VALUES ($1, $2, $3, $4) RETURNING 1",
+                    [
+                        .number(Int64(bitPattern: id.rawValue)), .number(hold.since.milliseconds),
+                        hold.until.map { .number($0.milliseconds) } ?? .null, .bytes(Array(hold.reason.utf8)),
+                    ]
+                )
+            }
+            try connection.run("COMMIT")
         }
     }
 
@@ -365,10 +401,17 @@ extension SharedStore {
         try journal.follow(from: position, atMost: bytes, visit)
     }
 
+    package func message(_ id: QueueID) throws(QueueError) -> JournalMessage? { try journal.message(id) }
+
     package func passed(_ position: JournalPosition) { journal.passed(position) }
 
     package func awaitNews(behind position: JournalPosition?, atMost milliseconds: Int) {
         journal.awaitNews(behind: position, atMost: milliseconds)
+    }
+
+    /// The mail is elsewhere.
+    package func hasDisk(for bytes: Int) -> Bool {
+        (try? disk.space(at: directory)).map { $0.freeBytes >= 2 * bytes } ?? true
     }
 
     /// Every batch of notes is committed by itself.

@@ -51,7 +51,7 @@ final class SharedWriter: BatchWriter {
         var small = SharedBatch()
         var large: [SharedBatch] = []
         if trouble.map({ Uptime.now() >= $0.until }) ?? true {
-            for item in held.takeAll() { small.add(item, isFollowed: options.isFollowed) }
+            for item in held.takeAll() { small.add(item, isFollowed: journal.isFollowed) }
         }
         var bells: [Doorbell] = []
         for item in items {
@@ -62,10 +62,10 @@ final class SharedWriter: BatchWriter {
             if item.isLarge {
                 // Its file may turn out unreadable: nobody else's mail is to fail with it.
                 var alone = SharedBatch()
-                alone.add(item, isFollowed: options.isFollowed)
+                alone.add(item, isFollowed: journal.isFollowed)
                 large.append(alone)
             } else {
-                small.add(item, isFollowed: options.isFollowed)
+                small.add(item, isFollowed: journal.isFollowed)
             }
         }
         // Large ones first: their ends may be among the notes.
@@ -125,7 +125,7 @@ final class SharedWriter: BatchWriter {
     private func writeOneByOne(_ batch: SharedBatch) {
         for item in batch.items {
             var alone = SharedBatch()
-            alone.add(item, isFollowed: options.isFollowed)
+            alone.add(item, isFollowed: journal.isFollowed)
             write(alone)
         }
     }

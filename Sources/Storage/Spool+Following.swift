@@ -86,6 +86,9 @@ extension Spool: Journal {
     /// Blocks.
     package func syncNotes() { if journal.wantsSync { sync() } }
 
+    /// What is left is for mail first.
+    package func hasDisk(for bytes: Int) -> Bool { hasRoom(for: bytes) }
+
     /// Ends ``awaitNews(behind:atMost:)``, now and from now on.
     package func stopFollowing() { journal.stop() }
 

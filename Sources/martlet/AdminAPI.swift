@@ -39,7 +39,8 @@ final class AdminAPI: Sendable {
         guide: Guide,
         past: Past,
         post: EventPost,
-        loop: any EventLoop
+        loop: any EventLoop,
+        cluster: (any Cluster)?
     ) {
         settings = launch.settings
         log = launch.log
@@ -70,7 +71,8 @@ final class AdminAPI: Sendable {
                 Self.checks(queue, settings, guide.refusals.count, isDraining: state.current.isDraining)
             },
             webhooks: post,
-            feed: { post.feed }
+            feed: { post.feed },
+            cluster: cluster
         )
         desk = AdminDesk(
             services: services,

@@ -134,7 +134,8 @@ final class Wiring: Sendable {
         guide = Guide(router, trust, plugins, queue)
         pickup = Pickup(Drop(in: launch.dataPath), log: log)
         post = EventPost(resolver: resolver, loop: loop, log: log)
-        api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop)
+        let cluster = store as? any Cluster
+        api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop, cluster: cluster)
         certificates = try CertificatesInForce(first.tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
     }

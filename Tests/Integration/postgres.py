@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from waiting import free_port, wait_until
+from waiting import free_port, wait_listening, wait_until
 
 SETTINGS = """
 listen_addresses = '127.0.0.1'
@@ -41,7 +41,9 @@ def programs():
 
 
 class Postgres:
-    def __init__(self, settings=""):
+    """`follows` makes it a standby of another one, which must run."""
+
+    def __init__(self, settings="", follows=None):
         self.bin = programs()
         # Where postgres may go: a test's own directory is closed to others.
         self.directory = Path(tempfile.mkdtemp(prefix="martlet-pg-"))
@@ -52,7 +54,11 @@ class Postgres:
         if os.getuid() == 0:
             shutil.chown(self.directory, self.user)
             self.directory.chmod(0o700)
-        self._run("initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
+        if follows:
+            primary = f"host=127.0.0.1 port={follows.port} user=postgres"
+            self._run("pg_basebackup", "-D", self.data, "-R", "-d", primary, "-c", "fast")
+        else:
+            self._run("initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
         with open(self.data / "postgresql.conf", "a") as file:
             file.write(f"{SETTINGS}\nport = {self.port}\n{settings}\n")
 
@@ -75,6 +81,13 @@ class Postgres:
         self._run("pg_ctl", "-D", self.data, "-l", self.directory / "log", "-w", "-t", "60", "start")
         return self
 
+    def promote(self):
+        self._run("pg_ctl", "-D", self.data, "-w", "promote")
+
+    def set(self, key, value):
+        self.ask(f"ALTER SYSTEM SET {key} = '{value}'")
+        self.ask("SELECT pg_reload_conf()")
+
     def stop(self, mode="fast"):
         self._run("pg_ctl", "-D", self.data, "-w", "-m", mode, "stop", check=False)
 
@@ -92,8 +105,8 @@ class Postgres:
     def uri(self):
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
-    def ini(self, node, **keys):
-        lines = [f"queue = {self.uri}", f"node = {node}", *(f"{key} = {value}" for key, value in keys.items())]
+    def ini(self, node, uri=None, **keys):
+        lines = [f"queue = {uri or self.uri}", f"node = {node}", *(f"{key} = {value}" for key, value in keys.items())]
         return "\n".join(lines) + "\n"
 
     def ask(self, sql):
@@ -113,3 +126,44 @@ class Postgres:
     def close(self):
         self.stop("immediate")
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Pooler:
+    """PgBouncer in transaction mode in front of a cluster: a session's state is gone with its transaction."""
+
+    def __init__(self, database, size=3):
+        program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+        if not os.path.exists(program):
+            pytest.skip("no PgBouncer")
+        self.port = free_port()
+        directory = database.directory / "pooler"
+        directory.mkdir()
+        (directory / "users").write_text('"postgres" ""\n')
+        (directory / "ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={database.port} user=postgres\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            f"auth_type = trust\nauth_file = {directory}/users\npool_mode = transaction\n"
+            f"default_pool_size = {size}\nserver_reset_query_always = 1\nserver_reset_query = DISCARD ALL\n"
+        )
+        if os.getuid() == 0:
+            for path in [directory, *directory.iterdir()]:
+                shutil.chown(path, database.user)
+        identity = [f"--reuid={database.user}", f"--regid={database.user}", "--clear-groups"]
+        command = [program, "-q", str(directory / "ini")]
+        with open(directory / "log", "wb") as log:
+            self.process = subprocess.Popen(
+                ["setpriv", *identity, *command] if os.getuid() == 0 else command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
+        wait_listening(("127.0.0.1", self.port))
+
+    @property
+    def uri(self):
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()

@@ -15,7 +15,7 @@ PREAMBLE = r"""set -euo pipefail
 curl() { command curl --max-time 20 -w '%{stderr}<%{http_code} %{method} %{url_effective}>\n' "$@"; }
 """
 # A job of a few messages is over before anybody could stop it.
-EXPECTED = {"cancelJob": {"204", "409"}, "replayWebhook": {"202", "410"}}
+EXPECTED = {"cancelJob": {"204", "409"}, "replayWebhook": {"202", "410"}, "drainNode": {"404"}, "resumeNode": {"404"}}
 
 
 def operations():

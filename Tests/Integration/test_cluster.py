@@ -6,9 +6,11 @@ import subprocess
 import time
 
 import pytest
-from harness import SOAK, environment
-from ledger import Ledger, LedgerSink, Load, crashed, start_anew, submit
-from postgres import Postgres
+import yaml
+from api import Api
+from harness import MARTLET, ROOT, SOAK, environment
+from ledger import Ledger, LedgerSink, Load, crashed, start_anew, submit, try_one
+from postgres import Pooler, Postgres
 from scripted import Sink
 from smtp_client import send_mail
 from waiting import PATIENCE, free_port, wait_until
@@ -33,6 +35,11 @@ def make_node(make_relay, database):
 def tool(relay, *arguments):
     command = [relay.binary, *arguments, "--data", str(relay.data)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment()).stdout
+
+
+def delivered(relay):
+    text = tool(relay, "events", "--after", "0", "--limit", "100000", "--json", "--type", "delivery.delivered")
+    return [json.loads(line) for line in text.splitlines() if line]
 
 
 def waiting(database):
@@ -158,6 +165,8 @@ def test_a_dead_node_is_taken_over(make_node, database, lab, closing):
     assert {copies[0][2] for copies in ledger.delivered.values()} == {"b.test"}
     second.wait_log("node is gone, others take its mail over")
     second.wait_log("mail taken over from nodes that are gone")
+    wait_until(lambda: len(delivered(second)) == 300, 30, "the events")
+    assert all(e["data"]["sender"] == "from@sender.test" and e["data"]["recipient"] for e in delivered(second))
 
 
 def test_clean_stop_gives_mail_away(make_node, database, lab, closing):
@@ -265,8 +274,6 @@ def test_database_away_and_back(make_node, database, lab, closing):
 
 
 def test_readiness_follows_the_database(make_node, database, make_api, sink):
-    from api import Api
-
     relay = make_node(
         "a", routes={"*": sink.address}, files={"admin.ini": "listen = 127.0.0.1:0\n"}, keys={"commit": "2s"}
     )
@@ -300,3 +307,124 @@ def test_events_stand_in_the_same_transaction(make_node, database, sink):
         assert len(ids) == len(set(ids)) == 40, (kind, len(ids))
     relay.stop()
     assert database.number("SELECT count(*) FROM martlet.journal") <= 400
+
+
+def test_nodes_are_listed_and_drained(make_node, database, lab, closing):
+    """Any node tells of all; one that is drained takes nothing and gives what waits away, until it is resumed."""
+    ledger = Ledger()
+    sink = LedgerSink(lab, ledger)
+    closing(sink)
+    how = {"routes": {"*": sink.address}, "outbound": {"temp_fail_intervals": "2s*100", "lane_rest_max": 1}}
+    how["files"] = {"admin.ini": "listen = 127.0.0.1:0\n"}
+    first, second = (make_node(name, me=f"{name}.test", **how) for name in "ab")
+    submit(lab, ledger, first, [ledger.make() for _ in range(50)])
+    status, _, page = Api(second).ask("GET", "/v1/nodes")
+    assert status == 200 and page["total"] == 2
+    assert [(n["name"], n["state"], n["is_this"], n["messages"]) for n in page["items"]] == [
+        ("b", "alive", True, 0),
+        ("a", "alive", False, 50),
+    ]
+    assert Api(second).ask("POST", "/v1/nodes/nobody/drain")[0] == 404
+    status, _, node = Api(second).ask("POST", "/v1/nodes/a/drain")
+    assert (status, node["name"], node["state"]) == (200, "a", "draining")
+    wait_until(lambda: Api(second).ask("GET", "/v1/nodes")[2]["items"][0]["messages"] == 50, 30, "b to have it all")
+    assert Api(first).ask("GET", "/readyz")[0] == 503
+    reply = try_one(lab, ledger, first, ledger.make())
+    assert reply.startswith(b"452"), reply
+    table = tool(first, "nodes")
+    assert "draining" in table and "alive" in table
+    tool(first, "nodes", "resume", "a")
+    wait_until(lambda: Api(first).ask("GET", "/readyz")[0] == 200, 30, "ready again")
+    sink.start()
+    ledger.wait_delivered(60 * PATIENCE)
+    assert {copies[0][2] for copies in ledger.delivered.values()} == {"b.test"}
+    ledger.check(duplicates=0)
+
+
+def test_a_spool_moves_into_the_database(make_node, make_relay, database, lab, closing):
+    """Everything that waits, long bodies, state and holds too; run again it finds nothing, and nothing goes twice."""
+    ledger = Ledger()
+    sink = LedgerSink(lab, ledger)
+    closing(sink)
+    how = {"routes": {"*": sink.address}, "outbound": {"temp_fail_intervals": "2s*100", "lane_rest_max": 1}}
+    old = make_relay(**how)
+    mails = [ledger.make(recipients=1 + n % 3) for n in range(300)] + [ledger.make(2_000_000) for _ in range(3)]
+    submit(lab, ledger, old, mails)
+    held = min(queue_id for queue_id, *_ in ledger.acknowledged.values())
+    tool(old, "queue", "hold", held, "--because", "look at it")
+    old.stop()
+    old.write("storage.ini", database.ini("a"))
+    command = [old.binary, "storage", "import", "--config", str(old.config), "--data", str(old.data)]
+
+    def move():
+        return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)
+
+    assert move().stdout == "303 messages moved, 0 were there already, 0 cannot be read and stay\n"
+    assert move().stdout == "0 messages moved, 0 were there already, 0 cannot be read and stay\n"
+    assert waiting(database) == 303
+    sink.start()
+    node = make_node("b", **how)
+    wait_until(lambda: waiting(database) == 1, 60 * PATIENCE, "everything but what is held")
+    assert "look at it" in tool(node, "queue", "show", held)
+    tool(node, "queue", "release", held)
+    ledger.wait_delivered(60 * PATIENCE)
+    ledger.check(duplicates=0)
+
+
+def test_the_compose_file_of_two_relays(tmp_path):
+    whole = yaml.safe_load((ROOT / "deploy/compose.cluster.yaml").read_text())
+    relay = whole["services"]["relay-1"]
+    assert relay["read_only"] is True and relay["cap_drop"] == ["ALL"]
+    assert whole["services"]["relay-2"]["environment"]["MARTLET_STORAGE_NODE"] == "relay-2"
+    variables = dict(relay["environment"])
+    (tmp_path / "queue").write_text("postgresql://martlet:secret@database/martlet\n")
+    variables["MARTLET_STORAGE_QUEUE_FILE"] = str(tmp_path / "queue")
+    command = [MARTLET, "check", "--config", str(ROOT / "config")]
+    result = subprocess.run(command, capture_output=True, text=True, env={**environment(), **variables})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert all(port.startswith("127.0.0.1:") for port in whole["services"]["balancer"]["ports"])
+
+
+def test_behind_a_pooler(make_node, database, lab, closing):
+    """PgBouncer gives each transaction another session, fewer than the nodes have connections, and clears it behind each."""
+    pooler = closing(Pooler(database))
+    ledger = Ledger()
+    sink = closing(LedgerSink(lab, ledger)).start()
+    relays = [make_node(n, me=f"{n}.test", keys={"uri": pooler.uri}, routes={"*": sink.address}) for n in "ab"]
+    loads = [Load(lab, ledger, relay, clients=4, backlog=300, large=0.02).start() for relay in relays]
+    time.sleep(2)
+    relays[0].process.kill()
+    relays[0].process.wait()
+    time.sleep(0.5)
+    relays[0].start()
+    time.sleep(1)
+    for load in loads:
+        load.stop()
+    ledger.wait_delivered(60 * PATIENCE)
+    print(f"\nbehind a pooler: {ledger.summary()}")
+    ledger.check(duplicates=60)
+    assert len(ledger.acknowledged) > 50
+    drained(database)
+
+
+def test_failover_to_a_standby(make_node, database, lab, closing):
+    """The primary dies under load and its synchronous standby takes over: what was acknowledged is there, on the other host."""
+    standby = closing(Postgres(follows=database)).start()
+    database.set("synchronous_standby_names", "*")
+    wait_until(lambda: database.ask("SELECT sync_state FROM pg_stat_replication") == "sync", 30, "a synchronous standby")
+    ledger = Ledger()
+    sink = closing(LedgerSink(lab, ledger)).start()
+    uri = f"postgresql://postgres@127.0.0.1:{database.port},127.0.0.1:{standby.port}/postgres"
+    relays = [make_node(n, me=f"{n}.test", keys={"uri": uri}, routes={"*": sink.address}) for n in "ab"]
+    loads = [Load(lab, ledger, relay, clients=4, backlog=300).start() for relay in relays]
+    time.sleep(2)
+    before = len(ledger.acknowledged)
+    database.kill()
+    standby.promote()
+    wait_until(lambda: len(ledger.acknowledged) > before + 100, 60, "mail that is accepted again")
+    for load in loads:
+        load.stop()
+    ledger.wait_delivered(60 * PATIENCE)
+    print(f"\nfailover: {ledger.summary()}")
+    ledger.check(duplicates=100)
+    drained(standby)
