@@ -57,8 +57,13 @@ struct SharedBatch {
 
     /// The statements.
     ///
-    /// Rows come of the first, the transaction's number, and of the last where there are states: the ids that were this node's.
-    func sql(own: [Int64]) -> String {
+    /// It leaves its number behind, by which it is known later whether it was committed: that of the transaction is not enough,
+    /// because a new primary may give the same to another one. Rows come of the first, the transaction's number, and of the last where there are states: the ids that were this node's.
+    ///
+    /// - Parameters:
+    ///   - own: numbers of this process's lives; the last is the one it is in.
+    ///   - number: later than those of all earlier batches of this life.
+    func sql(own: [Int64], number: Int64) -> String {
         var text = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()::text;"
         if !messages.isEmpty {
             text += "COPY martlet.mail (id, piece, head, content) FROM STDIN (FORMAT binary);"
@@ -79,6 +84,8 @@ struct SharedBatch {
             text += "UPDATE martlet.message AS q SET state = u.state FROM (VALUES \(values.joined(separator: ",")))"
             text += " AS u(id, state) WHERE q.id = u.id AND q.owner IN (\(owners)) RETURNING q.id;"
         }
+        text += "INSERT INTO martlet.batch VALUES (\(own.last ?? 0),\(number))"
+        text += " ON CONFLICT (incarnation) DO UPDATE SET number = excluded.number;"
         return text + "COMMIT"
     }
 

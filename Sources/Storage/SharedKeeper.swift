@@ -121,7 +121,7 @@ final class SharedKeeper: Sendable {
             try rejoin(connection)
             return true
         }
-        lease(from: asked)
+        node.lease(from: asked)
         let isDraining = rows.truth(0, 0)
         if node.setDraining(isDraining) { say(.draining(isDraining)) }
         try bury(connection)
@@ -130,10 +130,6 @@ final class SharedKeeper: Sendable {
             return false
         }
         return try adopt(connection, incarnation, until: asked.adding(milliseconds: Self.share))
-    }
-
-    private func lease(from asked: Uptime) {
-        node.news.leased(asked.adding(milliseconds: SharedNode.lease - SharedNode.margin))
     }
 
     /// Says of nodes whose lease ran out that they are gone.
@@ -213,7 +209,7 @@ final class SharedKeeper: Sendable {
             }
         }
         if let failure { throw ServerError(state: "", isLost: true, text: "\(failure)") }
-        lease(from: asked)
+        node.lease(from: asked)
     }
 
     /// What is left belongs to the others from now on.
@@ -369,6 +365,7 @@ final class SharedKeeper: Sendable {
         try connection.run(
             """
             DELETE FROM martlet.node WHERE is_dead AND seen < clock_timestamp() - interval '1 day';
+            DELETE FROM martlet.batch b WHERE NOT EXISTS (SELECT FROM martlet.node n WHERE n.incarnation = b.incarnation);
             DELETE FROM martlet.hold h WHERE NOT EXISTS (SELECT FROM martlet.message q WHERE q.id = h.id)
                 AND h.since < extract(epoch FROM clock_timestamp() - interval '1 hour') * 1000
             """

@@ -80,6 +80,7 @@ final class SharedNode: Sendable {
         var own: [Int64] = []
         var trouble: String?
         var isDraining = false
+        var leaseEnd = Uptime(milliseconds: .min)
         var news = OwnershipNews()
     }
 
@@ -91,6 +92,16 @@ final class SharedNode: Sendable {
 
     /// The number of this life; nil: this node is none of the queue's now.
     var incarnation: Int64? { state.withLock { $0.incarnation } }
+
+    /// Until when deliveries may begin.
+    var leaseEnd: Uptime { state.withLock { $0.leaseEnd } }
+
+    /// The lease was renewed by a question of that time.
+    func lease(from asked: Uptime) {
+        let end = asked.adding(milliseconds: Self.lease - Self.margin)
+        state.withLock { $0.leaseEnd = end }
+        news.leased(end)
+    }
 
     /// As a list for SQL.
     var own: [Int64] { state.withLock { $0.own } }

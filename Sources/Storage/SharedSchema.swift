@@ -65,6 +65,7 @@ enum SharedSchema {
             facts bytea NOT NULL,
             PRIMARY KEY (node, number)
         ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000);
+        CREATE TABLE martlet.batch (incarnation bigint PRIMARY KEY, number bigint NOT NULL) WITH (fillfactor = 10);
         CREATE TABLE martlet.reader (node text PRIMARY KEY, passed bigint NOT NULL);
         """
 

@@ -103,7 +103,7 @@ extension SharedStore {
         } catch {
             throw QueueError(error)
         }
-        node.news.leased(asked.adding(milliseconds: SharedNode.lease - SharedNode.margin))
+        node.lease(from: asked)
         let keeper = SharedKeeper(
             options,
             instance: instance,

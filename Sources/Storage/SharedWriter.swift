@@ -26,8 +26,10 @@ final class SharedWriter: BatchWriter {
     private let committed: @Sendable ([CommitResult]) -> Void
     private var connection: ServerConnection?
     private var held = HeldNotes(limit: heldMost)
-    /// A transaction whose COMMIT was not answered.
+    /// A transaction whose COMMIT was not answered: its number on the server.
     private var pending: String?
+    /// The life and the number of the last batch.
+    private var batch: (incarnation: Int64, number: Int64) = (0, 0)
     /// Of the last row of the journal in the last attempt.
     private var number: Int64 = 0
     /// Why nothing can be written, and when the next try may be made.
@@ -148,10 +150,11 @@ final class SharedWriter: BatchWriter {
             }
             let count = batch.journal.count
             number = journal.take(count)
+            self.batch = (incarnation, self.batch.number + 1)
             var updated: Set<QueueID> = []
             let start = Self.nanoseconds
             do throws(ServerError) {
-                try connection.run(batch.sql(own: node.own)) { place throws(ServerError) in
+                try connection.run(batch.sql(own: node.own, number: self.batch.number)) { place throws(ServerError) in
                     let first = number - Int64(count) + 1
                     try batch.fill(place, owner: incarnation, node: options.node, from: first, to: connection)
                 } each: { rows in
@@ -191,19 +194,23 @@ final class SharedWriter: BatchWriter {
     /// - Throws: ``ServerError``, passing, while it goes on.
     private func outcome(_ connection: ServerConnection) throws(ServerError) -> Bool? {
         guard let number = pending else { return nil }
-        var status = ""
         do throws(ServerError) {
+            var status = ""
             try connection.run(
                 "SELECT pg_xact_status('\(UInt64(number) ?? 0)'::xid8)",
                 each: { status = $0.text(0, 0) }
             )
+            if status == "in progress" { throw ServerError(state: "55P03", text: "a commit is under way for long") }
         } catch {
             // A new primary that never saw it.
             guard error.isUnknownTransaction else { throw error }
         }
-        if status == "in progress" { throw ServerError(state: "55P03", text: "a commit is under way for long") }
+        // It is over, so what it left can be seen now if it was committed.
+        var last: Int64 = 0
+        let sql = "SELECT number FROM martlet.batch WHERE incarnation = \(batch.incarnation)"
+        try connection.run(sql, each: { if $0.count > 0 { last = $0.integer(0, 0) } })
         pending = nil
-        return status == "committed"
+        return last == batch.number
     }
 
     private static var nanoseconds: Int64 {
@@ -227,10 +234,21 @@ final class SharedWriter: BatchWriter {
             }
         }
         journal.wrote(upTo: number)
+        guard self.batch.incarnation == node.incarnation else { return tellLate(results) }
         if !results.isEmpty { committed(results) }
         guard let updated else { return }
         let lost = batch.states.keys.filter { !updated.contains($0) }
         if !lost.isEmpty { node.news.lost(lost) }
+    }
+
+    /// What was committed in a former life, as is known only now: its clients hear so, and the mail is whoever's takes it over.
+    private func tellLate(_ results: [CommitResult]) {
+        guard !results.isEmpty else { return }
+        // Nothing may begin until the queue has forgotten them.
+        node.news.leased(Uptime(milliseconds: .min))
+        committed(results)
+        node.news.lost(results.map(\.id))
+        node.news.leased(node.leaseEnd)
     }
 
     /// - Parameter isUnknown: it may be there nevertheless.

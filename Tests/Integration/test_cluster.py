@@ -411,7 +411,9 @@ def test_failover_to_a_standby(make_node, database, lab, closing):
     """The primary dies under load and its synchronous standby takes over: what was acknowledged is there, on the other host."""
     standby = closing(Postgres(follows=database)).start()
     database.set("synchronous_standby_names", "*")
-    wait_until(lambda: database.ask("SELECT sync_state FROM pg_stat_replication") == "sync", 30, "a synchronous standby")
+    wait_until(
+        lambda: database.ask("SELECT sync_state FROM pg_stat_replication") == "sync", 30, "a synchronous standby"
+    )
     ledger = Ledger()
     sink = closing(LedgerSink(lab, ledger)).start()
     uri = f"postgresql://postgres@127.0.0.1:{database.port},127.0.0.1:{standby.port}/postgres"
@@ -427,4 +429,5 @@ def test_failover_to_a_standby(make_node, database, lab, closing):
     ledger.wait_delivered(60 * PATIENCE)
     print(f"\nfailover: {ledger.summary()}")
     ledger.check(duplicates=100)
+    # What was delivered and stands there still would go out again one day.
     drained(standby)

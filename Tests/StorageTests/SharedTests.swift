@@ -40,17 +40,20 @@ import Testing
         batch.add(.attempt(one, DeliveryState(), .none), isFollowed: true)
         #expect(batch.settled == [one] && Set(batch.states.keys) == [two])
         #expect(batch.journal.map(\.kind) == [.message, .note, .note, .settled, .note])
-        let sql = batch.sql(own: [5, 6])
+        let sql = batch.sql(own: [5, 6], number: 9)
         #expect(sql.utf8.starts(with: "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()".utf8))
         #expect(sql.contains("WHERE id IN (11) AND owner IN (5,6);"))
-        #expect(sql.contains("(12::bigint,'\\x03") && sql.hasSuffix("RETURNING q.id;COMMIT"))
+        #expect(
+            sql.contains("(12::bigint,'\\x03") && sql.contains("RETURNING q.id;INSERT INTO martlet.batch VALUES (6,9)")
+                && sql.hasSuffix(";COMMIT")
+        )
         #expect(sql.components("COPY ") == 3)
     }
 
     @Test func withoutAFollowerThereIsNoJournal() {
         var batch = SharedBatch()
         batch.add(.settled(QueueID(rawValue: 1), nil, Facts([2])), isFollowed: false)
-        #expect(batch.journal.isEmpty && batch.sql(own: [1]).components("COPY ") == 0)
+        #expect(batch.journal.isEmpty && batch.sql(own: [1], number: 1).components("COPY ") == 0)
     }
 
     @Test func idsOfTwoNodesNeverMeet() {
