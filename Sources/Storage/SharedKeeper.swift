@@ -17,6 +17,8 @@ final class SharedKeeper: Sendable {
     private static let share: Int64 = 1_500
     /// Milliseconds between two looks at partitions.
     private static let upkeep: Int64 = 60_000
+    /// Rows of one node's journal that wait to be read; beyond, the oldest go unread.
+    private static let journalMost = 2_000_000
 
     private let options: SharedOptions
     private let instance: Int64
@@ -364,7 +366,10 @@ final class SharedKeeper: Sendable {
         _ = try SharedSchema.dropPartitions(connection, before: .now())
         try connection.run(
             """
-            DELETE FROM martlet.node WHERE is_dead AND seen < clock_timestamp() - interval '1 day';
+            DELETE FROM martlet.node WHERE is_dead AND seen < clock_timestamp() - interval '7 days';
+            DELETE FROM martlet.journal j WHERE NOT EXISTS (SELECT FROM martlet.node n WHERE n.name = j.node);
+            DELETE FROM martlet.journal j USING (SELECT node, max(number) AS last FROM martlet.journal GROUP BY node) m
+                WHERE j.node = m.node AND j.number < m.last - \(Self.journalMost);
             DELETE FROM martlet.batch b WHERE NOT EXISTS (SELECT FROM martlet.node n WHERE n.incarnation = b.incarnation);
             DELETE FROM martlet.hold h WHERE NOT EXISTS (SELECT FROM martlet.message q WHERE q.id = h.id)
                 AND h.since < extract(epoch FROM clock_timestamp() - interval '1 hour') * 1000

@@ -25,7 +25,7 @@ package struct NodeStatus: Hashable, Sendable {
 
 /// What every node can say and do about all of them.
 package protocol Cluster: AnyObject, Sendable {
-    /// Those that are there, and those that are gone since a day ago, newest first.
+    /// Those that are there, and those that went within a week, newest first.
     ///
     /// Blocks.
     func nodes() throws(QueueError) -> [NodeStatus]

@@ -16,10 +16,12 @@ final class SharedWriter: BatchWriter {
     /// Milliseconds between two attempts.
     private static let pause: Int64 = 200
     private static let heldMost = 100_000
+    /// Milliseconds for which the end of the process waits for a database that is away.
+    private static let farewell: Int64 = 2_000
     /// Milliseconds after which a database that did not answer is asked again.
     private static let rest: Int64 = 1_000
 
-    private let options: SharedOptions
+    private var options: SharedOptions
     private let node: SharedNode
     private let journal: SharedJournal
     private let say: @Sendable (SharedNotice) -> Void
@@ -78,6 +80,7 @@ final class SharedWriter: BatchWriter {
 
     func close() {
         trouble = nil
+        options.patience = Self.farewell
         if !held.isEmpty { commit([]) }
         connection = nil
     }

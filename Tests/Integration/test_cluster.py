@@ -100,6 +100,12 @@ def nodes(make_node, lab, closing, count, **sink_how):
     return ledger, relays
 
 
+def once_by_each(ledger):
+    """Each copy of a message that went twice is another process's: no failure makes three of one."""
+    for key, copies in ledger.duplicates:
+        assert len({by for _, _, by in copies}) == len(copies), (key, copies)
+
+
 def test_one_node_killed_under_load(make_node, database, lab, closing):
     """kill -9 and start again, the same node and queue: nothing lost, no more copies than were in flight."""
     ledger, [relay] = nodes(make_node, lab, closing, 1)
@@ -116,7 +122,7 @@ def test_one_node_killed_under_load(make_node, database, lab, closing):
     ledger.wait_delivered(60 * PATIENCE)
     print(f"\n{cycles} kills: {ledger.summary()}")
     ledger.check(duplicates=cycles * 100)
-    assert all(len(copies) == 2 for _, copies in ledger.duplicates), "three copies of one failure"
+    once_by_each(ledger)
     drained(database)
     assert crashed(relay) == []
 
@@ -140,7 +146,7 @@ def test_three_nodes_killed_at_random(make_node, database, lab, closing):
     ledger.wait_delivered(60 * PATIENCE)
     print(f"\n{cycles} kills of 3 nodes: {ledger.summary()}")
     ledger.check(duplicates=cycles * 60)
-    assert all(len(copies) == 2 for _, copies in ledger.duplicates), "three copies of one failure"
+    once_by_each(ledger)
     drained(database)
 
 
@@ -267,7 +273,7 @@ def test_database_away_and_back(make_node, database, lab, closing):
     ledger.wait_delivered(90 * PATIENCE)
     print(f"\ndatabase away: {ledger.summary()}")
     ledger.check()
-    assert all(len(copies) == 2 for _, copies in ledger.duplicates), "three copies of one failure"
+    once_by_each(ledger)
     assert not [r for r in load.refusals if not r[2].startswith(b"45")]
     relay.wait_log("database is back")
     drained(database)
