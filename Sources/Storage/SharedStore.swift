@@ -24,6 +24,8 @@ package final class SharedStore: QueueStore, Journal {
     private let keeper = Mutex<SharedKeeper?>(nil)
     /// The connection that this node joined with, until the keeper takes it.
     private let first = Mutex<ServerConnection?>(nil)
+    /// Why the holds are not known.
+    private let obstacle = Mutex<QueueError?>(nil)
     private let lockFile = Mutex<(any OpenFile)?>(nil)
     /// Holds as they stand in the database, of this node's messages.
     private let saved = Mutex<[QueueID: Hold]>([:])
@@ -80,10 +82,15 @@ extension SharedStore {
     }
 
     package func recover(_ visit: (RecoveredMessage) -> Void) throws(QueueError) {
+        if let error = obstacle.withLock({ $0 }) { throw error }
         let instance = try takeDirectory()
         let connection: ServerConnection
         do throws(ServerError) {
-            connection = try firstConnection()
+            if let open = first.withLock({ $0 }), !open.isLost {
+                connection = open
+            } else {
+                connection = try firstConnection()
+            }
             let found = try SharedSchema.found(connection)
             if let trouble = SharedSchema.trouble(found, mayMigrate: options.mayMigrate) {
                 throw ServerError(state: "", text: trouble)
@@ -364,8 +371,12 @@ extension SharedStore {
     }
 
     /// Those of all nodes: which are this one's is known when it has taken its messages.
+    ///
+    /// Where they cannot be read ``recover(_:)`` fails: nothing may leave that somebody stopped.
     package func savedHolds() -> [QueueID: Hold] {
-        let found: [QueueID: Hold]? = try? pool.use { connection throws(ServerError) in
+        do throws(ServerError) {
+            let connection = try firstConnection()
+            first.withLock { $0 = connection }
             guard try SharedSchema.found(connection) > 0 else { return [:] }
             let rows = try connection.rows("SELECT id, since, until, reason FROM martlet.hold")
             var holds: [QueueID: Hold] = [:]
@@ -374,8 +385,10 @@ extension SharedStore {
                 holds[id] = Hold(rows, row, from: 1)
             }
             return holds
+        } catch {
+            obstacle.withLock { $0 = QueueError(error) }
+            return [:]
         }
-        return found ?? [:]
     }
 }
 

@@ -76,15 +76,20 @@ def test_what_waits_survives_and_is_read_back(make_node, database, closing):
     wait_until(
         lambda: database.number("SELECT count(*) FROM martlet.message WHERE state IS NOT NULL") == 2, what="states"
     )
+    held = send_mail(relay, "a@a.test", ["b@b.test"], b"Subject: held\r\n\r\nend\r\n")
+    tool(relay, "queue", "hold", held)
     relay.process.kill()
     relay.process.wait()
     relay.start()
-    assert waiting(database) == 2
+    assert waiting(database) == 3
     sink = closing(Sink(port=port))
     relay.hup()
     sink.wait_for(2)
+    wait_until(lambda: waiting(database) == 1, 30, "everything but what is held")
     assert all(m.data.endswith(b"end\r\n") for m in sink.messages)
     assert sorted(m.data.count(b"line of text") // 2 for m in sink.messages) == [0, 2_500_000 // 28]
+    tool(relay, "queue", "release", held)
+    sink.wait_for(3)
     drained(database)
 
 
