@@ -7,6 +7,7 @@ package import Log
 package import Mail
 package import NIOCore
 package import Queue
+package import Storage
 
 /// What the relay lends to its API.
 package struct AdminServices: Sendable {
@@ -40,6 +41,8 @@ package struct AdminServices: Sendable {
     package let webhooks: any WebhookControl
     /// Events for those who follow them; nil: none are kept.
     package let feed: @Sendable () -> EventFeed?
+    /// The relays that share the queue; nil: it is this one's alone.
+    package let cluster: (any Cluster)?
 
     package init(
         queue: MailQueue,
@@ -54,7 +57,8 @@ package struct AdminServices: Sendable {
         metrics: PrometheusRegistry,
         checks: @escaping @Sendable () -> [ReadinessCheck],
         webhooks: any WebhookControl = NoWebhooks(),
-        feed: @escaping @Sendable () -> EventFeed? = { nil }
+        feed: @escaping @Sendable () -> EventFeed? = { nil },
+        cluster: (any Cluster)? = nil
     ) {
         self.queue = queue
         self.settings = settings
@@ -73,6 +77,7 @@ package struct AdminServices: Sendable {
         self.checks = checks
         self.webhooks = webhooks
         self.feed = feed
+        self.cluster = cluster
     }
 }
 

@@ -98,6 +98,10 @@ package enum Endpoints {
         ),
         Endpoint(.delete, "/v1/networks/{network}", "removeNetwork", .accessWrite, NetworkEndpoints.remove),
 
+        Endpoint(.get, "/v1/nodes", "listNodes", .statusRead, NodeEndpoints.list),
+        Endpoint(.post, "/v1/nodes/{name}/drain", "drainNode", .queueWrite, NodeEndpoints.drain),
+        Endpoint(.post, "/v1/nodes/{name}/resume", "resumeNode", .queueWrite, NodeEndpoints.resume),
+
         Endpoint(.get, "/v1/listeners", "listListeners", .accessRead, ListenerEndpoints.list),
         Endpoint(.get, "/v1/listeners/{address}", "showListener", .accessRead, ListenerEndpoints.show),
         Endpoint(.put, "/v1/listeners/{address}", "putListener", .accessWrite, body: .json, ListenerEndpoints.put),

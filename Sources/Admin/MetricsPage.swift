@@ -36,6 +36,7 @@ package struct MetricsPage: Sendable {
         "martlet_hook_seconds": "How long plugins took to answer.",
         "martlet_hook_failures_total": "Calls of plugins without a usable answer.",
         "martlet_spool_fsync_seconds": "How long the disk took to make a batch durable.",
+        "martlet_database_commit_seconds": "How long the database took to commit a batch.",
         "martlet_spool_problems_total": "What is wrong with the spool, by kind; what was damaged lies under corrupt/.",
         "martlet_config_last_reload_success": "1 when the files on disk are the configuration in force.",
         "martlet_config_last_reload_success_timestamp_seconds": "When the files were last read without an error.",

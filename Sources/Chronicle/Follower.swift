@@ -26,7 +26,7 @@ package final class Follower: Sendable {
     /// Seconds since everything that was on the disk was in the history, too.
     private static let lag = Meter(label: "martlet_history_lag_seconds")
 
-    private let spool: Spool
+    private let spool: any Journal
     private let book: HistoryBook
     private let names: PrivateNames
     private let tagHeader: String?
@@ -36,7 +36,7 @@ package final class Follower: Sendable {
 
     /// - Parameter report: told what does not work, on the thread.
     package init(
-        _ spool: Spool,
+        _ spool: any Journal,
         _ book: HistoryBook,
         names: PrivateNames,
         tagHeader: String?,
@@ -85,7 +85,7 @@ package final class Follower: Sendable {
                 }
                 spool.syncNotes()
                 // What is left of the disk is for mail.
-                guard spool.hasRoom(for: 4 << 20) else { throw .broken("the disk is too full to remember more") }
+                guard spool.hasDisk(for: 4 << 20) else { throw .broken("the disk is too full to remember more") }
                 var isAtEnd = false
                 while !isAtEnd {
                     let step = try reader.step(now: .now())

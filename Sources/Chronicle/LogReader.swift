@@ -15,7 +15,7 @@ package struct LogReader: ~Copyable {
     /// Milliseconds after which a commit is made durable, so that the log is not read twice after a power cut.
     private static let durableAfter: Int64 = 10_000
 
-    private let spool: Spool
+    private let spool: any Journal
     private let history: any Chronicle
     private let names: PrivateNames
     private let tagHeader: [UInt8]?
@@ -29,7 +29,7 @@ package struct LogReader: ~Copyable {
     ///   - tagHeader: the name of a field in small letters; nil: no tags.
     ///   - memory: bytes for what is known of messages that are under way.
     package init(
-        _ spool: Spool,
+        _ spool: any Journal,
         _ history: any Chronicle,
         names: PrivateNames,
         tagHeader: String?,
@@ -156,6 +156,13 @@ package struct LogReader: ~Copyable {
         guard id.rawValue != 0 else { return nil }
         if let known = contexts[id] { return known }
         for found in try history.contexts(near: id) { contexts.add(found) }
+        if contexts[id] == nil {
+            do throws(QueueError) {
+                if let message = try spool.message(id) { contexts.add(context(of: message)) }
+            } catch {
+                throw .broken("\(error)")
+            }
+        }
         return contexts[id]
     }
 

@@ -7,6 +7,7 @@
 package enum ConfigPart: Hashable, Sendable, CaseIterable {
     case me, listener, auth, dkim, outbound, routes, outboundIPs, resolver, admin, tls, relayCertificates
     case relayNetworks, hooks, aliases, bounceTemplate, events
+    case storage
 
     /// The file that the part is called after.
     package var file: String {
@@ -27,6 +28,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
         case .aliases: AliasFile.name
         case .bounceTemplate: SettingsReader.bounceFile
         case .events: EventSettings.file
+        case .storage: StorageSettings.file
         }
     }
 

@@ -49,6 +49,7 @@ enum Redaction {
         case Routes.file: return route(entry)
         case OutboundIPs.file: return ["ip", "helo"].contains(entry.key) ? ValueParsing.shown(entry.value) : unknown
         case HookSettings.file: return hook(entry)
+        case StorageSettings.file where entry.key.isSame(octets: "queue"): return StorageSettings.shown(entry.value)
         case EventSettings.file:
             return EventSettings.shows(entry.key, section) ? ValueParsing.shown(entry.value) : secret
         default:

@@ -29,6 +29,8 @@ package struct Settings: Hashable, Sendable {
     package var hooks = HookSettings()
     /// `events.ini`.
     package var events = EventSettings()
+    /// `storage.ini`.
+    package var storage = StorageSettings()
     /// What variables said when this was read.
     package var environment = Environment()
     /// `aliases`: who gets the mail of this machine's names.

@@ -22,6 +22,7 @@ package struct SettingsReader: Sendable {
         "me", ListenerSettings.file, AuthSettings.file, OutboundSettings.file, Routes.file, OutboundIPs.file,
         ResolverSettings.file, AdminSettings.file, TLSSettings.file, EventSettings.file, DKIMSettings.file, relayFile,
         RelayCertificates.file, AliasFile.name, bounceFile, HookSettings.file, HookSettings.timeoutFile,
+        StorageSettings.file,
     ]
 
     /// Those that are tables of typed keys: each key has a variable of the environment.
@@ -29,6 +30,7 @@ package struct SettingsReader: Sendable {
         ListenerSettings.self, AuthSettings.self, OutboundSettings.self, ResolverSettings.self, EventSettings.self,
         AdminSettings.self,
         TLSSettings.self, DKIMSettings.self,
+        StorageSettings.self,
     ]
 
     static let relayFile = "relay_acl_allow"
@@ -187,6 +189,7 @@ package struct SettingsReader: Sendable {
         case .aliases: settings.aliases = try AliasFile.read(try text(AliasFile.name) ?? "", &finding.warnings)
         case .bounceTemplate: settings.bounceTemplate = try readTemplate(&finding.warnings)
         case .events: settings.events = try readEvents(&finding)
+        case .storage: settings.storage = try readStorage(&finding)
         }
     }
 

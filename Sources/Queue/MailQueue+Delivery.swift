@@ -84,6 +84,7 @@ extension MailQueue {
     package func next(for lane: Lane, carried: Int, held: Int64, at now: Uptime) -> NextParcel {
         var missing: [Ticket] = []
         let answer: NextParcel = state.withLock { state in
+            guard now <= state.leaseEnd else { return .none }
             let ticket: Ticket
             switch state.scheduler.next(for: lane, carried: carried, held: held, at: now) {
             case .yield: return .yield
@@ -273,7 +274,7 @@ extension MailQueue {
     }
 
     /// Removes a message whose bytes are beyond reading; the store has set aside what there was.
-    private func forget(_ id: QueueID) {
+    func forget(_ id: QueueID) {
         let freed = state.withLock { state in
             guard let slot = state.slot(of: id) else { return 0 }
             while let ticket = state[slot]?.firstParcel, ticket != .null { state.removeParcel(ticket) }

@@ -170,7 +170,7 @@ extension MailQueue {
     /// A name for a new message: later than every earlier one, also across restarts and clock jumps.
     package func makeID(at now: Timestamp) -> QueueID {
         lastID.withLock { last in
-            last = last.next(at: now)
+            last = store.own(last.next(at: now))
             return last
         }
     }
@@ -337,6 +337,7 @@ extension MailQueue {
     /// - Throws: ``QueueError`` when the store cannot be opened at all.
     package func recover(at now: Uptime, wall: Timestamp) throws(QueueError) -> Int {
         var highest = QueueID(rawValue: 0)
+        store.setNews(ownership)
         let holds = store.savedHolds()
         state.withLock { state in
             state.holds = holds

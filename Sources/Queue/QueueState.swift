@@ -24,6 +24,8 @@ struct QueueState: ~Copyable, Sendable {
     /// Lanes whose next messages are being read from disk.
     var loadingLanes: Set<Lane> = []
     var isCompacting = false
+    /// Until when deliveries may begin; for ever, where the queue is this process's alone.
+    var leaseEnd = Uptime(milliseconds: .max)
     /// Plugins are asked about every parcel before it enters the lane of its next hop.
     var prepares = false
     var replies = ReplyPool()

@@ -59,6 +59,15 @@ final class SpoolMove: Sendable {
     }
 }
 
+/// Writes what ``GroupCommit`` has gathered, on its thread alone.
+protocol BatchWriter {
+    /// Makes a batch durable and tells of it.
+    func commit(_ items: [SpoolItem])
+
+    /// Makes durable what could not be before.
+    func close()
+}
+
 final class GroupCommit: Sendable {
     /// Nanoseconds that notes wait for a message to go with.
     private static let patience = 1_000_000
@@ -109,7 +118,7 @@ final class GroupCommit: Sendable {
     /// Starts the writer's thread.
     ///
     /// - Parameter makeWriter: called on that thread; the writer never leaves it.
-    func start(_ makeWriter: @escaping @Sendable () -> SpoolWriter) -> Bool {
+    func start<Writer: BatchWriter & SendableMetatype>(_ makeWriter: @escaping @Sendable () -> Writer) -> Bool {
         let thread = SpoolThread {
             let writer = makeWriter()
             var expectsNotes = false

@@ -52,3 +52,46 @@ package struct JournalReading: Hashable, Sendable {
     /// Segments that were given back before they were read, at least.
     package var lostSegments = 0
 }
+
+/// The log of a queue, as one who makes events of it reads it.
+package protocol Journal: AnyObject, Sendable {
+    /// Reads records of the log in order.
+    ///
+    /// Blocks. One caller at a time.
+    /// - Parameters:
+    ///   - position: where the last reading ended; nil: at the oldest record.
+    ///   - bytes: of the log after which to stop.
+    func follow(
+        from position: JournalPosition?,
+        atMost bytes: Int,
+        _ visit: (JournalEntry) -> Void
+    ) throws(QueueError) -> JournalReading
+
+    /// A message that the log does not tell of: it was accepted elsewhere. Blocks.
+    func message(_ id: QueueID) throws(QueueError) -> JournalMessage?
+
+    /// Nothing before this place is needed again: it is durable elsewhere.
+    func passed(_ position: JournalPosition)
+
+    /// Waits until there is something behind a place, and it is durable.
+    ///
+    /// Blocks.
+    /// - Parameter milliseconds: at most, until there is something.
+    func awaitNews(behind position: JournalPosition?, atMost milliseconds: Int)
+
+    /// Has notes that wait for a message made durable without one.
+    ///
+    /// Blocks.
+    func syncNotes()
+
+    /// Ends ``awaitNews(behind:atMost:)``, now and from now on.
+    func stopFollowing()
+
+    /// Whether the disk has room for so many bytes of history beside the mail.
+    func hasDisk(for bytes: Int) -> Bool
+}
+
+extension Journal {
+    /// Whatever there is, the log tells of.
+    package func message(_ id: QueueID) throws(QueueError) -> JournalMessage? { nil }
+}

@@ -229,8 +229,28 @@ package protocol QueueStore: AnyObject, Sendable {
     /// The list saved last. Blocks. What cannot be read is reported and left out.
     func savedHolds() -> [QueueID: Hold]
 
+    /// Where to tell of messages that come from other nodes or go to them; asked for before ``recover(_:)``.
+    func setNews(_ news: OwnershipNews)
+
+    /// Why nothing is committed now; nil: everything is well. Cheap.
+    var trouble: String? { get }
+
+    /// The first id from this one on that no other node makes. Cheap.
+    func own(_ id: QueueID) -> QueueID
+
     /// Writes what waits, syncs, stops the writer, releases the lock file.
     func close()
+}
+
+extension QueueStore {
+    /// There is no other node.
+    package func setNews(_ news: OwnershipNews) {}
+
+    /// The disk says so when it is asked for room.
+    package var trouble: String? { nil }
+
+    /// There is no other node.
+    package func own(_ id: QueueID) -> QueueID { id }
 }
 
 extension QueueStore {

@@ -7,7 +7,7 @@
 import Files
 import Mail
 
-extension Spool {
+extension Spool: Journal {
     /// Bytes of a message's beginning that are shown: enough for any header that means well.
     package static let headerBytes = 16 << 10
     private static let window = 1 << 20
@@ -85,6 +85,9 @@ extension Spool {
     ///
     /// Blocks.
     package func syncNotes() { if journal.wantsSync { sync() } }
+
+    /// What is left is for mail first.
+    package func hasDisk(for bytes: Int) -> Bool { hasRoom(for: bytes) }
 
     /// Ends ``awaitNews(behind:atMost:)``, now and from now on.
     package func stopFollowing() { journal.stop() }

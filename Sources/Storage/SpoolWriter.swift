@@ -12,7 +12,7 @@ import Metrics
 import NIOCore
 import Synchronization
 
-final class SpoolWriter {
+final class SpoolWriter: BatchWriter {
     fileprivate struct Open {
         let stamp: SegmentStamp
         let file: any OpenFile

@@ -8,6 +8,9 @@ package enum StorageMetrics {
     /// How long the disk takes to make a batch durable.
     package static let sync = Timer(label: "martlet_spool_fsync_seconds")
 
+    /// How long a database takes to commit a batch, from its `BEGIN` on.
+    package static let commit = Timer(label: "martlet_database_commit_seconds")
+
     private static let damaged = problem("damaged")
     private static let tornTails = problem("torn_tail")
     private static let foreign = problem("foreign")

@@ -40,7 +40,8 @@ final class AdminAPI: Sendable {
         guide: Guide,
         past: Past,
         post: EventPost,
-        loop: any EventLoop
+        loop: any EventLoop,
+        cluster: (any Cluster)?
     ) {
         settings = launch.settings
         log = launch.log
@@ -71,7 +72,8 @@ final class AdminAPI: Sendable {
                 Self.checks(queue, settings, guide.refusals.count, isDraining: state.current.isDraining)
             },
             webhooks: post,
-            feed: { post.feed }
+            feed: { post.feed },
+            cluster: cluster
         )
         desk = AdminDesk(
             services: services,
@@ -196,8 +198,8 @@ final class AdminAPI: Sendable {
             ),
             ReadinessCheck(
                 "spool_writable",
-                queue.hasRoom(for: size) ? .good : .failed,
-                "room for a message of \(size) bytes"
+                queue.hasRoom(for: size) && queue.trouble == nil ? .good : .failed,
+                queue.trouble == nil ? "room for a message of \(size) bytes" : "the database does not answer"
             ),
             ReadinessCheck("delivery_enabled", .note, isDisabled ? "delivery is switched off" : "delivery is on"),
             ReadinessCheck(

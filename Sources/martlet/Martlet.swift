@@ -24,6 +24,7 @@ struct Martlet: ParsableCommand {
         subcommands: [
             Serve.self, Check.self, SpoolCommand.self, ConfigCommand.self, TokenCommand.self, PasswdCommand.self,
             TLSCommand.self, DKIMCommand.self, DoctorCommand.self,
+            StorageCommand.self,
         ] + OperatorCommands.all + [Version.self]
     )
 }

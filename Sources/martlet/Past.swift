@@ -14,13 +14,13 @@ import Storage
 final class Past: Sendable {
     private let directory: String
     private var path: String { "\(directory)/history.db" }
-    private let spool: Spool
+    private let spool: any Journal
     private let log: LogSink
     private let settings: EventSettings
     private let node: String
     private let state = InForce<(book: HistoryBook, follower: Follower)?>(nil)
 
-    init(_ launch: Launch, _ spool: Spool) {
+    init(_ launch: Launch, _ spool: any Journal) {
         directory = launch.dataPath
         self.spool = spool
         log = launch.log

@@ -93,10 +93,10 @@ final class Wiring: Sendable {
         disk = NIOThreadPool(numberOfThreads: Self.diskThreads)
         disk.start()
 
-        let spool = Self.spool(launch)
-        past = Past(launch, spool)
+        let store = Self.store(launch)
+        past = Past(launch, store)
         queue = MailQueue(
-            store: spool,
+            store: store,
             disk: disk,
             memory: MemoryBudget(limit: first.listener.memoryForMail),
             options: MailQueue.Options(first.outbound),
@@ -134,12 +134,13 @@ final class Wiring: Sendable {
         guide = Guide(router, trust, plugins, queue)
         pickup = Pickup(Drop(in: launch.dataPath), log: log)
         post = EventPost(resolver: resolver, loop: loop, log: log)
-        api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop)
+        let cluster = store as? any Cluster
+        api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop, cluster: cluster)
         certificates = try CertificatesInForce(first.tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
     }
 
-    private static func spool(_ launch: Launch) -> Spool {
+    static func spool(_ launch: Launch) -> Spool {
         let options = Spool.Options(launch.settings.current.events)
         return Spool(directory: "\(launch.dataPath)/queue", options: options) { [log = launch.log] in
             SpoolLog.write($0, to: log)
@@ -400,6 +401,7 @@ extension Wiring {
         if before.me != settings.me { disk.submit { [weak self] _ in self?.leaveNote() } }
         if before.listener.places != settings.listener.places { listenElsewhere() }
         if before.events != settings.events { log.write(.notice, "history changes at the next start") { _ in } }
+        if before.storage != settings.storage { log.write(.notice, "storage changes at the next start") { _ in } }
         if before.resolver != settings.resolver { resolveOtherwise(settings.resolver) }
         if before.events != settings.events { post.apply(settings.events) }
         let preparesOtherwise = before.hooks != settings.hooks && usePlugins(settings)

@@ -11,6 +11,8 @@ from tls_peers import Authority, TLSPeer
 
 # What keys take that are no small number; a new key that is neither a number nor here makes the table test fail.
 VALUES = {
+    "queue": "postgresql://db.example/martlet",
+    "migrate": "false",
     "smtps_listen": "127.0.0.1:2465",
     "listen": "127.0.0.1:2626",
     "lenient": "127.0.0.0/8",

@@ -186,6 +186,13 @@ class World:
         """Heard at once, in force at the next start, and said so."""
         return self.relay.wait_log("history changes at the next start")
 
+    def storage(self):
+        self.relay.write("storage.ini", "node = another\n")
+
+    def storage_holds(self):
+        """Heard at once, in force at the next start, and said so."""
+        return self.relay.wait_log("storage changes at the next start")
+
     def patience(self):
         self.relay.write("plugin_timeout", "60\n")
 
@@ -220,6 +227,7 @@ CASES = {
     "relay_acl_certs": Case("; ours\nzz\n", 2, World.certificates, World.certificates_hold),
     "hooks.ini": Case("[policy]\nhooks = get_mx\n", 1, World.hooks, World.hooks_hold),
     "events.ini": Case("; ours\naddresses = some\n", 2, World.events, World.events_hold),
+    "storage.ini": Case("; ours\nqueue = somewhere\n", 2, World.storage, World.storage_holds),
     "plugin_timeout": Case("# seconds\nsoon\n", 2, World.patience, World.patience_holds),
 }
 

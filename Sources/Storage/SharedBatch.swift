@@ -1,0 +1,164 @@
+// SharedBatch.swift — what is committed together: messages, states, ends and facts as one transaction's text and rows. Pure.
+
+import Database
+import Mail
+
+/// One transaction in the making.
+struct SharedBatch {
+    /// What a row of the journal says.
+    enum Kind: Int16 {
+        case message = 1
+        case note = 2
+        case settled = 3
+        /// A note, and an end, whose facts may stand there already.
+        case noteAgain = 4
+        case settledAgain = 5
+
+        static func of(_ facts: Facts, isEnd: Bool) -> Kind {
+            isEnd ? facts.mayBeThere ? .settledAgain : .settled : facts.mayBeThere ? .noteAgain : .note
+        }
+    }
+
+    /// Bytes of rows that are gathered before they are sent.
+    private static let sent = 512 << 10
+
+    private(set) var messages: [NewMessage] = []
+    private(set) var states: [QueueID: DeliveryState] = [:]
+    private(set) var settled: Set<QueueID> = []
+    private(set) var journal: [(id: QueueID, kind: Kind, facts: Facts)] = []
+    /// What it was made of, to be kept when it cannot be written.
+    private(set) var items: [SpoolItem] = []
+
+    var isEmpty: Bool { items.isEmpty }
+
+    /// - Parameter isFollowed: somebody reads the journal.
+    mutating func add(_ item: SpoolItem, isFollowed: Bool) {
+        items.append(item)
+        var facts: (id: QueueID, kind: Kind, facts: Facts)?
+        switch item {
+        case .message(let message):
+            messages.append(message)
+            facts = (message.id, .message, .none)
+        case .move(let move):
+            messages.append(move.message)
+            states[move.message.id] = move.state
+        case .attempt(let id, let state, let told):
+            if !settled.contains(id) { states[id] = state }
+            facts = (id, .of(told, isEnd: false), told)
+        case .settled(let id, _, let told):
+            states[id] = nil
+            settled.insert(id)
+            facts = (id, .of(told, isEnd: true), told)
+        case .facts(let id, let told): facts = (id, .of(told, isEnd: false), told)
+        case .sync: break
+        }
+        if isFollowed, let facts { journal.append(facts) }
+    }
+
+    /// The statements.
+    ///
+    /// It leaves its number behind, by which it is known later whether it was committed: that of the transaction is not enough,
+    /// because a new primary may give the same to another one. Rows come of the first, the transaction's number, and of the last where there are states: the ids that were this node's.
+    ///
+    /// - Parameters:
+    ///   - own: numbers of this process's lives; the last is the one it is in.
+    ///   - number: later than those of all earlier batches of this life.
+    func sql(own: [Int64], number: Int64) -> String {
+        var text = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()::text;"
+        if !messages.isEmpty {
+            text += "COPY martlet.mail (id, piece, head, content) FROM STDIN (FORMAT binary);"
+            text += "COPY martlet.message (id, owner, size) FROM STDIN (FORMAT binary);"
+        }
+        if !journal.isEmpty {
+            text += "COPY martlet.journal (node, number, id, kind, facts) FROM STDIN (FORMAT binary);"
+        }
+        let owners = own.map(String.init).joined(separator: ",")
+        if !settled.isEmpty {
+            let ids = settled.map { "\(Int64(bitPattern: $0.rawValue))" }.joined(separator: ",")
+            text += "DELETE FROM martlet.message WHERE id IN (\(ids)) AND owner IN (\(owners));"
+        }
+        if !states.isEmpty {
+            let values = states.map { id, state in
+                "(\(Int64(bitPattern: id.rawValue))::bigint,'\\x\(Self.hex(state))'::bytea)"
+            }
+            text += "UPDATE martlet.message AS q SET state = u.state FROM (VALUES \(values.joined(separator: ",")))"
+            text += " AS u(id, state) WHERE q.id = u.id AND q.owner IN (\(owners)) RETURNING q.id;"
+        }
+        text += "INSERT INTO martlet.batch VALUES (\(own.last ?? 0),\(number))"
+        text += " ON CONFLICT (incarnation) DO UPDATE SET number = excluded.number;"
+        return text + "COMMIT"
+    }
+
+    /// Gives the rows of one COPY of ``sql(own:)``.
+    ///
+    /// - Parameters:
+    ///   - place: of the COPY among the others.
+    ///   - number: of the first row of the journal.
+    func fill(
+        _ place: Int,
+        owner: Int64,
+        node: String,
+        from number: Int64,
+        to connection: ServerConnection
+    ) throws(ServerError) {
+        switch messages.isEmpty ? 2 : place {
+        case 0: try fillMail(connection)
+        case 1: try fillMessages(owner, connection)
+        default: try fillJournal(Array(node.utf8), number, connection)
+        }
+    }
+
+    private func fillMail(_ connection: ServerConnection) throws(ServerError) {
+        var rows = CopyRows()
+        for message in messages {
+            try SharedMail.fill(message, &rows, to: connection)
+            if rows.bytes.count >= Self.sent { try connection.put(rows.take()) }
+        }
+        rows.end()
+        try connection.put(rows.take())
+    }
+
+    private func fillMessages(_ owner: Int64, _ connection: ServerConnection) throws(ServerError) {
+        var rows = CopyRows()
+        for message in messages {
+            rows.row(3)
+            rows.add(Int64(bitPattern: message.id.rawValue))
+            rows.add(owner)
+            rows.add(Int64(message.content.size))
+        }
+        rows.end()
+        try connection.put(rows.take())
+    }
+
+    private func fillJournal(
+        _ node: [UInt8],
+        _ first: Int64,
+        _ connection: ServerConnection
+    ) throws(ServerError) {
+        var rows = CopyRows()
+        for (place, entry) in journal.enumerated() {
+            rows.row(5)
+            rows.add(node)
+            rows.add(first + Int64(place))
+            rows.add(Int64(bitPattern: entry.id.rawValue))
+            rows.add(entry.kind.rawValue)
+            rows.add(entry.facts.bytes)
+            if rows.bytes.count >= Self.sent { try connection.put(rows.take()) }
+        }
+        rows.end()
+        try connection.put(rows.take())
+    }
+
+    private static func hex(_ state: DeliveryState) -> String {
+        let digits: StaticString = "0123456789abcdef"
+        var bytes: [UInt8] = []
+        state.encode(to: &bytes)
+        return String(unsafeUninitializedCapacity: 2 * bytes.count) { buffer in
+            for (place, byte) in bytes.enumerated() {
+                buffer[2 * place] = digits.utf8Start[Int(byte >> 4)]
+                buffer[2 * place + 1] = digits.utf8Start[Int(byte & 15)]
+            }
+            return 2 * bytes.count
+        }
+    }
+}
