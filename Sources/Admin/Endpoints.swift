@@ -63,6 +63,8 @@ package enum Endpoints {
         ),
         Endpoint(.delete, "/v1/routes/{match}", "removeRoute", .routesWrite, RouteEndpoints.remove),
 
+        Endpoint(.post, "/v1/classify", "classifyReply", .routesRead, body: .json, ClassifyEndpoint.classify),
+
         Endpoint(.get, "/v1/outbound-ips", "listOutboundIPs", .routesRead, OutboundIPEndpoints.list),
         Endpoint(.get, "/v1/outbound-ips/{match}", "showOutboundIP", .routesRead, OutboundIPEndpoints.show),
         Endpoint(

@@ -22,6 +22,7 @@ package struct SettingsReader: Sendable {
         "me", ListenerSettings.file, AuthSettings.file, OutboundSettings.file, Routes.file, OutboundIPs.file,
         ResolverSettings.file, AdminSettings.file, TLSSettings.file, EventSettings.file, DKIMSettings.file, relayFile,
         RelayCertificates.file, AliasFile.name, bounceFile, HookSettings.file, HookSettings.timeoutFile,
+        BounceClasses.file,
     ]
 
     /// Those that are tables of typed keys: each key has a variable of the environment.
@@ -187,6 +188,7 @@ package struct SettingsReader: Sendable {
         case .aliases: settings.aliases = try AliasFile.read(try text(AliasFile.name) ?? "", &finding.warnings)
         case .bounceTemplate: settings.bounceTemplate = try readTemplate(&finding.warnings)
         case .events: settings.events = try readEvents(&finding)
+        case .bounceClasses: settings.replyClasses = try replyClasses()
         }
     }
 

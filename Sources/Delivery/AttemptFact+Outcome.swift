@@ -38,7 +38,7 @@ extension AttemptFact {
     private mutating func add(_ failed: Verdicts.Failed, _ result: Part.Result, _ next: Timestamp?) {
         let failure = failed.failure
         var part = Part(result, [failed.recipient], EventData.Words(failure.reply, stage: "\(failure.stage)"))
-        part.reason = FailureReason(failure)
+        part.reason = failed.reason
         part.host = failure.remote.map { EventData.Host(remote: $0) }
         part.next = next
         part.mayBeDuplicate = failure.mayBeDuplicate

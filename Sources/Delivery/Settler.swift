@@ -90,11 +90,12 @@ package final class Settler: Sendable {
         isBystander: Bool = false
     ) {
         if settleDelivered(assignment, outcomes, trail.peer) { return }
-        let outbound = settings.ask { $0.outbound }
+        let (outbound, classes) = settings.ask { ($0.outbound, $0.replyClasses) }
         let verdicts = Verdicts(
             assignment.parcel,
             outcomes,
             patience: Patience(outbound),
+            classes: classes,
             isBystander: isBystander,
             at: .now()
         )
@@ -198,12 +199,12 @@ package final class Settler: Sendable {
         guard let first = verdicts.deferred.first else { return nil }
         var others: [UInt32: LastReply] = [:]
         for failed in verdicts.deferred.dropFirst() where failed.failure != first.failure {
-            others[failed.recipient] = LastReply(failed.failure)
+            others[failed.recipient] = failed.reply
         }
         return Deferral(
             recipients: verdicts.deferred.map(\.recipient),
             delay: verdicts.delay,
-            reply: LastReply(first.failure),
+            reply: first.reply,
             otherReplies: others,
             kind: verdicts.kind,
             delayReported: delayReported,

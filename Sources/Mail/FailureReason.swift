@@ -63,7 +63,7 @@ extension FailureReason {
         case .tls: self = .tls
         case .auth: self = .auth
         case .greeting, .hello, .mail, .recipient, .data, .body, .endOfData:
-            self.init(table.classify(failure.reply, at: failure.stage).replyClass, failure.reply.code)
+            self.init(failure, table.classify(failure.reply, at: failure.stage).replyClass)
         }
     }
 
@@ -85,8 +85,10 @@ extension FailureReason {
 
     /// What a class of replies is among the reasons.
     ///
-    /// - Parameter code: of the reply; tells our login from that of the mail.
-    private init(_ replyClass: ReplyClass, _ code: UInt16) {
+    /// - Parameters:
+    ///   - failure: tells our login from that of the mail.
+    ///   - replyClass: of its reply.
+    package init(_ failure: Failure, _ replyClass: ReplyClass) {
         self =
             switch replyClass {
             case .other: .other
@@ -96,7 +98,7 @@ extension FailureReason {
             case .policy: .policy
             case .spamBlock: .reputation
             case .spamContent: .content
-            case .authFailed: [530, 534, 535, 538].contains(code) ? .auth : .senderAuth
+            case .authFailed: [530, 534, 535, 538].contains(failure.reply.code) ? .auth : .senderAuth
             case .rate: .rateLimited
             case .greylist: .greylisted
             case .dns: .dns

@@ -40,7 +40,9 @@ private struct Known {
                 all += 1
                 right += finding.replyClass == reply.replyClass ? 1 : 0
                 if !isHeldOut, finding.replyClass != reply.replyClass {
-                    print("\(reply.replyClass.name) taken for \(finding.replyClass.name) [\(finding.rule)]: \(reply.text)")
+                    print(
+                        "\(reply.replyClass.name) taken for \(finding.replyClass.name) [\(finding.rule)]: \(reply.text)"
+                    )
                 }
             }
             print(isHeldOut ? "held out:" : "seen:", "\(right) of \(all) right")
