@@ -80,6 +80,7 @@ let package = Package(
         // floor 3
         room("Queue", ["Mail", "Storage", "History", core, posix, deque, heap, metrics]),
         room("Chronicle", ["Mail", "Log", "MessageFormat", "Storage", "History", posix]),
+        room("Suppression", ["Mail", "Log", "OpenSSL", "Database", "History", posix]),
         // floor 4
         room(
             "Departure",
@@ -112,6 +113,7 @@ let package = Package(
                 "MessageFormat",
                 "Storage",
                 "Queue",
+                "Suppression",
                 "Config",
                 "Hooks",
                 core,
@@ -153,6 +155,7 @@ let package = Package(
                 "MessageFormat",
                 "Storage",
                 "History",
+                "Suppression",
                 "Queue",
                 "Config",
                 "DNS",
@@ -185,6 +188,7 @@ let package = Package(
                 "MessageFormat",
                 "Storage",
                 "History",
+                "Suppression",
                 "Queue",
                 "Config",
                 "Hooks",
@@ -227,6 +231,7 @@ let package = Package(
                 "Passwords",
                 "Storage",
                 "History",
+                "Suppression",
                 "Chronicle",
                 "Queue",
                 "Config",
@@ -287,6 +292,7 @@ let package = Package(
         tests("MessageFormat", ["OpenSSL", core]),
         tests("Storage", ["Mail", "JSON", "Files", core]),
         tests("Chronicle", ["Mail", "Files", "Log", "Storage", "History", core]),
+        tests("Suppression", ["Mail", "History"]),
         tests("Queue", ["Mail", "Files", "Storage", core, posix]),
         tests("Config", ["Files", "Loop"]),
         tests("DNS"),

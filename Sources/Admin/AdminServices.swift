@@ -7,6 +7,7 @@ package import Log
 package import Mail
 package import NIOCore
 package import Queue
+package import Suppression
 
 /// What the relay lends to its API.
 package struct AdminServices: Sendable {
@@ -36,6 +37,8 @@ package struct AdminServices: Sendable {
     package let webhooks: any WebhookControl
     /// Events for those who follow them; nil: none are kept.
     package let feed: @Sendable () -> EventFeed?
+    /// Who gets nothing; nil: it cannot be known.
+    package let suppressions: SuppressionList?
 
     package init(
         queue: MailQueue,
@@ -50,7 +53,8 @@ package struct AdminServices: Sendable {
         metrics: PrometheusRegistry,
         checks: @escaping @Sendable () -> [ReadinessCheck],
         webhooks: any WebhookControl = NoWebhooks(),
-        feed: @escaping @Sendable () -> EventFeed? = { nil }
+        feed: @escaping @Sendable () -> EventFeed? = { nil },
+        suppressions: SuppressionList? = nil
     ) {
         self.queue = queue
         self.settings = settings
@@ -67,6 +71,7 @@ package struct AdminServices: Sendable {
         self.checks = checks
         self.webhooks = webhooks
         self.feed = feed
+        self.suppressions = suppressions
     }
 }
 

@@ -18,7 +18,7 @@ extension AttemptFact {
         for taken in verdicts.delivered { add(taken.recipient, taken.receipt, parcel) }
         let next = time.adding(milliseconds: verdicts.delay)
         for failed in verdicts.deferred { add(failed, .deferred, next) }
-        for failed in verdicts.bounced { add(failed, .bounced, nil) }
+        for failed in verdicts.bounced { add(failed, verdicts.areHeldBack ? .suppressed : .bounced, nil) }
         for failed in verdicts.dropped { add(failed, .suppressed, nil) }
     }
 

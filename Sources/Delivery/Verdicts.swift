@@ -44,6 +44,8 @@ struct Verdicts: Sendable {
     private(set) var bounced: [Failed] = []
     /// Deferred ones that a plugin dropped: forgotten, and nobody is told.
     private(set) var dropped: [Failed] = []
+    /// Those that bounced get nothing: nobody was asked.
+    private(set) var areHeldBack = false
     /// A plugin wants no report about those that bounced.
     private(set) var isSuppressed = false
     /// Milliseconds until the deferred are tried again.
@@ -148,6 +150,16 @@ struct Verdicts: Sendable {
     mutating func dropDeferred() {
         dropped = deferred
         deferred = []
+    }
+
+    /// Those that bounced are on the list of those that get nothing.
+    ///
+    /// - Parameter isSilent: nobody is told.
+    mutating func holdBack(isSilent: Bool) {
+        areHeldBack = true
+        guard isSilent else { return }
+        dropped += bounced
+        bounced = []
     }
 
     /// A plugin wants another delay.

@@ -7,6 +7,6 @@ package enum OperatorCommands {
     package static let all: [any ParsableCommand.Type] = [
         StatusCommand.self, QueueCommand.self, FlushCommand.self, OutboundCommand.self, RouteCommand.self,
         IPCommand.self, EventsCommand.self, HistoryCommand.self, TraceCommand.self, ExplainCommand.self,
-        SendTestCommand.self, HealthcheckCommand.self, ImportCommand.self,
+        SendTestCommand.self, HealthcheckCommand.self, ImportCommand.self, SuppressionsCommand.self,
     ]
 }

@@ -70,7 +70,8 @@ final class AdminAPI: Sendable {
                 Self.checks(queue, settings, guide.refusals.count, isDraining: state.current.isDraining)
             },
             webhooks: post,
-            feed: { post.feed }
+            feed: { post.feed },
+            suppressions: intake.suppressions
         )
         desk = AdminDesk(
             services: services,
