@@ -84,6 +84,7 @@ let package = Package(
         // floor 3
         room("Queue", ["Mail", "Storage", "History", core, posix, deque, heap, metrics]),
         room("Chronicle", ["Mail", "Log", "Storage", "History", metrics, posix]),
+        room("Suppression", ["Mail", "Log", "OpenSSL", "Database", "History", posix]),
         // floor 4
         room(
             "Departure",
@@ -116,6 +117,7 @@ let package = Package(
                 "MessageFormat",
                 "Storage",
                 "Queue",
+                "Suppression",
                 "Config",
                 "Hooks",
                 core,
@@ -157,6 +159,7 @@ let package = Package(
                 "MessageFormat",
                 "Storage",
                 "History",
+                "Suppression",
                 "Queue",
                 "Config",
                 "DNS",
@@ -189,6 +192,7 @@ let package = Package(
                 "MessageFormat",
                 "Storage",
                 "History",
+                "Suppression",
                 "Queue",
                 "Config",
                 "Hooks",
@@ -232,6 +236,7 @@ let package = Package(
                 "Passwords",
                 "Storage",
                 "History",
+                "Suppression",
                 "Chronicle",
                 "Queue",
                 "Config",
@@ -293,6 +298,7 @@ let package = Package(
         tests("Page"),
         tests("Storage", ["Mail", "JSON", "Files", core]),
         tests("Chronicle", ["Mail", "Files", "Log", "Storage", "History", core]),
+        tests("Suppression", ["Mail", "History"]),
         tests("Queue", ["Mail", "Files", "Storage", core, posix]),
         tests("Config", ["Files", "Loop"]),
         tests("DNS"),

@@ -8,6 +8,7 @@ package import Mail
 package import NIOCore
 package import Queue
 package import Storage
+package import Suppression
 
 /// What the relay lends to its API.
 package struct AdminServices: Sendable {
@@ -43,6 +44,8 @@ package struct AdminServices: Sendable {
     package let feed: @Sendable () -> EventFeed?
     /// The relays that share the queue; nil: it is this one's alone.
     package let cluster: (any Cluster)?
+    /// Who gets nothing; nil: it cannot be known.
+    package let suppressions: SuppressionList?
 
     package init(
         queue: MailQueue,
@@ -58,7 +61,8 @@ package struct AdminServices: Sendable {
         checks: @escaping @Sendable () -> [ReadinessCheck],
         webhooks: any WebhookControl = NoWebhooks(),
         feed: @escaping @Sendable () -> EventFeed? = { nil },
-        cluster: (any Cluster)? = nil
+        cluster: (any Cluster)? = nil,
+        suppressions: SuppressionList? = nil
     ) {
         self.queue = queue
         self.settings = settings
@@ -78,6 +82,7 @@ package struct AdminServices: Sendable {
         self.webhooks = webhooks
         self.feed = feed
         self.cluster = cluster
+        self.suppressions = suppressions
     }
 }
 

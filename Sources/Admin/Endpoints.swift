@@ -65,6 +65,21 @@ package enum Endpoints {
         ),
         Endpoint(.delete, "/v1/routes/{match}", "removeRoute", .routesWrite, RouteEndpoints.remove),
 
+        Endpoint(.get, "/v1/suppressions", "listSuppressions", .queueRead, SuppressionEndpoints.list),
+        Endpoint(
+            .post,
+            "/v1/suppressions",
+            "addSuppressions",
+            .queueWrite,
+            body: .json,
+            atMost: 1 << 20,
+            SuppressionEndpoints.add
+        ),
+        Endpoint(.get, "/v1/suppressions/{target}", "showSuppression", .queueRead, SuppressionEndpoints.show),
+        Endpoint(.delete, "/v1/suppressions/{target}", "removeSuppression", .queueWrite, SuppressionEndpoints.remove),
+
+        Endpoint(.post, "/v1/classify", "classifyReply", .routesRead, body: .json, ClassifyEndpoint.classify),
+
         Endpoint(.get, "/v1/outbound-ips", "listOutboundIPs", .routesRead, OutboundIPEndpoints.list),
         Endpoint(.get, "/v1/outbound-ips/{match}", "showOutboundIP", .routesRead, OutboundIPEndpoints.show),
         Endpoint(

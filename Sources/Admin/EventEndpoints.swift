@@ -14,7 +14,8 @@ enum EventEndpoints {
     /// Seconds that a request may wait for an event.
     private static let longestWait = 60
     private static let filters: Set<String> = [
-        "domain", "sender", "recipient", "route", "reason", "code", "tag", "header_message_id", "id", "since", "before",
+        "domain", "sender", "recipient", "route", "reason", "reply_class", "code", "tag", "header_message_id", "id",
+        "since", "before",
     ]
 
     /// `GET /v1/events`.
@@ -167,6 +168,13 @@ enum EventEndpoints {
         filter.route = queue.route
         filter.reason = queue.reason
         (filter.sender, filter.recipient) = (queue.sender, queue.recipient)
+        if let word = request.value("reply_class") {
+            guard let found = ReplyClass(name: word) else {
+                let known = ReplyClass.allCases.map(\.name).joined(separator: ", ")
+                throw Problem.invalid("?reply_class", "enum", "is none of \(known)")
+            }
+            filter.replyClass = found
+        }
         filter.tag = request.value("tag")
         filter.headerMessageID = request.value("header_message_id")
         filter.code = try request.number("code", 200...599).map { UInt16($0) }

@@ -6,7 +6,7 @@
 /// A file, or a few that mean something only together.
 package enum ConfigPart: Hashable, Sendable, CaseIterable {
     case me, listener, auth, dkim, outbound, routes, outboundIPs, resolver, admin, tls, relayCertificates
-    case relayNetworks, hooks, aliases, bounceTemplate, events
+    case relayNetworks, hooks, aliases, bounceTemplate, events, bounceClasses, suppressions
     case storage
 
     /// The file that the part is called after.
@@ -28,6 +28,8 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
         case .aliases: AliasFile.name
         case .bounceTemplate: SettingsReader.bounceFile
         case .events: EventSettings.file
+        case .bounceClasses: BounceClasses.file
+        case .suppressions: SuppressionSettings.file
         case .storage: StorageSettings.file
         }
     }

@@ -31,6 +31,10 @@ package struct Settings: Hashable, Sendable {
     package var events = EventSettings()
     /// `storage.ini`.
     package var storage = StorageSettings()
+    /// Ours, and before them those of `bounce_classes.ini`: what replies mean.
+    package var replyClasses = ReplyClassifier.shipped
+    /// `suppressions.ini`.
+    package var suppressions = SuppressionSettings()
     /// What variables said when this was read.
     package var environment = Environment()
     /// `aliases`: who gets the mail of this machine's names.

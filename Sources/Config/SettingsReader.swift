@@ -22,15 +22,14 @@ package struct SettingsReader: Sendable {
         "me", ListenerSettings.file, AuthSettings.file, OutboundSettings.file, Routes.file, OutboundIPs.file,
         ResolverSettings.file, AdminSettings.file, TLSSettings.file, EventSettings.file, DKIMSettings.file, relayFile,
         RelayCertificates.file, AliasFile.name, bounceFile, HookSettings.file, HookSettings.timeoutFile,
-        StorageSettings.file,
+        StorageSettings.file, BounceClasses.file, SuppressionSettings.file,
     ]
 
     /// Those that are tables of typed keys: each key has a variable of the environment.
     static let keyed: [any KeyedSettings.Type] = [
         ListenerSettings.self, AuthSettings.self, OutboundSettings.self, ResolverSettings.self, EventSettings.self,
         AdminSettings.self,
-        TLSSettings.self, DKIMSettings.self,
-        StorageSettings.self,
+        TLSSettings.self, DKIMSettings.self, StorageSettings.self, SuppressionSettings.self,
     ]
 
     static let relayFile = "relay_acl_allow"
@@ -189,6 +188,8 @@ package struct SettingsReader: Sendable {
         case .aliases: settings.aliases = try AliasFile.read(try text(AliasFile.name) ?? "", &finding.warnings)
         case .bounceTemplate: settings.bounceTemplate = try readTemplate(&finding.warnings)
         case .events: settings.events = try readEvents(&finding)
+        case .bounceClasses: settings.replyClasses = try replyClasses()
+        case .suppressions: settings.suppressions = try keyed(SuppressionSettings.self, &finding.warnings)
         case .storage: settings.storage = try readStorage(&finding)
         }
     }

@@ -20,7 +20,7 @@ extension AttemptFact {
         for taken in verdicts.delivered { add(taken.recipient, taken.receipt, parcel) }
         let next = time.adding(milliseconds: verdicts.delay)
         for failed in verdicts.deferred { add(failed, .deferred, next) }
-        for failed in verdicts.bounced { add(failed, .bounced, nil) }
+        for failed in verdicts.bounced { add(failed, verdicts.areHeldBack ? .suppressed : .bounced, nil) }
         for failed in verdicts.dropped { add(failed, .suppressed, nil) }
     }
 
@@ -40,7 +40,7 @@ extension AttemptFact {
     private mutating func add(_ failed: Verdicts.Failed, _ result: Part.Result, _ next: Timestamp?) {
         let failure = failed.failure
         var part = Part(result, [failed.recipient], EventData.Words(failure.reply, stage: "\(failure.stage)"))
-        part.reason = FailureReason(failure)
+        part.reason = failed.reason
         part.host = failure.remote.map { EventData.Host(remote: $0) }
         part.next = next
         part.mayBeDuplicate = failure.mayBeDuplicate

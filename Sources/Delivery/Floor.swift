@@ -116,7 +116,10 @@ final class Floor: ParcelSource {
         if leaving.contains(ObjectIdentifier(session)) { return .yield }
         let now = Uptime.now()
         let held = now.milliseconds(since: session.stoodAt)
-        let next = queue.next(for: session.lane, carried: session.messages, held: held, at: now)
+        var next = queue.next(for: session.lane, carried: session.messages, held: held, at: now)
+        while case .carry(let assignment) = next, settler.suppress(assignment) {
+            next = queue.next(for: session.lane, carried: session.messages, held: held, at: now)
+        }
         if case .yield = next { leaving.insert(ObjectIdentifier(session)) }
         return next
     }

@@ -49,7 +49,10 @@ final class RouteMetrics: Sendable {
             FailureReason.allCases.map { reason in
                 Counter(
                     label: "martlet_delivery_failures_total",
-                    dimensions: [("class", kind), ("reason", reason.name), ("route", route)]
+                    dimensions: [
+                        ("class", kind), ("reason", reason.name), ("reply_class", reason.replyClass.name),
+                        ("route", route),
+                    ]
                 )
             }
         }
@@ -84,10 +87,10 @@ final class RouteMetrics: Sendable {
     func countFailed(_ verdicts: Verdicts) {
         count(.deferred, verdicts.deferred.count)
         count(.dropped, verdicts.dropped.count)
-        for failed in verdicts.deferred { temporary[Int(FailureReason(failed.failure).rawValue)].increment() }
+        for failed in verdicts.deferred { temporary[Int(failed.reason.rawValue)].increment() }
         for failed in verdicts.bounced {
             count(failed.wasDeferred ? .expired : .bounced, 1)
-            permanent[Int(FailureReason(failed.failure).rawValue)].increment()
+            permanent[Int(failed.reason.rawValue)].increment()
         }
     }
 

@@ -16,6 +16,7 @@ package import NIOCore
 import NIOPosix
 package import Queue
 import Storage
+import Suppression
 import Synchronization
 
 /// Takes the outcomes of attempts.
@@ -51,6 +52,7 @@ package final class Settler: Sendable {
     private let loop: any EventLoop
     private let reports: BounceWriter
     let settings: InForce<Settings>
+    let suppressions: SuppressionList?
     private let state = Mutex(State())
 
     /// - Parameters:
@@ -61,6 +63,7 @@ package final class Settler: Sendable {
         plugins = intake.plugins
         log = intake.log
         settings = intake.settings
+        suppressions = intake.suppressions
         teller = DeliveredTeller(intake.plugins, log: intake.log)
         self.loop = loop
         reports = BounceWriter(intake: intake, loop: loop)
@@ -83,21 +86,25 @@ package final class Settler: Sendable {
     ///   - outcomes: by position of the parcel's recipients; nil was not tried and is due again at once.
     ///   - trail: the hosts that it met.
     ///   - isBystander: it only waited in the lane of the one that was turned away at the door.
+    ///   - check: nobody was asked: the recipients get nothing.
     func settle(
         _ assignment: Assignment,
         _ outcomes: [Outcome?],
         _ trail: Trail = Trail(),
-        isBystander: Bool = false
+        isBystander: Bool = false,
+        suppressing check: SuppressionSettings.Check = .off
     ) {
         if settleDelivered(assignment, outcomes, trail) { return }
-        let outbound = settings.ask { $0.outbound }
-        let verdicts = Verdicts(
+        let (outbound, classes) = settings.ask { ($0.outbound, $0.replyClasses) }
+        var verdicts = Verdicts(
             assignment.parcel,
             outcomes,
             patience: Patience(outbound),
+            classes: classes,
             isBystander: isBystander,
             at: .now()
         )
+        if check != .off { verdicts.holdBack(isSilent: check == .drop) }
         let delayIsDue = delayIsDue(assignment.parcel, outbound)
         let asks = verdicts.hasFailures && plugins.asks(.failures)
         let losesReport = !verdicts.bounced.isEmpty && assignment.envelope.reportForm != nil
@@ -201,12 +208,12 @@ package final class Settler: Sendable {
         guard let first = verdicts.deferred.first else { return nil }
         var others: [UInt32: LastReply] = [:]
         for failed in verdicts.deferred.dropFirst() where failed.failure != first.failure {
-            others[failed.recipient] = LastReply(failed.failure)
+            others[failed.recipient] = failed.reply
         }
         return Deferral(
             recipients: verdicts.deferred.map(\.recipient),
             delay: verdicts.delay,
-            reply: LastReply(first.failure),
+            reply: first.reply,
             otherReplies: others,
             kind: verdicts.kind,
             delayReported: delayReported,

@@ -2,6 +2,7 @@
 
 import Mail
 import Queue
+import Storage
 
 /// Recipients of a parcel by what became of them.
 struct Verdicts: Sendable {
@@ -9,8 +10,27 @@ struct Verdicts: Sendable {
     struct Failed: Sendable {
         let recipient: UInt32
         let failure: Failure
+        let reason: FailureReason
         /// It failed temporarily until no attempt was left.
-        var wasDeferred = false
+        let wasDeferred: Bool
+
+        /// - Parameter classes: tells the reason.
+        init(
+            recipient: UInt32,
+            failure: Failure,
+            by classes: ReplyClassifier = .shipped,
+            wasDeferred: Bool = false
+        ) {
+            self.recipient = recipient
+            self.failure = failure
+            reason = FailureReason(failure, by: classes)
+            self.wasDeferred = wasDeferred
+        }
+
+        /// For the queue and its lists.
+        var reply: LastReply {
+            LastReply(failure.reply.description, reason: reason, host: failure.remote ?? "")
+        }
     }
 
     /// One that was delivered.
@@ -24,6 +44,8 @@ struct Verdicts: Sendable {
     private(set) var bounced: [Failed] = []
     /// Deferred ones that a plugin dropped: forgotten, and nobody is told.
     private(set) var dropped: [Failed] = []
+    /// Those that bounced get nothing: nobody was asked.
+    private(set) var areHeldBack = false
     /// A plugin wants no report about those that bounced.
     private(set) var isSuppressed = false
     /// Milliseconds until the deferred are tried again.
@@ -37,12 +59,14 @@ struct Verdicts: Sendable {
     ///   - parcel: the one that was attempted.
     ///   - outcomes: by position; nil was not tried and appears nowhere here.
     ///   - patience: decides whether a temporary failure was the last one.
+    ///   - classes: tells the reasons.
     ///   - isBystander: it was not attempted, but waited behind one that was.
     ///   - now: tells whether the parcel's own time has come.
     init(
         _ parcel: Parcel,
         _ outcomes: [Outcome?],
         patience: Patience = Patience(),
+        classes: ReplyClassifier = .shipped,
         isBystander: Bool = false,
         at wall: Timestamp = .now(),
         _ now: Uptime = .now()
@@ -64,12 +88,17 @@ struct Verdicts: Sendable {
             switch outcome {
             case nil: break
             case .delivered(let receipt): delivered.append(Taken(recipient: recipient, receipt: receipt))
-            case .bounced(let failure): bounced.append(Failed(recipient: recipient, failure: failure))
+            case .bounced(let failure): bounced.append(Failed(recipient: recipient, failure: failure, by: classes))
             case .deferred(let failure) where delay != nil:
-                deferred.append(Failed(recipient: recipient, failure: failure))
+                deferred.append(Failed(recipient: recipient, failure: failure, by: classes))
             case .deferred(let failure):
                 bounced.append(
-                    Failed(recipient: recipient, failure: Self.expired(failure, attempt), wasDeferred: true)
+                    Failed(
+                        recipient: recipient,
+                        failure: Self.expired(failure, attempt),
+                        by: classes,
+                        wasDeferred: true
+                    )
                 )
             }
         }
@@ -121,6 +150,16 @@ struct Verdicts: Sendable {
     mutating func dropDeferred() {
         dropped = deferred
         deferred = []
+    }
+
+    /// Those that bounced are on the list of those that get nothing.
+    ///
+    /// - Parameter isSilent: nobody is told.
+    mutating func holdBack(isSilent: Bool) {
+        areHeldBack = true
+        guard isSilent else { return }
+        dropped += bounced
+        bounced = []
     }
 
     /// A plugin wants another delay.

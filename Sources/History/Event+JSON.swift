@@ -42,6 +42,7 @@ extension EventData {
         add("tls", tls.map(\.json))
         add("smtp", smtp.map(\.json))
         add("class", Self.failureClass(type).map(JSON.string))
+        add("reply_class", reason.map { .string($0.replyClass.name) })
         add("reason", reason.map { .string($0.name) })
         add("reason_help", reason.map { .string("/documentation/martlet/reasons#\($0.name)") })
         add("attempt", attempt.map { .count($0) })

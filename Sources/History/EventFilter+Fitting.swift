@@ -10,6 +10,7 @@ extension EventFilter {
         if let message, data.message != message { return false }
         if let since, event.time < since { return false }
         if let before, event.time >= before { return false }
+        if let replyClass, data.reason?.replyClass != replyClass { return false }
         if let reason, data.reason != reason { return false }
         if let code, data.smtp?.code != code { return false }
         if let route, !Self.isSame(route, data.route) { return false }

@@ -17,6 +17,7 @@ package struct EventFilter: Hashable, Sendable {
     package var tag: String?
     package var headerMessageID: String?
     package var reason: FailureReason?
+    package var replyClass: ReplyClass?
     /// SMTP code, such as 550.
     package var code: UInt16?
     package var since: Timestamp?

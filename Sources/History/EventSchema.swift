@@ -64,6 +64,7 @@ package enum EventSchema {
                 )
             ),
             JSON.Member("class", ["type": "string", "enum": ["temporary", "permanent"]]),
+            JSON.Member("reply_class", ["type": "string", "enum": .strings(ReplyClass.allCases.map(\.name))]),
             JSON.Member("reason", ["type": "string", "enum": .strings(FailureReason.allCases.map(\.name))]),
             JSON.Member("stage_ms", ["type": "object", "additionalProperties": count]),
             JSON.Member("delay_s", ["type": "number", "minimum": 0]),

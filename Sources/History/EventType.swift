@@ -15,7 +15,7 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case deferred = 10
     case delivered = 11
     case bounced = 12
-    /// It was dropped without a word to the sender, because a plugin said so.
+    /// It was dropped because a plugin said so, or is on the list of those that get nothing.
     case suppressed = 13
     // A report of ours.
     case reportSent = 20

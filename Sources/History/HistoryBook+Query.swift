@@ -162,13 +162,19 @@ extension EventFilter {
 extension HistoryQuery {
     /// One recipient must fit everything that is asked of recipients.
     fileprivate func fits(_ story: MessageStory) -> Bool {
-        guard !statuses.isEmpty || filter.reason != nil || filter.code != nil || filter.route != nil else {
+        guard
+            !statuses.isEmpty || filter.reason != nil || filter.replyClass != nil || filter.code != nil
+                || filter.route != nil
+        else {
             return true
         }
         return story.fates.contains { fate in
             if !statuses.isEmpty, !statuses.contains(fate.status) { return false }
             if let recipient = filter.recipient, !recipient.fits(fate.address) { return false }
             let said = story.events.filter { $0.data.recipient == fate.address }
+            if let wanted = filter.replyClass, !said.contains(where: { $0.data.reason?.replyClass == wanted }) {
+                return false
+            }
             if let reason = filter.reason, !said.contains(where: { $0.data.reason == reason }) { return false }
             if let code = filter.code, !said.contains(where: { $0.data.smtp?.code == code }) { return false }
             if let route = filter.route, !said.contains(where: { EventFilter.isSame(route, $0.data.route) }) {

@@ -6,6 +6,7 @@ import Loop
 package import Mail
 import Queue
 import SMTP
+package import Suppression
 
 extension Intake {
     /// Says of a recipient, and of the sender, why no mail is taken.
@@ -15,11 +16,29 @@ extension Intake {
     ///
     /// - Returns: nil when no section rejects.
     package func judge(_ settings: Settings) -> (@Sendable (EmailAddress, ReversePath) -> Reply?)? {
-        guard settings.routes.rejects else { return nil }
-        let (routes, plugins) = (settings.routes, plugins)
+        let (routes, plugins, list) = (settings.routes, plugins, suppressions)
+        let holdsBack = list.map { !$0.isEmpty } ?? false && settings.suppressions.check == .refuse
+        guard routes.rejects || holdsBack else { return nil }
+        let suppressions = settings.suppressions
         return { recipient, sender in
-            plugins.asks(.getMX) ? nil : routes.refusal(of: recipient, from: sender)
+            if routes.rejects, !plugins.asks(.getMX), let refusal = routes.refusal(of: recipient, from: sender) {
+                return refusal
+            }
+            guard holdsBack, !suppressions.passes(sender) else { return nil }
+            return list?.reason(for: recipient, from: sender, at: .now()).map(Self.suppressed)
         }
+    }
+
+    /// What is said of an address that gets nothing.
+    package static func suppressed(_ reason: Suppression.Reason) -> Reply {
+        let why =
+            switch reason {
+            case .hardBounce: "mail to it bounced"
+            case .complaint: "its owner complained"
+            case .unsubscribe: "its owner does not want mail"
+            case .manual: "an administrator put it there"
+            }
+        return Reply(550, EnhancedStatus(5, 7, 1), "the address is on the list of those that get nothing: \(why)")
     }
 
     /// The first recipient of a whole message whose mail is rejected; reports of ours are never asked about.

@@ -11,6 +11,7 @@ package import Log
 package import Loop
 import Mail
 package import Queue
+package import Suppression
 
 /// What every way in shares.
 package struct Intake: Sendable {
@@ -21,16 +22,21 @@ package struct Intake: Sendable {
     /// Those in force; never blocks.
     package let settings: InForce<Settings>
 
+    /// Who gets nothing; nil: nobody knows.
+    package let suppressions: SuppressionList?
+
     package init(
         queue: MailQueue,
         plugins: PluginChain,
         log: LogSink,
-        settings: InForce<Settings>
+        settings: InForce<Settings>,
+        suppressions: SuppressionList? = nil
     ) {
         self.queue = queue
         self.plugins = plugins
         self.log = log
         self.settings = settings
+        self.suppressions = suppressions
     }
 }
 

@@ -7,6 +7,7 @@
 package enum FailureReason: UInt8, Hashable, Sendable, CaseIterable {
     case other, dns, noMX, connectRefused, connectTimeout, unreachable, tls, auth, greylisted, rateLimited, reputation
     case policy, mailboxUnknown, mailboxFull, content, size, protocolError, local, expired, admin
+    case mailboxInactive, senderAuth, relayDenied
 
     /// The word for logs, the API and metric labels.
     package var name: String {
@@ -31,6 +32,9 @@ package enum FailureReason: UInt8, Hashable, Sendable, CaseIterable {
         case .local: "local"
         case .expired: "expired"
         case .admin: "admin"
+        case .mailboxInactive: "mailbox_inactive"
+        case .senderAuth: "sender_auth"
+        case .relayDenied: "relay_denied"
         }
     }
 
@@ -44,8 +48,10 @@ package enum FailureReason: UInt8, Hashable, Sendable, CaseIterable {
 }
 
 extension FailureReason {
-    /// Tells the reason of a failure: by how far the attempt had come, then by the enhanced status, then by the text.
-    package init(_ failure: Failure) {
+    /// Tells the reason of a failure: by how far the attempt had come, then by what the reply's class is.
+    ///
+    /// - Parameter table: tells the classes; with the rules of the user.
+    package init(_ failure: Failure, by table: ReplyClassifier = .shipped) {
         let status = failure.reply.status
         if status?.subject == 4, status?.detail == 7 {
             self = .expired
@@ -56,69 +62,73 @@ extension FailureReason {
         case .connect: self = Self.ofConnect(failure.reply)
         case .tls: self = .tls
         case .auth: self = .auth
-        case .greeting, .hello, .mail, .recipient, .data, .body, .endOfData: self = Self.ofConversation(failure)
+        case .greeting, .hello, .mail, .recipient, .data, .body, .endOfData:
+            self.init(failure, table.classify(failure.reply, at: failure.stage).replyClass)
         }
     }
 
     private static func ofRoute(_ reply: Reply) -> FailureReason {
-        let text = Words(reply)
-        if reply.status?.detail == 10 || text.holds("null mx") || text.holds("no mx") { return .noMX }
+        if reply.status?.detail == 10 || holds(reply, "null mx") || holds(reply, "no mx") { return .noMX }
         return reply.severity == .permanent && reply.status?.subject == 7 ? .policy : .dns
     }
 
     private static func ofConnect(_ reply: Reply) -> FailureReason {
-        let text = Words(reply)
-        if text.holds("refused") { return .connectRefused }
-        if text.holds("timed out") || text.holds("timeout") { return .connectTimeout }
-        if text.holds("cannot assign") || text.holds("not local") { return .local }
+        if holds(reply, "refused") { return .connectRefused }
+        if holds(reply, "timed out") || holds(reply, "timeout") { return .connectTimeout }
+        if holds(reply, "cannot assign") || holds(reply, "not local") { return .local }
         return .unreachable
     }
 
-    private static func ofConversation(_ failure: Failure) -> FailureReason {
-        let status = failure.reply.status
-        switch (status?.subject, status?.detail) {
-        case (1, 1), (1, 2), (1, 3), (1, 6), (1, 10), (2, 1): return .mailboxUnknown
-        case (2, 2): return .mailboxFull
-        case (2, 3), (3, 4): return .size
-        case (4, 1), (4, 2): return .unreachable
-        case (5, _): return .protocolError
-        case (6, _): return .content
-        default: break
-        }
-        let text = Words(failure.reply)
-        for (words, reason) in Self.words where words.contains(where: text.holds(_:)) { return reason }
-        switch (status?.subject, failure.stage) {
-        case (7, _): return .policy
-        case (nil, .recipient) where failure.reply.code == 550: return .mailboxUnknown
-        case (_, .recipient) where failure.reply.code == 552: return .mailboxFull
-        case (_, .mail) where failure.reply.code == 552, (_, .endOfData) where failure.reply.code == 552: return .size
-        default: return .other
-        }
+    private static func holds(_ reply: Reply, _ words: String) -> Bool {
+        reply.lines.contains { $0.lowercasedASCII.contains(octets: words) }
     }
 
-    private static let words: [([StaticString], FailureReason)] = [
-        (["greylist", "graylist", "grey list", "try again in"], .greylisted),
-        (["rate limit", "too many", "throttl", "too fast", "temporarily deferred"], .rateLimited),
-        (["blocklist", "blacklist", "block list", "spamhaus", "reputation", "dnsbl", "listed"], .reputation),
-        (["spam", "virus", "malware", "content"], .content),
-        (["quota", "mailbox full", "mailbox is full", "over limit"], .mailboxFull),
-        (["user unknown", "unknown user", "no such user", "does not exist", "mailbox unavailable"], .mailboxUnknown),
-        (["dmarc", "dkim", "spf", "policy"], .policy),
-        (["timed out", "timeout", "connection"], .unreachable),
-    ]
-}
-
-/// What a peer said, in small letters; octets, because a lane that cannot be reached asks this of every mail that waits.
-private struct Words {
-    private let text: [UInt8]
-
-    init(_ reply: Reply) {
-        text = reply.lines.joined(separator: " ").utf8.map { $0 >= 0x41 && $0 <= 0x5A ? $0 | 0x20 : $0 }
+    /// What a class of replies is among the reasons.
+    ///
+    /// - Parameters:
+    ///   - failure: tells our login from that of the mail.
+    ///   - replyClass: of its reply.
+    package init(_ failure: Failure, _ replyClass: ReplyClass) {
+        self =
+            switch replyClass {
+            case .other: .other
+            case .invalidRecipient: .mailboxUnknown
+            case .inactive: .mailboxInactive
+            case .quota: .mailboxFull
+            case .policy: .policy
+            case .spamBlock: .reputation
+            case .spamContent: .content
+            case .authFailed: [530, 534, 535, 538].contains(failure.reply.code) ? .auth : .senderAuth
+            case .rate: .rateLimited
+            case .greylist: .greylisted
+            case .dns: .dns
+            case .connection: .unreachable
+            case .protocolError: .protocolError
+            case .expired: .expired
+            case .relayDenied: .relayDenied
+            case .messageSize: .size
+            }
     }
 
-    func holds(_ words: StaticString) -> Bool {
-        guard text.count >= words.utf8CodeUnitCount else { return false }
-        let sought = UnsafeBufferPointer(start: words.utf8Start, count: words.utf8CodeUnitCount)
-        return (0...text.count - sought.count).contains { text[$0..<$0 + sought.count].elementsEqual(sought) }
+    /// The class of replies that the reason stands for: what is coarser follows from what is finer, never from a second look.
+    package var replyClass: ReplyClass {
+        switch self {
+        case .other, .local, .admin: .other
+        case .dns, .noMX: .dns
+        case .connectRefused, .connectTimeout, .unreachable: .connection
+        case .tls, .protocolError: .protocolError
+        case .auth, .senderAuth: .authFailed
+        case .greylisted: .greylist
+        case .rateLimited: .rate
+        case .reputation: .spamBlock
+        case .policy: .policy
+        case .mailboxUnknown: .invalidRecipient
+        case .mailboxInactive: .inactive
+        case .mailboxFull: .quota
+        case .content: .spamContent
+        case .size: .messageSize
+        case .expired: .expired
+        case .relayDenied: .relayDenied
+        }
     }
 }

@@ -62,3 +62,21 @@ package struct Reply: Hashable, Sendable, CustomStringConvertible {
         return nil
     }
 }
+
+extension Reply {
+    /// Takes one line apart as people write it down, such as `550 5.1.1 no such user`, whatever stands between code and text.
+    ///
+    /// - Returns: nil when it does not begin with a code from 200 to 599.
+    package init?(line: some StringProtocol) {
+        let octets = line.trimmed.utf8
+        let digits = octets.prefix { $0 &- UInt8(ascii: "0") <= 9 }
+        guard digits.count == 3, let code = UInt16(Substring(digits)), (200...599).contains(code) else { return nil }
+        func isGap(_ octet: UInt8) -> Bool { octet == 0x20 || octet == 0x2D || octet == 0x3A || octet == 0x09 }
+        var rest = octets[digits.endIndex...]
+        guard rest.first.map(isGap) ?? true else { return nil }
+        rest = rest.drop(while: isGap)
+        let status = EnhancedStatus(leading: rest)
+        if status != nil { rest = rest.drop { !isGap($0) }.drop(while: isGap) }
+        self.init(code, status, String(Substring(rest)))
+    }
+}

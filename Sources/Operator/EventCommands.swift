@@ -152,6 +152,8 @@ struct HistoryFilterOptions: ParsableArguments {
     var status: [String] = []
     @Option(help: "What a failure was about: greylisted, connect_timeout …")
     var reason: String?
+    @Option(name: .customLong("class"), help: "What the reply meant: invalid_recipient, spam_block … (see classify).")
+    var replyClass: String?
     @Option(help: "An SMTP code that was answered, such as 550.")
     var code: Int?
     @Option(help: "The tag, see tag_header in events.ini.")
@@ -166,6 +168,7 @@ struct HistoryFilterOptions: ParsableArguments {
     var query: [(String, String)] {
         let texts = [
             ("domain", domain), ("sender", sender), ("recipient", recipient), ("route", route), ("reason", reason),
+            ("reply_class", replyClass),
             ("code", code.map { "\($0)" }), ("tag", tag), ("header_message_id", messageID), ("since", since),
             ("before", before),
         ]

@@ -49,14 +49,15 @@ enum PostmarkBody {
         if ForeignBody.isHard(event) {
             return ("HardBounce", 1, "Hard bounce", "The server says that there is no such mailbox.")
         }
-        switch event.data.reason {
-        case .dns, .noMX: return ("DnsError", 256, "DNS error", "The domain's servers were not found.")
-        case .content, .reputation:
+        switch event.data.reason?.replyClass {
+        case .dns: return ("DnsError", 256, "DNS error", "The domain's servers were not found.")
+        case .spamContent, .spamBlock:
             return (
                 "SpamNotification", 512, "Refused as spam",
                 "The server refused the mail for what it holds or whence it came."
             )
-        case .policy: return ("Blocked", 100_008, "Blocked", "A policy of the receiving side refused the mail.")
+        case .policy, .authFailed, .relayDenied:
+            return ("Blocked", 100_008, "Blocked", "A policy of the receiving side refused the mail.")
         default:
             return ("SoftBounce", 4096, "Soft bounce", "The mail was not taken, which says nothing of the address.")
         }

@@ -80,21 +80,22 @@ enum SESBody {
 
     private static func subtype(_ event: Event) -> String {
         if event.type == .suppressed { return "Suppressed" }
-        switch event.data.reason {
-        case .mailboxFull: return "MailboxFull"
-        case .size: return "MessageTooLarge"
-        case .content: return "ContentRejected"
-        case .mailboxUnknown: return "NoEmail"
+        switch event.data.reason?.replyClass {
+        case .quota: return "MailboxFull"
+        case .messageSize: return "MessageTooLarge"
+        case .spamContent: return "ContentRejected"
+        case .invalidRecipient: return "NoEmail"
         default: return "General"
         }
     }
 
     private static func delay(_ event: Event) -> String {
-        switch event.data.reason {
-        case .mailboxFull: "MailboxFull"
-        case .dns, .noMX: "RecipientServerError"
-        case .connectRefused, .connectTimeout, .unreachable, .tls: "TransientCommunicationFailure"
-        case .rateLimited, .reputation, .greylisted: "IPFailure"
+        if event.data.reason == .tls { return "TransientCommunicationFailure" }
+        return switch event.data.reason?.replyClass {
+        case .quota: "MailboxFull"
+        case .dns: "RecipientServerError"
+        case .connection: "TransientCommunicationFailure"
+        case .rate, .spamBlock, .greylist: "IPFailure"
         default: "General"
         }
     }

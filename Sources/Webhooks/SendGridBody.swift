@@ -51,13 +51,14 @@ enum SendGridBody {
 
     /// The seven words there are.
     private static func classification(_ event: Event) -> String {
-        switch event.data.reason {
-        case .mailboxUnknown, .noMX: "Invalid Address"
-        case .mailboxFull: "Mailbox Unavailable"
-        case .reputation, .rateLimited: "Reputation"
-        case .content, .policy: "Content"
-        case .connectRefused, .connectTimeout, .unreachable, .dns, .tls, .auth, .protocolError, .size: "Technical"
-        case .greylisted, .expired: "Frequency or Volume Too High"
+        if event.data.reason == .noMX { return "Invalid Address" }
+        return switch event.data.reason?.replyClass {
+        case .invalidRecipient: "Invalid Address"
+        case .quota, .inactive: "Mailbox Unavailable"
+        case .spamBlock, .rate: "Reputation"
+        case .spamContent, .policy: "Content"
+        case .connection, .dns, .authFailed, .relayDenied, .protocolError, .messageSize: "Technical"
+        case .greylist, .expired: "Frequency or Volume Too High"
         default: "Unclassified"
         }
     }

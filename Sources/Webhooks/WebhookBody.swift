@@ -70,7 +70,7 @@ enum ForeignBody {
     /// A bounce that says that the mailbox is not there, in contrast to one that speaks of this mail or this hour.
     static func isHard(_ event: Event) -> Bool {
         switch event.data.reason {
-        case .mailboxUnknown, .noMX: true
+        case .mailboxUnknown, .mailboxInactive, .noMX: true
         // Nobody knows why; a refusal for good counts as one of the address.
         case .other, nil: (event.data.smtp?.code ?? 0) >= 500
         default: false

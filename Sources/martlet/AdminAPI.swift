@@ -73,7 +73,8 @@ final class AdminAPI: Sendable {
             },
             webhooks: post,
             feed: { post.feed },
-            cluster: cluster
+            cluster: cluster,
+            suppressions: intake.suppressions
         )
         desk = AdminDesk(
             services: services,

@@ -21,6 +21,7 @@ import Process
 import Queue
 import RemoteHooks
 import Storage
+import Suppression
 import Synchronization
 import Webhooks
 
@@ -69,6 +70,8 @@ final class Wiring: Sendable {
     private let listener: Listener
     private let guide: Guide
     private let post: EventPost
+    private let suppressions: SuppressionList?
+    private let feed = InForce<SuppressionFeed?>(nil)
     private let api: AdminAPI
     private let pickup: Pickup
 
@@ -108,7 +111,9 @@ final class Wiring: Sendable {
         let loop = loops.next()
         plugins = PluginChain([], log: log, deadline: { .seconds(settings.current.hooks.timeout) })
         programs = HookPrograms(threads: .ofTheirOwn(Self.hookThreads), log: log)
-        let intake = Intake(queue: queue, plugins: plugins, log: log, settings: inForce)
+        try ProcessSettings.makeDataDirectory(launch.dataPath)
+        suppressions = Self.suppressions(launch)
+        let intake = Intake(queue: queue, plugins: plugins, log: log, settings: inForce, suppressions: suppressions)
         services = PluginServices(intake: intake, loop: loop)
         let settler = Settler(intake, loop: loop)
         queue.setReporter { message, reason in await settler.reportRemoval(of: message, because: reason) }
@@ -138,6 +143,18 @@ final class Wiring: Sendable {
         api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop, cluster: cluster)
         certificates = try CertificatesInForce(first.tls)
         listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
+    }
+
+    /// Without it mail goes on; the log says that nobody is held back.
+    private static func suppressions(_ launch: Launch) -> SuppressionList? {
+        do throws(SuppressionError) {
+            return try SuppressionList(path: "\(launch.dataPath)/suppressions.db")
+        } catch {
+            launch.log.write(.error, "there is no suppression list: mail goes to everybody") { line in
+                line.add(.error, "\(error)")
+            }
+            return nil
+        }
     }
 
     static func spool(_ launch: Launch) -> Spool {
@@ -180,6 +197,11 @@ extension Wiring {
         }
         past.start()
         post.start(past.book, settings.current.events)
+        if let list = suppressions, let book = past.book {
+            let feed = SuppressionFeed(list, book, epoch: book.epoch, log: log)
+            feed.start { [settings] in settings.current.suppressions.isFed ? settings.current.suppressions.days : nil }
+            self.feed.replace(with: feed)
+        }
         let addresses = try wait { try await self.listen() }
         try api.start()
         pickup.prepare()
@@ -288,6 +310,7 @@ extension Wiring {
         try? wait {
             async let incoming: Void = self.listener.stop(patience: Int(Self.patience / 1000))
             async let outgoing: Void = self.dispatcher.drain(within: Self.patience)
+            self.feed.current?.stop()
             async let events: Void = self.post.stop()
             _ = await (incoming, outgoing, events)
         }

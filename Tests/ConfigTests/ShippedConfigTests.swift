@@ -40,6 +40,7 @@ import Testing
         #expect(try Self.checkDefaults(EventSettings.self) == 6)
         #expect(try Self.checkDefaults(TLSSettings.self) == 7)
         #expect(try Self.checkDefaults(StorageSettings.self) == 4)
+        #expect(try Self.checkDefaults(SuppressionSettings.self) == 4)
     }
 
     /// Sets each key to what the file says is its default and finds nothing changed; then to something else, and finds
@@ -68,7 +69,7 @@ import Testing
             let others = [
                 "true", "ca.pem", "4242", "65537", "v6", "17", "PLAIN", "From", "127.0.0.1:1", "127.0.0.1", "TLSv1.3",
                 "no", "refuse", "encode", "boss@x.example",
-                "32M", "hash", "postgresql://db.example/martlet",
+                "32M", "hash", "drop", "postgresql://db.example/martlet",
             ]
             let changes = others.contains { other in
                 var settings = Target()

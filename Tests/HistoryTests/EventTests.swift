@@ -35,7 +35,7 @@ import Testing
                 == #"{"id":"evt_abc_12","seq":12,"type":"delivery.bounced","time":"1970-01-01T00:00:00.000Z","node":"relay","#
                 + #""data":{"message_id":"0000000000007","recipient":"b@example.net","#
                 + #""smtp":{"code":550,"enhanced":"5.1.1","text":"no \"such\" user"},"class":"permanent","#
-                + #""reason":"mailbox_unknown","reason_help":"/documentation/martlet/reasons#mailbox_unknown","#
+                + #""reply_class":"invalid_recipient","reason":"mailbox_unknown","reason_help":"/documentation/martlet/reasons#mailbox_unknown","#
                 + #""stage_ms":{"queued":3},"delay_s":1.5}}"#
         )
     }

@@ -46,6 +46,8 @@ VALUES = {
     "history_bytes": "64M",
     "journal_bytes": "64M",
     "addresses": "hash",
+    "check": "drop",
+    "feed": "true",
     "tag_header": "X-Campaign",
     "minVersion": "TLSv1.3",
     "headers": "From, Subject",

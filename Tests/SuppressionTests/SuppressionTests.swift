@@ -1,0 +1,171 @@
+// SuppressionTests.swift — the list of those that get nothing: what bounces teach it, what it keeps, what it says.
+
+import Glibc
+import History
+import Mail
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Suppression
+
+@Suite struct SuppressionTests {
+    private static let hour: Int64 = 3_600_000
+    private static let now = Timestamp(milliseconds: 1_800_000_000_000)
+
+    private static func address(_ text: String) throws -> EmailAddress { try #require(EmailAddress(text)) }
+
+    private static func directory() throws -> String {
+        var template = Array("/tmp/suppressions-XXXXXX".utf8CString)
+        let made = template.withUnsafeMutableBufferPointer { buffer in
+            buffer.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) }
+        }
+        return try #require(made)
+    }
+
+    private static func list() throws -> SuppressionList { try SuppressionList(path: ":memory:") }
+
+    @Test(arguments: try TruthTable.load("suppression").rows)
+    func decides(_ row: TruthTable.Row) throws {
+        let replyClass = try #require(ReplyClass(name: row.cell("class")))
+        let parts = try row.cell("first").split(separator: "/").map(String.init)
+        var first: SuppressionEvidence?
+        if parts.count == 2 {
+            let age = try #require(Int64(parts[1])) * Self.hour
+            first = SuppressionEvidence(host: parts[0], time: Self.now.adding(milliseconds: -age))
+        }
+        let days = try #require(Int(try row.cell("days")))
+        let step = SuppressionStep(
+            replyClass,
+            code: try #require(UInt16(try row.cell("code"))),
+            by: SuppressionEvidence(host: try row.cell("host"), time: Self.now),
+            after: first,
+            days: days
+        )
+        let expected: SuppressionStep =
+            switch try row.cell("step") {
+            case "ever": .forEver
+            case "days": .until(Self.now.adding(milliseconds: Int64(days) * 24 * Self.hour))
+            default: .none
+            }
+        #expect(step == expected)
+    }
+
+    @Test func holdsForAddressDomainAndSender() throws {
+        let list = try Self.list()
+        #expect(list.isEmpty)
+        let shop = try #require(Domain("shop.example"))
+        try list.put([
+            Suppression("ann@example.com", created: Self.now),
+            Suppression("gone.example", reason: .complaint, created: Self.now),
+            Suppression("bob@example.com", sender: shop, reason: .unsubscribe, created: Self.now),
+            Suppression("late@example.com", created: Self.now, expires: Self.now.adding(milliseconds: 1000)),
+        ])
+        func reason(
+            _ recipient: String,
+            _ sender: String = "a@other.example",
+            _ later: Int64 = 0
+        ) throws
+            -> Suppression.Reason?
+        {
+            list.reason(
+                for: try Self.address(recipient),
+                from: .address(try Self.address(sender)),
+                at: Self.now.adding(milliseconds: later)
+            )
+        }
+        #expect(try reason("Ann@Example.com") == .manual)
+        #expect(try reason("anne@example.com") == nil)
+        #expect(try reason("any@gone.example") == .complaint)
+        #expect(try reason("any@sub.gone.example") == nil)
+        #expect(try reason("bob@example.com") == nil)
+        #expect(try reason("bob@example.com", "x@shop.example") == .unsubscribe)
+        #expect(try reason("late@example.com", "a@other.example", 999) == .manual)
+        #expect(try reason("late@example.com", "a@other.example", 1000) == nil)
+        #expect(try list.remove("bob@example.com", sender: nil) == false)
+        #expect(try list.remove("bob@example.com", sender: shop))
+        #expect(try reason("bob@example.com", "x@shop.example") == nil)
+        #expect(list.total == 3)
+    }
+
+    @Test func isThereAfterAStart() throws {
+        do {
+            let path = "\(try Self.directory())/suppressions.db"
+            for number in 0..<3 {
+                let list = try SuppressionList(path: path)
+                #expect(list.total == number)
+                #expect(try list.put([Suppression("u\(number)@example.com", created: Self.now)]) == 1)
+                let first = list.reason(for: try Self.address("u0@example.com"), from: .null, at: Self.now)
+                #expect(first == .manual)
+            }
+            let list = try SuppressionList(path: path)
+            var (place, found): ([UInt8]?, [String]) = ([], [])
+            while let behind = place {
+                let page = try list.lines(behind: behind, atMost: 2)
+                found += page.lines.map(\.target)
+                place = page.next
+            }
+            #expect(found.sorted() == ["u0@example.com", "u1@example.com", "u2@example.com"])
+        }
+    }
+
+    @Test func learnsOnceFromEachBounceAndNeverFromABlock() throws {
+        let list = try Self.list()
+        let reader = Events()
+        func bounce(_ recipient: String, _ reason: FailureReason, _ host: String, hours: Int64) throws {
+            var data = EventData()
+            (data.recipient, data.reason) = (recipient, reason)
+            data.smtp = EventData.Words(code: 550, text: "no")
+            data.mx = EventData.Host(host: host)
+            try reader.add(.bounced, data, at: Self.now.adding(milliseconds: hours * Self.hour))
+        }
+        // A whole list that is blocked: nobody on it is to blame.
+        for number in 0..<50 {
+            try bounce("blocked\(number)@example.com", .reputation, "mx\(number % 2)", hours: Int64(number))
+        }
+        try bounce("gone@example.com", .mailboxUnknown, "mx1", hours: 0)
+        try bounce("twice@example.com", .mailboxInactive, "mx1", hours: 0)
+        try bounce("twice@example.com", .mailboxInactive, "mx1", hours: 25)
+        while try list.learn(from: reader, epoch: "a", days: 7) > 0 {}
+        #expect(list.total == 2)
+        let gone = try #require(try list.line("gone@example.com", sender: nil))
+        #expect(gone.expires == Self.now.adding(milliseconds: 7 * 24 * Self.hour) && gone.reason == .hardBounce)
+        #expect(try list.line("twice@example.com", sender: nil)?.expires == nil)
+        // The same events again are not a second proof.
+        #expect(try list.learn(from: reader, epoch: "a", days: 7) == 0)
+        // What somebody took away stays away.
+        _ = try list.remove("gone@example.com", sender: nil)
+        #expect(try list.learn(from: reader, epoch: "a", days: 7) == 0 && list.total == 1)
+        // What somebody decided is not changed by a bounce.
+        try list.put([Suppression("gone@example.com", reason: .complaint, created: Self.now)])
+        try bounce("gone@example.com", .mailboxUnknown, "mx1", hours: 30)
+        while try list.learn(from: reader, epoch: "a", days: 7) > 0 {}
+        #expect(try list.line("gone@example.com", sender: nil)?.reason == .complaint)
+    }
+}
+
+/// A history in memory.
+private final class Events: EventReader {
+    private let events = Mutex<[Event]>([])
+
+    var span: EventSpan { EventSpan(oldest: 1, newest: UInt64(events.withLock { $0.count })) }
+
+    func events(after seq: UInt64, matching filter: EventFilter, atMost limit: Int) throws(HistoryError) -> EventPage {
+        let found = events.withLock { $0 }.filter { $0.seq > seq && filter.fits($0) }.prefix(min(limit, 20))
+        let newest = UInt64(events.withLock { $0.count })
+        let isAtEnd = (found.last?.seq ?? newest) >= newest
+        return EventPage(events: Array(found), last: isAtEnd ? newest : found.last?.seq ?? newest, isAtEnd: isAtEnd)
+    }
+
+    func wait(behind seq: UInt64, atMost milliseconds: Int) -> Bool { span.newest > seq }
+    func onNews(_ body: @escaping @Sendable () -> Void) -> NewsToken { NewsToken {} }
+    func cursor(_ name: String) throws(HistoryError) -> EventCursor? { nil }
+    func cursors(named prefix: String) throws(HistoryError) -> [EventCursor] { [] }
+    func keep(_ cursor: EventCursor) throws(HistoryError) {}
+    func forgetCursor(_ name: String) throws(HistoryError) {}
+
+    func add(_ type: EventType, _ data: EventData, at time: Timestamp) throws(HistoryError) {
+        let seq = UInt64(events.withLock { $0.count } + 1)
+        events.withLock { $0.append(Event(seq: seq, epoch: "a", type: type, time: time, node: "x", data: data)) }
+    }
+}
