@@ -193,6 +193,16 @@ class World:
         """Heard at once, in force at the next start, and said so."""
         return self.relay.wait_log("storage changes at the next start")
 
+    def classes(self):
+        self.relay.write("bounce_classes.ini", "[ours]\nclass = policy\ncode = 541\n")
+
+    def suppressions(self):
+        self.relay.write("suppressions.ini", "check = off\n")
+
+    def is_heard(self):
+        """That it was read is all that shows here; `test_classes.py` and `test_suppressions.py` see what it does."""
+        return self.relay.is_running
+
     def patience(self):
         self.relay.write("plugin_timeout", "60\n")
 
@@ -228,6 +238,8 @@ CASES = {
     "hooks.ini": Case("[policy]\nhooks = get_mx\n", 1, World.hooks, World.hooks_hold),
     "events.ini": Case("; ours\naddresses = some\n", 2, World.events, World.events_hold),
     "storage.ini": Case("; ours\nqueue = somewhere\n", 2, World.storage, World.storage_holds),
+    "bounce_classes.ini": Case("; ours\n[a]\nclass = nonsense\n", 3, World.classes, World.is_heard),
+    "suppressions.ini": Case("; ours\ncheck = some\n", 2, World.suppressions, World.is_heard),
     "plugin_timeout": Case("# seconds\nsoon\n", 2, World.patience, World.patience_holds),
 }
 
