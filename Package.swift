@@ -78,7 +78,7 @@ let package = Package(
         room("Storage", ["Mail", "JSON", "Files", core, metrics]),
         room("History", ["Mail", "JSON", "Files", "Database"]),
         // floor 3
-        room("Queue", ["Mail", "Storage", "History", core, posix, deque, heap, metrics]),
+        room("Queue", ["Mail", "Files", "Storage", "History", core, posix, deque, heap, metrics]),
         room("Chronicle", ["Mail", "Log", "MessageFormat", "Storage", "History", posix]),
         // floor 4
         room(

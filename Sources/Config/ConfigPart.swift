@@ -6,7 +6,7 @@
 /// A file, or a few that mean something only together.
 package enum ConfigPart: Hashable, Sendable, CaseIterable {
     case me, listener, auth, dkim, outbound, routes, outboundIPs, resolver, admin, tls, relayCertificates
-    case relayNetworks, hooks, aliases, bounceTemplate, events
+    case relayNetworks, hooks, aliases, bounceTemplate, events, limits
 
     /// The file that the part is called after.
     package var file: String {
@@ -27,6 +27,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
         case .aliases: AliasFile.name
         case .bounceTemplate: SettingsReader.bounceFile
         case .events: EventSettings.file
+        case .limits: LimitSettings.file
         }
     }
 
@@ -46,6 +47,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
             case .listener: .listener
             case .relayNetworks: .relayNetworks
             case .events: .events
+            case .limits: .limits
             }
     }
 }

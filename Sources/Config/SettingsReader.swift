@@ -20,6 +20,7 @@ package struct SettingsReader: Sendable {
     /// The files that are read, in the order of their errors.
     package static let files = [
         "me", ListenerSettings.file, AuthSettings.file, OutboundSettings.file, Routes.file, OutboundIPs.file,
+        LimitSettings.file,
         ResolverSettings.file, AdminSettings.file, TLSSettings.file, EventSettings.file, DKIMSettings.file, relayFile,
         RelayCertificates.file, AliasFile.name, bounceFile, HookSettings.file, HookSettings.timeoutFile,
     ]
@@ -187,6 +188,8 @@ package struct SettingsReader: Sendable {
         case .aliases: settings.aliases = try AliasFile.read(try text(AliasFile.name) ?? "", &finding.warnings)
         case .bounceTemplate: settings.bounceTemplate = try readTemplate(&finding.warnings)
         case .events: settings.events = try readEvents(&finding)
+        case .limits:
+            settings.limits = try LimitSettings.read(try document(LimitSettings.file) ?? INIDocument(parsing: ""))
         }
     }
 

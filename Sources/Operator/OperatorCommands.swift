@@ -8,5 +8,6 @@ package enum OperatorCommands {
         StatusCommand.self, QueueCommand.self, FlushCommand.self, OutboundCommand.self, RouteCommand.self,
         IPCommand.self, EventsCommand.self, HistoryCommand.self, TraceCommand.self, ExplainCommand.self,
         SendTestCommand.self, HealthcheckCommand.self, ImportCommand.self,
+        PauseCommand.self, ResumeCommand.self,
     ]
 }
