@@ -41,7 +41,7 @@ enum LimitEndpoints {
     /// `PUT /v1/limits/{scope}`.
     static func put(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         let scope = try scope(request)
-        let draft = try draft(request)
+        let draft = try draft(request, scope)
         let isCreateOnly = request.header("if-none-match") == "*"
         return try edited(request, services, "putLimit", scope) { (old) throws(Problem) in
             guard old == nil || !isCreateOnly else { throw Problem(.stale, "there is a section of that name already") }
@@ -52,7 +52,7 @@ enum LimitEndpoints {
     /// `PATCH /v1/limits/{scope}`: what is left out stays.
     static func patch(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         let scope = try scope(request)
-        let draft = try draft(request)
+        let draft = try draft(request, scope)
         return try edited(request, services, "editLimit", scope) { (old) throws(Problem) in
             guard let old else { throw missing }
             var values = old.values
@@ -84,12 +84,13 @@ enum LimitEndpoints {
         _ change: (LimitEntry?) throws(Problem) -> LimitEntry
     ) throws(Problem) -> AdminResponse {
         try FileEdits.allowDryRun(request)
-        var isNew = false
+        var (isNew, before, after) = (false, "", "")
         let edit = try FileEdits.edit(file, request, services, operation: operation, key: "\(scope)") {
             (document) throws(Problem) in
             let old = LimitSettings.entries(in: document).first { $0.scope == scope }
             isNew = old == nil
             let entry = try change(old)
+            (before, after) = (shown(old), shown(entry))
             try FileEdits.say("") { () throws(ConfigError) in try LimitSettings.put(entry, in: &document) }
         }
         if let answer = FileEdits.rehearsal(edit) { return answer }
@@ -99,6 +100,13 @@ enum LimitEndpoints {
             throw Problem(.conflict, "the section was changed meanwhile; get it again")
         }
         return .json(view(entry), status: isNew ? 201 : 200, headers: [FileEdits.tag(edit.revision)])
+    }
+
+    private static func shown(_ entry: LimitEntry?) -> String {
+        guard let entry else { return "" }
+        let values = LimitTerms.Key.allCases.compactMap { key in entry.values[key].map { "\(key.rawValue)=\($0)" } }
+        let hosts = entry.hosts.isEmpty ? [] : ["mx=\(entry.hosts.joined(separator: ","))"]
+        return (hosts + values).joined(separator: " ")
     }
 
     private static func view(_ entry: LimitEntry) -> JSON {
@@ -128,11 +136,14 @@ enum LimitEndpoints {
         var values: [LimitTerms.Key: String?] = [:]
     }
 
-    private static func draft(_ request: AdminRequest) throws(Problem) -> Draft {
+    private static func draft(_ request: AdminRequest, _ scope: LimitScope) throws(Problem) -> Draft {
         var body = try JSONObject(request.json(), at: "")
         var draft = Draft()
         // What comes out goes in.
-        _ = (try body.string("scope"), try body.string("origin"))
+        let given = (try body.string("scope"), try body.string("origin")).0
+        if let given, LimitSettings.scope(given) != scope {
+            throw Problem.invalid("/scope", "exclusive", "names another section than the path")
+        }
         if let value = body.take("mx") {
             switch value {
             case .null: draft.hosts = []

@@ -20,6 +20,7 @@ extension MailQueue {
     /// Puts limits in force.
     package func apply(_ rules: LimitRules, at now: Uptime = .now()) {
         reactor.withLock { $0.set(rules.reactions) }
+        reacts.store(!rules.reactions.isEmpty, ordering: .relaxed)
         state.withLock { $0.scheduler.set(rules, at: now) }
         wakeDispatcher()
     }

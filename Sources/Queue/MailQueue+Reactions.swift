@@ -59,8 +59,8 @@ extension MailQueue {
 
     /// What a lane answered to a transaction, or to an opening.
     package func heard(_ outcomes: [Outcome?], from lane: Lane, at now: Uptime) {
+        guard reacts.load(ordering: .relaxed) else { return }
         let due: (reaction: Reaction, reply: Reply)? = reactor.withLock { reactor in
-            guard !reactor.reactions.isEmpty else { return nil }
             var seen: Set<Reply> = []
             var due: (Reaction, Reply)?
             for outcome in outcomes {

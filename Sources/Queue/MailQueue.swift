@@ -143,6 +143,8 @@ package final class MailQueue: Sendable {
     let limitUpkeep = Mutex(LimitUpkeep())
     /// What replies come to.
     let reactor = Mutex(Reactor())
+    /// Replies are counted; without it the lock is left alone.
+    let reacts = Atomic<Bool>(false)
     /// What happens is told to history; nothing is spent on it otherwise.
     package let keepsHistory: Bool
     private let wake = Mutex(Wake())

@@ -130,6 +130,9 @@ struct MeterBook: Sendable {
         sweepsAt = max(1024, index.count * 2)
     }
 
+    /// When some meter looks again.
+    var nextWakeup: Uptime? { [timers.min?.due, againAt, allEnds].compactMap(\.self).min() }
+
     /// A meter is to look again.
     mutating func wake(_ number: MeterNumber, at time: Uptime) {
         if let earlier = meters[number].wakesAt, earlier <= time { return }

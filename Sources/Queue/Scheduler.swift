@@ -304,8 +304,8 @@ extension Scheduler {
     /// When something will be due; nil when nothing waits.
     package var nextWakeup: Uptime? {
         let first = timers.count > 0 ? tickets[timers[0]].due : nil
-        let meters = [book.timers.min?.due, book.againAt, book.allEnds]
-        return ([first, restTimers.min?.due, cutsAt, releasesAt] + meters).compactMap(\.self).min()
+        let meters = book.isOn ? book.nextWakeup : nil
+        return [first, restTimers.min?.due, cutsAt, releasesAt, meters].compactMap(\.self).min()
     }
 
     /// Moves what is due into its lane's line and ends rests that are over, in the order of time.

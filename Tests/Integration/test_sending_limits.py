@@ -75,6 +75,7 @@ def test_limits_by_api(make_api):
         ("lane%20x", {"rate": "1/m\n[lane y]"}),
         ("lane%20x", {"more": 1}),
         ("lane%20x", {"connections": 0}),
+        ("lane%20x", {"scope": "lane y", "rate": "1/m"}),
         ("lane%20x", {"connections": True}),
         ("provider%20p", {"rate": "1/m"}),
         ("user%20u", {"connections": 3}),
