@@ -82,7 +82,7 @@ let package = Package(
         room("History", ["Mail", "JSON", "Files", "Database"]),
         room("Page", ["OpenSSL", "CPage", "CZlib"]),
         // floor 3
-        room("Queue", ["Mail", "Storage", "History", core, posix, deque, heap, metrics]),
+        room("Queue", ["Mail", "Files", "Storage", "History", core, posix, deque, heap, metrics]),
         room("Chronicle", ["Mail", "Log", "Storage", "History", metrics, posix]),
         room("Suppression", ["Mail", "Log", "OpenSSL", "Database", "History", posix]),
         // floor 4

@@ -216,6 +216,26 @@ package enum Endpoints {
         Endpoint(.get, "/v1/sessions", "listSessions", .accessRead, SessionEndpoints.list),
         Endpoint(.delete, "/v1/sessions/{id}", "revokeSession", .accessWrite, SessionEndpoints.revoke),
 
+        Endpoint(.get, "/v1/limits", "listLimits", .configRead, LimitEndpoints.list),
+        Endpoint(.get, "/v1/limits/{scope}", "showLimit", .configRead, LimitEndpoints.show),
+        Endpoint(.put, "/v1/limits/{scope}", "putLimit", .configWrite, body: .json, LimitEndpoints.put),
+        Endpoint(.patch, "/v1/limits/{scope}", "editLimit", .configWrite, body: .mergePatch, LimitEndpoints.patch),
+        Endpoint(.delete, "/v1/limits/{scope}", "removeLimit", .configWrite, LimitEndpoints.remove),
+        Endpoint(.get, "/v1/pauses", "listPauses", .queueRead, PauseEndpoints.list),
+        Endpoint(.post, "/v1/pauses", "pauseScope", .queueWrite, body: .json, PauseEndpoints.pause),
+        Endpoint(.get, "/v1/pauses/{scope}", "showPause", .queueRead, PauseEndpoints.show),
+        Endpoint(.delete, "/v1/pauses/{scope}", "resumeScope", .queueWrite, PauseEndpoints.resume),
+        Endpoint(.get, "/v1/destinations", "listDestinations", .queueRead, DestinationEndpoints.list),
+        Endpoint(.get, "/v1/destinations/{lane}", "showDestination", .queueRead, DestinationEndpoints.show),
+        Endpoint(
+            .post,
+            "/v1/destinations/{lane}/reset",
+            "resetDestination",
+            .queueWrite,
+            body: .json,
+            DestinationEndpoints.reset
+        ),
+
         Endpoint(.get, "/v1/explain", "explainRoute", .routesRead, ExplainEndpoint.show),
     ]
 }

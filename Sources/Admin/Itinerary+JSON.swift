@@ -47,6 +47,8 @@ extension JSON {
             Member("disabled_reason", .optional(way.limits.isDisabled ? way.limits.disabledReason : nil)),
             Member("limits", Self.limits(way)),
             Member("lane", Self.lane(way)),
+            Member("limits_in_force", DestinationEndpoints.limits(way.standing, way.askedAt, way.askedAtWall)),
+            Member("pauses", .array(way.standing.pauses.map(PauseEndpoints.view))),
             Member("learnt", .array(way.learnt.map(Self.learnt))),
             Member("from_table", .bool(way.isFromTable)),
             Member("dnssec", .bool(way.isSecure)),

@@ -95,7 +95,12 @@ enum QueueEndpoints {
             count = services.queue.flush(nil, at: .now())
         }
         services.audit(request, Change(operation: "flushQueue", subject: text ?? "*", after: "\(count)"))
-        return .json(["domain": .optional(text), "flushed": .count(count)], status: 202)
+        // Nobody is to believe that a flush passes a pause.
+        let paused = services.queue.pauses.map(\.id)
+        return .json(
+            ["domain": .optional(text), "flushed": .count(count), "paused": .strings(paused)],
+            status: 202
+        )
     }
 
     /// Mail for a domain may wait in lanes of several routes, so the messages are asked for, not the lane.

@@ -32,6 +32,9 @@ enum QueueView {
                 "route": .optional(reason.lane.map(name)),
                 "until": time(reason.until),
                 "text": .string(reason.text),
+                "rule": .optional(reason.rule),
+                "origin": .optional(reason.origin),
+                "since": time(reason.since),
             ]
         }
         var all = members(report.row).filter { $0.name != "recipients" }
@@ -40,6 +43,7 @@ enum QueueView {
         all.append(JSON.Member("needs_utf8", .bool(envelope.needsUTF8)))
         all.append(JSON.Member("recipients", .array(recipients)))
         all.append(JSON.Member("waiting_because", .array(waiting)))
+        all.append(JSON.Member("estimated_send_at", time(report.estimatedSend)))
         return .object(all)
     }
 

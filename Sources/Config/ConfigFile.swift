@@ -12,6 +12,7 @@ package enum ConfigFile: String, Hashable, Sendable, CaseIterable {
     /// No INI file: a network a line.
     case relayNetworks = "relay_acl_allow"
     case events = "events.ini"
+    case limits = "limits.ini"
 
     /// The file's name.
     package var name: String { rawValue }

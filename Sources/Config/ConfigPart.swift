@@ -6,7 +6,7 @@
 /// A file, or a few that mean something only together.
 package enum ConfigPart: Hashable, Sendable, CaseIterable {
     case me, listener, auth, dkim, outbound, routes, outboundIPs, resolver, admin, tls, relayCertificates
-    case relayNetworks, hooks, aliases, bounceTemplate, events, bounceClasses, suppressions
+    case relayNetworks, hooks, aliases, bounceTemplate, events, bounceClasses, suppressions, limits
     case storage
 
     /// The file that the part is called after.
@@ -31,6 +31,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
         case .bounceClasses: BounceClasses.file
         case .suppressions: SuppressionSettings.file
         case .storage: StorageSettings.file
+        case .limits: LimitSettings.file
         }
     }
 
@@ -50,6 +51,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
             case .listener: .listener
             case .relayNetworks: .relayNetworks
             case .events: .events
+            case .limits: .limits
             }
     }
 }

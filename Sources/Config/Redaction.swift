@@ -48,6 +48,10 @@ enum Redaction {
         switch file {
         case Routes.file: return route(entry)
         case OutboundIPs.file: return ["ip", "helo"].contains(entry.key) ? ValueParsing.shown(entry.value) : unknown
+        case LimitSettings.file:
+            let isKnown =
+                LimitTerms.Key(rawValue: entry.key) != nil || ["mx", "when", "threshold", "do"].contains(entry.key)
+            return isKnown ? ValueParsing.shown(entry.value) : unknown
         case HookSettings.file: return hook(entry)
         case StorageSettings.file where entry.key.isSame(octets: "queue"): return StorageSettings.shown(entry.value)
         case EventSettings.file:

@@ -20,6 +20,8 @@ package struct Settings: Hashable, Sendable {
     package var dkim = DKIMSettings()
     package var routes = Routes()
     package var outboundIPs = OutboundIPs()
+    /// `limits.ini`: what may go where, and how fast.
+    package var limits = LimitRules()
     package var resolver = ResolverSettings()
     package var admin = AdminSettings()
     /// What `tls_ca_file` holds; nil: next hops are verified with the system's authorities.

@@ -20,6 +20,7 @@ package struct SettingsReader: Sendable {
     /// The files that are read, in the order of their errors.
     package static let files = [
         "me", ListenerSettings.file, AuthSettings.file, OutboundSettings.file, Routes.file, OutboundIPs.file,
+        LimitSettings.file,
         ResolverSettings.file, AdminSettings.file, TLSSettings.file, EventSettings.file, DKIMSettings.file, relayFile,
         RelayCertificates.file, AliasFile.name, bounceFile, HookSettings.file, HookSettings.timeoutFile,
         StorageSettings.file, BounceClasses.file, SuppressionSettings.file,
@@ -191,6 +192,8 @@ package struct SettingsReader: Sendable {
         case .bounceClasses: settings.replyClasses = try replyClasses()
         case .suppressions: settings.suppressions = try keyed(SuppressionSettings.self, &finding.warnings)
         case .storage: settings.storage = try readStorage(&finding)
+        case .limits:
+            settings.limits = try LimitSettings.read(try document(LimitSettings.file) ?? INIDocument(parsing: ""))
         }
     }
 

@@ -292,7 +292,11 @@ final class ClientHandler: ChannelInboundHandler {
         } else {
             switch source.next(for: self) {
             case .carry(let assignment):
-                attempt = Attempt(assignment, terms: TransactionTerms(plan.memory, of: lane.description, at: .now()))
+                let most = assignment.mostRecipients
+                attempt = Attempt(
+                    assignment,
+                    terms: TransactionTerms(plan.memory, of: lane.description, at: .now()).atMost(most)
+                )
             case .yield:
                 if machine.isReady { run(machine.handle(.quit)) }
                 return

@@ -51,6 +51,7 @@ final class Floor: ParcelSource {
         for lane in idle.keys { wakeSessions(of: lane) }
         let turn = queue.turn(at: .now())
         for connect in turn.connects { self.connect(connect) }
+        for lane in turn.dismissals { dismiss(lane) }
         for opening in turn.cuts { openings[opening]?.giveWay(opening) }
         for lane in turn.lookUps { open(lane, carrying: [], after: nil) }
         if turn.idleToEnd > 0 { endIdle(atMost: turn.idleToEnd, onlySurplus: false) }
@@ -60,6 +61,17 @@ final class Floor: ParcelSource {
         } else {
             timer?.clear()
         }
+    }
+
+    /// An opening of the lane waits in vain for a slot: a limit or a pause is in its way, and nothing failed.
+    ///
+    /// One that carries what an earlier host did not take waits on.
+    private func dismiss(_ lane: Lane) {
+        guard var claims = poised[lane] else { return }
+        let over = claims.filter { !$0.isCarrying }
+        claims.removeAll { !$0.isCarrying }
+        poised[lane] = claims.isEmpty ? nil : claims
+        for claim in over { claim.end() }
     }
 
     private func connect(_ connect: Turn.Connect) {
@@ -145,6 +157,7 @@ final class Floor: ParcelSource {
         var attempt = attempt
         var outcomes = outcomes
         let hostsLeft = draining == nil ? session.plan.hostsLeft : 0
+        queue.heard(outcomes, from: session.lane, at: .now())
         attempt.trail.meet(session.machine.peer, session.plan.route, host: session.plan.host)
         if let count = session.machine.takenBeforeLeaving, outcomes.contains(where: { $0?.isLoadSign ?? false }) {
             // The server counts recipients and says so by leaving: the next transactions are as long as it takes them.
@@ -245,7 +258,7 @@ final class Floor: ParcelSource {
         } leave: {
             floor.value.openings[$0] = nil
         }
-        let claim = SlotClaim(lane, queue: queue, loop: loop, line: line)
+        let claim = SlotClaim(lane, isCarrying: !carried.isEmpty, queue: queue, loop: loop, line: line)
         let opener = LaneOpener(
             router: router,
             trust: trust,

@@ -62,7 +62,9 @@ struct LaneOpener: Sendable {
     private func route(of lane: Lane) async throws(Failure) -> Route {
         let begin = NIODeadline.now()
         defer { DeliveryMetrics.record(.dns, since: begin) }
-        return try await router.route(lane, at: .now())
+        let route = try await router.route(lane, at: .now())
+        slot?.leads(to: route.hosts)
+        return route
     }
 
     private func addresses(

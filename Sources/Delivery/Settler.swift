@@ -332,6 +332,7 @@ package final class Settler: Sendable {
     ///
     /// - Parameter troubles: what every host said, for plugins.
     func unopened(_ lane: Lane, _ failure: Failure, _ troubles: [Failure]) async {
+        queue.heard([.deferred(failure)], from: lane, at: .now())
         let mayBeSurplus = failure.isOfSession || failure.reply.severity != .permanent
         if mayBeSurplus, queue.surplusRefused(lane, at: .now()) { return }
         if failure.stage == .auth { loginRefused(lane, failure) }
@@ -345,7 +346,7 @@ package final class Settler: Sendable {
     /// - Parameter troubles: what every host said, for plugins.
     func settleDue(of lane: Lane, after failure: Failure, _ troubles: [Failure] = []) async {
         guard case .settle(let outcome) = nextStep(after: failure, hostsLeft: 0) else { return }
-        if case .deferred = outcome { queue.rest(lane, at: .now()) }
+        if case .deferred = outcome { queue.rest(lane, because: failure.reply.description, at: .now()) }
         log.write(.info, "lane unreachable") { line in
             line.add(.lane, lane.description)
             line.add(.reply, failure.reply.description)

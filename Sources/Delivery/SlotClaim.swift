@@ -29,14 +29,17 @@ final class SlotClaim: Sendable {
     }
 
     let lane: Lane
+    /// It has mail that an earlier host did not take.
+    let isCarrying: Bool
     private let queue: MailQueue
     private let loop: any EventLoop
     private let line: Line
     private let state = Mutex(State.lookingUp)
 
     /// Of an opening that was granted a look-up.
-    init(_ lane: Lane, queue: MailQueue, loop: any EventLoop, line: Line) {
+    init(_ lane: Lane, isCarrying: Bool = false, queue: MailQueue, loop: any EventLoop, line: Line) {
         self.lane = lane
+        self.isCarrying = isCarrying
         self.queue = queue
         self.loop = loop
         self.line = line
@@ -47,6 +50,9 @@ final class SlotClaim: Sendable {
 
     /// It has ended.
     var isOver: Bool { state.withLock { if case .over = $0 { true } else { false } } }
+
+    /// The hosts that its lane leads to are known, in the order of preference.
+    func leads(to hosts: [MX]) { queue.know(hosts: hosts.map(\.hostName), of: lane) }
 
     /// Returns when a slot is claimed.
     ///

@@ -23,6 +23,14 @@ struct TransactionTerms: Hashable, Sendable {
         isOneDomain = memory.knows(.oneDomain, of: lane, at: now)
     }
 
+    /// The same, with so many recipients at most.
+    func atMost(_ most: Int?) -> TransactionTerms {
+        guard let most else { return self }
+        var terms = self
+        terms.recipients = min(most, recipients ?? .max)
+        return terms
+    }
+
     /// Sorts the recipients of a parcel: who is asked about, and who is a copy of one of those.
     ///
     /// - Returns: positions in `addresses`; who is in neither list waits for the next transaction.

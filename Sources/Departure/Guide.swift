@@ -66,6 +66,8 @@ package struct Guide: Sendable {
         }
         let report = queue.report(on: lane)
         let (now, wall) = (Uptime.now(), Timestamp.now())
+        let names = (route?.hosts ?? []).map(\.hostName)
+        let standing = queue.standing(of: envelope, to: [recipient], in: lane, hosts: names, at: now)
         return Itinerary(
             recipient: recipient,
             envelope: envelope,
@@ -83,7 +85,10 @@ package struct Guide: Sendable {
             limits: settings.outbound,
             laneReport: report,
             learnt: trust.memory.everything(of: lane.description, at: wall),
-            restsUntil: report?.restsUntil.map { wall.adding(milliseconds: $0.milliseconds - now.milliseconds) }
+            restsUntil: report?.restsUntil.map { wall.adding(milliseconds: $0.milliseconds - now.milliseconds) },
+            standing: standing,
+            askedAt: now,
+            askedAtWall: wall
         )
     }
 

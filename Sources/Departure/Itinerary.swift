@@ -70,4 +70,10 @@ package struct Itinerary: Sendable {
     package let learnt: [PeerMemory.Known]
     /// When the lane may be tried again; nil: now.
     package let restsUntil: Timestamp?
+    /// Limits and pauses that count for this mail.
+    package let standing: Standing
+    /// When this was asked.
+    package let askedAt: Uptime
+    /// The same by the wall clock.
+    package let askedAtWall: Timestamp
 }

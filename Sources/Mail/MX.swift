@@ -44,6 +44,12 @@ package struct MX: Hashable, Sendable, CustomStringConvertible {
         self.usingLMTP = usingLMTP
     }
 
+    /// The host's name in normal form; empty for an address and a socket.
+    package var hostName: String {
+        guard !isSocket, let domain = Domain(exchange), domain.literal == nil else { return "" }
+        return domain.name
+    }
+
     package var description: String {
         isSocket ? exchange : "\(IPAddress(exchange)?.bracketed ?? exchange):\(port)"
     }

@@ -52,9 +52,30 @@ struct LaneState: Sendable {
     /// Sessions that ended without having carried a message, less those that did.
     var fruitless = 0
 
+    /// Where it is counted.
+    var meters: [MeterNumber] = []
+    /// Its hosts in normal form, where somebody asks for them.
+    var hosts: [String] = []
+    /// Messages of one session.
+    var mostPerSession = Int.max
+    /// The meter that it waits at with everything.
+    var messageGate = MeterNumber.null
+    var gateStamp: UInt32 = 0
+    /// The meter that it waits at for one more session.
+    var sessionGate = MeterNumber.null
+    var sessionStamp: UInt32 = 0
+    /// It waited for a session and may open one now, before others that come.
+    var hasPlace = false
+    /// Tickets that are due and wait at a meter.
+    var parked = 0
+
     /// Rests in a row without an answer.
     var rests = 0
     var restsUntil: Uptime?
+    /// When the first of them began.
+    var restsSince: Uptime?
+    /// What was said or found that made it rest.
+    var trouble = ""
     /// The end of the shortest rest.
     var mayProbe: Uptime?
     /// After a rest one session tries, alone until then.
@@ -73,7 +94,9 @@ struct LaneState: Sendable {
     /// Sessions that it may have now.
     func allowed(_ perLane: Int) -> Int { min(perLane, max(1, window)) }
 
-    private var mayTry: Bool { restsUntil == nil && probesUntil == nil }
+    private var mayTry: Bool {
+        restsUntil == nil && probesUntil == nil && messageGate == .null && sessionGate == .null
+    }
 
     /// More parcels stand in line than sessions are idle or about to be.
     func wantsLookUp(_ perLane: Int) -> Bool {

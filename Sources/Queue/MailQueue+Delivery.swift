@@ -12,6 +12,8 @@ extension MailQueue {
     private static let readAhead = 32
     /// Bytes after which reading ahead stops.
     private static let readAheadBytes = 1 << 20
+    /// Parcels that a session finds it may not carry, in one go.
+    private static let mostAside = 64
 
     /// What is to be done now; each grant is answered, see ``Scheduler/turn(at:)``.
     package func turn(at now: Uptime) -> Turn { state.withLock { $0.scheduler.turn(at: now) } }
@@ -82,16 +84,35 @@ extension MailQueue {
     ///   - carried: messages that it was given so far.
     ///   - held: milliseconds since it stands.
     package func next(for lane: Lane, carried: Int, held: Int64, at now: Uptime) -> NextParcel {
+        for _ in 0..<Self.mostAside {
+            if let answer = step(for: lane, carried: carried, held: held, at: now) { return answer }
+        }
+        wakeDispatcher()
+        return .none
+    }
+
+    /// - Returns: nil when a parcel was put aside for a limit or a pause: the next one may leave.
+    private func step(for lane: Lane, carried: Int, held: Int64, at now: Uptime) -> NextParcel? {
         var missing: [Ticket] = []
-        let answer: NextParcel = state.withLock { state in
-            guard now <= state.leaseEnd else { return .none }
+        var freed = 0
+        let answer: NextParcel? = state.withLock { state in
+            guard now <= state.leaseEnd else { return NextParcel.none }
             let ticket: Ticket
             switch state.scheduler.next(for: lane, carried: carried, held: held, at: now) {
             case .yield: return .yield
-            case .idle: return state.loadingLanes.contains(lane) ? .loading : .none
+            case .idle: return state.loadingLanes.contains(lane) ? .loading : NextParcel.none
             case .carry(let next): ticket = next
             }
-            if let assignment = state.assignment(ticket) { return .carry(assignment) }
+            if var assignment = state.assignment(ticket) {
+                guard state.scheduler.isMetered else { return .carry(assignment) }
+                if state.scheduler.asksMail, let bytes = state.putAside(ticket, assignment.envelope, at: now) {
+                    freed = bytes
+                    return nil
+                }
+                state.scheduler.sent(ticket, at: now)
+                assignment.mostRecipients = state.scheduler.mostRecipients(of: ticket)
+                return .carry(assignment)
+            }
             guard state.loadingLanes.insert(lane).inserted else {
                 state.scheduler.putBack(ticket)
                 return .loading
@@ -100,6 +121,7 @@ extension MailQueue {
             return .loading
         }
         if !missing.isEmpty { read(missing, of: lane) }
+        if freed > 0 { memory.release(freed) }
         return answer
     }
 
@@ -167,8 +189,10 @@ extension MailQueue {
     }
 
     /// The lane could not be reached: it rests, one second at least and longer each time.
-    package func rest(_ lane: Lane, at now: Uptime) {
-        state.withLock { $0.scheduler.rest(lane, at: now) }
+    ///
+    /// - Parameter said: what it said, or what was found.
+    package func rest(_ lane: Lane, because said: String? = nil, at now: Uptime) {
+        state.withLock { $0.scheduler.rest(lane, because: said, at: now) }
         wakeDispatcher()
     }
 

@@ -216,11 +216,16 @@ extension MailQueue {
         } else {
             envelope = try readEnvelope(id, at: facts.entry.location)
         }
+        let limited = state.withLock { state -> (reasons: [WaitingReason], estimate: Timestamp?) in
+            guard let entry = state.slot(of: id).flatMap({ state[$0] }) else { return ([], nil) }
+            return state.limitReasons(of: entry, envelope, now: now, wall: wall)
+        }
         return MessageReport(
             row: QueueRow(facts, envelope, now: now, wall: wall),
             envelope: envelope,
             recipients: zip(envelope.recipients, recipients).map { $1.report(on: $0, now: now, wall: wall) },
-            waitingBecause: reasons
+            waitingBecause: limited.reasons + reasons,
+            estimatedSend: limited.estimate
         )
     }
 

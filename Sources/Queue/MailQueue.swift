@@ -14,6 +14,8 @@ package struct Assignment: Sendable {
     package let parcel: Parcel
     package let envelope: Envelope
     package let content: Content
+    /// Recipients of one transaction that limits allow; nil: as many as there are.
+    package var mostRecipients: Int?
 }
 
 /// The answer to a session that asks for work.
@@ -135,12 +137,21 @@ package final class MailQueue: Sendable {
     let reporter = Mutex(Reporter())
     /// Held while the list of held messages is written.
     let holdsFile = Mutex(())
+    /// Where pauses and what is used of limits are kept; nil: nowhere.
+    let limitFiles: LimitFiles?
+    /// Held while they are written.
+    let limitUpkeep = Mutex(LimitUpkeep())
+    /// What replies come to.
+    let reactor = Mutex(Reactor())
+    /// Replies are counted; without it the lock is left alone.
+    let reacts = Atomic<Bool>(false)
     /// What happens is told to history; nothing is spent on it otherwise.
     package let keepsHistory: Bool
     private let wake = Mutex(Wake())
 
     /// - Parameters:
     ///   - keepsHistory: notes in the store tell history what happened.
+    ///   - limits: where pauses and what is used of limits are kept; nil: they end with the process.
     ///   - lane: the next hop a recipient would take now; called on any thread, must not wait.
     package init(
         store: any QueueStore,
@@ -148,9 +159,11 @@ package final class MailQueue: Sendable {
         memory: MemoryBudget,
         options: Options,
         keepsHistory: Bool = false,
+        limits: LimitFiles? = nil,
         lane: @escaping @Sendable (EmailAddress, Envelope) -> Lane
     ) {
         self.keepsHistory = keepsHistory
+        limitFiles = limits
         self.store = store
         self.disk = disk
         self.memory = memory
@@ -339,6 +352,7 @@ extension MailQueue {
         var highest = QueueID(rawValue: 0)
         store.setNews(ownership)
         let holds = store.savedHolds()
+        recoverLimits(at: now, wall: wall)
         state.withLock { state in
             state.holds = holds
             state.traffic.begin(at: now)

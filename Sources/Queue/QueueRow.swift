@@ -64,6 +64,8 @@ package struct MessageReport: Sendable {
     package let envelope: Envelope
     package let recipients: [RecipientReport]
     package let waitingBecause: [WaitingReason]
+    /// When it may leave, where limits, pauses or its own time tell; nil: now, or nobody knows.
+    package let estimatedSend: Timestamp?
 }
 
 /// Why a message is not being delivered right now.
@@ -83,6 +85,10 @@ package struct WaitingReason: Hashable, Sendable {
         case held
         /// It waits for its turn in a session, or for one to be opened.
         case sessionSlot = "session_slot"
+        /// A limit of `limits.ini`.
+        case limit
+        /// Somebody paused what it belongs to.
+        case paused
     }
 
     package let code: Code
@@ -91,6 +97,12 @@ package struct WaitingReason: Hashable, Sendable {
     package let until: Timestamp?
     /// One sentence for people.
     package let text: String
+    /// The limit or the pause: `rate 20/m of provider google`.
+    package var rule: String?
+    /// Where the rule is said: `limits.ini:12`.
+    package var origin: String?
+    /// When it began, as far as that is known.
+    package var since: Timestamp?
 }
 
 /// How a listing is ordered.

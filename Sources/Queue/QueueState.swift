@@ -101,6 +101,7 @@ extension QueueState {
         for group in groups {
             addParcel(of: slot, group.recipients, to: group.lane, due: now, at: now)
         }
+        lookAtAll(of: slot, envelope, at: now)
         return slot
     }
 
@@ -149,6 +150,7 @@ extension QueueState {
         for parcel in parcelling(fresh, limit: options.recipientsPerParcel, lane: laneOf) {
             addParcel(of: slot, parcel.recipients, to: parcel.lane, due: now, at: now)
         }
+        lookAtAll(of: slot, envelope, at: now)
     }
 
     @discardableResult
@@ -200,10 +202,10 @@ extension QueueState {
 
     /// Whether some parcel of a message may go now, as far as pauses and the rests of lanes tell.
     func mayGoNow(_ slot: Slot) -> Bool {
-        guard !scheduler.isPaused else { return false }
+        guard !scheduler.isStopped else { return false }
         var ticket = messages[slot]?.firstParcel ?? .null
         while ticket != .null {
-            if !scheduler.isResting(ticket) { return true }
+            if !scheduler.isResting(ticket), !scheduler.isParked(ticket) { return true }
             ticket = parcels[ticket].sibling
         }
         return false

@@ -178,7 +178,7 @@ extension MailQueue {
     func counts(of state: borrowing QueueState) -> QueueCounts {
         QueueCounts(
             inProgress: state.scheduler.inFlightCount,
-            waiting: state.scheduler.readyCount,
+            waiting: state.scheduler.readyCount + state.scheduler.parkedCount,
             tempFailed: state.scheduler.waitingCount,
             held: state.scheduler.heldCount,
             messages: state.messageCount

@@ -8,7 +8,7 @@ extension Scheduler {
         let due: Uptime
         switch tickets[ticket].place {
         case .free, .inFlight, .held: return
-        case .ready:
+        case .ready, .parked:
             due = Uptime(milliseconds: 0)
             tickets[ticket].isAsked = false
         case .waiting: due = tickets[ticket].due
@@ -49,7 +49,7 @@ extension Scheduler {
     package mutating func claim(_ ticket: Ticket) -> Bool {
         switch tickets[ticket].place {
         case .free, .inFlight: return false
-        case .waiting, .ready, .held: break
+        case .waiting, .ready, .parked, .held: break
         }
         leave(ticket)
         fly(ticket)

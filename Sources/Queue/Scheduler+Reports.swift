@@ -39,7 +39,7 @@ extension Scheduler {
         return LaneReport(
             lane: state.lane,
             parcels: state.members,
-            ready: state.ready,
+            ready: state.ready + state.parked,
             inFlight: state.inFlight,
             held: state.held,
             sessions: state.sessions,

@@ -17,12 +17,15 @@ extension Scheduler {
     /// its parcels becomes due again (but at least a second).
     ///
     /// After that one session at a time tries, each for half a minute before it is another's turn as well.
-    package mutating func rest(_ lane: Lane, at now: Uptime) {
+    /// - Parameter said: what it said, or what was found; nil: what is known of it stays.
+    package mutating func rest(_ lane: Lane, because said: String? = nil, at now: Uptime) {
         guard let number = laneIndex[lane] else { return }
+        if let said { lanes[number].trouble = said.cut(octets: 512) }
         // Openings that failed together are one failure.
         if let end = lanes[number].restsUntil, end > now { return }
         let power = min(lanes[number].rests, 20)
         let length = min(max(limits.longestRest, Self.shortestRest), Self.shortestRest << Int64(power))
+        if lanes[number].rests == 0 { lanes[number].restsSince = now }
         lanes[number].rests += 1
         lanes[number].isProven = false
         lanes[number].window = min(lanes[number].window, LaneState.firstWindow)

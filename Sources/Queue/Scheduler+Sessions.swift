@@ -54,23 +54,27 @@ extension Scheduler {
         var turn = Turn()
         turn.trims = trims
         trims = false
-        guard !isPaused else { return turn }
-        while let number = nextToConnect() { turn.connects.append(connect(number, at: now)) }
+        guard !isStopped else { return turn }
+        while let number = nextToConnect(at: now) { turn.connects.append(connect(number, at: now)) }
         while let number = nextToLookUp() {
+            if book.isOn, !mayOpen(number, at: now) { continue }
             lanes[number].lookingUp += 1
             seeking += 1
             turn.lookUps.append(lanes[number].lane)
             endTurn(number)
         }
+        if !book.dismissals.isEmpty { swap(&turn.dismissals, &book.dismissals) }
         turn.cuts = cutSilent(at: now)
         turn.idleToEnd = max(missing, sessions - leaving - limits.total)
         return turn
     }
 
     /// Lanes without a session first; every fourth slot goes to the others first, so that nobody waits for ever.
-    private func nextToConnect() -> LaneNumber? {
+    private mutating func nextToConnect(at now: Uptime) -> LaneNumber? {
         let order: [Ring] = grants % 4 == 3 ? [.failing, .slow, .common, .swift, .fresh, .eager] : Ring.allCases
-        for ring in order where admits(ring) { if let number = slotRings.first(ring) { return number } }
+        for ring in order where admits(ring) {
+            while let number = slotRings.first(ring) { if !book.isOn || mayOpen(number, at: now) { return number } }
+        }
         return nil
     }
 
@@ -86,6 +90,8 @@ extension Scheduler {
         lanes[number].poised -= 1
         lanes[number].sessions += 1
         lanes[number].opening += 1
+        if !lanes[number].meters.isEmpty { countSession(number, 1, at: now) }
+        lanes[number].hasPlace = false
         if isFailing { startProbe(number, at: now) }
         endTurn(number)
         return Turn.Connect(lane: lanes[number].lane, opening: opening)
@@ -108,6 +114,9 @@ extension Scheduler {
         guard let number = laneIndex[lane] else { return }
         lanes[number].lookingUp = max(0, lanes[number].lookingUp - 1)
         lanes[number].poised += 1
+        if lanes[number].messageGate != .null || lanes[number].sessionGate != .null {
+            book.dismissals.append(lane)
+        }
         refresh(number)
     }
 
@@ -146,6 +155,7 @@ extension Scheduler {
         guard let number = forget(opening) else { return }
         sessions -= 1
         lanes[number].sessions -= 1
+        if !lanes[number].meters.isEmpty { countSession(number, -1) }
         lanes[number].probesUntil = nil
         if looksOn { startLooking(number) }
         refresh(number)
@@ -220,6 +230,7 @@ extension Scheduler {
         guard let number = laneIndex[lane], lanes[number].sessions > 0 else { return false }
         sessions -= 1
         lanes[number].sessions -= 1
+        if !lanes[number].meters.isEmpty { countSession(number, -1) }
         if wasLeaving {
             leaving -= 1
             lanes[number].leaving -= 1
@@ -242,8 +253,9 @@ extension Scheduler {
         advance(to: now)
         guard let number = laneIndex[lane] else { return .idle }
         if yields(number, carried, held) { return .yield }
-        guard !isPaused, let ticket = take(from: number, at: now) else { return .idle }
-        return .carry(ticket)
+        guard !isStopped else { return .idle }
+        let ticket = book.isOn ? takeMetered(number, at: now) : take(from: number, at: now)
+        return ticket.map { .carry($0) } ?? .idle
     }
 
     /// Whether a session should end; then it is counted as leaving.
@@ -257,6 +269,9 @@ extension Scheduler {
     private func shouldYield(_ number: LaneNumber, _ carried: Int, _ held: Int64) -> Bool {
         let own = lanes[number].sessions - lanes[number].leaving
         if own > lanes[number].allowed(limits.perLane) || sessions - leaving > limits.total { return true }
+        if !lanes[number].meters.isEmpty, carried > 0 {
+            if carried >= lanes[number].mostPerSession || makesRoom(number, held: held) { return true }
+        }
         guard carried > 0, sessions - leaving >= bound(.common) else { return false }
         for ring in Ring.allCases where isBlocked(ring) {
             guard let other = slotRings.first(ring), other != number else { continue }

@@ -41,6 +41,8 @@ package struct Scheduler: Sendable {
     package internal(set) var inFlightCount = 0
     /// Parcels that are held back.
     package internal(set) var heldCount = 0
+    /// Parcels that are due and wait for a limit or a pause, out of their lanes' lines.
+    package internal(set) var parkedCount = 0
     /// Slots of all lanes: sessions, those being opened and those that are ending included.
     package internal(set) var sessions = 0
     /// Slots whose session was asked to end.
@@ -71,6 +73,8 @@ package struct Scheduler: Sendable {
     var restTimers = Heap<RestTimer>()
     var lanes = HandleTable<LaneNumber, LaneState>()
     private(set) var laneIndex: [Lane: LaneNumber] = [:]
+    /// Limits and pauses.
+    var book = MeterBook()
     /// The last stamp given to a lane: timers of lanes that are gone, or of earlier rests, are stale by it.
     var stamps: UInt32 = 0
     /// Lanes that know where to go and wait for a slot.
@@ -108,6 +112,7 @@ extension Scheduler {
     /// Forgets a parcel, wherever it is.
     package mutating func remove(_ ticket: Ticket) {
         leave(ticket)
+        book.leave(ticket)
         let number = tickets[ticket].lane
         tickets[ticket].place = .free
         lanes[number].members -= 1
@@ -165,7 +170,7 @@ extension Scheduler {
         switch state.place {
         case .waiting: return state.due
         case .held: return state.due.milliseconds > 0 ? state.due : nil
-        case .free, .ready, .inFlight: return nil
+        case .free, .ready, .parked, .inFlight: return nil
         }
     }
 
@@ -185,7 +190,7 @@ extension Scheduler {
     /// Where a parcel stands.
     package func state(of ticket: Ticket) -> QueuedState {
         switch tickets[ticket].place {
-        case .ready, .free: .waiting
+        case .ready, .parked, .free: .waiting
         case .waiting: .tempFailed
         case .inFlight: .inProgress
         case .held: .held
@@ -232,8 +237,14 @@ extension Scheduler {
         startTimer(ticket)
     }
 
-    /// Joins the lane's line.
+    /// Joins the lane's line, or waits where a limit or a pause says so.
     mutating func enter(_ ticket: Ticket, first: Bool) {
+        if book.isOn, parksAtOnce(ticket, first: first) { return }
+        line(ticket, first: first)
+    }
+
+    /// Joins the lane's line.
+    mutating func line(_ ticket: Ticket, first: Bool) {
         let number = tickets[ticket].lane
         tickets[ticket].place = .ready
         readyCount += 1
@@ -259,6 +270,7 @@ extension Scheduler {
             lanes[number].ready -= 1
             unlink(ticket, from: number)
             refresh(number)
+        case .parked: unlinkParked(ticket)
         case .inFlight:
             inFlightCount -= 1
             lanes[number].inFlight -= 1
@@ -280,7 +292,7 @@ extension Scheduler {
     /// They are in flight from then on.
     package mutating func takeToPrepare(at now: Uptime) -> [Ticket] {
         advance(to: now)
-        guard !isPaused else { return [] }
+        guard !isStopped else { return [] }
         var taken: [Ticket] = []
         while preparing < limits.preparations, let number = preparationRing.first(.common) {
             if let ticket = take(from: number, at: now) { taken.append(ticket) }
@@ -292,7 +304,8 @@ extension Scheduler {
     /// When something will be due; nil when nothing waits.
     package var nextWakeup: Uptime? {
         let first = timers.count > 0 ? tickets[timers[0]].due : nil
-        return [first, restTimers.min?.due, cutsAt, releasesAt].compactMap(\.self).min()
+        let meters = book.isOn ? book.nextWakeup : nil
+        return [first, restTimers.min?.due, cutsAt, releasesAt, meters].compactMap(\.self).min()
     }
 
     /// Moves what is due into its lane's line and ends rests that are over, in the order of time.
@@ -300,9 +313,10 @@ extension Scheduler {
         while true {
             let due = timers.count > 0 ? tickets[timers[0]].due : Uptime(milliseconds: .max)
             let rest = restTimers.min?.due ?? Uptime(milliseconds: .max)
-            guard min(due, rest) <= now else { return }
+            guard min(due, rest) <= now else { break }
             if rest < due { endRest(at: now) } else { endWait(of: timers[0], at: now) }
         }
+        if book.isOn { advanceMeters(to: now) }
     }
 
     private mutating func endWait(of ticket: Ticket, at now: Uptime) {
@@ -341,6 +355,7 @@ extension Scheduler {
         stamps &+= 1
         let number = lanes.add(LaneState(lane: lane, stamp: stamps, isProven: known.contains(lane)))
         laneIndex[lane] = number
+        if book.isOn { bind(number) }
         return number
     }
 
@@ -352,6 +367,7 @@ extension Scheduler {
         let lane = lanes[number].lane
         if lanes[number].isProven, !lanes[number].isSlow { known.insert(lane) }
         laneIndex[lane] = nil
+        if !lanes[number].meters.isEmpty { unbind(number) }
         lanes.giveBack(number)
     }
 }
@@ -362,6 +378,8 @@ extension Scheduler {
 struct TicketState: Sendable {
     enum Place: UInt8, Sendable {
         case free, waiting, ready, inFlight, held
+        /// It is due, and a limit or a pause keeps it.
+        case parked
     }
 
     /// Waiting: until when; in flight: since when; in a line because somebody asked: when it would have been due by itself.

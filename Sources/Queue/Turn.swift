@@ -19,6 +19,8 @@ package struct Turn: Sendable {
     package var lookUps: [Lane] = []
     /// Slots that were claimed for openings that are ``Scheduler/poise(_:)``d.
     package var connects: [Connect] = []
+    /// Lanes that must wait for a limit or a pause: one of their openings that are poised is to end, and nothing failed.
+    package var dismissals: [Lane] = []
     /// Openings that are silent while others want their slot: they try no longer.
     package var cuts: [Opening] = []
     /// Sessions without work that should end, because there are too many or because others wait for a slot.

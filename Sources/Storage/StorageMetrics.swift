@@ -18,7 +18,7 @@ package enum StorageMetrics {
 
     /// Makes every series, so that each is there from the start, at zero.
     package static func declare() {
-        _ = sync
+        _ = (sync, commit)
         for counter in [damaged, tornTails, foreign, failed] { counter.increment(by: 0) }
     }
 

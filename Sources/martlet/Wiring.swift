@@ -103,7 +103,8 @@ final class Wiring: Sendable {
             disk: disk,
             memory: MemoryBudget(limit: first.listener.memoryForMail),
             options: MailQueue.Options(first.outbound),
-            keepsHistory: first.events.isOn
+            keepsHistory: first.events.isOn,
+            limits: LimitFiles(in: launch.dataPath, LinuxDisk())
         ) { recipient, envelope in settings.inForce.ask { $0.lane(for: recipient, of: envelope) } }
 
         resolver = InForce<any DNS.Resolver>(try UnboundResolver(UnboundResolver.Options(first.resolver)))
@@ -189,6 +190,7 @@ extension Wiring {
         AdminAPI.declareMetrics()
         WebhookMetrics.declare()
         ConfigMetrics.show(settings.health.current)
+        queue.apply(settings.current.limits)
         let begin = Uptime.now()
         let count = try queue.recover(at: begin, wall: .now())
         log.write(.notice, "queue recovered") {
@@ -316,6 +318,7 @@ extension Wiring {
         }
         let counts = queue.counts
         saveMemory()
+        queue.keepLimits()
         RunningRelay.remove(from: dataPath, LinuxDisk())
         api.stop()
         past.stop()
@@ -350,7 +353,10 @@ extension Wiring {
         api.tick()
         post.tick()
         certificates.renewTickets(now: .now())
-        disk.submit { [queue] _ in queue.releaseDue() }
+        disk.submit { [queue] _ in
+            queue.releaseDue()
+            queue.keepLimits()
+        }
         if memory.wantsSaving(at: .now()) { disk.submit { [weak self] _ in self?.saveMemory() } }
         heap.look(queue.events)
         pickup.look(noted.withLock { $0 }, limit: settings.current.listener.messageBytes, at: .now())
@@ -417,6 +423,7 @@ extension Wiring {
     private func apply(_ settings: Settings) {
         queue.memory.setLimit(settings.listener.memoryForMail)
         queue.apply(MailQueue.Options(settings.outbound))
+        queue.apply(settings.limits)
         certificates.apply(settings.tls, log)
         trust.forgetRefusals(except: settings.routes)
         let before = applied.replace(with: settings)

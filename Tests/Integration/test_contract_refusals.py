@@ -18,6 +18,10 @@ MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: contract\r\n\r\nbody\r\n"
 HOST = {"exchange": "127.0.0.1", "port": 1, "priority": 1, "tls": "may", "using_lmtp": False}
 # Right bodies, with as many members as there can be, because only what is there is made wrong from the inside.
 RIGHT = {
+    "putLimit": {"rate": "20/m", "connections": 3, "mx": []},
+    "editLimit": {"rate": "30/m"},
+    "pauseScope": {"scope": "domain put.example", "reason": "ticket 7"},
+    "resetDestination": {},
     "retryMessage": {},
     "holdMessage": {"reason": "waiting"},
     "releaseMessage": {},
@@ -68,6 +72,8 @@ PLACES = {
     "name": "app",
     "domain": "put.example",
     "selector": "s1",
+    "scope": "lane%20put.example",
+    "lane": "put.example",
 }
 ONE_OF_EACH = {
     "string": "x",
@@ -200,7 +206,7 @@ def files(relay):
 
 def place(path):
     for name, value in PLACES.items():
-        path = path.replace("{" + name + "}", value)
+        path = path.replace("{" + name + "}", value or "x")
     return path
 
 

@@ -112,6 +112,13 @@ class World:
     def addresses_hold(self):
         return self.last().session.peer[0] == "127.0.0.9"
 
+    def pace(self):
+        self.relay.write("limits.ini", "[lane *]\nrate = 7/m\n")
+
+    def pace_holds(self):
+        explained = Api(self.relay).ask("GET", "/v1/explain?recipient=a@b.test")[2]
+        return [one["value"] for one in explained["limits_in_force"]] == ["7/m"]
+
     def resolver(self):
         self.relay.write("resolver.ini", f"forward = {self.dns.forward}\n")
 
@@ -228,6 +235,7 @@ CASES = {
     "outbound.bounce_message": Case(b"one\n\xff\n", 2, World.template, World.template_holds),
     "routes.ini": Case("[*]\nmx = no host!\n", 2, World.routes, World.routes_hold),
     "outbound_ip.ini": Case("[*]\nip = here\n", 2, World.addresses, World.addresses_hold),
+    "limits.ini": Case("[lane *]\nrate = soon\n", 2, World.pace, World.pace_holds),
     "resolver.ini": Case("; ours\nforward = nowhere\n", 2, World.resolver, World.resolver_holds),
     "admin.ini": Case("listen = 127.0.0.1:0\nconnections = many\n", 2, World.admin, World.admin_holds),
     "tls.ini": Case("minVersion = TLSv9\n", 1, World.tls, World.tls_holds),

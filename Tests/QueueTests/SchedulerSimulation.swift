@@ -20,13 +20,39 @@ enum Temper: Hashable, Sendable {
     case turningAway
     /// Its name is not resolved, for half a minute.
     case nameless
+    /// One of many domains of a provider that counts messages and connections over all of them.
+    case provided
 
     /// Milliseconds from MAIL to the answer.
     var answer: Int64 {
         switch self {
         case .slow(let time): time
         case .hanging, .refusing, .fast, .turningAway, .nameless: 10
+        case .provided: 80
         }
+    }
+}
+
+/// What a provider tells nobody.
+struct HiddenLimits {
+    /// Messages in so many milliseconds; what is beyond is turned away.
+    var messages = Int.max
+    var window: Int64 = 60_000
+    var connections = Int.max
+    /// When messages were taken.
+    var taken: [Int64] = []
+    var open = 0
+    var turnedAway = 0
+    var refusedConnections = 0
+
+    mutating func takes(at now: Int64) -> Bool {
+        let recent = taken.reversed().prefix { $0 > now - window }.count
+        guard recent < messages else {
+            turnedAway += 1
+            return false
+        }
+        taken.append(now)
+        return true
     }
 }
 
@@ -75,7 +101,8 @@ struct SchedulerSimulation {
         }
     }
 
-    private(set) var scheduler: Scheduler
+    var scheduler: Scheduler
+    var hidden = HiddenLimits()
     private var random: SeededRandom
     private let lanes: Lanes
     private var events = Heap<Entry>()
@@ -148,7 +175,9 @@ struct SchedulerSimulation {
             nextTicket += 1
             arrivedAt[ticket] = now
             scheduler.add(ticket, to: lane(index), due: time, at: time)
-        case .lookedUp(let index): scheduler.poise(lane(index))
+        case .lookedUp(let index):
+            if lanes.tempers[index] == .provided { scheduler.set(hosts: ["mx\(index).big.test"], of: lane(index)) }
+            scheduler.poise(lane(index))
         case .nameless(let index):
             unopened(index)
             scheduler.lookUpEnded(lane(index))
@@ -161,6 +190,7 @@ struct SchedulerSimulation {
         case .answered(let number): answered(number)
         case .closed(let number):
             guard let session = sessions.removeValue(forKey: number) else { return }
+            if lanes.tempers[session.lane] == .provided { hidden.open -= 1 }
             scheduler.sessionEnded(lane(session.lane), carried: session.carried, wasLeaving: session.isLeaving)
         case .wake: wakeAt = .max
         }
@@ -190,7 +220,7 @@ struct SchedulerSimulation {
         sessions[number] = session
         attempts += 1
         let temper = lanes.tempers[session.lane]
-        if temper == .turningAway {
+        if temper == .turningAway || temper == .provided && !hidden.takes(at: now) {
             refusals += 1
             if scheduler.turnedAway(lane(session.lane), at: time) {
                 scheduler.putBack(ticket)
@@ -217,6 +247,7 @@ struct SchedulerSimulation {
             return schedule(.closed(number), after: 2)
         case .carry(let next): ticket = next
         }
+        scheduler.sent(ticket, at: time)
         session.ticket = ticket
         session.carried += 1
         sessions[number] = session
@@ -228,6 +259,7 @@ struct SchedulerSimulation {
     private mutating func look() {
         for number in sessions.keys.sorted() { pull(number) }
         let turn = scheduler.turn(at: time)
+        for lane in turn.dismissals { scheduler.unpoise(lane) }
         for connect in turn.connects { begin(connect) }
         for opening in turn.cuts { schedule(.fails(opening), after: 1) }
         for lane in turn.lookUps {
@@ -257,6 +289,13 @@ struct SchedulerSimulation {
         case .hanging: schedule(.fails(connect.opening), after: 300_000)
         case .refusing: schedule(.fails(connect.opening), after: 3)
         case .slow, .fast, .turningAway, .nameless: schedule(.stands(connect.opening), after: 20)
+        case .provided:
+            guard hidden.open < hidden.connections else {
+                hidden.refusedConnections += 1
+                return schedule(.fails(connect.opening), after: 30)
+            }
+            hidden.open += 1
+            schedule(.stands(connect.opening), after: 150)
         }
     }
 

@@ -1,0 +1,148 @@
+// LimitRules.swift — what may go where and how fast: the rules, and which of them count for a scope. Pure.
+//
+// A section with a name stands in for that of `*`, key by key. Rules of different kinds all count: the smallest applies.
+
+/// What a section of `limits.ini` says.
+package struct LimitTerms: Hashable, Sendable {
+    /// A key of the file.
+    package enum Key: String, Hashable, Sendable, CaseIterable {
+        case connections
+        case perConnection = "per_connection"
+        case newConnections = "new_connections"
+        case rate
+        case daily
+        case recipients = "recipients_per_transaction"
+    }
+
+    /// Sessions at once.
+    package var connections: Int?
+    /// Messages of one session.
+    package var perConnection: Int?
+    package var newConnections: Rate?
+    /// Messages.
+    package var rate: Rate?
+    /// Messages of any 24 hours.
+    package var daily: Int?
+    /// Recipients of one transaction.
+    package var recipients: Int?
+    /// Where each key is said: `limits.ini:12`.
+    package var origins: [Key: String] = [:]
+    /// Keys of which it says that there is no limit.
+    package var lifted: Set<Key> = []
+
+    package init() {}
+
+    /// Nothing is limited.
+    package var isEmpty: Bool {
+        connections == nil && perConnection == nil && newConnections == nil && rate == nil && daily == nil
+            && recipients == nil
+    }
+
+    /// A key's value as the file has it; nil: no limit.
+    package func text(_ key: Key) -> String? {
+        switch key {
+        case .connections: connections.map(String.init)
+        case .perConnection: perConnection.map(String.init)
+        case .newConnections: newConnections?.description
+        case .rate: rate?.description
+        case .daily: daily.map(String.init)
+        case .recipients: recipients.map(String.init)
+        }
+    }
+
+    /// What it does not say is said by another.
+    package func over(_ other: LimitTerms) -> LimitTerms {
+        var terms = self
+        for key in Key.allCases where origins[key] == nil {
+            guard let origin = other.origins[key], !other.lifted.contains(key) else { continue }
+            terms.origins[key] = origin
+            switch key {
+            case .connections: terms.connections = other.connections
+            case .perConnection: terms.perConnection = other.perConnection
+            case .newConnections: terms.newConnections = other.newConnections
+            case .rate: terms.rate = other.rate
+            case .daily: terms.daily = other.daily
+            case .recipients: terms.recipients = other.recipients
+            }
+        }
+        return terms
+    }
+}
+
+/// `limits.ini`, typed.
+package struct LimitRules: Hashable, Sendable {
+    /// Domains whose mail goes to the same hosts.
+    package struct Provider: Hashable, Sendable {
+        package let name: String
+        /// `mx.example.org`, or `*.example.org` for everything below.
+        package let hosts: [String]
+
+        package init(name: String, hosts: [String]) {
+            self.name = name
+            self.hosts = hosts
+        }
+
+        /// Whether a host in normal form is one of theirs.
+        func owns(_ host: String) -> Bool {
+            hosts.contains { pattern in
+                guard let below = pattern.rest(behind: "*") else { return pattern.isSame(octets: host) }
+                return host.utf8.count > below.utf8.count && host.ends(withOctets: below)
+            }
+        }
+    }
+
+    package private(set) var rules: [LimitScope: LimitTerms] = [:]
+    /// In the order of the file.
+    package private(set) var providers: [Provider] = []
+    /// In the order of the file.
+    package private(set) var reactions: [Reaction] = []
+    /// Kinds of mail scopes that some rule is about.
+    private var hasRulesOfMail = false
+
+    package init() {}
+
+    package var isEmpty: Bool { rules.isEmpty && providers.isEmpty }
+
+    /// Some rule is about the domain of a recipient, a sender or a user.
+    package var looksAtMail: Bool { hasRulesOfMail }
+
+    package mutating func add(_ terms: LimitTerms, for scope: LimitScope) {
+        rules[scope] = terms
+        if scope.isOfMail { hasRulesOfMail = true }
+    }
+
+    package mutating func add(_ reaction: Reaction) { reactions.append(reaction) }
+
+    package mutating func add(_ provider: Provider) { providers.append(provider) }
+
+    /// What counts for a scope; nil: no limit.
+    package func terms(for scope: LimitScope) -> LimitTerms? {
+        guard !rules.isEmpty else { return nil }
+        let named = rules[scope] ?? LimitTerms()
+        guard let any = scope.any.flatMap({ rules[$0] }) else { return named.isEmpty ? nil : named }
+        let terms = named.over(any)
+        return terms.isEmpty ? nil : terms
+    }
+
+    /// The provider behind some hosts: of the first that anybody owns.
+    package func provider(of hosts: [String]) -> String? {
+        guard !providers.isEmpty else { return nil }
+        for host in hosts { if let found = providers.first(where: { $0.owns(host) }) { return found.name } }
+        return nil
+    }
+}
+
+extension LimitScope {
+    /// The rule for everything of the kind.
+    fileprivate var any: LimitScope? {
+        switch self {
+        case .all, .provider: nil
+        case .lane: .lane("*")
+        case .route: .route("*")
+        case .source: .source("*")
+        case .domain: .domain("*")
+        case .sender: .sender("*")
+        case .user: .user("*")
+        }
+    }
+}

@@ -1,0 +1,119 @@
+// LimitScope.swift — what a limit or a pause is about, as one word with one name. A value.
+
+/// What is limited, or paused.
+package enum LimitScope: Hashable, Sendable {
+    /// All mail; only a pause is about it.
+    case all
+    /// Domains behind the same MX hosts, by the name of their section.
+    case provider(String)
+    /// One next hop, by its name as filters take it; `*` in a rule means each by itself.
+    case lane(String)
+    /// A section of `routes.ini`.
+    case route(String)
+    /// An address of ours that mail leaves from.
+    case source(String)
+    /// A domain of recipients.
+    case domain(String)
+    /// A domain of senders.
+    case sender(String)
+    /// Who authenticated to hand the mail in.
+    case user(String)
+
+    /// The words of the kinds, as they stand in brackets.
+    package static let words = ["all", "provider", "lane", "route", "source", "domain", "sender", "user"]
+
+    /// The kind in a word.
+    package var word: String {
+        switch self {
+        case .all: "all"
+        case .provider: "provider"
+        case .lane: "lane"
+        case .route: "route"
+        case .source: "source"
+        case .domain: "domain"
+        case .sender: "sender"
+        case .user: "user"
+        }
+    }
+
+    /// Which of its kind; empty for all mail.
+    package var name: String {
+        switch self {
+        case .all: ""
+        case .provider(let name), .lane(let name), .route(let name), .source(let name), .domain(let name),
+            .sender(let name), .user(let name):
+            name
+        }
+    }
+
+    /// It is about some parcels of a lane, and not about the lane.
+    package var isOfMail: Bool {
+        switch self {
+        case .domain, .sender, .user: true
+        case .all, .provider, .lane, .route, .source: false
+        }
+    }
+
+    /// Reads a kind and a name, and brings the name into its normal form.
+    ///
+    /// - Returns: nil for an unknown kind, and for what cannot be a name of that kind.
+    package init?(_ word: String, _ name: String) {
+        let isAny = name.isSame(octets: "*")
+        guard name.utf8.count <= 255, name.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else { return nil }
+        switch word {
+        case "all":
+            guard name.isEmpty || isAny else { return nil }
+            self = .all
+        case "provider":
+            guard !name.isEmpty, !isAny else { return nil }
+            self = .provider(name)
+        case "lane":
+            guard !name.isEmpty else { return nil }
+            // A domain has one form; the name of a section is what is written there.
+            self = .lane(Domain(name)?.name ?? name)
+        case "route":
+            guard !name.isEmpty else { return nil }
+            self = .route(Domain(name)?.name ?? name)
+        case "source":
+            guard isAny || IPAddress(name) != nil else { return nil }
+            self = .source(isAny ? "*" : IPAddress(name)?.description ?? name)
+        case "domain", "sender":
+            guard isAny || Domain(name) != nil else { return nil }
+            let domain = isAny ? "*" : Domain(name)?.name ?? name
+            self = word.isSame(octets: "domain") ? .domain(domain) : .sender(domain)
+        case "user":
+            guard !name.isEmpty else { return nil }
+            self = .user(name)
+        default: return nil
+        }
+    }
+
+    /// Reads `domain example.org`, `all`.
+    package init?(_ text: String) {
+        let words = text.utf8.split(maxSplits: 1) { $0 == 0x20 || $0 == 0x09 }.map { String(Substring($0)) }
+        guard let word = words.first else { return nil }
+        let name = words.count > 1 ? String(words[1].utf8.drop { $0 == 0x20 || $0 == 0x09 }) ?? "" : ""
+        self.init(word, name)
+    }
+}
+
+extension LimitScope: CustomStringConvertible {
+    package var description: String { name.isEmpty ? word : "\(word) \(name)" }
+}
+
+extension Lane {
+    /// What limits and pauses may be about of a lane itself, but for its provider, which its hosts tell.
+    package var scopes: [LimitScope] {
+        var scopes: [LimitScope] = [.lane(name)]
+        switch hop {
+        case .route(let name): scopes.append(.route(name))
+        case .domain(let domain): scopes.append(.domain(domain.name))
+        case .chosen, .preparation: break
+        }
+        for address in source?.addresses ?? [] { scopes.append(.source(address.description)) }
+        return scopes
+    }
+
+    /// Every recipient of it has the same domain.
+    package var hasOneDomain: Bool { if case .domain = hop { true } else { false } }
+}

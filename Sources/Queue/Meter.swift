@@ -1,0 +1,148 @@
+// Meter.swift — what one scope has used of its limits, who waits for it, and whether somebody paused it. A value.
+
+import DequeModule
+import Mail
+
+/// Where a meter stands.
+struct MeterNumber: Handle {
+    let number: Int32
+
+    init(place: Int) { number = Int32(place) }
+
+    var place: Int { Int(number) }
+
+    /// No meter.
+    static let null = MeterNumber(place: -1)
+}
+
+/// How long something stays closed.
+enum Closed: Hashable, Sendable {
+    case until(Uptime)
+    /// Until something happens.
+    case open
+
+    /// The later end.
+    func later(_ other: Closed) -> Closed {
+        guard case .until(let mine) = self, case .until(let theirs) = other else { return .open }
+        return .until(max(mine, theirs))
+    }
+}
+
+/// One scope, counted.
+struct Meter: Sendable {
+    /// A lane in line; another stamp by now: it waits no longer.
+    struct Waiter: Sendable {
+        let lane: LaneNumber
+        let stamp: UInt32
+    }
+
+    let scope: LimitScope
+    var terms = LimitTerms()
+    var pause: Pause?
+    /// When the pause ends.
+    var pauseEnds: Uptime?
+    var rate = Pace()
+    var connects = Pace()
+    var day = DayCount()
+    /// Slots of all lanes that are counted here.
+    var sessions = 0
+    /// Lanes and mail scopes that name it.
+    var members = 0
+    /// Lanes that wait for a message's turn, and have a session to send it with.
+    var forMessages = Deque<Waiter>()
+    /// The same without one: they would come late.
+    var unseated = Deque<Waiter>()
+    /// Turns that were given.
+    var turns = 0
+    /// Lanes that wait for one more session.
+    var forSessions = Deque<Waiter>()
+    /// Tickets that wait here, as a line.
+    var first = Ticket.null
+    var last = Ticket.null
+    var parked = 0
+    /// When it looks again.
+    var wakesAt: Uptime?
+    /// Timers of another meter that had its place are stale by it.
+    let stamp: UInt32
+
+    init(_ scope: LimitScope, stamp: UInt32) {
+        self.scope = scope
+        self.stamp = stamp
+    }
+
+    /// Somebody waits for a message's turn.
+    var isAwaited: Bool { parked > 0 || !forMessages.isEmpty || !unseated.isEmpty }
+
+    /// Who is let on next: those with a session first, every fourth time those without.
+    mutating func nextForMessages() -> Waiter? {
+        turns += 1
+        if turns % 4 == 0, let waiter = unseated.popFirst() { return waiter }
+        return forMessages.popFirst() ?? unseated.popFirst()
+    }
+
+    /// Whether no message may leave, and how long.
+    func closed(at now: Uptime, _ wall: Timestamp) -> Closed? {
+        var closed: Closed?
+        func add(_ more: Closed) { closed = closed?.later(more) ?? more }
+        if pause != nil {
+            switch pauseEnds {
+            case nil: return .open
+            case let end? where end > now: add(.until(end))
+            case _?: break
+            }
+        }
+        if let limit = terms.rate, let time = rate.opens(limit, at: now) { add(.until(time)) }
+        if let limit = terms.daily, let time = day.opens(limit, at: wall) {
+            add(.until(now.adding(milliseconds: time.milliseconds(since: wall))))
+        }
+        return closed
+    }
+
+    /// Whether no further session may be opened, and how long.
+    func closedToSessions(at now: Uptime) -> Closed? {
+        if let limit = terms.connections, sessions >= limit { return .open }
+        guard let limit = terms.newConnections, let time = connects.opens(limit, at: now) else { return nil }
+        return .until(time)
+    }
+
+    /// Something is said of its sessions.
+    var limitsSessions: Bool { terms.connections != nil || terms.newConnections != nil }
+
+    /// Messages that may leave now; `Int.max` where nothing counts them.
+    func room(at now: Uptime, _ wall: Timestamp) -> Int {
+        guard closed(at: now, wall) == nil else { return 0 }
+        var room = Int.max
+        if let limit = terms.rate { room = min(room, rate.room(limit, at: now)) }
+        if let limit = terms.daily { room = min(room, limit - day.total(at: wall)) }
+        return max(0, room)
+    }
+
+    /// Sessions that may be opened now.
+    func roomForSessions(at now: Uptime) -> Int {
+        var room = Int.max
+        if let limit = terms.connections { room = min(room, limit - sessions) }
+        if let limit = terms.newConnections { room = min(room, connects.room(limit, at: now)) }
+        return max(0, room)
+    }
+
+    mutating func sent(at now: Uptime, _ wall: Timestamp) {
+        if let limit = terms.rate { rate.take(limit, at: now) }
+        if terms.daily != nil { day.add(1, at: wall) }
+    }
+
+    /// Nobody would miss it.
+    func isIdle(at now: Uptime, _ wall: Timestamp) -> Bool {
+        let time = now.milliseconds * 1000
+        return members == 0 && sessions == 0 && parked == 0 && pause == nil && rate.arrival <= time
+            && connects.arrival <= time && day.total(at: wall) == 0
+    }
+}
+
+/// When a meter looks again.
+struct MeterTimer: Comparable, Sendable {
+    let due: Uptime
+    let meter: MeterNumber
+    let stamp: UInt32
+
+    static func < (a: MeterTimer, b: MeterTimer) -> Bool { a.due < b.due }
+}
