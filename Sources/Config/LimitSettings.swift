@@ -23,7 +23,7 @@ package enum LimitSettings {
     /// - Throws: all errors of the file (at most 50), each with its line.
     package static func read(
         _ document: INIDocument,
-        isKind: (String) -> Bool = { FailureReason(name: $0) != nil }
+        isKind: (String) -> Bool = { FailureReason(name: $0) != nil || ReplyClass(name: $0) != nil }
     ) throws(ConfigErrors) -> LimitRules {
         var rules = LimitRules()
         var report = SectionReport(document, file: file, expecting: "[lane …]")

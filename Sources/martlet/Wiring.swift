@@ -165,6 +165,13 @@ final class Wiring: Sendable {
         }
     }
 
+    /// What `when` of a reaction may name: classes, the user's own included.
+    private func nameKinds() {
+        queue.setKinds { [settings] failure in
+            [settings.current.replyClasses.classify(failure.reply, at: failure.stage).replyClass.name]
+        }
+    }
+
     /// One loop does as well as two on two processors; beyond that, one for two.
     private static func threads(_ listener: ListenerSettings) -> Int {
         listener.threads > 0 ? listener.threads : max(1, System.coreCount / 2)
@@ -175,6 +182,7 @@ final class Wiring: Sendable {
 
 extension Wiring {
     private func start() throws {
+        nameKinds()
         followSettings()
         try ProcessSettings.makeDataDirectory(dataPath)
         memory.load(at: .now())
@@ -467,28 +475,6 @@ extension Wiring {
     private func testValidation() {
         let (resolver, zone, log) = (resolver.current, settings.current.resolver.anchoredZone, log)
         Task { await ValidationTest.run(resolver, zone, log) }
-    }
-}
-
-extension HeldSockets {
-    /// Where clients connect.
-    fileprivate var addresses: [ListenAddress] { held.compactMap(Listener.Place.init).map(\.address) }
-}
-
-extension Listener.Place {
-    /// - Returns: nil for what is no address of ours.
-    fileprivate init?(_ held: HeldSockets.Held) {
-        guard let address = ListenAddress(held.place) else { return nil }
-        self.init(address, held.isTLS ? .implicitTLS : .plain)
-    }
-}
-
-extension ListenerSettings {
-    /// Where clients connect.
-    fileprivate var places: [Listener.Place] {
-        let all = listen + smtpsListen
-        return listen.map { Listener.Place($0, .plain, isV6Only: $0.isV6Only(among: all)) }
-            + smtpsListen.map { Listener.Place($0, .implicitTLS, isV6Only: $0.isV6Only(among: all)) }
     }
 }
 

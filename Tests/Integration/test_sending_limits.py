@@ -1,6 +1,5 @@
 """test_sending_limits.py - limits.ini and pauses by a running relay: in force at once, told wherever somebody asks, kept over kills."""
 
-import time
 from datetime import UTC, datetime, timedelta
 
 from api import Api
@@ -47,7 +46,7 @@ def test_a_limit_is_a_wait_and_no_failure(make_api, sink):
     found = {(one["key"], one["scope"]): one for one in explained["limits_in_force"]}
     assert found["rate", "domain slow.test"]["opens_at"] and found["daily", "user app"]["used"] == 0
     # A restart forgets nothing, a kill neither.
-    time.sleep(1.2)
+    wait_until((relay.data / "limits.used").exists, what="the usage to be on the disk")
     relay.kill()
     relay.start()
     api = Api(relay)
@@ -160,3 +159,18 @@ def test_a_destination_is_told_whole_and_its_breaker_reset(make_api):
     assert api.ask("POST", "/v1/destinations/dead.test/reset", {})[2] == {"route": "dead.test", "reset": 1}
     other = api.ask("GET", "/v1/destinations/nobody.test")[2]["lanes"]
     assert len(other) == 1 and other[0]["parcels"] == 0 and other[0]["breaker"]["state"] == "closed"
+
+
+def test_a_lane_pauses_when_it_answers_so(make_api, make_server):
+    """A class of the user's own table counts like ours: what is read once is asked everywhere."""
+    peer = make_server({"RCPT": "550 5.7.1 the moon is wrong"})
+    files = {
+        "limits.ini": "[reaction moon]\nwhen = spam_block\nthreshold = 2/1h\ndo = pause 30m\n",
+        "bounce_classes.ini": "[moon]\nclass = spam_block\ntext = the moon is wrong\n",
+    }
+    relay, api = make_api(routes={"*": peer.address}, files=files)
+    submit(relay, "one@a.test")
+    submit(relay, "two@a.test")
+    paused = wait_until(lambda: api.ask("GET", "/v1/pauses")[2]["items"], what="the reaction to pause the lane")
+    assert paused[0]["by"] == "reaction moon" and "the moon is wrong" in paused[0]["reason"]
+    waits(api, submit(relay, "three@a.test"), "paused")
