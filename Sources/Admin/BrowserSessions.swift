@@ -60,9 +60,9 @@ package final class BrowserSessions: Sendable {
         at now: Timestamp
     ) -> (session: BrowserSession, secret: String)? {
         guard let random = try? Secrets.random(40) else { return nil }
-        let secret = Self.hex(random.prefix(32))
+        let secret = random.prefix(32).hexadecimal
         let session = BrowserSession(
-            id: Self.hex(random.suffix(8)),
+            id: random.suffix(8).hexadecimal,
             token: token,
             tokenDigest: tokenDigest,
             digest: Digest.sha256(Array(secret.utf8)),
@@ -130,11 +130,6 @@ package final class BrowserSessions: Sendable {
     private static func dropOldest(_ all: inout [BrowserSession], where fits: (BrowserSession) -> Bool) {
         let oldest = all.indices.filter { fits(all[$0]) }.min { all[$0].usedAt < all[$1].usedAt }
         if let oldest { all.remove(at: oldest) }
-    }
-
-    private static func hex(_ bytes: some Collection<UInt8>) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }
 
     private static func printable(_ text: String) -> String {

@@ -274,6 +274,6 @@ package final class IdempotencyKeys: Sendable {
         let digest = Digest()
         digest.update(Array("\(text)\n".utf8))
         digest.update(body)
-        return digest.finish().map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        return digest.finish().hexadecimal
     }
 }

@@ -94,7 +94,9 @@ enum LimitEndpoints {
             try FileEdits.say("") { () throws(ConfigError) in try LimitSettings.put(entry, in: &document) }
         }
         if let answer = FileEdits.rehearsal(edit) { return answer }
-        if edit.isChanged { services.audit(request, Change(operation: operation, subject: "\(scope)")) }
+        if edit.isChanged {
+            services.audit(request, Change(operation: operation, subject: "\(scope)", before: before, after: after))
+        }
         let (entries, _) = try table(services)
         guard let entry = entries.first(where: { $0.scope == scope }) else {
             throw Problem(.conflict, "the section was changed meanwhile; get it again")

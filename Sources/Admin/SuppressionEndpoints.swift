@@ -13,12 +13,12 @@ enum SuppressionEndpoints {
         try request.allowQuery(["cursor", "limit"])
         let list = try known(services)
         let limit = try request.number("limit", 1...mostAtOnce) ?? 100
-        guard let place = bytes(request.value("cursor") ?? "") else {
+        guard let place = [UInt8](hexadecimal: request.value("cursor") ?? ""), place.count <= 32 else {
             throw Problem.invalid("?cursor", "format", "is none of ours")
         }
         let page = try ask { () throws(SuppressionError) in try list.lines(behind: place, atMost: limit) }
         return .json([
-            "items": .array(page.lines.map(view)), "next": .optional(page.next.map(hex)),
+            "items": .array(page.lines.map(view)), "next": .optional(page.next?.hexadecimal),
             "total": .count(list.total), "total_exact": false,
         ])
     }
@@ -120,24 +120,5 @@ enum SuppressionEndpoints {
             "created_at": .string(line.created.rfc3339),
             "expires_at": .optional(line.expires?.rfc3339),
         ]
-    }
-
-    private static func hex(_ bytes: [UInt8]) -> String {
-        String(decoding: bytes.flatMap { [digit($0 >> 4), digit($0 & 15)] }, as: UTF8.self)
-    }
-
-    private static func digit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x57 + value }
-
-    private static func bytes(_ text: String) -> [UInt8]? {
-        let digits = Array(text.utf8)
-        guard digits.count % 2 == 0, digits.count <= 64 else { return nil }
-        var bytes: [UInt8] = []
-        for place in stride(from: 0, to: digits.count, by: 2) {
-            guard let byte = UInt8(String(decoding: digits[place...place + 1], as: UTF8.self), radix: 16) else {
-                return nil
-            }
-            bytes.append(byte)
-        }
-        return bytes
     }
 }

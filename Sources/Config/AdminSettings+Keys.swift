@@ -144,15 +144,9 @@ extension AdminSettings: KeyedSettings {
     }
 
     private static func digest(_ text: String) throws(ValueError) -> [UInt8] {
-        let digits = Array(text.utf8.dropFirst(7))
-        var bytes: [UInt8] = []
-        for index in stride(from: 0, to: digits.count &- digits.count % 2, by: 2) {
-            guard let value = UInt8(String(decoding: digits[index...(index + 1)], as: UTF8.self), radix: 16) else {
-                break
-            }
-            bytes.append(value)
-        }
-        guard text.starts(withOctets: "sha256:"), digits.count == 64, bytes.count == 32 else {
+        guard text.starts(withOctets: "sha256:"), let bytes = [UInt8](hexadecimal: text.dropping(octets: 7)),
+            bytes.count == 32
+        else {
             throw ValueError("hash is not sha256: and 64 hexadecimal digits; martlet token create writes one")
         }
         return bytes

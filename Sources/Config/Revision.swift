@@ -1,5 +1,6 @@
 // Revision.swift — the name of a file's content: what an edit says it is based on.
 
+import Mail
 import OpenSSL
 
 /// A digest of a file's bytes: the same content has the same revision, wherever and whenever.
@@ -14,9 +15,7 @@ package struct Revision: Hashable, Sendable, CustomStringConvertible {
 
     /// Of a file's bytes; a missing file has those of an empty one.
     package init(of bytes: [UInt8]) {
-        let digits = Array("0123456789abcdef".utf8)
-        let text = Digest.sha256(bytes).prefix(16).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
-        digest = String(decoding: text, as: UTF8.self)
+        digest = Digest.sha256(bytes).prefix(16).hexadecimal
     }
 
     package var description: String { digest }

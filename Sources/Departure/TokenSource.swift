@@ -42,9 +42,7 @@ package struct TokenStore: Sendable {
     /// The name of a grant: whoever changes it in `routes.ini`, its refresh token included, begins anew.
     static func name(of grant: OAuthGrant) -> String {
         let parts = [grant.tokenURL, grant.clientID, grant.refreshToken.revealed, grant.scope ?? ""]
-        return Digest.sha256(Array(parts.joined(separator: "\0").utf8)).map { byte in
-            (byte < 16 ? "0" : "") + String(byte, radix: 16)
-        }.joined()
+        return Digest.sha256(Array(parts.joined(separator: "\0").utf8)).hexadecimal
     }
 }
 

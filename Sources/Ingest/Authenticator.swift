@@ -206,7 +206,7 @@ private struct Lookup: Sendable {
         let mac = KeyedHash.hmac(.md5, key: key, message: challenge)
         // The client may write capital letters.
         let isRight = Secrets.areEqual(
-            Self.hexadecimal(mac),
+            mac.hexadecimalOctets,
             digest.map { (0x41...0x46).contains($0) ? $0 | 0x20 : $0 }
         )
         return isRight && isPlain && isReal ? .accepted : .refused
@@ -246,9 +246,4 @@ private struct Lookup: Sendable {
     }
 
     private func keyed(_ bytes: [UInt8]) -> [UInt8] { KeyedHash.hmac(.sha256, key: secret, message: bytes) }
-
-    private static func hexadecimal(_ bytes: [UInt8]) -> [UInt8] {
-        let digits = Array("0123456789abcdef".utf8)
-        return bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
-    }
 }

@@ -29,7 +29,8 @@ extension MX {
         var auth: Credentials?
         if let at = text.utf8.lastIndex(of: UInt8(ascii: "@")) {
             let login = text[..<at].split(octet: ":", maxSplits: 1, omittingEmpty: false)
-            guard login.count == 2, let user = decoded(login[0]), let password = decoded(login[1]), !user.isEmpty,
+            guard login.count == 2, let user = PercentEncoding.decoded(login[0]),
+                let password = PercentEncoding.decoded(login[1]), !user.isEmpty,
                 !password.isEmpty
             else { return nil }
             auth = Credentials(user: user, password: password)
@@ -71,23 +72,5 @@ extension MX {
         }
         guard let name = Domain(host), name.literal == nil else { return nil }
         return (MX(name.name, port: port ?? smtpPort), port != nil)
-    }
-
-    /// Text with `%41` for `A`; nil when it is no UTF-8 or a `%` has no two hexadecimal digits behind it.
-    private static func decoded(_ text: Substring) -> String? {
-        var bytes: [UInt8] = []
-        var rest = Array(text.utf8)[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
-            }
-            guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else {
-                return nil
-            }
-            bytes.append(value)
-            rest = rest.dropFirst(2)
-        }
-        return String(validating: bytes, as: UTF8.self)
     }
 }

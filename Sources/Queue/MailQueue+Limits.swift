@@ -3,7 +3,7 @@
 // Guarantees: a pause stops mail before anything else is tried, the disk included, and what it catches later waits too; a flush
 // or a retry does not pass it.
 
-package import History
+import History
 package import Mail
 import Storage
 import Synchronization

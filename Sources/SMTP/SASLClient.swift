@@ -108,7 +108,7 @@ struct SASLClient: Hashable, Sendable {
         case (.cramMD5, 0):
             guard let hmac, !challenge.isEmpty else { return nil }
             let digest = hmac(Array(login.secret.revealed.utf8), challenge)
-            return Array(login.user.utf8) + [UInt8(ascii: " ")] + Self.hexadecimal(digest)
+            return Array(login.user.utf8) + [UInt8(ascii: " ")] + digest.hexadecimalOctets
         // The token was refused; the peer says why and then wants an answer before it says 535.
         case (.xoauth2, 1): return []
         case (.oauthBearer, 1): return [1]
@@ -145,11 +145,6 @@ struct SASLClient: Hashable, Sendable {
                 + [1, 1]
         case .login, .cramMD5: return []
         }
-    }
-
-    private static func hexadecimal(_ bytes: [UInt8]) -> [UInt8] {
-        let digits = Array("0123456789abcdef".utf8)
-        return bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
     }
 
     /// Whether a peer's text repeats what must not be repeated.

@@ -150,15 +150,8 @@ struct SharedBatch {
     }
 
     private static func hex(_ state: DeliveryState) -> String {
-        let digits: StaticString = "0123456789abcdef"
         var bytes: [UInt8] = []
         state.encode(to: &bytes)
-        return String(unsafeUninitializedCapacity: 2 * bytes.count) { buffer in
-            for (place, byte) in bytes.enumerated() {
-                buffer[2 * place] = digits.utf8Start[Int(byte >> 4)]
-                buffer[2 * place + 1] = digits.utf8Start[Int(byte & 15)]
-            }
-            return 2 * bytes.count
-        }
+        return bytes.hexadecimal
     }
 }

@@ -5,7 +5,7 @@
 // which passes over what the database has. Mail of the relay that is not readable stays in the spool.
 
 package import Files
-package import Mail
+import Mail
 
 /// Moves what waits in a spool.
 package struct SpoolImport {

@@ -5,7 +5,7 @@
 import Database
 package import History
 package import Log
-package import Mail
+import Mail
 import NIOPosix
 import Synchronization
 

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Config
 import Log
+import Mail
 import OpenSSL
 
 /// What `--log-…` and `MARTLET_LOG_…` come to.
@@ -60,7 +61,7 @@ enum LogAddresses: String, CaseIterable, ExpressibleByArgument {
             let key = (0..<32).map { _ in UInt8.random(in: .min ... .max) }
             return .hash { address in
                 let code = KeyedHash.hmac(.sha256, key: key, message: Array(address.utf8))
-                return code.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+                return code.hexadecimal
             }
         }
     }

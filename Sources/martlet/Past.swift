@@ -79,7 +79,7 @@ final class Past: Sendable {
         case .hash:
             .hash { address in
                 let code = KeyedHash.hmac(.sha256, key: salt, message: Array(address.utf8))
-                return code.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+                return code.hexadecimal
             }
         }
     }

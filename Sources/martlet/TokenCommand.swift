@@ -54,8 +54,8 @@ struct CreateToken: ParsableCommand {
 
     func run() throws {
         // 256 bits: nobody guesses it, so a plain hash of it is as good as a slow one.
-        let secret = "mt_" + (try Secrets.random(32)).map { AdminFile.hex($0) }.joined()
-        let digest = Digest.sha256(Array(secret.utf8)).map { AdminFile.hex($0) }.joined()
+        let secret = "mt_" + (try Secrets.random(32)).hexadecimal
+        let digest = Digest.sha256(Array(secret.utf8)).hexadecimal
         let now = Timestamp.now()
         let end = try end(at: now)
         let section = "token \(name)"
@@ -164,6 +164,4 @@ private enum AdminFile {
             throw ValidationError("\(error)")
         }
     }
-
-    static func hex(_ byte: UInt8) -> String { String(byte >> 4, radix: 16) + String(byte & 15, radix: 16) }
 }
