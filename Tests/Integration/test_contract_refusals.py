@@ -20,6 +20,8 @@ HOST = {"exchange": "127.0.0.1", "port": 1, "priority": 1, "tls": "may", "using_
 RIGHT = {
     "putLimit": {"rate": "20/m", "connections": 3, "mx": []},
     "editLimit": {"rate": "30/m"},
+    "addSuppressions": {"items": [{"target": "gone@put.example", "note": "ticket 9"}]},
+    "classifyReply": {"reply": "550 5.1.1 user unknown", "phase": "recipient"},
     "pauseScope": {"scope": "domain put.example", "reason": "ticket 7"},
     "resetDestination": {},
     "retryMessage": {},
