@@ -85,13 +85,13 @@ ban "name says nothing" '\b(class|struct|enum|protocol|actor) [A-Za-z]*(Manager|
 # Text from outside is octets: Characters see another text than whoever reads it. `utf8` on the line passes, and so does a
 # comment `// characters: why` on it or right above it.
 mapfile -t outside < <(printf '%s\n' "${sources[@]}" |
-    grep -E '^Sources/(SMTP|Admin|Config|RemoteHooks|DNS|Delivery|Departure|Intake|Ingest|Queue|Storage|MessageFormat|Operator|JSON|HTTPClient|Mail|Log|Doctor|Process|Files|OpenSSL|Hooks|Webhooks|martlet)/')
+    grep -E '^Sources/(SMTP|Admin|Config|RemoteHooks|DNS|Delivery|Departure|Intake|Ingest|Queue|Storage|MessageFormat|Operator|JSON|HTTPClient|Mail|Log|Doctor|Process|Files|OpenSSL|Hooks|Webhooks|Passwords|Suppression|History|Chronicle|Database|Page|martlet)/')
 report "characters for octets" "$(awk '
     /^ *\/\// { isPardoned = isPardoned || /characters:/; next }
     {
         isOctets = /utf8|withOctets|isSame\(octets:/
         if (!isPardoned && !isOctets && $0 !~ /\/\/ characters:/ &&
-            /\.has(Prefix|Suffix)\(|\.split\(separator: "|\.(first|last)Index\(of: "|\.contains\("|\.(first|last) [!=]= "|\.(lower|upper)cased\(\)|\.is(Number|Letter|Whitespace|Newline)([^A-Za-z]|$)|\[Character: |: Character[,)=]|\.split *\{ *\$0 == "/) {
+            /\.has(Prefix|Suffix)([^A-Za-z]|$)|\.split\(separator: "|\.(first|last)Index\(of: "|\.contains\("|\.(first|last) [!=]= "|\.(lower|upper)cased\(\)|\.is(Number|Letter|Whitespace|Newline)([^A-Za-z]|$)|\[Character: |: Character[,)=]|\.split *\{ *\$0 == "/) {
             line = $0; sub(/^ */, "", line); print FILENAME ":" FNR " " line
         }
         isPardoned = 0

@@ -26,9 +26,7 @@ package struct PasswordHash: Hashable, Sendable {
     ///
     /// - Returns: nil when it is none of the known methods, or not complete.
     package init?(_ text: String) {
-        guard Self.prefixes.contains(where: text.hasPrefix), text.utf8.count <= 256, Self.isComplete(text) else {
-            return nil
-        }
+        guard Self.prefix(of: text) != nil, text.utf8.count <= 256, Self.isComplete(text) else { return nil }
         self.text = text
     }
 
@@ -52,10 +50,14 @@ package struct PasswordHash: Hashable, Sendable {
         return ConstantTime.equal(hashed, Array(text.utf8))
     }
 
+    private static func prefix(of text: String) -> String? {
+        prefixes.first { text.utf8.starts(with: $0.utf8) }
+    }
+
     private static func isComplete(_ text: String) -> Bool {
         guard !text.utf8.contains(where: { $0 <= 0x20 || $0 >= 0x7F }) else { return false }
-        let fields = text.split(separator: "$", omittingEmptySubsequences: false)
-        guard let last = fields.last, last.utf8.count >= 43, fields.count >= 4 else { return false }
+        let fields = text.utf8.split(separator: UInt8(ascii: "$"), omittingEmptySubsequences: false)
+        guard let last = fields.last, last.count >= 43, fields.count >= 4 else { return false }
         return [CRYPT_SALT_OK, CRYPT_SALT_METHOD_LEGACY, CRYPT_SALT_TOO_CHEAP].contains(crypt_checksalt(text))
     }
 
@@ -81,5 +83,5 @@ package struct PasswordHash: Hashable, Sendable {
 
 extension PasswordHash: CustomStringConvertible {
     /// The method alone: a hash never reaches a log by accident.
-    package var description: String { "\(Self.prefixes.first(where: text.hasPrefix) ?? "")…" }
+    package var description: String { "\(Self.prefix(of: text) ?? "")…" }
 }
