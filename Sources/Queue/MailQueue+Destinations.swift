@@ -128,22 +128,16 @@ extension QueueState {
                 (reason.rule, reason.since) = ("pause \(pause.scope)", pause.since)
                 reasons.append(reason)
             }
-            if state == .waiting, let limit = standing.keeps {
+            let limits = [
+                (standing.keeps, "lets the next one on then"),
+                (standing.keepsSession, "allows no further session now"),
+            ]
+            for case (let limit?, let effect) in limits where state == .waiting {
                 var reason = WaitingReason(
                     code: .limit,
                     lane: lane,
                     until: time(limit.opens),
-                    text: "\(limit.words) lets the next one on then"
-                )
-                (reason.rule, reason.origin) = ("\(limit.key.rawValue) \(limit.text) of \(limit.scope)", limit.origin)
-                reasons.append(reason)
-            }
-            if state == .waiting, let limit = standing.keepsSession {
-                var reason = WaitingReason(
-                    code: .limit,
-                    lane: lane,
-                    until: time(limit.opens),
-                    text: "\(limit.words) allows no further session now"
+                    text: "\(limit.words) \(effect)"
                 )
                 (reason.rule, reason.origin) = ("\(limit.key.rawValue) \(limit.text) of \(limit.scope)", limit.origin)
                 reasons.append(reason)
