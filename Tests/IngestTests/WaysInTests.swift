@@ -64,7 +64,7 @@ import Testing
     }
 
     private static func smtp(_ relay: TestRelay, _ text: String, isChunk: Bool) throws -> Answer {
-        let socket = try Socket(port: relay.port, limit: 60)
+        let socket = try Socket(port: relay.port)
         _ = socket.line()
         try socket.send("EHLO client.example\r\n")
         _ = socket.reply()

@@ -5,7 +5,7 @@ import Mail
 
 /// Waits until something holds, 20 seconds at most; polls, because it happens on other threads.
 package func eventually(_ condition: () -> Bool) async -> Bool {
-    let end = Uptime.now().adding(milliseconds: 20_000)
+    let end = Uptime.now().adding(milliseconds: 120_000)
     while Uptime.now() < end {
         if condition() { return true }
         // Leaves the processors to those that are waited for.

@@ -32,6 +32,8 @@ const VIEWS = {
 
 let leave = null;
 let turn = 0;
+// The address whose view is shown or on its way.
+let shown = null;
 const main = h('main', { id: 'content', tabindex: '-1' });
 const nav = h('nav', { class: 'views', 'aria-label': t('views') });
 const tools = h('div', { class: 'tools' });
@@ -46,6 +48,7 @@ function place() {
 
 async function route() {
   const mine = ++turn;
+  shown = location.hash;
   const { view, rest, query } = place();
   leave?.();
   leave = null;
@@ -174,7 +177,8 @@ async function start() {
   });
   listen();
   begin();
-  addEventListener('hashchange', route);
+  // Two changes in a row are told when the second has happened: what is shown by then stays, with what was typed into it.
+  addEventListener('hashchange', () => location.hash !== shown && route());
   let isAsking = false;
   doorbell.addEventListener('login', async () => {
     if (isAsking) return;
