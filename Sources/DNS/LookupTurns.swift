@@ -5,6 +5,8 @@
 // hold them; names that were slow before hold half of the places at most; the newest question goes first, because an
 // answer comes in milliseconds and whoever waits is held up by the dead; and no burst takes every place at once.
 
+import Mail
+
 /// Keeps the questions that wait and those that are out.
 ///
 /// Fetches of policies and tokens take their turns by the same rule.
@@ -42,7 +44,7 @@ package struct LookupTurns {
     private var stuck = 0
     /// When the resolver will have given up what we gave up, in order.
     private var abandoned: ArraySlice<Instant> = []
-    private var slowNames: [String: Instant] = [:]
+    private var slowNames = Bounded<String, Instant>(atLeast: mostSlowNames)
     private var lastTrickle: Instant?
 
     /// - Parameters:
@@ -114,7 +116,7 @@ package struct LookupTurns {
     }
 
     /// Names get another chance.
-    mutating func forget() { slowNames = [:] }
+    mutating func forget() { slowNames.removeAll() }
 
     private mutating func launch(_ id: UInt64, _ question: Question, at now: Instant) -> UInt64 {
         waiting[id] = nil
@@ -132,10 +134,6 @@ package struct LookupTurns {
     }
 
     private mutating func remember(_ name: String, _ now: Instant) {
-        if slowNames.count >= Self.mostSlowNames {
-            slowNames = slowNames.filter { $0.value > now }
-            if slowNames.count >= Self.mostSlowNames { slowNames = [:] }
-        }
         slowNames[name] = now + Self.memory
     }
 

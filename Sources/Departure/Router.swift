@@ -18,7 +18,7 @@ package final class Router: Sendable {
         let until: Uptime
     }
 
-    /// Lanes whose route is kept; beyond it everything is forgotten and asked again.
+    /// Lanes whose route is kept, at least; others are asked for again.
     private static let mostKept = 10_000
     /// The longest that a route is kept.
     private static let keptAtMost = Duration.seconds(3600)
@@ -32,9 +32,9 @@ package final class Router: Sendable {
     private let ownAddresses: @Sendable () -> Set<IPAddress>
     private let adopted: [ListenAddress]?
     private let names = RouteNames()
-    private let kept = Mutex<[Lane.Hop: Kept]>([:])
+    private let kept = Mutex(Bounded<Lane.Hop, Kept>(atLeast: mostKept))
     /// Names of equal hosts among which we are not, and until when that is known.
-    private let strangers = Mutex<[[String]: Uptime]>([:])
+    private let strangers = Mutex(Bounded<[String], Uptime>(atLeast: mostKept))
 
     /// - Parameters:
     ///   - resolver: the one in force.
@@ -101,16 +101,13 @@ package final class Router: Sendable {
 
     /// Forgets what the DNS said: somebody changed the resolver, or wants to have it asked anew.
     package func forget() {
-        kept.withLock { $0 = [:] }
-        strangers.withLock { $0 = [:] }
+        kept.withLock { $0.removeAll() }
+        strangers.withLock { $0.removeAll() }
         resolver.current.forget()
     }
 
     private func keep(_ route: Route, for lane: Lane, until: Uptime) {
-        kept.withLock { kept in
-            if kept.count >= Self.mostKept { kept = [:] }
-            kept[lane.hop] = Kept(route: route, until: until)
-        }
+        kept.withLock { $0[lane.hop] = Kept(route: route, until: until) }
     }
 
     /// The addresses of one host of a route, in the order to try them.
@@ -195,10 +192,7 @@ package final class Router: Sendable {
         let now = Uptime.now()
         guard strangers.withLock({ $0[names].map { now >= $0 } ?? true }) else { return }
         if let loop = await firstLoop(among: equals, loops) { throw loop }
-        strangers.withLock { strangers in
-            if strangers.count >= Self.mostKept { strangers = [:] }
-            strangers[names] = now.adding(milliseconds: Self.strangersFor)
-        }
+        strangers.withLock { $0[names] = now.adding(milliseconds: Self.strangersFor) }
     }
 
     private func firstLoop(among hosts: [MX], _ loops: LoopGuard) async -> Failure? {

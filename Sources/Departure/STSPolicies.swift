@@ -50,7 +50,7 @@ package final class STSPolicies: Sendable {
     private let store: STSStore
     private let now: @Sendable () -> Timestamp
     private let log: LogSink
-    private let known = Mutex<[Domain: Known]>([:])
+    private let known = Mutex(Bounded<Domain, Known>(atLeast: mostDomains))
 
     /// - Parameters:
     ///   - resolver: the one in force.
@@ -98,7 +98,7 @@ package final class STSPolicies: Sendable {
     /// Servers that failed may be asked again at once.
     func forget() {
         known.withLock { known in
-            for domain in known.keys { known[domain]?.quietUntil = Timestamp(milliseconds: 0) }
+            known.changeAll { $0.quietUntil = Timestamp(milliseconds: 0) }
         }
     }
 
@@ -135,7 +135,6 @@ package final class STSPolicies: Sendable {
         if let known = known.withLock({ $0[domain] }) { return known.kept }
         let found = store.load(domain).flatMap { KeptPolicy(parsing: $0, now: now()) }
         return known.withLock { known in
-            if known.count >= Self.mostDomains { known = [:] }
             if known[domain] == nil { known[domain] = Known(kept: found) }
             return known[domain]?.kept
         }

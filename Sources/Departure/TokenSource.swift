@@ -80,7 +80,7 @@ package final class TokenSource: Sendable {
     private let fetch: WebFetch
     private let store: TokenStore?
     private let now: @Sendable () -> Timestamp
-    private let entries = Mutex<[OAuthGrant: Entry]>([:])
+    private let entries = Mutex(Bounded<OAuthGrant, Entry>(atLeast: mostGrants))
 
     /// - Parameters:
     ///   - fetch: how to reach token servers.
@@ -113,7 +113,6 @@ package final class TokenSource: Sendable {
         }
         let time = now()
         let next: Next = entries.withLock { entries in
-            if entries[grant] == nil, entries.count >= Self.mostGrants { entries = [:] }
             var entry = entries[grant] ?? Entry()
             defer { entries[grant] = entry }
             if let token = entry.token, time < token.renewal { return .use(token.secret) }

@@ -26,7 +26,7 @@ package final class TrustFinder: Sendable {
     private let tokens: TokenSource?
     /// What was learnt of peers and lanes.
     package let memory: PeerMemory
-    private let refused = Mutex<[MX: Refusal]>([:])
+    private let refused = Mutex(Bounded<MX, Refusal>(atLeast: mostRefused))
     private let kept = Mutex<Kept?>(nil)
 
     /// - Parameters:
@@ -176,7 +176,6 @@ package final class TrustFinder: Sendable {
     package func loginRefused(at mx: MX, _ reply: Reply) {
         if case .grant(let grant) = mx.auth?.proof { tokens?.forget(grant) }
         let count = refused.withLock { refused in
-            if refused.count >= Self.mostRefused { refused = [:] }
             refused[mx] = Refusal(at: .now(), words: reply.description)
             return refused.count
         }
@@ -191,7 +190,7 @@ package final class TrustFinder: Sendable {
 
     /// Hosts that refused our login, and where no session has stood since, the last first.
     package var refusals: [(host: MX, refusal: Refusal)] {
-        refused.withLock { $0.map { (host: $0.key, refusal: $0.value) } }.sorted { $0.refusal.at > $1.refusal.at }
+        refused.withLock { $0.map { (host: $0, refusal: $1) } }.sorted { $0.refusal.at > $1.refusal.at }
     }
 
     /// Settings changed: a refusal at a host that no route names any more, or names with another login, is forgotten.
@@ -199,7 +198,7 @@ package final class TrustFinder: Sendable {
         let count = refused.withLock { refused -> Int? in
             guard !refused.isEmpty else { return nil }
             let hosts = Set(routes.all.values.flatMap(\.hosts))
-            refused = refused.filter { hosts.contains($0.key) }
+            refused.keep { host, _ in hosts.contains(host) }
             return refused.count
         }
         if let count { TrustMetrics.hostsRefusing(count) }

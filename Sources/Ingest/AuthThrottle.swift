@@ -40,16 +40,16 @@ package struct AuthThrottle: Sendable {
     private static let turn: Int64 = 1000
     private static let firstDelay: Int64 = 1000
 
-    private var clients: Generations<IPAddress, Record>
-    private var accounts: Generations<String, Record>
+    private var clients: Bounded<IPAddress, Record>
+    private var accounts: Bounded<String, Record>
     /// Where logins have succeeded from.
-    private var known: Generations<Pair, Bool>
+    private var known: Bounded<Pair, Bool>
 
     /// - Parameter capacity: how many addresses, accounts and pairs of both are remembered, at least.
     package init(capacity: Int = 4096) {
-        clients = Generations(capacity: capacity)
-        accounts = Generations(capacity: capacity)
-        known = Generations(capacity: capacity)
+        clients = Bounded(atLeast: capacity)
+        accounts = Bounded(atLeast: capacity)
+        known = Bounded(atLeast: capacity)
     }
 
     /// Asks for an attempt.
@@ -75,8 +75,8 @@ package struct AuthThrottle: Sendable {
                 return now.milliseconds &- since.milliseconds > maxDelay &+ Self.turn ? .end : .wait(wait)
             }
         }
-        if let client { clients.change(client, Record()) { $0.inFlight += 1 } }
-        accounts.change(user, Record()) { $0.inFlight += 1 }
+        if let client { clients[client, default: Record()].inFlight += 1 }
+        accounts[user, default: Record()].inFlight += 1
         return .go
     }
 
@@ -92,11 +92,11 @@ package struct AuthThrottle: Sendable {
     ) {
         let client = client?.subscriber
         if let client {
-            clients.change(client, Record()) { Self.count(&$0, succeeded, now, maxDelay, forgives: 1) }
+            Self.count(&clients[client, default: Record()], succeeded, now, maxDelay, forgives: 1)
             let pair = Pair(client: client, user: user)
-            if let succeeded { known.change(pair, false) { $0 = succeeded } }
+            if let succeeded { known[pair] = succeeded }
         }
-        accounts.change(user, Record()) { Self.count(&$0, succeeded, now, maxDelay, forgives: .max) }
+        Self.count(&accounts[user, default: Record()], succeeded, now, maxDelay, forgives: .max)
     }
 
     /// Failures that still count against an address.
@@ -135,29 +135,5 @@ package struct AuthThrottle: Sendable {
         record.failedAt = now
         let delay = min(maxDelay, firstDelay << Int64(min(standing, 20)))
         record.free = now.adding(milliseconds: delay)
-    }
-}
-
-/// What was used last, in two generations: when the young one is full, the old one is forgotten.
-private struct Generations<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    private let capacity: Int
-    private var young: [Key: Value] = [:]
-    private var old: [Key: Value] = [:]
-
-    init(capacity: Int) { self.capacity = capacity }
-
-    subscript(key: Key) -> Value? { young[key] ?? old[key] }
-
-    mutating func change(_ key: Key, _ first: Value, _ body: (inout Value) -> Void) {
-        if young[key] == nil {
-            if young.count >= capacity {
-                old = young
-                young = [:]
-            }
-            young[key] = old[key] ?? first
-        }
-        guard var value = young[key] else { return }
-        body(&value)
-        young[key] = value
     }
 }

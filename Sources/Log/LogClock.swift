@@ -1,5 +1,7 @@
 // LogClock.swift — the time at the front of a line, formatted once a second and patched in between (RFC 3339, UTC).
 
+import Glibc
+
 /// The text of a moment, for example `2026-11-22T18:00:00.123Z`.
 ///
 /// Keeps the text of the current second, because a busy relay writes thousands of
@@ -28,36 +30,24 @@ struct LogClock {
         target.copyBytes(from: text)
     }
 
+    /// The calendar is the system's, here as in `Mail`, which this room does not know.
     private mutating func format(_ second: Int) {
-        let (days, rest) = Self.floorDivide(second, 86_400)
-        let (year, month, day) = Self.civil(fromDays: days)
+        var time = time_t(second)
+        var parts = tm()
+        gmtime_r(&time, &parts)
+        let year = Int(parts.tm_year) + 1900
         put(year / 100 % 100, at: 0)
         put(year % 100, at: 2)
-        put(month, at: 5)
-        put(day, at: 8)
-        put(rest / 3600, at: 11)
-        put(rest / 60 % 60, at: 14)
-        put(rest % 60, at: 17)
+        put(Int(parts.tm_mon) + 1, at: 5)
+        put(Int(parts.tm_mday), at: 8)
+        put(Int(parts.tm_hour), at: 11)
+        put(Int(parts.tm_min), at: 14)
+        put(Int(parts.tm_sec), at: 17)
         for (index, mark) in zip([4, 7, 10, 13, 16, 19, 23], "--T::.Z".utf8) { text[index] = mark }
     }
 
     private mutating func put(_ pair: Int, at index: Int) {
         text[index] = 0x30 &+ UInt8(truncatingIfNeeded: pair / 10)
         text[index + 1] = 0x30 &+ UInt8(truncatingIfNeeded: pair % 10)
-    }
-
-    private static func floorDivide(_ value: Int, _ by: Int) -> (Int, Int) {
-        let (quotient, remainder) = value.quotientAndRemainder(dividingBy: by)
-        return remainder < 0 ? (quotient - 1, remainder + by) : (quotient, remainder)
-    }
-
-    /// The Gregorian date of a day counted from 1970-01-01, by eras of 400 years that begin on a first of March.
-    private static func civil(fromDays days: Int) -> (year: Int, month: Int, day: Int) {
-        let (era, dayOfEra) = floorDivide(days + 719_468, 146_097)
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let shifted = (5 * dayOfYear + 2) / 153
-        let month = shifted < 10 ? shifted + 3 : shifted - 9
-        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * shifted + 2) / 5 + 1)
     }
 }

@@ -101,9 +101,4 @@ package struct ReplyTally: Hashable, Sendable {
         times = []
         return true
     }
-
-    /// Nothing of it counts any more.
-    package func isOver(_ reaction: Reaction, at now: Uptime) -> Bool {
-        times.last.map { $0 <= now.milliseconds - reaction.window } ?? true
-    }
 }

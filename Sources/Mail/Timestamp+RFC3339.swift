@@ -5,12 +5,11 @@ extension Timestamp {
     ///
     /// - Source: RFC 3339 §5.6
     package var rfc3339: String {
-        let (days, rest) = Self.split(milliseconds, 86_400_000)
-        let date = Self.civil(days)
+        let date = parts
         var text: [UInt8] = []
         text.reserveCapacity(24)
-        func put(_ value: Int64, _ width: Int) {
-            var power: Int64 = 1
+        func put(_ value: Int, _ width: Int) {
+            var power = 1
             for _ in 1..<width { power *= 10 }
             while power > 0 {
                 text.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value / power % 10))
@@ -23,13 +22,13 @@ extension Timestamp {
         text.append(UInt8(ascii: "-"))
         put(date.day, 2)
         text.append(UInt8(ascii: "T"))
-        put(rest / 3_600_000, 2)
+        put(date.hour, 2)
         text.append(UInt8(ascii: ":"))
-        put(rest / 60_000 % 60, 2)
+        put(date.minute, 2)
         text.append(UInt8(ascii: ":"))
-        put(rest / 1000 % 60, 2)
+        put(date.second, 2)
         text.append(UInt8(ascii: "."))
-        put(rest % 1000, 3)
+        put(Int(millisecondOfSecond), 3)
         text.append(UInt8(ascii: "Z"))
         return String(decoding: text, as: UTF8.self)
     }
@@ -79,33 +78,8 @@ extension Timestamp {
             else { return nil }
             offset = (hours * 60 + minutes) * (bytes[index] == UInt8(ascii: "+") ? 60_000 : -60_000)
         }
-        let days = Self.days(year, month, day)
-        guard Self.civil(days) == (year, month, day) else { return nil }
-        self.init(milliseconds: days * 86_400_000 + ((hour * 60 + minute) * 60 + second) * 1000 + fraction - offset)
-    }
-
-    private static func split(_ value: Int64, _ unit: Int64) -> (Int64, Int64) {
-        let rest = ((value % unit) + unit) % unit
-        return ((value &- rest) / unit, rest)
-    }
-
-    /// Days since 1970-01-01 of a day of the Gregorian calendar.
-    private static func days(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
-        // Years begin in March, so that the leap day is their last.
-        let year = month <= 2 ? year - 1 : year
-        let (era, yearOfEra) = split(year, 400)
-        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-        let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
-        return era * 146_097 + dayOfEra - 719_468
-    }
-
-    /// The day of the Gregorian calendar that is so many days after 1970-01-01.
-    package static func civil(_ days: Int64) -> (year: Int64, month: Int64, day: Int64) {
-        let (era, dayOfEra) = split(days + 719_468, 146_097)
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let part = (5 * dayOfYear + 2) / 153
-        let month = part < 10 ? part + 3 : part - 9
-        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * part + 2) / 5 + 1)
+        guard let midnight = Self(year: year, month: month, day: day) else { return nil }
+        let seconds = (hour * 60 + minute) * 60 + second
+        self.init(milliseconds: midnight.milliseconds + seconds * 1000 + fraction - offset)
     }
 }

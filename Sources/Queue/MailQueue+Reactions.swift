@@ -16,14 +16,14 @@ struct Reactor: Sendable {
     }
 
     private(set) var reactions: [Reaction] = []
-    private var tallies: [Key: ReplyTally] = [:]
+    private var tallies = Bounded<Key, ReplyTally>(atLeast: mostTallies)
     /// The words for a kind of reply.
     var kinds: @Sendable (Failure) -> [String] = { [FailureReason($0).name] }
 
     mutating func set(_ new: [Reaction]) {
         guard new != reactions else { return }
         reactions = new
-        tallies = [:]
+        tallies.removeAll()
     }
 
     /// A reply came.
@@ -34,20 +34,11 @@ struct Reactor: Sendable {
         var due: Reaction?
         for reaction in reactions where reaction.when.contains(where: { $0.fits(failure.reply, kinds: words) }) {
             let key = Key(reaction: reaction.name, lane: lane)
-            if tallies.count >= Self.mostTallies, tallies[key] == nil { forget(at: now) }
             if tallies[key, default: ReplyTally()].add(reaction, at: now), reaction.pause > due?.pause ?? 0 {
                 due = reaction
             }
         }
         return due
-    }
-
-    /// Makes room: what is over, and everything where that is not enough.
-    private mutating func forget(at now: Uptime) {
-        tallies = tallies.filter { key, tally in
-            reactions.first { $0.name.isSame(octets: key.reaction) }.map { !tally.isOver($0, at: now) } ?? false
-        }
-        if tallies.count >= Self.mostTallies { tallies = [:] }
     }
 }
 

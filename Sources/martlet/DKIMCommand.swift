@@ -132,10 +132,8 @@ private enum DKIMName {
 
     /// `20261122`.
     static func day(_ time: Timestamp) -> String {
-        var seconds = time_t(time.milliseconds / 1000)
-        var parts = tm()
-        gmtime_r(&seconds, &parts)
-        let pad = { (number: Int32) in (number < 10 ? "0" : "") + String(number) }
-        return "\(parts.tm_year + 1900)\(pad(parts.tm_mon + 1))\(pad(parts.tm_mday))"
+        let parts = time.parts
+        let pad = { (number: Int) in (number < 10 ? "0" : "") + String(number) }
+        return "\(parts.year)\(pad(parts.month))\(pad(parts.day))"
     }
 }
