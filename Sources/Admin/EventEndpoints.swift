@@ -20,6 +20,7 @@ enum EventEndpoints {
 
     /// `GET /v1/events`.
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        let request = try request.spelledOut(.history)
         try request.allowQuery(filters.union(["after", "type", "limit", "wait_s"]), lists: ["type"])
         let book = try history(services)
         var filter = try filter(request)
@@ -80,6 +81,7 @@ enum EventEndpoints {
 
     /// `GET /v1/history`.
     static func search(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        let request = try request.spelledOut(.history)
         try request.allowQuery(filters.union(["status", "limit", "cursor"]), lists: ["status"])
         let book = try history(services)
         var query = HistoryQuery()

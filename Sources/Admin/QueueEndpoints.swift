@@ -12,6 +12,7 @@ enum QueueEndpoints {
 
     /// `GET /v1/queue`.
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        let request = try request.spelledOut(.queue)
         try request.allowQuery(QueueFilterReader.names.union(["sort", "limit", "cursor"]), lists: ["state"])
         let filter = try QueueFilterReader.read(request)
         let sort = try sort(request)

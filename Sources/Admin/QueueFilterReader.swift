@@ -36,8 +36,21 @@ enum QueueFilterReader {
             case let other?: throw Problem.invalid(object.pointer(name), "type", "cannot be \(other.kind)")
             }
         }
-        if object.isNull("state") { throw Problem.invalid(object.pointer("state"), "type", "cannot be null") }
-        reader.values["state"] = try object.strings("state", atMost: 8) ?? []
+        for name in ["state", FilterWords.name] where object.isNull(name) {
+            throw Problem.invalid(object.pointer(name), "type", "cannot be null")
+        }
+        if let text = try object.string(FilterWords.name) {
+            for field in try FilterWords.queue.expand(text, place: place.pointer(FilterWords.name)) {
+                guard names.contains(field.name) || field.name == "state" else {
+                    throw Problem.invalid(place.pointer(FilterWords.name), "unknown", "\(field.name) is no condition")
+                }
+                reader.values[field.name, default: []].append(field.value)
+            }
+        }
+        reader.values["state", default: []] += try object.strings("state", atMost: 8) ?? []
+        for name in names where reader.values[name]?.count ?? 0 > 1 {
+            throw Problem.invalid(place.pointer(name), "duplicate", "given twice")
+        }
         try object.finish()
         return try reader.filter()
     }

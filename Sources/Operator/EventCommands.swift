@@ -140,6 +140,8 @@ package struct TraceCommand: RelayCommand {
 
 /// Conditions of the search.
 struct HistoryFilterOptions: ParsableArguments {
+    @Option(help: "All in short words, as the page takes them: to:ann@example.com status:bounced age<7d.")
+    var filter: String?
     @Option(help: "The domain of sender or recipient.")
     var domain: String?
     @Option(help: "The envelope sender; <> for reports.")
@@ -167,7 +169,8 @@ struct HistoryFilterOptions: ParsableArguments {
 
     var query: [(String, String)] {
         let texts = [
-            ("domain", domain), ("sender", sender), ("recipient", recipient), ("route", route), ("reason", reason),
+            ("q", filter), ("domain", domain), ("sender", sender), ("recipient", recipient), ("route", route),
+            ("reason", reason),
             ("reply_class", replyClass),
             ("code", code.map { "\($0)" }), ("tag", tag), ("header_message_id", messageID), ("since", since),
             ("before", before),

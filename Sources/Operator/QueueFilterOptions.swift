@@ -6,6 +6,8 @@ import Mail
 
 /// Filters of the API; all that are given must hold.
 struct QueueFilterOptions: ParsableArguments {
+    @Option(help: "All in short words, as the page takes them: to:ann@example.com from:*@shop.example age>2h.")
+    var filter: String?
     @Option(
         parsing: .singleValue,
         help: "waiting, in_progress, temp_failed or held; several by repeating it.",
@@ -43,7 +45,7 @@ struct QueueFilterOptions: ParsableArguments {
     var fields: [(String, JSON)] {
         var fields: [(String, JSON)] = state.isEmpty ? [] : [("state", .array(state.map { .string($0) }))]
         let texts = [
-            ("domain", domain), ("sender", sender), ("recipient", recipient), ("route", route),
+            ("q", filter), ("domain", domain), ("sender", sender), ("recipient", recipient), ("route", route),
             ("reason", reason), ("error_contains", error),
         ]
         for (name, value) in texts { if let value { fields.append((name, .string(value))) } }

@@ -79,6 +79,8 @@ def test_the_life_of_a_message_is_told(make_relay, closing):
         assert "delivery.delivered" in tool(relay, "trace", what), what
     assert "nothing is known" in tool_error(relay, "trace", "nobody@example.com")
     assert "one@example.com" in tool(relay, "history", "--recipient", "*@example.com")
+    assert "one@example.com" in tool(relay, "history", "--filter", "one@example.com age<1h")
+    assert "one@example.com" not in tool(relay, "history", "--filter", "to:*@example.com age>1h")
     assert api.ask("GET", "/v1/messages/zzzzzzzzzzzzz")[0] == 404
     assert api.ask("DELETE", "/v1/history?recipient=one@example.com")[::2] == (200, {"messages": 1})
     assert api.ask("GET", "/v1/history?recipient=one@example.com")[2]["items"] == []

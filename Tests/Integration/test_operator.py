@@ -55,6 +55,8 @@ def test_the_queue_is_shown_held_released_and_removed(waiting, tool):
     assert tool(waiting, "queue", "show", "zzzzzzzzzzzzz", check=False).returncode == 67
     dry = tool(waiting, "queue", "remove", "--domain", "example.com", "--dry-run", "--json").stdout
     assert json.loads(dry)["matched"] == 2
+    dry = tool(waiting, "queue", "remove", "--filter", "one@example.com attempts>0", "--dry-run", "--json").stdout
+    assert json.loads(dry)["matched"] == 1
     tool(waiting, "queue", "remove", two)
     tool(waiting, "queue", "remove", "--all", "--because", "end of test")
     assert tool(waiting, "queue", "list").stdout == "No mail waits.\n"
@@ -122,6 +124,10 @@ def test_a_list_takes_several_states_and_turns_its_order(waiting, tool):
     ).stdout
     assert len(listed.splitlines()) == 3, listed
     assert "No mail" in tool(waiting, "queue", "list", "--state", "held").stdout
+    assert "No mail" not in tool(waiting, "queue", "list", "--filter", "domain:example.com age<1h").stdout
+    assert "No mail" in tool(waiting, "queue", "list", "--filter", "domain:example.com age>1h").stdout
+    refused = tool(waiting, "queue", "list", "--filter", "what:x", check=False)
+    assert refused.returncode != 0 and "what:x means nothing here" in refused.stderr
 
 
 def test_without_a_relay_it_says_so(make_relay, tool):

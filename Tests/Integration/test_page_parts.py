@@ -198,3 +198,29 @@ def test_addresses_are_suppressed_and_taken_off(opened):
         ("DELETE", "/v1/suppressions/<i>ann</i>@a.test", "sender_domain=s.test", None),
         ("POST", "/v1/suppressions", "", {"items": [{"target": "bob@b.test", "reason": "manual"}]}),
     ]
+
+
+def test_short_words_mean_here_what_they_mean_in_the_api(opened):
+    """The rows of `Tests/Tables/filters.table`, which the API's reader is held to as well."""
+    _, page = opened()
+    for line in (ROOT / "Tests/Tables/filters.table").read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        kind, text, meaning = (cell.strip() for cell in line.split("|"))
+        found = page.evaluate(
+            "async ([text, kind]) => (await import(new URL('filter.js', document.querySelector('script').src))).parse(text, kind)",
+            [text, kind],
+        )
+        if meaning.startswith("!"):
+            assert found["wrong"] == meaning[1:], line
+            continue
+        assert found["wrong"] is None, line
+        wanted = {}
+        for pair in meaning.split():
+            name, value = pair.split("=", 1)
+            wanted.setdefault(name, []).append(value.replace("+", " "))
+        for name, value in found["query"].items():
+            values = value if isinstance(value, list) else [value]
+            expected = wanted.pop(name)
+            assert expected == ["*"] or values == expected, line
+        assert not wanted, line

@@ -2,12 +2,14 @@
 //
 //   to:ann@example.com from:*@shop.example domain:example.com route:smart state:held reason:dns error:"try later"
 //   age>2h age<1d attempts>3 due<2027-01-31T12:00:00Z            in the queue
-//   id: header:"<x@y>" tag: code:550 status:bounced since: before:    in history
+//   id: header:"<x@y>" tag: code:550 class: status:bounced since: before: age<7d    in history
+//
+// `Tests/Tables/filters.table` holds this reader and the API's (`?q=`) together.
 
 const WORDS = {
-  queue: { to: 'recipient', from: 'sender', domain: 'domain', route: 'route', state: 'state', reason: 'reason', error: 'error_contains', sort: 'sort' },
+  queue: { to: 'recipient', from: 'sender', domain: 'domain', route: 'route', state: 'state', status: 'state', reason: 'reason', error: 'error_contains', sort: 'sort' },
   history: {
-    to: 'recipient', from: 'sender', domain: 'domain', route: 'route', reason: 'reason', id: 'id', header: 'header_message_id',
+    to: 'recipient', from: 'sender', domain: 'domain', route: 'route', reason: 'reason', class: 'reply_class', id: 'id', header: 'header_message_id',
     tag: 'tag', code: 'code', status: 'status', since: 'since', before: 'before',
   },
 };
@@ -28,7 +30,16 @@ const split = (text) => text.match(/(?:[^\s"]|"[^"]*")+/g) ?? [];
 
 const unquoted = (text) => text.replace(/^"([^"]*)"$/, '$1');
 
+/** In history an age is a time: accepted since, or before. */
+function aged(word) {
+  const match = /^age([<>])(.+)$/.exec(word);
+  const span = match && seconds(match[2]);
+  if (!match || span === null) return null;
+  return [match[1] === '>' ? 'before' : 'since', new Date(Date.now() - span * 1000).toISOString()];
+}
+
 function compared(word, kind) {
+  if (kind === 'history') return aged(word);
   const match = kind === 'queue' && /^(age|attempts|due)([<>])(.+)$/.exec(word);
   const name = match && COMPARED[match[1]][match[2]];
   if (!name) return null;
@@ -49,6 +60,7 @@ export function parse(text, kind = 'queue') {
     if (!found || found[1] === '') return { query, wrong: word };
     if (found[0] === 'since' || found[0] === 'before') found[1] = moment(found[1]);
     if (LISTS.has(found[0])) query[found[0]] = [...(query[found[0]] ?? []), found[1]];
+    else if (query[found[0]] !== undefined) return { query, wrong: word };
     else query[found[0]] = found[1];
   }
   return { query, wrong: null };
@@ -65,7 +77,7 @@ export function text(query, kind = 'queue') {
   const words = [];
   const quoted = (value) => (/[\s"]/.test(value) ? `"${value.replaceAll('"', '')}"` : value);
   for (const [short, name] of Object.entries(WORDS[kind])) {
-    if (name === 'sort') continue;
+    if (name === 'sort' || short === 'status' && kind === 'queue') continue;
     for (const value of [query[name] ?? []].flat()) words.push(`${short}:${quoted(String(value))}`);
   }
   if (kind === 'queue') {
