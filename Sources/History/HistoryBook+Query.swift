@@ -120,7 +120,7 @@ extension HistoryBook {
 
 extension EventFilter {
     /// Under which keys the block of such a message is found.
-    fileprivate var keys: [UInt64] {
+    var keys: [UInt64] {
         var keys: [UInt64] = []
         if let message { keys.append(SearchKey.message(message)) }
         switch recipient {

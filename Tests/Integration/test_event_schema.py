@@ -31,7 +31,9 @@ def told(make_relay, make_server, closing):
         outbound={"temp_fail_intervals": "1h*5"},
         files={"admin.ini": "listen = 127.0.0.1:0\n", "suppressions.ini": "check = drop\n"},
     )
-    write_secret(relay, receiver.section(types="") + "\n" + leaving.section().replace("[webhook shop]", "[webhook leaving]"))
+    write_secret(
+        relay, receiver.section(types="") + "\n" + leaving.section().replace("[webhook shop]", "[webhook leaving]")
+    )
     secret = token(relay)
     relay.start()
     return relay, Api(relay, secret), receiver

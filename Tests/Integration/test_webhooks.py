@@ -4,12 +4,13 @@ does and whenever the relay dies."""
 import collections
 import http.client
 import json
+import random
 import threading
 import time
 
 import pytest
 from api import Api, token
-from harness import ROOT
+from harness import ROOT, SOAK
 from smtp_client import send_mail
 from waiting import wait_until
 from webhook_receiver import SECRET, Receiver, write_secret
@@ -126,6 +127,49 @@ def test_an_outage_is_made_up_for_and_a_killed_relay_goes_on(make_hooked, closin
     assert len(seen) == 13 and max(seen.values()) <= 3
     first_seen = list(dict.fromkeys(event["seq"] for event in receiver.taken))
     assert first_seen == sorted(first_seen)
+
+
+def test_both_die_again_and_again(make_hooked, closing):
+    """Relay and receiver are killed in any order while mail goes on: no event is lost, those of a batch that was on its way
+    may come again, and what is new comes in order. A hundred rounds in the long form."""
+    chance = random.Random(20261130)
+    receiver = closing(Receiver())
+    relay, _ = make_hooked(receiver.section(batch="5"))
+    rounds, kills, sent = 100 if SOAK else 8, 0, 0
+    for _ in range(rounds):
+        for _ in range(6):
+            deliver(relay, f"m{sent}")
+            sent += 1
+        if chance.random() < 0.6:
+            relay.kill()
+            kills += 1
+            relay.start()
+        if chance.random() < 0.5:
+            receiver.stop()
+            deliver(relay, f"m{sent}")
+            sent += 1
+            receiver.start()
+    # A delivery that was cut off by a kill may happen twice, so recipients may have more than one event.
+    wait_until(lambda: len(set(receiver.recipients)) == sent, 120)
+    api = Api(relay)
+    wait_until(lambda: status(api)["lag"] == 0, 120)
+    told = list(pages(api, "/v1/events?type=delivery.delivered&type=delivery.deferred"))
+    seen = collections.Counter(event["id"] for event in receiver.taken)
+    assert set(seen) == {event["id"] for event in told}
+    assert sum(seen.values()) - len(seen) <= 5 * kills
+    first_seen = list(dict.fromkeys(event["seq"] for event in receiver.taken))
+    assert first_seen == sorted(first_seen)
+
+
+def pages(api, path):
+    """Every event that fits."""
+    after = 0
+    while True:
+        page = api.ask("GET", f"{path}&limit=1000&after={after}")[2]
+        yield from page["items"]
+        after = page["last"]
+        if page["is_at_end"]:
+            return
 
 
 def test_one_that_is_gone_is_off_until_it_is_switched_on(make_hooked, closing):
