@@ -83,7 +83,7 @@ let package = Package(
         room("Page", ["OpenSSL", "CPage", "CZlib"]),
         // floor 3
         room("Queue", ["Mail", "Files", "Storage", "History", core, posix, deque, heap, metrics]),
-        room("Chronicle", ["Mail", "Log", "Storage", "History", metrics, posix]),
+        room("Chronicle", ["Mail", "JSON", "Files", "Log", "Storage", "History", metrics, posix]),
         room("Suppression", ["Mail", "Log", "OpenSSL", "Database", "History", posix]),
         // floor 4
         room(
@@ -297,7 +297,7 @@ let package = Package(
         tests("MessageFormat", ["OpenSSL", core]),
         tests("Page"),
         tests("Storage", ["Mail", "JSON", "Files", core]),
-        tests("Chronicle", ["Mail", "Files", "Log", "Storage", "History", core]),
+        tests("Chronicle", ["Mail", "JSON", "Files", "Log", "Storage", "History", core, posix]),
         tests("Suppression", ["Mail", "History"]),
         tests("Queue", ["Mail", "Files", "Storage", core, posix]),
         tests("Config", ["Files", "Loop"]),

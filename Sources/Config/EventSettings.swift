@@ -23,6 +23,12 @@ package struct EventSettings: Hashable, Sendable {
     package var tagHeader: String? = "x-tag"
     /// `addresses`: what is kept of mail addresses.
     package var addresses = Addresses.full
+    /// `event_file`: events go there too, as lines of JSON; a path from the data directory, nil: nowhere.
+    package var file: String?
+    /// `event_file_bytes`: after which it is full.
+    package var fileBytes = 64 << 20
+    /// `event_file_count`: of full files that are kept.
+    package var fileCount = 8
     /// The sections `[webhook NAME]`.
     package var webhooks = WebhookSettings()
 
@@ -49,6 +55,14 @@ extension EventSettings: KeyedSettings {
             }
             target.addresses = word
         },
+        SettingKey("event_file", show: { .text($0.file ?? "") }) { (text, target) throws(ValueError) in
+            guard text.utf8.count <= 1024, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
+                throw ValueError("\"\(ValueParsing.shown(text))\" is no path of a file")
+            }
+            target.file = text.isEmpty ? nil : text
+        },
+        .byteSize("event_file_bytes", \.fileBytes, 1 << 16...1 << 40),
+        .count("event_file_count", \.fileCount, 0...1000),
     ]
 
     package static let quietKeys: [SettingKey<EventSettings>] = []

@@ -79,7 +79,7 @@ extension HistoryBook {
         var items: [QueueID: [StoryScan.Item]] = [:]
         var ended: Set<QueueID> = []
         var scan = StoryScan(body, first: first)
-        while let item = scan.item() {
+        while let item = scan.item(where: { isMessage, id in isMessage || items[id] != nil }) {
             switch item.entry {
             case .message(let context):
                 guard item.first < before, query.filter.fits(context) else { continue }

@@ -53,7 +53,7 @@ extension HistoryBook: EventReader {
         _ page: inout EventPage
     ) {
         var scan = StoryScan(body, first: first)
-        while let item = scan.item(of: filter.message) {
+        while let item = scan.item(where: { _, id in filter.message.map { $0 == id } ?? true }) {
             guard item.first + UInt64(item.entry.eventCount) > page.last + 1 else { continue }
             for event in item.events(epoch: epoch, node: options.node) where event.seq > page.last {
                 if filter.fits(event) { page.events.append(event) }

@@ -112,9 +112,15 @@ struct StoryScan {
     }
 
     /// The next entry of the block; nil at its end, or where it does not make sense.
+    mutating func item() -> Item? { item { _, _ in true } }
+
+    /// The next entry of a message.
+    mutating func item(of wanted: QueueID) -> Item? { item { _, id in id == wanted } }
+
+    /// The next entry that is wanted; others are passed over without being made, which most of the time of a search went into.
     ///
-    /// - Parameter wanted: other messages' entries are passed over without being made; nil: all.
-    mutating func item(of wanted: QueueID? = nil) -> Item? {
+    /// - Parameter wants: whether the message was accepted here, and which it is; zero for events of none.
+    mutating func item(where wants: (_ isMessage: Bool, QueueID) -> Bool) -> Item? {
         while position < bytes.count {
             let start = position
             let first = next
@@ -122,7 +128,7 @@ struct StoryScan {
                 var reader = StoredReader(UnsafeRawBufferPointer(rebasing: raw[start...]))
                 guard let kind = try? reader.byte(), let piece = try? reader.piece() else { return nil }
                 let (body, end) = (UnsafeRawBufferPointer(rebasing: piece), start + reader.position)
-                if let wanted, let id = Self.id(body), id != wanted.rawValue {
+                if let id = Self.id(body), !wants(kind == 1, QueueID(rawValue: id)) {
                     return (nil, Self.eventCount(kind, body), end)
                 }
                 guard let entry = try? Self.entry(kind, body) else { return nil }

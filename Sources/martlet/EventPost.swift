@@ -1,9 +1,11 @@
 // EventPost.swift — events on their way out, as the wiring holds it: webhooks and those who follow, over the history.
 
 import Admin
+import Chronicle
 import Config
 import DNS
 import Departure
+import Files
 import HTTPClient
 import History
 import JSON
@@ -25,6 +27,7 @@ final class EventPost: Sendable {
     private struct State: Sendable {
         var sender: WebhookSender?
         var feed: EventFeed?
+        var file: EventFile?
         var isStarted = false
     }
 
@@ -32,6 +35,7 @@ final class EventPost: Sendable {
     private let loop: any EventLoop
     private let log: LogSink
     private let desk = NIOThreadPool(numberOfThreads: 1)
+    private let shelf = NIOThreadPool(numberOfThreads: 1)
     private let web = NIOThreadPool(numberOfThreads: webThreads)
     private let state = Mutex(State())
 
@@ -47,9 +51,19 @@ final class EventPost: Sendable {
 
     /// Begins, once it is known where events are.
     ///
-    /// - Parameter reader: nil: none are kept, and nobody hears of any.
-    func start(_ reader: (any EventReader)?, _ settings: EventSettings) {
+    /// - Parameters:
+    ///   - reader: nil: none are kept, and nobody hears of any.
+    ///   - data: the data directory.
+    func start(_ reader: (any EventReader)?, _ settings: EventSettings, data: String) {
         guard let reader else { return }
+        if let path = settings.file {
+            let place = path.starts(withOctets: "/") ? path : "\(data)/\(path)"
+            let options = EventFile.Options(path: place, bytes: settings.fileBytes, count: settings.fileCount)
+            let file = EventFile(options, of: reader, on: LinuxDisk(), thread: shelf, log: log)
+            shelf.start()
+            file.start()
+            state.withLock { $0.file = file }
+        }
         let parts = WebhookSender.Parts(events: reader, courier: courier, threads: desk, loop: loop, log: log)
         state.withLock { ($0.sender, $0.feed) = (WebhookSender(parts), EventFeed(reader)) }
         apply(settings)
@@ -72,12 +86,16 @@ final class EventPost: Sendable {
     }
 
     /// Once a second: what watchers see of receivers that are behind.
-    func tick() { sender?.showAll() }
+    func tick() {
+        sender?.showAll()
+        state.withLock { $0.file }?.tick()
+    }
 
     /// Nothing more is sent, streams end, and what is out comes back.
     func stop() async {
         feed?.close()
         await sender?.stop(patience: Self.patience)
+        state.withLock { $0.file }?.stop()
     }
 }
 

@@ -206,7 +206,7 @@ extension Wiring {
             $0.add(.elapsed, Int(Uptime.now().milliseconds - begin.milliseconds))
         }
         past.start()
-        post.start(past.book, settings.current.events)
+        post.start(past.book, settings.current.events, data: dataPath)
         if let list = suppressions, let book = past.book {
             let feed = SuppressionFeed(list, book, epoch: book.epoch, log: log)
             feed.start { [settings] in settings.current.suppressions.isFed ? settings.current.suppressions.days : nil }

@@ -62,7 +62,7 @@ import Testing
         return try body(path)
     }
 
-    @Test(arguments: [4_000, 16_000, 32_000]) func aSearchReadsTheBlocksThatItFindsIn(_ count: Int) throws {
+    @Test(arguments: [4_000, 16_000]) func aSearchReadsTheBlocksThatItFindsIn(_ count: Int) throws {
         try Self.withPlace { path in
             let book = try Self.filled(count, days: 3, at: path)
             var generator = SeededRandom(seed: 1)

@@ -212,3 +212,32 @@ def test_addresses_are_covered(make_relay, closing, addresses):
     relay.stop()
     for path in relay.data.glob("history.db*"):
         assert b"secret@" not in path.read_bytes()
+
+
+def test_events_stand_in_a_file_once_over_kills(make_relay, closing):
+    """Lines of JSON for shippers: the events of the API, in order, each once, whatever kills cut off."""
+    sink = closing(Sink())
+    relay = make_relay(
+        routes={"*": sink.address}, files={"events.ini": "event_file = told.jsonl\nevent_file_bytes = 64K\n"}
+    )
+    sent = 0
+    for _ in range(4):
+        for _ in range(25):
+            send_mail(relay, "app@example.org", ["one@example.com"], MAIL % sent)
+            sent += 1
+        relay.process.kill()
+        relay.process.wait()
+        relay.start()
+    found = wait_events(relay, sent, "message.finished")
+
+    def told():
+        lines = []
+        for number in range(8, 0, -1):
+            path = relay.data / f"told.jsonl.{number}"
+            lines += path.read_text().splitlines() if path.exists() else []
+        lines += (relay.data / "told.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    wait_until(lambda: told() and told()[-1]["seq"] >= found[-1]["seq"], what="the file")
+    assert [event for event in told() if event["seq"] <= found[-1]["seq"]] == found
+    assert (relay.data / "told.jsonl.1").exists()
