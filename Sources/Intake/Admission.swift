@@ -18,6 +18,10 @@ package struct Refusal: Error, Hashable, Sendable {
     package let reason: Rejection
     /// A reply of 4xx or 5xx with printable text.
     package let reply: Reply
+    /// When it is worth trying again, where that is known.
+    package var waits: Timestamp?
+
+    init(_ reason: Rejection, _ reply: Reply) { (self.reason, self.reply) = (reason, reply) }
 
     package init(_ reason: Rejection) {
         self.reason = reason
