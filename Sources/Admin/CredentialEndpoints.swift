@@ -58,7 +58,7 @@ package enum CredentialEndpoints {
             throw Problem(.notFound, "it is not parked")
         }
         services.audit(request, Change(operation: "releaseCredential", subject: name))
-        return try answer(name, services)
+        return .json(view(.login(name), try gate(services).snapshot, services, at: .now()))
     }
 
     // MARK: - Parts

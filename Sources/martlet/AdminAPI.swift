@@ -69,8 +69,7 @@ final class AdminAPI: Sendable {
                 case .queued(let id, let others): return .success([id] + others)
                 case .taken(let id): return .success([id])
                 case .refused(let refusal):
-                    let isLimit = refusal.reason == .limited
-                    return .failure(SubmitRefusal(refusal.reply, isLimit: isLimit, waits: refusal.waits))
+                    return .failure(SubmitRefusal(refusal.reply, isLimit: refusal.isLimit, waits: refusal.waits))
                 }
             },
             guide: guide,

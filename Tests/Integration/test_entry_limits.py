@@ -2,10 +2,11 @@
 
 import os
 import smtplib
+import subprocess
 import time
 
 import pytest
-from api import Api, command, token
+from api import Api, token
 from waiting import wait_until
 
 MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: in\r\n\r\nhello\r\n"
@@ -24,6 +25,11 @@ def counted(make_api, sink):
             os.umask(before)
 
     return make
+
+
+def credentials(relay, *arguments):
+    words = [relay.binary, "credentials", *arguments, "--data", str(relay.data)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60)
 
 
 def send(relay, user, count=1):
@@ -61,7 +67,8 @@ def test_a_stolen_login_is_stopped_and_told_at_once(counted):
     assert began - 5 < relay_time(found[0]) < time.time() + 5
     # Others go on, and a kill changes nothing.
     assert send(relay, "honest", 2) == [250] * 2
-    wait_until(lambda: "parked stolen" in (relay.data / "limits.in").read_text(), what="the park to be on the disk")
+    kept = relay.data / "limits.in"
+    wait_until(lambda: "parked " in kept.read_text() and "used login honest" in kept.read_text(), what="it to be on the disk")
     relay.kill()
     relay.start()
     api = Api(relay)
@@ -82,7 +89,7 @@ def test_a_stolen_login_is_stopped_and_told_at_once(counted):
             "origin": "limits.ini:2",
         }
     ]
-    ran = command(relay, "credentials", "release", "stolen")
+    ran = credentials(relay, "release", "stolen")
     assert ran.returncode == 0, ran.stderr
     assert send(relay, "stolen") == [250]
     types = [one["type"] for one in api.ask("GET", "/v1/events?type=credential.*")[2]["items"]]
@@ -98,13 +105,13 @@ def relay_time(event):
 def test_a_login_is_parked_by_hand_and_listed(counted):
     relay, api = counted(limits="")
     assert api.ask("GET", "/v1/credentials/nobody")[0] == 404
-    ran = command(relay, "credentials", "park", "honest", "--reason", "ticket 7")
+    ran = credentials(relay, "park", "honest", "--reason", "ticket 7")
     assert ran.returncode == 0, ran.stderr
     assert send(relay, "honest", 2) == [450] * 2 and send(relay, "stolen") == [250]
     items = {one["name"]: one for one in api.ask("GET", "/v1/credentials")[2]["items"]}
     assert items["honest"]["parked"]["reason"] == "ticket 7" and items["stolen"]["parked"] is None
     assert "ticket 7" not in relay.log_path.read_text().split("changed through the API")[0]
-    assert "honest" in command(relay, "credentials").stdout
+    assert "honest" in credentials(relay).stdout
     assert api.ask("POST", "/v1/credentials/honest/release")[0] == 200
     assert api.ask("POST", "/v1/credentials/honest/release")[0] == 404
     assert send(relay, "honest") == [250]
