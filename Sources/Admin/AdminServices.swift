@@ -3,6 +3,7 @@
 package import Config
 package import Departure
 package import History
+package import Intake
 package import Log
 package import Mail
 package import NIOCore
@@ -30,7 +31,7 @@ package struct AdminServices: Sendable {
     /// Queues a message as reception does, hooks included; done when it is durable.
     ///
     /// Its id comes first, then those of further ones, where each recipient has one of its own.
-    package let submit: @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<[QueueID], SubmitRefusal>
+    package let submit: @Sendable (Envelope, ByteBuffer, Timestamp?, Caller) async -> Result<[QueueID], SubmitRefusal>
     /// Knows which way a recipient's mail would go.
     package let guide: Guide
     /// What happened; nil where it is not remembered.
@@ -46,6 +47,8 @@ package struct AdminServices: Sendable {
     package let cluster: (any Cluster)?
     /// Who gets nothing; nil: it cannot be known.
     package let suppressions: SuppressionList?
+    /// Who may hand in how much; nil: nobody counts.
+    package let gate: EntryGate?
 
     package init(
         queue: MailQueue,
@@ -54,7 +57,8 @@ package struct AdminServices: Sendable {
         loop: any EventLoop,
         version: String,
         startedAt: Timestamp,
-        submit: @escaping @Sendable (Envelope, ByteBuffer, Timestamp?) async -> Result<[QueueID], SubmitRefusal>,
+        submit:
+            @escaping @Sendable (Envelope, ByteBuffer, Timestamp?, Caller) async -> Result<[QueueID], SubmitRefusal>,
         guide: Guide,
         history: @escaping @Sendable () -> HistoryBook? = { nil },
         metrics: PrometheusRegistry,
@@ -62,7 +66,8 @@ package struct AdminServices: Sendable {
         webhooks: any WebhookControl = NoWebhooks(),
         feed: @escaping @Sendable () -> EventFeed? = { nil },
         cluster: (any Cluster)? = nil,
-        suppressions: SuppressionList? = nil
+        suppressions: SuppressionList? = nil,
+        gate: EntryGate? = nil
     ) {
         self.queue = queue
         self.settings = settings
@@ -83,6 +88,7 @@ package struct AdminServices: Sendable {
         self.feed = feed
         self.cluster = cluster
         self.suppressions = suppressions
+        self.gate = gate
     }
 }
 

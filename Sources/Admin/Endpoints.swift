@@ -221,6 +221,23 @@ package enum Endpoints {
         Endpoint(.put, "/v1/limits/{scope}", "putLimit", .configWrite, body: .json, LimitEndpoints.put),
         Endpoint(.patch, "/v1/limits/{scope}", "editLimit", .configWrite, body: .mergePatch, LimitEndpoints.patch),
         Endpoint(.delete, "/v1/limits/{scope}", "removeLimit", .configWrite, LimitEndpoints.remove),
+        Endpoint(.get, "/v1/credentials", "listCredentials", .accessRead, CredentialEndpoints.list),
+        Endpoint(.get, "/v1/credentials/{name}", "showCredential", .accessRead, CredentialEndpoints.show),
+        Endpoint(
+            .post,
+            "/v1/credentials/{name}/park",
+            "parkCredential",
+            .accessWrite,
+            body: .json,
+            CredentialEndpoints.park
+        ),
+        Endpoint(
+            .post,
+            "/v1/credentials/{name}/release",
+            "releaseCredential",
+            .accessWrite,
+            CredentialEndpoints.release
+        ),
         Endpoint(.get, "/v1/pauses", "listPauses", .queueRead, PauseEndpoints.list),
         Endpoint(.post, "/v1/pauses", "pauseScope", .queueWrite, body: .json, PauseEndpoints.pause),
         Endpoint(.get, "/v1/pauses/{scope}", "showPause", .queueRead, PauseEndpoints.show),

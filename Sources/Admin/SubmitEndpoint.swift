@@ -11,8 +11,14 @@ import Storage
 /// Why a message was not taken, as SMTP would say it.
 package struct SubmitRefusal: Error, Hashable, Sendable {
     package let reply: Reply
+    /// It is too much for a limit, or of a token that is parked.
+    package let isLimit: Bool
+    /// When it is worth trying again, where that is known.
+    package let waits: Timestamp?
 
-    package init(_ reply: Reply) { self.reply = reply }
+    package init(_ reply: Reply, isLimit: Bool = false, waits: Timestamp? = nil) {
+        (self.reply, self.isLimit, self.waits) = (reply, isLimit, waits)
+    }
 }
 
 /// Submission.
@@ -42,7 +48,8 @@ enum SubmitEndpoint {
         }
         let submit = services.submit
         let (envelope, content, time) = (message.envelope, message.content, message.sendAt)
-        let result = try services.wait { await submit(envelope, content, time) }
+        let caller = request.caller
+        let result = try services.wait { await submit(envelope, content, time, caller) }
         switch result {
         case .success(let ids):
             let id = ids.first?.description ?? ""
@@ -63,6 +70,11 @@ enum SubmitEndpoint {
     private static func problem(_ refusal: SubmitRefusal) -> Problem {
         let reply = refusal.reply
         let member = JSON.Member("reply", .string("\(reply)"))
+        if reply.severity != .permanent, refusal.isLimit {
+            let seconds = refusal.waits.map { max(1, ($0.milliseconds(since: .now()) + 999) / 1000) } ?? 300
+            let headers = [HeaderField("Retry-After", "\(seconds)")]
+            return Problem(.tooMany, "not taken for now: \(reply)", headers: headers, members: [member])
+        }
         guard reply.severity == .permanent else {
             return Problem(
                 .unavailable,

@@ -33,6 +33,10 @@ package enum LimitSettings {
                 if let reaction = reaction(name, section, &report, isKind) { rules.add(reaction) }
                 continue
             }
+            if let name = entryName(section.name) {
+                entry(name, section, &report, into: &rules.entries)
+                continue
+            }
             guard let scope = scope(section.name) else {
                 report.fail(section.line, unknown(section.name))
                 continue

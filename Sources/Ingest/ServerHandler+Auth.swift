@@ -1,8 +1,10 @@
 // ServerHandler+Auth.swift — AUTH on the event loop: questions go to the authenticator, answers come back.
 
 import Config
+import Intake
 import Log
 import Loop
+import Mail
 import NIOCore
 import SMTP
 
@@ -21,7 +23,9 @@ extension ServerHandler {
         guard machine.isVerifying else { return }
         machine.authenticated(answer)
         switch answer {
-        case .accepted, .scramSignature: tell(.authenticated, question.user)
+        case .accepted, .scramSignature:
+            door.intake.gate.seen(question.user, from: client, at: .now())
+            tell(.authenticated, question.user)
         case .refused: refused(.loginRefused, question.user)
         case .tooMany: refused(.loginThrottled, question.user)
         case .scramSalt, .unavailable: break

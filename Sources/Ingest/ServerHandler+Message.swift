@@ -62,7 +62,8 @@ extension ServerHandler: ReceptionOwner {
         switch admission {
         case .queued(let id, _): .queued(id)
         case .taken: .taken
-        case .refused(let refusal): refusal.reason == .plugin ? .denied(refusal.reply) : .refused(refusal.reason)
+        case .refused(let refusal):
+            refusal.reason.hasOwnWords ? .denied(refusal.reply, because: refusal.reason) : .refused(refusal.reason)
         }
     }
 }

@@ -18,8 +18,17 @@ struct Acceptance: Sendable {
     private let user: String?
     private let provenance: Provenance
     let mending: Mending
+    /// What was counted for it, once.
+    var use: EntryUse?
 
-    init(_ message: NewMessage, _ provenance: Provenance, _ mending: Mending, partOf first: QueueID? = nil) {
+    init(
+        _ message: NewMessage,
+        _ provenance: Provenance,
+        _ mending: Mending,
+        partOf first: QueueID? = nil,
+        use: EntryUse? = nil
+    ) {
+        self.use = use
         id = message.id
         self.first = first
         sender = message.envelope.sender

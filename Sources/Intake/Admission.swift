@@ -18,6 +18,12 @@ package struct Refusal: Error, Hashable, Sendable {
     package let reason: Rejection
     /// A reply of 4xx or 5xx with printable text.
     package let reply: Reply
+    /// When it is worth trying again, where that is known.
+    package var waits: Timestamp?
+    /// It is more than a limit allows, or of a login that is parked.
+    package var isLimit: Bool { reason == .limited }
+
+    init(_ reason: Rejection, _ reply: Reply) { (self.reason, self.reply) = (reason, reply) }
 
     package init(_ reason: Rejection) {
         self.reason = reason

@@ -34,6 +34,8 @@ struct Draft {
     var reserved = 0
     /// The body's file once it has outgrown memory.
     var file: (any LargeBody)?
+    /// What was counted for it.
+    var use: EntryUse?
     /// Bytes go to a file, which exists or is about to.
     var isSpilling = false
 

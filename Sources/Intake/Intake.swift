@@ -25,18 +25,23 @@ package struct Intake: Sendable {
     /// Who gets nothing; nil: nobody knows.
     package let suppressions: SuppressionList?
 
+    /// Counts who sends how much.
+    package let gate: EntryGate
+
     package init(
         queue: MailQueue,
         plugins: PluginChain,
         log: LogSink,
         settings: InForce<Settings>,
-        suppressions: SuppressionList? = nil
+        suppressions: SuppressionList? = nil,
+        gate: EntryGate? = nil
     ) {
         self.queue = queue
         self.plugins = plugins
         self.log = log
         self.settings = settings
         self.suppressions = suppressions
+        self.gate = gate ?? EntryGate(nil, log: log) { [queue] in queue.tell($0) }
     }
 }
 

@@ -67,9 +67,24 @@ package struct Provenance: Sendable {
     package let client: Client?
     /// The message that this one, a report of ours, is about.
     package let about: QueueID?
+    /// Who hands it in without a session of SMTP: a token of the API, and from where.
+    package let caller: Caller?
 
-    package init(_ entrance: Entrance, client: Client? = nil, about: QueueID? = nil) {
+    /// Somebody that is known otherwise than by a login of SMTP.
+    package struct Caller: Sendable {
+        /// `token:NAME`.
+        package let login: String
+        package let address: IPAddress?
+
+        package init(_ login: String, from address: IPAddress?) {
+            self.login = login
+            self.address = address
+        }
+    }
+
+    package init(_ entrance: Entrance, client: Client? = nil, about: QueueID? = nil, caller: Caller? = nil) {
         self.entrance = entrance
+        self.caller = caller
         self.client = client
         self.about = about
     }

@@ -63,6 +63,7 @@ extension Reception {
                 return owner.receptionGoesOn(nil)
             }
             phase = .receiving
+            giveBack(draft?.use)
             report(error, id)
             discard()
             return owner.receptionEnded(.refused(Refusal(because: error)))
@@ -83,11 +84,14 @@ extension Reception {
     private func accept(_ messages: [NewMessage], for owner: any ReceptionOwner) {
         guard let draft, let pending else { return }
         let serial = commits(messages.reduce(0) { $0 + $1.residentBytes }, of: draft)
-        let (bound, others) = (NIOLoopBound((self, owner), eventLoop: loop), draft.others)
-        let acceptances = messages.map { Acceptance($0, pending.provenance, draft.mending, partOf: draft.id) }
+        let bound = NIOLoopBound((self, owner), eventLoop: loop)
+        var acceptances = messages.map { Acceptance($0, pending.provenance, draft.mending, partOf: draft.id) }
+        // They were counted as one.
+        if !acceptances.isEmpty { acceptances[0].use = draft.use }
+        let (parts, others) = (acceptances, draft.others)
         intake.queue.accept(messages, by: pending.provenance.entrance, on: loop) { error in
             let (reception, owner) = bound.value
-            reception.committed(error, acceptances, others, serial, for: owner)
+            reception.committed(error, parts, others, serial, for: owner)
         }
     }
 
@@ -100,6 +104,7 @@ extension Reception {
     ) {
         guard let first = acceptances.first else { return }
         if let error {
+            giveBack(first.use)
             report(error, first.id)
         } else {
             for acceptance in acceptances { acceptance.log(to: intake.log) }

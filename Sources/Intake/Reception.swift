@@ -150,6 +150,7 @@ package final class Reception {
         }
         self.draft?.mending.formUnion(provenance.client?.mending ?? [])
         pending = Pending(envelope: redirected(envelope), provenance: provenance, traits: traits)
+        if let refusal = count(envelope, provenance) { return refusal }
         goOn(for: owner)
         return nil
     }
@@ -172,11 +173,15 @@ package final class Reception {
         )
         phase = .receiving
         switch message.body {
-        case .memory(let bytes):
-            body = bytes
-            goOn(for: owner)
-        case .file(let file):
-            draft?.file = file
+        case .memory(let bytes): body = bytes
+        case .file(let file): draft?.file = file
+        }
+        if let refusal = count(submission.envelope, submission.provenance) {
+            return owner.receptionEnded(.refused(refusal))
+        }
+        switch message.body {
+        case .memory: goOn(for: owner)
+        case .file:
             draft?.isSpilling = true
             ask(message.body, for: owner)
         }
@@ -269,6 +274,7 @@ package final class Reception {
             draft?.reserved = 0
         }
         if let error = result.error {
+            giveBack(draft?.use)
             report(error, id)
             let isComplete = pending != nil
             discard()
@@ -310,6 +316,7 @@ package final class Reception {
             guard let error = Self.trouble(result) else {
                 return self.accept(body, prologue, for: owner)
             }
+            self.giveBack(self.draft?.use)
             self.report(error, id)
             self.discard()
             owner.receptionEnded(.refused(Refusal(because: error)))
@@ -333,7 +340,7 @@ package final class Reception {
         )
         let serial = commits(message.residentBytes, of: draft)
         let bound = NIOLoopBound((self, owner), eventLoop: loop)
-        let acceptance = Acceptance(message, pending.provenance, draft.mending)
+        let acceptance = Acceptance(message, pending.provenance, draft.mending, use: draft.use)
         intake.queue.accept(message, by: pending.provenance.entrance, on: loop) { error in
             let (reception, owner) = bound.value
             reception.committed(error, acceptance, serial, for: owner)
@@ -362,6 +369,7 @@ package final class Reception {
         for owner: any ReceptionOwner
     ) {
         if let error {
+            giveBack(acceptance.use)
             report(error, acceptance.id)
         } else {
             acceptance.log(to: intake.log)

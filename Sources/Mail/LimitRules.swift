@@ -96,6 +96,8 @@ package struct LimitRules: Hashable, Sendable {
     package private(set) var providers: [Provider] = []
     /// In the order of the file.
     package private(set) var reactions: [Reaction] = []
+    /// What mail that comes in may be.
+    package var entries = EntryRules()
     /// Kinds of mail scopes that some rule is about.
     private var hasRulesOfMail = false
 

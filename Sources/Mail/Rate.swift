@@ -1,6 +1,6 @@
-// Rate.swift — so many in a time, smoothed: the generic cell rate algorithm, and a count over a day. Pure: time is passed in.
+// Rate.swift — so many in a time, smoothed: the generic cell rate algorithm, and a count over a window. Pure: time is passed in.
 //
-// Guarantee: over any window the count is at most rate × window + burst; over any 24 hours it is at most what a day may have.
+// Guarantee: over any window the count is at most rate × window + burst; a counted window never holds more than it may.
 
 /// So many in a time.
 package struct Rate: Hashable, Sendable {
@@ -73,54 +73,68 @@ package struct Pace: Hashable, Sendable {
     }
 }
 
-/// What the last day had, hour by hour.
+/// How many came in the last while, slice by slice.
 ///
-/// The hour that is running and the 24 before it count, so that no 24 hours hold more than a day may have.
-package struct DayCount: Hashable, Sendable {
-    private static let hours = 25
-    private static let hour: Int64 = 3_600_000
+/// The slice that is running and the 24 before it count, so that no stretch of time as long as the window holds more than it may.
+package struct WindowCount: Hashable, Sendable {
+    /// The window of a day: slices are hours.
+    package static let day: Int64 = 86_400_000
+    private static let slices = 25
 
     /// The newest last; empty while nothing came.
     package private(set) var counts: [Int] = []
-    /// The hour of the last of them, counted from 1970.
+    /// The slice of the last of them, counted from 1970.
     package private(set) var newest: Int64 = 0
+    /// Milliseconds of one, rounded up so that all of them are never shorter than the window.
+    private let slice: Int64
 
-    package init() {}
+    /// - Parameter window: milliseconds.
+    package init(window: Int64 = day) { slice = max(1, (window + Int64(Self.slices) - 2) / Int64(Self.slices - 1)) }
 
     /// As it was written down.
-    package init(_ counts: [Int], newest: Int64) {
-        self.counts = counts.suffix(Self.hours).map { min(max(0, $0), 1 << 40) }
+    ///
+    /// - Parameters:
+    ///   - newest: the slice of the last count.
+    ///   - window: milliseconds.
+    package init(_ counts: [Int], newest: Int64, window: Int64 = day) {
+        self.init(window: window)
+        self.counts = counts.suffix(Self.slices).map { min(max(0, $0), 1 << 40) }
         self.newest = newest
     }
 
-    /// Events of the last 24 hours.
+    /// What came in the window that ends now.
     package func total(at wall: Timestamp) -> Int {
-        let gone = max(0, wall.milliseconds / Self.hour - newest)
-        guard gone < Int64(Self.hours) else { return 0 }
-        return counts.suffix(max(0, Self.hours - Int(gone))).reduce(0, +)
+        let gone = max(0, wall.milliseconds / slice - newest)
+        guard gone < Int64(Self.slices) else { return 0 }
+        return counts.suffix(max(0, Self.slices - Int(gone))).reduce(0, +)
     }
 
-    /// When one more event may come; nil: now.
-    package func opens(_ most: Int, at wall: Timestamp) -> Timestamp? {
-        guard total(at: wall) >= most else { return nil }
-        let hour = wall.milliseconds / Self.hour
-        for later in 1...Int64(Self.hours) {
-            let time = Timestamp(milliseconds: (hour + later) * Self.hour)
-            if total(at: time) < most { return time }
+    /// When so many more may come; nil: now.
+    ///
+    /// More than there may be at all never may; the time that is told is then that of an empty window.
+    package func opens(_ most: Int, for more: Int = 1, at wall: Timestamp) -> Timestamp? {
+        guard total(at: wall) > most - more else { return nil }
+        let now = wall.milliseconds / slice
+        for later in 1...Int64(Self.slices) {
+            let time = Timestamp(milliseconds: (now + later) * slice)
+            if total(at: time) <= most - more { return time }
         }
-        return Timestamp(milliseconds: (hour + Int64(Self.hours)) * Self.hour)
+        return Timestamp(milliseconds: (now + Int64(Self.slices)) * slice)
     }
 
-    /// Events came.
+    /// Some came; or fewer than was said before, where the number is negative.
     package mutating func add(_ count: Int, at wall: Timestamp) {
-        let hour = wall.milliseconds / Self.hour
-        if counts.isEmpty || hour - newest >= Int64(Self.hours) {
-            (counts, newest) = ([0], hour)
-        } else if hour > newest {
-            counts += Array(repeating: 0, count: Int(hour - newest))
-            counts = Array(counts.suffix(Self.hours))
-            newest = hour
+        let now = wall.milliseconds / slice
+        if counts.isEmpty || now - newest >= Int64(Self.slices) {
+            (counts, newest) = ([0], now)
+        } else if now > newest {
+            counts += Array(repeating: 0, count: Int(now - newest))
+            counts = Array(counts.suffix(Self.slices))
+            newest = now
         }
-        counts[counts.count - 1] += count
+        counts[counts.count - 1] = max(0, counts[counts.count - 1] + count)
     }
+
+    /// Written under a clock that was ahead: it counts from now.
+    package mutating func clamp(to wall: Timestamp) { newest = min(newest, wall.milliseconds / slice) }
 }

@@ -9,10 +9,10 @@ import Mail
 /// What a scope had used.
 struct MeterRecord: Hashable, Sendable {
     let scope: LimitScope
-    var state: (Pace, Pace, DayCount) { (rate, connects, day) }
+    var state: (Pace, Pace, WindowCount) { (rate, connects, day) }
     var rate: Pace
     var connects: Pace
-    var day: DayCount
+    var day: WindowCount
 }
 
 /// Where they are.
@@ -90,7 +90,7 @@ package struct LimitFiles: Sendable {
                 scope: scope,
                 rate: Pace(arrival: rate),
                 connects: Pace(arrival: connects),
-                day: DayCount(counts, newest: newest)
+                day: WindowCount(counts, newest: newest)
             )
         }
     }

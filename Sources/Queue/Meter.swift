@@ -43,7 +43,7 @@ struct Meter: Sendable {
     var pauseEnds: Uptime?
     var rate = Pace()
     var connects = Pace()
-    var day = DayCount()
+    var day = WindowCount()
     /// Slots of all lanes that are counted here.
     var sessions = 0
     /// Lanes and mail scopes that name it.

@@ -21,6 +21,8 @@ package enum Rejection: String, CaseIterable, Sendable {
     case plugin
     /// By a section of the route table that says `reject`, in its words.
     case route
+    /// More than a limit allows, or of a login that is parked; in words of their own.
+    case limited
 
     /// What the client hears; those of a plugin and of a route are never asked for, their words are their own.
     var reply: CannedReply {
@@ -31,7 +33,7 @@ package enum Rejection: String, CaseIterable, Sendable {
         case .tooManyHops: .tooManyHops
         case .bareLineEnding: .bareInContent
         case .noRoom: .noRoom
-        case .storageFailed, .plugin, .route: .storageFailed
+        case .storageFailed, .plugin, .route, .limited: .storageFailed
         case .tooSlow: .commitTimeout
         case .foreignAuthor: .notYourAuthor
         case .closing: .shuttingDown
@@ -39,9 +41,12 @@ package enum Rejection: String, CaseIterable, Sendable {
         }
     }
 
+    /// Its reply is not always the same.
+    package var hasOwnWords: Bool { self == .plugin || self == .route || self == .limited }
+
     /// What a client of SMTP hears, for whoever came in by another way.
     package var answer: Reply { reply.reply }
 
     /// The code that the client hears; nil where it is not always the same.
-    package var code: String? { self == .plugin || self == .route ? nil : String(reply.description.prefix(3)) }
+    package var code: String? { hasOwnWords ? nil : String(reply.description.prefix(3)) }
 }

@@ -47,7 +47,7 @@ package struct ServerMachine: ~Copyable, Sendable {
         case taken
         case refused(Rejection)
         /// A plugin refuses it: a reply of 4xx or 5xx with printable text.
-        case denied(Reply)
+        case denied(Reply, because: Rejection = .plugin)
     }
 
     /// How the client introduced itself.

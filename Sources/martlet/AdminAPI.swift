@@ -55,14 +55,21 @@ final class AdminAPI: Sendable {
             loop: loop,
             version: Version.text,
             startedAt: .now(),
-            submit: { envelope, content, time in
+            submit: { envelope, content, time, caller in
                 let now = Timestamp.now()
                 let hold = time.map { Hold(since: now, until: $0, reason: "send_at") }
-                let submission = Submission(envelope, content, from: Provenance(.api), at: now, hold: hold)
+                let submission = Submission(
+                    envelope,
+                    content,
+                    from: Provenance(.api, caller: Self.account(caller)),
+                    at: now,
+                    hold: hold
+                )
                 switch await intake.submit(submission, on: loop) {
                 case .queued(let id, let others): return .success([id] + others)
                 case .taken(let id): return .success([id])
-                case .refused(let refusal): return .failure(SubmitRefusal(refusal.reply))
+                case .refused(let refusal):
+                    return .failure(SubmitRefusal(refusal.reply, isLimit: refusal.isLimit, waits: refusal.waits))
                 }
             },
             guide: guide,
@@ -74,7 +81,8 @@ final class AdminAPI: Sendable {
             webhooks: post,
             feed: { post.feed },
             cluster: cluster,
-            suppressions: intake.suppressions
+            suppressions: intake.suppressions,
+            gate: intake.gate
         )
         desk = AdminDesk(
             services: services,
@@ -86,6 +94,11 @@ final class AdminAPI: Sendable {
                 now: .now()
             )
         )
+    }
+
+    /// What mail of a caller is counted as.
+    private static func account(_ caller: Caller) -> Provenance.Caller {
+        Provenance.Caller(CredentialEndpoints.login(ofToken: caller.name), from: caller.address)
     }
 
     /// Where it listens.

@@ -58,7 +58,7 @@ final class Wiring: Sendable {
     private let past: Past
     private let plugins: PluginChain
     private let programs: HookPrograms
-    private let services: PluginServices
+    let services: PluginServices
     /// Replaced when `resolver.ini` changes.
     private let resolver: InForce<any DNS.Resolver>
     private let router: Router
@@ -114,7 +114,7 @@ final class Wiring: Sendable {
         programs = HookPrograms(threads: .ofTheirOwn(Self.hookThreads), log: log)
         try ProcessSettings.makeDataDirectory(launch.dataPath)
         suppressions = Self.suppressions(launch)
-        let intake = Intake(queue: queue, plugins: plugins, log: log, settings: inForce, suppressions: suppressions)
+        let intake = Self.intake(launch, queue, plugins, suppressions)
         services = PluginServices(intake: intake, loop: loop)
         let settler = Settler(intake, loop: loop)
         queue.setReporter { message, reason in await settler.reportRemoval(of: message, because: reason) }
@@ -189,6 +189,7 @@ extension Wiring {
         try wait { [plugins, services] in await plugins.start(Plugins.compiledIn, services) }
         _ = usePlugins(settings.current)
         IntakeMetrics.declare()
+        prepareGate(settings.current)
         IngestMetrics.declare()
         CertificateMetrics.declare(settings.current.tls)
         DeliveryMetrics.declare()
@@ -327,6 +328,7 @@ extension Wiring {
         let counts = queue.counts
         saveMemory()
         queue.keepLimits()
+        gate.tick()
         RunningRelay.remove(from: dataPath, LinuxDisk())
         api.stop()
         past.stop()
@@ -361,9 +363,10 @@ extension Wiring {
         api.tick()
         post.tick()
         certificates.renewTickets(now: .now())
-        disk.submit { [queue] _ in
+        disk.submit { [queue, gate] _ in
             queue.releaseDue()
             queue.keepLimits()
+            gate.tick()
         }
         if memory.wantsSaving(at: .now()) { disk.submit { [weak self] _ in self?.saveMemory() } }
         heap.look(queue.events)
@@ -432,6 +435,7 @@ extension Wiring {
         queue.memory.setLimit(settings.listener.memoryForMail)
         queue.apply(MailQueue.Options(settings.outbound))
         queue.apply(settings.limits)
+        gate.apply(settings.limits.entries)
         certificates.apply(settings.tls, log)
         trust.forgetRefusals(except: settings.routes)
         let before = applied.replace(with: settings)

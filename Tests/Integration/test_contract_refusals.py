@@ -22,6 +22,7 @@ RIGHT = {
     "editLimit": {"rate": "30/m"},
     "addSuppressions": {"items": [{"target": "gone@put.example", "note": "ticket 9"}]},
     "classifyReply": {"reply": "550 5.1.1 user unknown", "phase": "recipient"},
+    "parkCredential": {"reason": "ticket 9"},
     "pauseScope": {"scope": "domain put.example", "reason": "ticket 7"},
     "resetDestination": {},
     "retryMessage": {},

@@ -46,7 +46,7 @@ import Testing
     }
 
     @Test func aDayIsAnyTwentyFourHours() {
-        var day = DayCount()
+        var day = WindowCount()
         let hour: Int64 = 3_600_000
         func at(_ hours: Int64, _ minutes: Int64 = 0) -> Timestamp {
             Timestamp(milliseconds: 400_000 * hour + hours * hour + minutes * 60_000)
@@ -59,6 +59,6 @@ import Testing
         #expect(day.total(at: at(30)) == 0)
         day.add(1, at: at(1000))
         #expect(day.total(at: at(1000)) == 1 && day.counts.count == 1)
-        #expect(DayCount(Array(repeating: -5, count: 99), newest: 3).counts.allSatisfy { $0 == 0 })
+        #expect(WindowCount(Array(repeating: -5, count: 99), newest: 3).counts.allSatisfy { $0 == 0 })
     }
 }

@@ -1,8 +1,6 @@
 // Breaker.swift — a circuit breaker: after some failures in a row a program is left alone for a while. Pure; time is
 // passed in.
 
-package import Mail
-
 /// Whether a program may be asked.
 ///
 /// closed (asked) → open (left alone) → half-open (one question tries) → closed, or open again.

@@ -1,0 +1,41 @@
+// Wiring+Gate.swift — the one way in, and who counts what comes by it.
+
+import Config
+import Files
+import Hooks
+import Intake
+import Mail
+import Queue
+import Suppression
+
+extension Wiring {
+    /// Counts mail that comes in.
+    var gate: EntryGate { services.intake.gate }
+
+    /// What every way in shares; counts are kept in the data directory, and alarms become events.
+    static func intake(
+        _ launch: Launch,
+        _ queue: MailQueue,
+        _ plugins: PluginChain,
+        _ suppressions: SuppressionList?
+    ) -> Intake {
+        let file = EntryFile(in: launch.dataPath, LinuxDisk())
+        return Intake(
+            queue: queue,
+            plugins: plugins,
+            log: launch.log,
+            settings: launch.settings.inForce,
+            suppressions: suppressions,
+            gate: EntryGate(file, log: launch.log) { [queue] in queue.tell($0) }
+        )
+    }
+
+    /// Before mail is taken: limits in force, and what was counted under an earlier process.
+    ///
+    /// Blocks.
+    func prepareGate(_ settings: Settings) {
+        EntryMetrics.declare()
+        gate.recover(at: .now())
+        gate.apply(settings.limits.entries)
+    }
+}

@@ -1,0 +1,139 @@
+"""test_entry_limits.py - limits on the way in: a stolen login is stopped, told of at once, and parked over a kill."""
+
+import os
+import smtplib
+import subprocess
+import time
+
+import pytest
+from api import Api, token
+from waiting import wait_until
+
+MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: in\r\n\r\nhello\r\n"
+USERS = "[users]\nstolen = open sesame\nhonest = open sesame\n"
+LIMITS = "[in login *]\nmessages = 3/h\n[in login stolen]\nthen = park\n"
+
+
+@pytest.fixture
+def counted(make_api, sink):
+    def make(limits=LIMITS, **how):
+        before = os.umask(0o077)
+        try:
+            files = {"auth_flat_file.ini": USERS, "limits.ini": limits}
+            return make_api(routes={"*": sink.address}, files=files, **how)
+        finally:
+            os.umask(before)
+
+    return make
+
+
+def credentials(relay, *arguments):
+    words = [relay.binary, "credentials", *arguments, "--data", str(relay.data)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60)
+
+
+def send(relay, user, count=1):
+    """What the relay says to each of some messages."""
+    said = []
+    with smtplib.SMTP(*relay.address, timeout=60) as client:
+        client.ehlo("client.test")
+        client.login(user, "open sesame")
+        for _ in range(count):
+            try:
+                client.sendmail("a@a.test", ["b@b.test"], MAIL)
+                said.append(250)
+            except smtplib.SMTPDataError as error:
+                said.append(error.smtp_code)
+    return said
+
+
+def test_a_stolen_login_is_stopped_and_told_at_once(counted):
+    relay, api = counted()
+    assert send(relay, "honest") == [250]
+    assert send(relay, "stolen", 3) == [250] * 3
+    began = time.time()
+    assert send(relay, "stolen", 3) == [450] * 3
+    found = wait_until(
+        lambda: api.ask("GET", "/v1/events?type=credential.limited")[2]["items"], what="the alarm to be an event"
+    )
+    assert len(found) == 1 and found[0]["data"]["subject"] == "login stolen", found
+    assert "messages 3/h of login stolen (limits.ini:2), then park" in found[0]["data"]["text"]
+    # Written when the first surplus mail came, whatever the machine took to show it.
+    assert "too much mail comes in" in relay.log_path.read_text()
+    metrics = api.ask("GET", "/metrics")[2].decode()
+    assert 'martlet_credentials_surplus_total{scope="login"} 1' in metrics, "what is parked is no surplus"
+    assert "martlet_credentials_parked 1" in metrics and "martlet_credentials_refused_total 2" in metrics
+    assert 'reason="limited"' in metrics
+    assert began - 5 < relay_time(found[0]) < time.time() + 5
+    # Others go on, and a kill changes nothing.
+    assert send(relay, "honest", 2) == [250] * 2
+    kept = relay.data / "limits.in"
+    wait_until(lambda: "parked " in kept.read_text() and "used login honest" in kept.read_text(), what="it to be on the disk")
+    relay.kill()
+    relay.start()
+    api = Api(relay)
+    assert send(relay, "stolen", 2) == [450] * 2
+    assert send(relay, "honest") == [450], "three an hour, before and after"
+    one = api.ask("GET", "/v1/credentials/stolen")[2]
+    assert one["parked"]["reason"].startswith("messages 3/h of login stolen") and one["parked"]["by"] == ""
+    assert one["last_address"] == "127.0.0.1" and one["last_seen"] and one["surplus"] == 1
+    assert one["limits"] == [
+        {
+            "measure": "messages",
+            "limit": "3/h",
+            "window_s": 3600,
+            "used": 3,
+            "most": 3,
+            "opens_at": one["limits"][0]["opens_at"],
+            "then": "park",
+            "origin": "limits.ini:2",
+        }
+    ]
+    ran = credentials(relay, "release", "stolen")
+    assert ran.returncode == 0, ran.stderr
+    assert send(relay, "stolen") == [250]
+    types = [one["type"] for one in api.ask("GET", "/v1/events?type=credential.*")[2]["items"]]
+    assert types.count("credential.released") == 1 and "credential.limited" in types
+
+
+def relay_time(event):
+    from datetime import datetime
+
+    return datetime.fromisoformat(event["time"].replace("Z", "+00:00")).timestamp()
+
+
+def test_a_login_is_parked_by_hand_and_listed(counted):
+    relay, api = counted(limits="")
+    assert api.ask("GET", "/v1/credentials/nobody")[0] == 404
+    ran = credentials(relay, "park", "honest", "--reason", "ticket 7")
+    assert ran.returncode == 0, ran.stderr
+    assert send(relay, "honest", 2) == [450] * 2 and send(relay, "stolen") == [250]
+    items = {one["name"]: one for one in api.ask("GET", "/v1/credentials")[2]["items"]}
+    assert items["honest"]["parked"]["reason"] == "ticket 7" and items["stolen"]["parked"] is None
+    assert "ticket 7" not in relay.log_path.read_text().split("changed through the API")[0]
+    assert "honest" in credentials(relay).stdout
+    assert api.ask("POST", "/v1/credentials/honest/release")[0] == 200
+    assert api.ask("POST", "/v1/credentials/honest/release")[0] == 404
+    assert send(relay, "honest") == [250]
+
+
+def test_the_api_counts_alike(counted):
+    relay, api = counted(limits="[in login token:shop]\nmessages = 1/h\n[in sender_domain big.test]\nbytes = 10/h\n")
+    shop, other = Api(relay, token(relay, "shop")), Api(relay, token(relay, "other"))
+    mail = {"from": "a@a.test", "to": ["b@b.test"], "subject": "s", "text": "t"}
+    assert wait_until(lambda: shop.ask("POST", "/v1/messages", mail)[0] == 202, what="the token to be known")
+    status, headers, problem = shop.ask("POST", "/v1/messages", mail)
+    assert status == 429 and int(headers["Retry-After"]) > 3000, (status, headers, problem)
+    assert other.ask("POST", "/v1/messages", mail)[0] == 202
+    status, _, problem = other.ask("POST", "/v1/messages", {**mail, "from": "a@big.test"})
+    assert status == 403 and "more bytes in one message" in problem["detail"], "it would never fit"
+    assert other.ask("GET", "/v1/credentials/token%3Ashop")[2]["limits"][0]["used"] == 1
+
+
+def test_what_is_too_much_is_held(counted):
+    relay, api = counted(limits="[in login *]\nmessages = 1/h\nthen = hold\n")
+    assert send(relay, "honest", 3) == [250, 250, 450]
+    held = api.ask("GET", "/v1/queue?state=held")[2]["items"]
+    assert len(held) == 1, held
+    one = api.ask("GET", f"/v1/queue/{held[0]['id']}")[2]
+    assert "too much: messages 1/h of login honest" in str(one)
