@@ -152,6 +152,8 @@ let package = Package(
             "Delivery",
             [
                 "Mail",
+                "JSON",
+                "HTTPClient",
                 "Log",
                 "Loop",
                 "OpenSSL",
