@@ -154,6 +154,8 @@ let package = Package(
             "Delivery",
             [
                 "Mail",
+                "JSON",
+                "HTTPClient",
                 "Log",
                 "Loop",
                 "OpenSSL",

@@ -147,11 +147,13 @@ extension RouteDraft {
             throw Problem.invalid(
                 pointer,
                 "format",
-                "is not host, host:port, ip, ip:port, [v6]:port or a socket's path"
+                "is not host, host:port, ip, ip:port, [v6]:port, a socket's path, https+graph: or https+ses:REGION"
             )
         }
         guard let port else { return host }
-        guard !host.mx.isSocket else { throw Problem.invalid(pointer, "exclusive", "a socket has no port") }
+        guard !host.mx.hasNoAddress else {
+            throw Problem.invalid(pointer, "exclusive", "neither a socket nor what is posted to over HTTPS has a port")
+        }
         guard !host.hasPort || Int(host.mx.port) == port else {
             throw Problem.invalid(pointer, "exclusive", "names another port than port does")
         }

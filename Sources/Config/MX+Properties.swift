@@ -49,7 +49,7 @@ extension RouteProperty {
         }
         func text(_ text: String?) -> SettingValue { text.map { .text($0) } ?? .none }
         return switch self {
-        case .port: mx.isSocket ? .none : .number(Int(mx.port))
+        case .port: mx.hasNoAddress ? .none : .number(Int(mx.port))
         case .priority: .number(Int(mx.priority))
         case .bind: text(mx.bind?.description)
         case .bindHelo: text(mx.bindHelo?.name)
@@ -63,7 +63,7 @@ extension RouteProperty {
         case .oauthTokenURL: text(grant?.tokenURL)
         case .oauthClientID: text(grant?.clientID)
         case .oauthClientSecret: .truth(grant?.clientSecret != nil)
-        case .oauthRefreshToken: .truth(grant != nil)
+        case .oauthRefreshToken: .truth(grant?.refreshToken != nil)
         case .oauthScope: text(grant?.scope)
         }
     }

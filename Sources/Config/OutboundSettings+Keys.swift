@@ -81,6 +81,10 @@ extension OutboundSettings: KeyedSettings {
             target.longLines = word
         },
         .duration("delay_warning", \.delayWarning),
+        SettingKey("oauth_idle_days", show: { $0.oauthIdleDays.map { .number($0) } ?? .none }) {
+            (text, target) throws(ValueError) in
+            target.oauthIdleDays = text.isEmpty ? nil : try ValueParsing.count(text, 0...36_500)
+        },
 
         .duration("opening_timeout", \.openingTimeout),
         .duration("connect_timeout", \.connectTimeout),

@@ -35,6 +35,8 @@ package struct OutboundSettings: Hashable, Sendable {
     package var unreachableMaxAge: Int?
     /// `queue_lifetime`, seconds: mail that is older bounces with its next failure; nil: the number of failures decides.
     package var queueLifetime: Int?
+    /// `oauth_idle_days`: days that a refresh token lives without being used, 0 for ever; nil: what is known of its provider.
+    package var oauthIdleDays: Int?
     /// `local_mx_ok`: delivery to addresses of this machine found through the DNS.
     package var localMXOK = false
     /// `ipv6_enabled`: AAAA first for each MX, the switch of the source document; without it A comes first.

@@ -138,7 +138,9 @@ private struct HostList {
                 isShown
                 ? "\"\(ValueParsing.shown(word))\"" : "a word that is not shown here, for the secret on its line,"
             let hint = isShown ? Self.withoutBrackets(word) : ""
-            throw ValueError("\(shown) is not host, host:port, ip, ip:port, [v6]:port or a socket's path\(hint)")
+            throw ValueError(
+                "\(shown) is not host, host:port, ip, ip:port, [v6]:port, a socket's path, https+graph: or https+ses:REGION\(hint)"
+            )
         }
         hosts.append(host)
         last = .host(host)

@@ -117,9 +117,31 @@ struct RouteProperties {
         mx.implicitTLS = implicitTLS ?? (mx.implicitTLS || mx.port == MX.smtpsPort && !mx.usingLMTP && tls != .off)
         mx.onAuthUnavailable = fallback ?? .sendWithout
         mx.auth = try credentials() ?? host.auth
+        if let api = mx.api { try checkPosted(mx, api) }
         if mx.implicitTLS, mx.tls == .off { throw ValueError("implicit_tls and tls = off contradict each other") }
         if mx.isSocket, bind != nil { throw ValueError("bind: a Unix socket has no source address") }
         return mx
+    }
+
+    /// What is posted goes by HTTPS, and by nothing that is said of SMTP.
+    private func checkPosted(_ mx: MX, _ api: MailAPI) throws(ValueError) {
+        let words: [(RouteProperty, Bool)] = [
+            (.port, port != nil), (.bind, bind != nil), (.bindHelo, bindHelo != nil), (.usingLMTP, usingLMTP != nil),
+            (.tls, tls != nil), (.implicitTLS, implicitTLS != nil), (.onAuthUnavailable, fallback != nil),
+        ]
+        if let word = words.first(where: { $0.1 }) {
+            throw ValueError("\(word.0.rawValue): means nothing to \(mx.exchange), which is posted to over HTTPS")
+        }
+        guard let auth = mx.auth else { throw ValueError("\(mx.exchange) needs auth_user and what belongs to it") }
+        switch (api, auth.proof) {
+        case (.graph, .grant), (.ses, .password): break
+        case (.graph, .password):
+            guard auth.mechanism?.takesToken == true else {
+                throw ValueError("\(mx.exchange) takes access tokens and no passwords: see oauth_token_url")
+            }
+        case (.ses, .grant):
+            throw ValueError("\(mx.exchange) takes auth_user and auth_pass, an access key and its secret")
+        }
     }
 
     private func credentials() throws(ValueError) -> Credentials? {
@@ -133,8 +155,11 @@ struct RouteProperties {
             guard let password else { throw ValueError("auth_user stands without auth_pass") }
             return Credentials(user: user, proof: .password(password), mechanism: mechanism)
         }
-        guard let tokenURL, let clientID, let refreshToken else {
-            throw ValueError("oauth needs oauth_token_url, oauth_client_id and oauth_refresh_token")
+        guard let tokenURL, let clientID, refreshToken != nil || clientSecret != nil else {
+            throw ValueError(
+                "oauth needs oauth_token_url, oauth_client_id, and oauth_refresh_token (see `martlet oauth login`) or,"
+                    + " for an application of its own, oauth_client_secret"
+            )
         }
         if let mechanism, !mechanism.takesToken {
             throw ValueError("auth_type \(mechanism.rawValue.lowercasedASCII) takes no oauth token")

@@ -65,12 +65,13 @@ final class AddressRace {
         let me = NIOLoopBound(self, eventLoop: loop)
         asked[index] = .now()
         do {
-            try places[index].bootstrap(on: loop, limit).channelInitializer { channel in
+            let bootstrap = try places[index].bootstrap(on: loop, limit).channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     me.value.pending[index] = channel
                     try channel.pipeline.syncOperations.addHandler(Doorway { me.value.arrived(index, $0) })
                 }
-            }.connect(to: places[index].address()).assumeIsolated().whenFailure { [self] in failed(index, $0) }
+            }
+            try places[index].connect(bootstrap, on: loop).assumeIsolated().whenFailure { [self] in failed(index, $0) }
         } catch {
             failed(index, error)
         }

@@ -62,6 +62,8 @@ final class ClientHandler: ChannelInboundHandler {
         var due = NIODeadline.distantFuture
         /// The slot of the queue that it stands on; nil for a visit.
         var opening: Opening?
+        /// What mail is posted with; nil: the host speaks SMTP.
+        var post: PostTerms?
     }
 
     let plan: Plan

@@ -132,7 +132,13 @@ extension Connector.Place {
         return tcp.channelOption(late, value: 1).bind(to: try SocketAddress(bind, port: 0))
     }
 
-    func address() throws -> SocketAddress {
+    /// Begins to connect.
+    func connect(_ bootstrap: ClientBootstrap, on loop: any EventLoop) throws -> EventLoopFuture<any Channel> {
+        if let post = plan.post { return try post.connect(bootstrap, on: loop) }
+        return bootstrap.connect(to: try address())
+    }
+
+    private func address() throws -> SocketAddress {
         try ip.map { try SocketAddress($0, port: port) } ?? SocketAddress(unixDomainSocketPath: plan.options.host)
     }
 

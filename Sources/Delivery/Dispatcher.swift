@@ -30,6 +30,8 @@ package final class Dispatcher: Sendable {
         package let settings: InForce<Settings>
         /// For what happens to lanes.
         package let log: LogSink
+        /// Posts mail to hosts that take it over HTTPS; nil: nobody does.
+        package let office: PostOffice?
 
         package init(
             loop: any EventLoop,
@@ -38,7 +40,8 @@ package final class Dispatcher: Sendable {
             trust: TrustFinder,
             settler: Settler,
             settings: InForce<Settings>,
-            log: LogSink
+            log: LogSink,
+            office: PostOffice? = nil
         ) {
             self.loop = loop
             self.queue = queue
@@ -47,6 +50,7 @@ package final class Dispatcher: Sendable {
             self.settler = settler
             self.settings = settings
             self.log = log
+            self.office = office
         }
     }
 

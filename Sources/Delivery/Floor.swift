@@ -20,6 +20,7 @@ final class Floor: ParcelSource {
     private let settler: Settler
     private let settings: InForce<Settings>
     private let log: LogSink
+    private let office: PostOffice?
     private var idle: [Lane: [ClientHandler]] = [:]
     private var sessions: [ObjectIdentifier: ClientHandler] = [:]
     /// Sessions that were asked to end.
@@ -37,7 +38,7 @@ final class Floor: ParcelSource {
     init(_ parts: Dispatcher.Parts, wake: @escaping @Sendable () -> Void) {
         self.wake = wake
         (loop, queue, router, trust) = (parts.loop, parts.queue, parts.router, parts.trust)
-        (settler, settings, log) = (parts.settler, parts.settings, parts.log)
+        (settler, settings, log, office) = (parts.settler, parts.settings, parts.log, parts.office)
         preparation = Preparation(queue: queue, settler: settler, loop: loop, log: log)
         timer = Deadline(loop: loop) { [unowned self] in look() }
     }
@@ -265,7 +266,8 @@ final class Floor: ParcelSource {
             connector: Connector(loop: loop, source: NIOLoopBound(self, eventLoop: loop)),
             settings: settings.current,
             disk: queue.disk,
-            slot: claim
+            slot: claim,
+            office: office
         )
         let (loop, settler) = (self.loop, self.settler)
         if case .route(let name) = lane.hop,

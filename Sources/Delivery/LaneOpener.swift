@@ -26,6 +26,8 @@ struct LaneOpener: Sendable {
     let disk: NIOThreadPool
     /// The session slot, held while a host is tried and not while one is looked up; nil: a visit, which needs none.
     let slot: SlotClaim?
+    /// Posts mail to hosts that take it over HTTPS; nil: nobody does.
+    var office: PostOffice?
 
     /// Tries hosts until a session stands.
     ///
@@ -86,10 +88,10 @@ struct LaneOpener: Sendable {
         _ search: inout Search
     ) async throws(Failure) -> Bool {
         let (mx, route, lane) = (search.route.hosts[index], search.route, search.lane)
-        // nil: a Unix socket has no address.
+        // nil: a Unix socket has no address, and that of an HTTPS server is found when it is asked.
         let addresses: Answer<[IPAddress]>?
         do throws(Failure) {
-            addresses = mx.isSocket ? nil : try await self.addresses(of: mx, in: route, from: lane.source)
+            addresses = mx.hasNoAddress ? nil : try await self.addresses(of: mx, in: route, from: lane.source)
         } catch {
             search.troubles.append(error)
             if error.isLoop { throw search.last ?? error }
@@ -179,7 +181,8 @@ struct LaneOpener: Sendable {
             isNamedByPolicy: departure.isNamedByPolicy,
             lacksTLS: attempt == departure.lastResort,
             due: due,
-            opening: slot?.opening
+            opening: slot?.opening,
+            post: try postTerms(way.host.mx, departure.helo)
         )
         return Connector.Place(plan: plan, ip: departure.ip, port: departure.mx.port, bind: departure.bind)
     }

@@ -66,7 +66,7 @@ package struct Visit: Sendable {
         do {
             var impression = try await over.futureResult.get()
             let route = Route(hosts: [mx], isFromTable: true)
-            if !mx.isSocket { impression.foundBy = try? await router.addresses(of: mx, in: route, from: nil).rule }
+            if !mx.hasNoAddress { impression.foundBy = try? await router.addresses(of: mx, in: route, from: nil).rule }
             return impression
         } catch let failure as Failure {
             throw failure

@@ -142,7 +142,8 @@ package struct Departure: Hashable, Sendable {
             port: mx.port
         )
         options.tls = attempt.need
-        options.login = login
+        // What is posted carries its login itself.
+        options.login = mx.api == nil ? login : nil
         options.onAuthUnavailable = mx.onAuthUnavailable
         options.mayLogInUnencrypted = mayLogInUnencrypted
         options.isHostAuthentic = voucher != nil

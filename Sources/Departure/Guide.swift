@@ -125,7 +125,7 @@ package struct Guide: Sendable {
 
     private func host(_ mx: MX, _ route: Route, _ lane: Lane, _ settings: Settings) async -> Itinerary.Host {
         var (addresses, problem): (Answer<[IPAddress]>?, Failure?)
-        if !mx.isSocket {
+        if !mx.hasNoAddress {
             do throws(Failure) {
                 addresses = try await router.addresses(of: mx, in: route, from: lane.source)
             } catch {
@@ -139,7 +139,7 @@ package struct Guide: Sendable {
         let wall = Timestamp.now()
         let order = trust.memory.inOrder(addresses?.value ?? [], of: mx, at: wall)
         var places = order.map(Optional.some)
-        if mx.isSocket { places = [nil] }
+        if mx.hasNoAddress { places = [nil] }
         let troubles = Dictionary(
             places.compactMap { place in
                 let peer = Departure.peer(mx, place)

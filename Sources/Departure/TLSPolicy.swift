@@ -41,6 +41,8 @@ package struct TLSFacts: Hashable, Sendable {
     package var hasLogin = false
     /// The host is a Unix socket: nobody listens in on one of this machine.
     package var isSocket = false
+    /// Mail is posted there: HTTPS with a verified certificate, whatever is said of SMTP.
+    package var isPosted = false
     package var dane = DANE.absent
     package var sts = STS.absent
     /// TLS with this host came to nothing a short while ago, and again after a pause.
@@ -71,6 +73,8 @@ package enum TLSCause: String, Hashable, Sendable, CaseIterable {
     case policyUnderTest = "mta_sts_testing"
     /// The host is a Unix socket.
     case socket
+    /// Mail is posted over HTTPS, which has a verified certificate.
+    case https
     /// TLS with the host came to nothing a short while ago, or does now.
     case remembered
 }
@@ -92,6 +96,7 @@ package enum TLSDecision: Hashable, Sendable {
 
 /// Decides how a host is connected to.
 package func decideTLS(_ facts: TLSFacts) -> TLSDecision {
+    if facts.isPosted { return .connect(.off, mayFallBack: false, because: .https) }
     let demand = facts.isSocket ? nil : facts.demand
     if facts.level ?? (facts.isSocket ? .off : .may) == .off {
         guard demand == nil else {

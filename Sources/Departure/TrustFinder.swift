@@ -94,6 +94,7 @@ package final class TrustFinder: Sendable {
         facts.isImplicit = mx.implicitTLS
         facts.hasLogin = mx.auth != nil
         facts.isSocket = mx.isSocket
+        facts.isPosted = mx.api != nil
         var trust = HostTrust(facts: facts)
         trust.voucher = route.isFromTable ? .route : route.isSecure ? .dnssec : nil
         return trust

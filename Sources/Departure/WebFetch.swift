@@ -20,14 +20,16 @@ package struct WebFetch: Sendable {
 
     /// - Parameters:
     ///   - threads: where requests wait, `count` of them.
+    ///   - perHost: threads that one host may hold.
     ///   - resolver: finds hosts of URLs; nil leaves that to the system.
     package init(
         _ client: HTTPClient,
         on threads: NIOThreadPool,
         count: Int = 1,
+        perHost: Int = WebQueue.mostPerHost,
         resolver: InForce<any DNS.Resolver>? = nil
     ) {
-        let queue = WebQueue(limit: count) { request, done in
+        let queue = WebQueue(limit: count, perHost: perHost) { request, done in
             threads.submit { state in
                 guard case .active = state else {
                     return done(.failure(HTTPError(.broken, "the relay is stopping")))

@@ -1,6 +1,6 @@
 // WebQueue.swift — requests that wait for a thread: whoever hangs holds up no one else.
 //
-// Guarantees: a request ends within its timeout; a host has at most ``WebQueue/mostPerHost`` threads; hosts that were slow
+// Guarantees: a request ends within its timeout; a host has a part of the threads; hosts that were slow
 // before have half of the threads at most, and no burst takes all of them at once (`LookupTurns`).
 
 import DNS
@@ -8,7 +8,7 @@ import HTTPClient
 import Synchronization
 
 /// Takes requests to threads in turn.
-final class WebQueue: Sendable {
+package final class WebQueue: Sendable {
     typealias Done = @Sendable (Result<HTTPResponse, HTTPError>) -> Void
 
     fileprivate struct Entry {
@@ -29,10 +29,14 @@ final class WebQueue: Sendable {
         /// Requests of hosts that have as many as they may, in order.
         var behind: [String: [UInt64]] = [:]
         var isTicking = false
+        /// Threads that one host may hold.
+        let perHost: Int
+
+        init(turns: LookupTurns, perHost: Int) { (self.turns, self.perHost) = (turns, perHost) }
     }
 
-    /// Threads that one host may hold.
-    static let mostPerHost = 4
+    /// Threads that one host may hold, unless it is said otherwise.
+    package static let mostPerHost = 4
     /// Requests that wait; more fail at once.
     fileprivate static let most = 10_000
     /// An answer usually comes within a handshake or two.
@@ -45,9 +49,10 @@ final class WebQueue: Sendable {
 
     /// - Parameters:
     ///   - limit: requests that are out at once: threads.
+    ///   - perHost: threads that one host may hold.
     ///   - launch: sends a request on a thread and says what came of it.
-    init(limit: Int, _ launch: @escaping @Sendable (HTTPRequest, @escaping Done) -> Void) {
-        state = Mutex(State(turns: LookupTurns(limit: limit, soon: Self.soon, held: .zero)))
+    init(limit: Int, perHost: Int = mostPerHost, _ launch: @escaping @Sendable (HTTPRequest, @escaping Done) -> Void) {
+        state = Mutex(State(turns: LookupTurns(limit: limit, soon: Self.soon, held: .zero), perHost: perHost))
         self.launch = launch
     }
 
@@ -113,7 +118,7 @@ extension WebQueue.State {
             deadline: now + request.timeout,
             continuation: continuation
         )
-        if active[host, default: 0] < WebQueue.mostPerHost {
+        if active[host, default: 0] < perHost {
             active[host, default: 0] += 1
             turns.add(lastID, host, at: now)
         } else {

@@ -78,7 +78,7 @@ extension Doctor {
             ]
         }
         words += ", \(user) may log in"
-        let isHere = mx.isSocket || IPAddress(mx.exchange)?.isLoopback == true
+        let isHere = mx.hasNoAddress || IPAddress(mx.exchange)?.isLoopback == true
         if isHere || (impression.security?.trust ?? .none) != .none { return [Finding(.good, "smart host", words)] }
         return [
             Finding(

@@ -26,6 +26,19 @@ package enum Base64 {
         return String(decoding: text, as: UTF8.self)
     }
 
+    /// Encodes octets for URLs and JSON signatures, without padding (RFC 4648 §5, RFC 7515 §2).
+    package static func urlEncode(_ bytes: some Collection<UInt8>) -> String {
+        let text = encode(bytes).utf8.compactMap { octet -> UInt8? in
+            switch octet {
+            case UInt8(ascii: "+"): UInt8(ascii: "-")
+            case UInt8(ascii: "/"): UInt8(ascii: "_")
+            case UInt8(ascii: "="): nil
+            default: octet
+            }
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+
     /// Decodes letters; white space counts as a mistake.
     ///
     /// - Returns: nil for anything but whole groups of four letters with their padding.

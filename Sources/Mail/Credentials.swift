@@ -53,7 +53,7 @@ package struct Credentials: Hashable, Sendable {
     }
 }
 
-/// What it takes to get an access token (RFC 6749 §6): the `oauth_…` keys of `routes.ini`.
+/// What it takes to get an access token (RFC 6749 §6, §4.4): the `oauth_…` keys of `routes.ini`.
 package struct OAuthGrant: Hashable, Sendable {
     /// `oauth_token_url`: where tokens are given out; `https` unless it is on loopback.
     package var tokenURL: String
@@ -61,8 +61,8 @@ package struct OAuthGrant: Hashable, Sendable {
     package var clientID: String
     /// `oauth_client_secret`; nil for a public client.
     package var clientSecret: Secret?
-    /// `oauth_refresh_token`.
-    package var refreshToken: Secret
+    /// `oauth_refresh_token`; nil: the application asks for itself, with its client secret (RFC 6749 §4.4).
+    package var refreshToken: Secret?
     /// `oauth_scope`; nil sends none.
     package var scope: String?
 
@@ -70,7 +70,7 @@ package struct OAuthGrant: Hashable, Sendable {
         tokenURL: String,
         clientID: String,
         clientSecret: Secret? = nil,
-        refreshToken: Secret,
+        refreshToken: Secret?,
         scope: String? = nil
     ) {
         self.tokenURL = tokenURL

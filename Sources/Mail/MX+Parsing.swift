@@ -5,7 +5,7 @@ extension MX {
     private static let longestPath = 107
 
     /// Reads the source document's string forms: `host`, `host:port`, `ip`, `ip:port`, `[v6]`, `[v6]:port`, bare `v6`;
-    /// Haraka's URLs `smtp://user:pass@host:port` and `lmtp://…`; and `/path`, `unix:/path`, `lmtp:///path` of a socket.
+    /// Haraka's URLs `smtp://user:pass@host:port` and `lmtp://…`; and `/path`, `unix:/path`, `lmtp:///path` of a socket; and the places of ``MailAPI``.
     ///
     /// - Returns: nil when the host is no valid name, address or path, or the port is not 1…65535.
     package init?(parsing text: some StringProtocol) {
@@ -18,6 +18,7 @@ extension MX {
         if let scheme = ["smtp://", "smtps://", "lmtp://"].first(where: { text.utf8.starts(with: $0.utf8) }) {
             return url(text.dropping(octets: scheme.utf8.count), scheme)
         }
+        if let api = MailAPI.parse(text) { return api.map { posted($0) } }
         if text.utf8.starts(with: "unix:".utf8) { return socket(text.dropFirst(5)) }
         return text.utf8.first == UInt8(ascii: "/") ? socket(text) : place(Substring(text))
     }
@@ -43,6 +44,12 @@ extension MX {
         mx.implicitTLS = scheme == "smtps://"
         if !hasPort { mx.port = mx.usingLMTP ? lmtpPort : mx.implicitTLS ? smtpsPort : smtpPort }
         return (mx, hasPort)
+    }
+
+    private static func posted(_ api: MailAPI) -> (mx: MX, hasPort: Bool) {
+        var mx = MX(api.place, port: 0)
+        mx.api = api
+        return (mx, true)
     }
 
     private static func socket(_ path: some StringProtocol) -> (mx: MX, hasPort: Bool)? {

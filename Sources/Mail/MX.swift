@@ -20,6 +20,8 @@ package struct MX: Hashable, Sendable, CustomStringConvertible {
     package var tls: TLSLevel?
     /// `implicit_tls`: TLS from the first octet, as on port 465 (RFC 8314).
     package var implicitTLS = false
+    /// Mail is posted there over HTTPS; nil: it speaks SMTP or LMTP.
+    package var api: MailAPI?
 
     /// RFC 5321 §4.5.4.2.
     package static let smtpPort: UInt16 = 25
@@ -46,14 +48,18 @@ package struct MX: Hashable, Sendable, CustomStringConvertible {
 
     /// The host's name in normal form; empty for an address and a socket.
     package var hostName: String {
+        if let api { return api.hostName }
         guard !isSocket, let domain = Domain(exchange), domain.literal == nil else { return "" }
         return domain.name
     }
 
     package var description: String {
-        isSocket ? exchange : "\(IPAddress(exchange)?.bracketed ?? exchange):\(port)"
+        hasNoAddress ? exchange : "\(IPAddress(exchange)?.bracketed ?? exchange):\(port)"
     }
 
     /// `exchange` is the path of a Unix socket; it has no port and no address.
     package var isSocket: Bool { exchange.utf8.first == UInt8(ascii: "/") }
+
+    /// No address of it is looked for: it is a socket, or somebody else finds its host.
+    package var hasNoAddress: Bool { isSocket || api != nil }
 }

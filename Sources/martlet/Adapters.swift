@@ -88,9 +88,15 @@ private struct SmallFiles: Sendable {
         try? disk.contents(of: "\(directory)/\(name)", limit: Self.largest)
     }
 
-    func save(_ name: String, _ bytes: [UInt8]) {
-        try? disk.makeDirectory(directory, permissions: 0o700)
-        try? disk.replace("\(directory)/\(name)", with: bytes, permissions: 0o600)
+    /// Answers whether it is on disk.
+    func save(_ name: String, _ bytes: [UInt8]) -> Bool {
+        do throws(DiskError) {
+            try disk.makeDirectory(directory, permissions: 0o700)
+            try disk.replace("\(directory)/\(name)", with: bytes, permissions: 0o600)
+            return true
+        } catch {
+            return false
+        }
     }
 }
 
@@ -98,7 +104,7 @@ extension STSStore {
     /// A file for each domain.
     init(directory: String) {
         let files = SmallFiles(directory: directory)
-        self.init(load: { files.load($0.name) }, save: { files.save($0.name, $1) })
+        self.init(load: { files.load($0.name) }, save: { _ = files.save($0.name, $1) })
     }
 }
 

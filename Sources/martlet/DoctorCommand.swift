@@ -77,6 +77,11 @@ struct DoctorCommand: ParsableCommand {
         defer { threads.shutdownGracefully { _ in } }
         let settings = InForce(patient.settings)
         let current = InForce<any DNS.Resolver>(resolver)
+        // Tokens that are replaced meanwhile are kept where the relay keeps its own, and finds them.
+        let tokens = TokenSource(
+            WebFetch(HTTPClient(), on: threads),
+            store: TokenStore(directory: "\(patient.dataPath)/oauth")
+        )
         let visit = Visit(
             loop: MultiThreadedEventLoopGroup.singleton.next(),
             disk: threads,
@@ -84,13 +89,14 @@ struct DoctorCommand: ParsableCommand {
             trust: TrustFinder(
                 resolver: current,
                 settings: settings,
-                tokens: TokenSource(WebFetch(HTTPClient(), on: threads))
+                tokens: tokens
             ),
             settings: patient.settings
         )
-        return await Doctor.examine(patient, .success(resolver)) { mx in
+        let findings = await Doctor.examine(patient, .success(resolver)) { mx in
             do throws(Failure) { return .success(try await visit(to: mx)) } catch { return .failure(error) }
         }
+        return findings + Doctor.tokens(patient, tokens, at: .now())
     }
 
     /// `example.net` of `out1.example.net`.

@@ -52,7 +52,7 @@ final class Wiring: Sendable {
     private let loops: MultiThreadedEventLoopGroup
     private let disk: NIOThreadPool
     private let web: NIOThreadPool
-    private let tokens: TokenSource
+    private let tokens: TokenCare
     private let memory: PeerMemory
     private let queue: MailQueue
     private let past: Past
@@ -123,9 +123,9 @@ final class Wiring: Sendable {
         let fetch = WebFetch(HTTPClient(), on: web, count: Self.webThreads, resolver: resolver)
         let kept = STSStore(directory: "\(launch.dataPath)/mta-sts")
         let policies = STSPolicies(resolver: resolver, settings: inForce, fetch: fetch, store: kept, log: log)
-        tokens = TokenSource(fetch, store: TokenStore(directory: "\(launch.dataPath)/oauth"))
-        memory = PeerMemory(directory: launch.dataPath, disk: LinuxDisk())
-        trust = TrustFinder(resolver: resolver, settings: inForce, policies: policies, tokens: tokens, memory: memory)
+        (tokens, memory) = (TokenCare(fetch, launch, queue), PeerMemory(directory: launch.dataPath, disk: LinuxDisk()))
+        let access = tokens.source
+        trust = TrustFinder(resolver: resolver, settings: inForce, policies: policies, tokens: access, memory: memory)
         dispatcher = Dispatcher(
             Dispatcher.Parts(
                 loop: loop,
@@ -134,7 +134,8 @@ final class Wiring: Sendable {
                 trust: trust,
                 settler: settler,
                 settings: inForce,
-                log: log
+                log: log,
+                office: Self.postOffice(access, resolver)
             )
         )
         guide = Guide(router, trust, plugins, queue)
@@ -188,6 +189,7 @@ extension Wiring {
         memory.load(at: .now())
         try wait { [plugins, services] in await plugins.start(Plugins.compiledIn, services) }
         _ = usePlugins(settings.current)
+        TokenMetrics.declare()
         IntakeMetrics.declare()
         prepareGate(settings.current)
         IngestMetrics.declare()
@@ -362,6 +364,7 @@ extension Wiring {
         report(settings.reloadIfChanged(now: .now()))
         api.tick()
         post.tick()
+        tokens.tick(at: .now())
         certificates.renewTickets(now: .now())
         disk.submit { [queue, gate] _ in
             queue.releaseDue()

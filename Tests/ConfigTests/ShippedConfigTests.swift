@@ -35,7 +35,7 @@ import Testing
         #expect(try Self.checkDefaults(ListenerSettings.self) == 27)
         #expect(try Self.checkDefaults(AuthSettings.self) == 6)
         #expect(try Self.checkDefaults(DKIMSettings.self) == 2)
-        #expect(try Self.checkDefaults(OutboundSettings.self) == 39)
+        #expect(try Self.checkDefaults(OutboundSettings.self) == 40)
         #expect(try Self.checkDefaults(ResolverSettings.self) == 5)
         #expect(try Self.checkDefaults(EventSettings.self) == 6)
         #expect(try Self.checkDefaults(TLSSettings.self) == 7)

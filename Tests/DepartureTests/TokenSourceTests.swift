@@ -26,7 +26,10 @@ struct TokenSourceTests {
                 },
                 store: TokenStore(
                     load: { name in self.kept.withLock { $0[name] } },
-                    save: { name, bytes in self.kept.withLock { $0[name] = bytes } }
+                    save: { name, bytes in
+                        self.kept.withLock { $0[name] = bytes }
+                        return true
+                    }
                 ),
                 now: { self.time.withLock { $0 } }
             )
