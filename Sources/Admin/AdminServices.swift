@@ -46,6 +46,8 @@ package struct AdminServices: Sendable {
     package let cluster: (any Cluster)?
     /// Who gets nothing; nil: it cannot be known.
     package let suppressions: SuppressionList?
+    /// Why nobody could listen at an address now, as `[::]` that leaves IPv4 to others or not; nil: nothing is known against it.
+    package let obstacle: @Sendable (ListenAddress, _ isV6Only: Bool) -> String?
 
     package init(
         queue: MailQueue,
@@ -62,7 +64,8 @@ package struct AdminServices: Sendable {
         webhooks: any WebhookControl = NoWebhooks(),
         feed: @escaping @Sendable () -> EventFeed? = { nil },
         cluster: (any Cluster)? = nil,
-        suppressions: SuppressionList? = nil
+        suppressions: SuppressionList? = nil,
+        obstacle: @escaping @Sendable (ListenAddress, _ isV6Only: Bool) -> String? = { _, _ in nil }
     ) {
         self.queue = queue
         self.settings = settings
@@ -83,6 +86,7 @@ package struct AdminServices: Sendable {
         self.feed = feed
         self.cluster = cluster
         self.suppressions = suppressions
+        self.obstacle = obstacle
     }
 }
 

@@ -15,6 +15,7 @@ import Mail
 import NIOCore
 import NIOPosix
 import OpenSSL
+import Process
 import Queue
 import Storage
 
@@ -74,7 +75,8 @@ final class AdminAPI: Sendable {
             webhooks: post,
             feed: { post.feed },
             cluster: cluster,
-            suppressions: intake.suppressions
+            suppressions: intake.suppressions,
+            obstacle: Self.obstacle(hasSockets: launch.sockets != nil)
         )
         desk = AdminDesk(
             services: services,
@@ -86,6 +88,17 @@ final class AdminAPI: Sendable {
                 now: .now()
             )
         )
+    }
+
+    /// Why nobody could listen at an address now.
+    ///
+    /// - Parameter hasSockets: those of systemd or of root are used, and a change counts from the next start: nobody can tell now.
+    private static func obstacle(hasSockets: Bool) -> @Sendable (ListenAddress, Bool) -> String? {
+        if hasSockets { return { _, _ in nil } }
+        return { address, isV6Only in
+            let octets = Array(address.ip.bytes)
+            return HeldSockets.obstacle(at: SocketPlace(octets: octets, port: address.port, isV6Only: isV6Only))
+        }
     }
 
     /// Where it listens.
