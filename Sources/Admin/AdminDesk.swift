@@ -16,7 +16,7 @@ package struct RequestHead: Sendable {
     package var method: String
     /// Without the query, not decoded.
     package var path: String
-    /// The request line holds a NUL, behind which there is more than is known here.
+    /// The request line or a header field holds a NUL, behind which there is more than is known here.
     package var isCut = false
     /// Not decoded.
     package var query: [HeaderField] = []
@@ -115,7 +115,7 @@ package struct AdminDesk: Sendable {
                     headers: [HeaderField("Retry-After", "1")]
                 )
             }
-            guard !head.isCut else { throw Problem(.malformed, "the request line holds a NUL") }
+            guard !head.isCut else { throw Problem(.malformed, "the request line or a header field holds a NUL") }
             let headers = try FramingGuard.check(head.fields)
             hasBody = headers["transfer-encoding"] != nil || (headers["content-length"].map { $0 != "0" } ?? false)
             if let given = headers["x-request-id"], Self.isID(given) { id = given }

@@ -226,12 +226,15 @@ private let adminHandle: MHD_AccessHandlerCallback = {
     upload,
     size,
     state in
-    guard let door = door(context), let connection, let path, let method, let size, let state else { return .NO }
+    guard let door = door(context), let connection, let path, let method, let version, let size, let state else {
+        return .NO
+    }
     guard let known = state.pointee, relay_is_noted(known) == 0 else {
         let head = RequestHead(
             method: String(cString: method),
             path: String(cString: path),
-            isCut: relay_line_is_cut(method, path, version, state.pointee) != 0,
+            isCut: relay_line_is_cut(method, path, version, state.pointee) != 0
+                || relay_header_is_cut(connection, version) != 0,
             query: AdminHead.fields(connection, .GET_ARGUMENT_KIND),
             fields: AdminHead.fields(connection, .HEADER_KIND)
         )

@@ -49,6 +49,8 @@ package struct AdminServices: Sendable {
     package let suppressions: SuppressionList?
     /// Who may hand in how much; nil: nobody counts.
     package let gate: EntryGate?
+    /// Why nobody could listen at an address now, as `[::]` that leaves IPv4 to others or not; nil: nothing is known against it.
+    package let obstacle: @Sendable (ListenAddress, _ isV6Only: Bool) -> String?
 
     package init(
         queue: MailQueue,
@@ -67,7 +69,8 @@ package struct AdminServices: Sendable {
         feed: @escaping @Sendable () -> EventFeed? = { nil },
         cluster: (any Cluster)? = nil,
         suppressions: SuppressionList? = nil,
-        gate: EntryGate? = nil
+        gate: EntryGate? = nil,
+        obstacle: @escaping @Sendable (ListenAddress, _ isV6Only: Bool) -> String? = { _, _ in nil }
     ) {
         self.queue = queue
         self.settings = settings
@@ -89,6 +92,7 @@ package struct AdminServices: Sendable {
         self.cluster = cluster
         self.suppressions = suppressions
         self.gate = gate
+        self.obstacle = obstacle
     }
 }
 

@@ -35,11 +35,10 @@ enum DKIMEndpoints {
 
     /// `PUT /v1/dkim-keys/{domain}/{selector}`: makes a key, or takes one in; or says whether it signs.
     static func put(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
+        try FileEdits.allowDryRun(request)
         let name = try name(request)
         let wanted = try wanted(request, name)
-        let files = files(services)
-        guard files.key(name.domain, name.selector) == nil else {
+        guard files(services).key(name.domain, name.selector) == nil else {
             guard request.header("if-none-match") != "*" else { throw Problem(.stale, "there is such a key already") }
             guard !wanted.givesKey else {
                 throw Problem(
@@ -49,29 +48,42 @@ enum DKIMEndpoints {
             }
             return try sign(wanted.signs ?? true, name, request, services, "putDKIMKey", status: 200)
         }
+        return try make(wanted, name, request, services)
+    }
+
+    /// Makes a key, and lets it sign; of a rehearsal nothing stays.
+    private static func make(
+        _ wanted: Wanted,
+        _ name: Name,
+        _ request: AdminRequest,
+        _ services: AdminServices
+    ) throws(Problem) -> AdminResponse {
+        let files = files(services)
+        let isRehearsal = try FileEdits.isDryRun(request)
         let key = try wanted.key()
         do throws(DiskError) { try files.write(key, name.domain, name.selector) } catch {
             throw error.isForbidden
                 ? Problem(.readOnly, "the configuration cannot be written here")
                 : Problem(.internalError, "the key was not written; the disk failed")
         }
-        guard wanted.signs ?? true else {
-            services.audit(request, Change(operation: "putDKIMKey", subject: "\(name)", after: "signs=false"))
-            guard let view = view(name, services) else { throw missing }
-            return .json(view, status: 201, headers: [FileEdits.tag(services.settings.revision(file))])
+        // Nobody has published it, so nobody misses it.
+        var isKept = false
+        defer { if !isKept { try? files.remove(name.domain, name.selector) } }
+        if isRehearsal || wanted.signs ?? true {
+            let signs = wanted.signs ?? true
+            let answer = try sign(signs, name, request, services, "putDKIMKey", status: 201, makesKey: true)
+            isKept = !isRehearsal
+            return answer
         }
-        do throws(Problem) {
-            return try sign(true, name, request, services, "putDKIMKey", status: 201)
-        } catch {
-            // Nobody has published it, so nobody misses it.
-            try? files.remove(name.domain, name.selector)
-            throw error
-        }
+        isKept = true
+        services.audit(request, Change(operation: "putDKIMKey", subject: "\(name)", after: "signs=false"))
+        guard let view = view(name, services) else { throw missing }
+        return .json(view, status: 201, headers: [FileEdits.tag(services.settings.revision(file))])
     }
 
     /// `PATCH /v1/dkim-keys/{domain}/{selector}`: whether it signs.
     static func patch(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
+        try FileEdits.allowDryRun(request)
         let name = try name(request)
         let wanted = try wanted(request, name)
         guard files(services).key(name.domain, name.selector) != nil else { throw missing }
@@ -84,10 +96,11 @@ enum DKIMEndpoints {
 
     /// `DELETE /v1/dkim-keys/{domain}/{selector}`: it signs no longer, and is gone.
     static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
+        try FileEdits.allowDryRun(request)
         let name = try name(request)
         guard files(services).key(name.domain, name.selector) != nil || isSigning(name, services) else { throw missing }
         let edit = try edited(false, name, request, services, "removeDKIMKey")
+        if let rehearsal = FileEdits.rehearsal(edit, changesMore: true) { return rehearsal }
         do throws(DiskError) { try files(services).remove(name.domain, name.selector) } catch {
             if !error.isMissing {
                 throw Problem(.internalError, "it signs no longer, and its file could not be removed")
@@ -123,9 +136,11 @@ enum DKIMEndpoints {
         _ request: AdminRequest,
         _ services: AdminServices,
         _ operation: String,
-        status: Int
+        status: Int,
+        makesKey: Bool = false
     ) throws(Problem) -> AdminResponse {
         let edit = try edited(signs, name, request, services, operation)
+        if let rehearsal = FileEdits.rehearsal(edit, changesMore: makesKey) { return rehearsal }
         if edit.isChanged {
             services.audit(request, Change(operation: operation, subject: "\(name)", after: "signs=\(signs)"))
         }

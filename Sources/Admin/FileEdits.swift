@@ -60,7 +60,8 @@ enum FileEdits {
                 operation: operation,
                 key: key,
                 by: "api \(request.caller.name)",
-                switching: position,
+                // The switch can be kept elsewhere; nobody rehearses that.
+                switching: isRehearsal ? nil : position,
                 isRehearsal: isRehearsal,
                 change
             )
@@ -81,15 +82,24 @@ enum FileEdits {
         _ = try request.flag(dryRun)
     }
 
+    /// Whether a change is only to be looked at.
+    static func isDryRun(_ request: AdminRequest) throws(Problem) -> Bool { try request.flag(dryRun) }
+
     /// The answer for an edit that was only tried; nil for one that was made.
     ///
-    /// - Parameter members: what else is known of it.
-    static func rehearsal(_ edit: Edit, _ members: [JSON.Member] = []) -> AdminResponse? {
+    /// - Parameters:
+    ///   - members: what else is known of it.
+    ///   - changesMore: something would change beside the file.
+    static func rehearsal(
+        _ edit: Edit,
+        _ members: [JSON.Member] = [],
+        changesMore: Bool = false
+    ) -> AdminResponse? {
         guard edit.isRehearsal else { return nil }
         return .json(
             .object(
                 [
-                    JSON.Member("dry_run", true), JSON.Member("changed", .bool(edit.isChanged)),
+                    JSON.Member("dry_run", true), JSON.Member("changed", .bool(edit.isChanged || changesMore)),
                     JSON.Member("diff", .string(edit.diff)),
                 ] + members
             ),

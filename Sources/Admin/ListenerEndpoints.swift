@@ -1,7 +1,8 @@
 // ListenerEndpoints.swift — where clients come in: `listen` and `smtps_listen` of `smtp.ini` as JSON.
 //
-// A change is on disk when it is answered, and the relay moves at once: sessions that stand are kept. Where systemd or root
-// bound the sockets it counts from the next start, as a change of the file does, and the log says so.
+// A change is on disk when it is answered, and the relay moves at once: sessions that stand are kept. An address that cannot be
+// had is refused, and nothing is written. Where systemd or root bound the sockets a change counts from the next start, as one of
+// the file does, and the log says so.
 
 import Config
 import JSON
@@ -111,6 +112,9 @@ enum ListenerEndpoints {
             tls = try body(index.map { all[$0].tls }, given)
             if let index { all[index].tls = tls } else { all.append((address, tls)) }
             try write(all, to: &document)
+            if isNew, let obstacle = services.obstacle(address, address.isV6Only(among: all.map(\.address))) {
+                throw Problem(.conflict, "nobody can listen on \(address): \(obstacle); nothing was changed")
+            }
         }
         if let rehearsal = FileEdits.rehearsal(edit) { return rehearsal }
         if edit.isChanged {

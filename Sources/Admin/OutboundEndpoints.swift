@@ -28,7 +28,7 @@ enum OutboundEndpoints {
 
     /// `PATCH /v1/outbound`: on disk and in force when it is answered.
     static func edit(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
+        try FileEdits.allowDryRun(request)
         var changes = try changes(request)
         let position = switching(&changes, services)
         let edit = try FileEdits.edit(
@@ -45,6 +45,7 @@ enum OutboundEndpoints {
                 }
             }
         }
+        if let rehearsal = FileEdits.rehearsal(edit) { return rehearsal }
         audit(edit, changes, request, services)
         return .json(value(edit.after.outbound, services), headers: [FileEdits.tag(edit.revision), noCache])
     }

@@ -69,12 +69,13 @@ enum OutboundIPEndpoints {
 
     /// `DELETE /v1/outbound-ips/{match}`.
     static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
+        try FileEdits.allowDryRun(request)
         let match = try match(request)
         let edit = try FileEdits.edit(file, request, services, operation: "delete outbound ip", key: match) {
             (document) throws(Problem) in
             guard OutboundIPs.remove(match, in: &document) else { throw missing }
         }
+        if let rehearsal = FileEdits.rehearsal(edit) { return rehearsal }
         services.audit(request, Change(operation: "removeOutboundIP", subject: match))
         return AdminResponse(204, headers: [FileEdits.tag(edit.revision)])
     }
@@ -117,7 +118,7 @@ enum OutboundIPEndpoints {
         _ match: String,
         _ services: AdminServices
     ) throws(Problem) -> Wanted {
-        try request.allowQuery([])
+        try FileEdits.allowDryRun(request)
         var body = try JSONObject(request.json(), at: "")
         try body.refuseNull("match")
         if let given = try body.string("match"), name(given) != match {
@@ -171,6 +172,7 @@ enum OutboundIPEndpoints {
             let entry = try change(before)
             try FileEdits.say("/match") { () throws(ConfigError) in try OutboundIPs.put(entry, in: &document) }
         }
+        if let rehearsal = FileEdits.rehearsal(edit) { return rehearsal }
         let entries = OutboundIPs.entries(in: try FileEdits.document(file, services).document)
         guard let now = entries.first(where: { $0.match == match }) else { throw missing }
         if edit.isChanged {

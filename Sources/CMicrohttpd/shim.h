@@ -60,6 +60,49 @@ static inline int relay_line_is_cut(const char *method, const char *path, const 
 }
 
 /*
+ * Names and values of the header are cut at a NUL as well. They stand where they came in, so behind each there is the end of its
+ * line, made of NULs by the library, and then the next name at once; what is cut leaves more between the two. A NUL that ends the
+ * last value cannot be seen, and nothing is behind it that anybody could miss.
+ */
+struct relay_header_walk {
+    /* Behind what was looked at last. */
+    const char *end;
+    /* Octets of a line's end: 1 or 2; 0: not known yet. */
+    size_t width;
+    int is_cut;
+};
+
+static inline int relay_holds_zeros(const char *text, size_t count) {
+    while (count > 0)
+        if (text[--count] != 0)
+            return 0;
+    return 1;
+}
+
+static enum MHD_Result relay_walk_header(
+    void *context, enum MHD_ValueKind kind, const char *name, size_t name_size, const char *value, size_t value_size) {
+    struct relay_header_walk *walk = (struct relay_header_walk *)context;
+    (void)kind;
+    (void)name_size;
+    size_t width = walk->width > 0 ? walk->width : name == walk->end + 1 ? 1 : 2;
+    if (value == NULL || name != walk->end + width || !relay_holds_zeros(walk->end, width)) {
+        walk->is_cut = 1;
+        return MHD_NO;
+    }
+    walk->width = width;
+    walk->end = value + value_size;
+    return MHD_YES;
+}
+
+/* Whether the header holds a NUL; `version` is the end of the request line. */
+static inline int relay_header_is_cut(struct MHD_Connection *connection, const char *version) {
+    struct relay_header_walk walk = {version + strlen(version), 0, 0};
+    MHD_get_connection_values_n(connection, MHD_HEADER_KIND, &relay_walk_header, &walk);
+    /* Behind the last one stands the empty line. */
+    return walk.is_cut || !relay_holds_zeros(walk.end, walk.width > 0 ? 2 * walk.width : 2);
+}
+
+/*
  * The library answers what it cannot read with a page of HTML of its own and has no hook for that. But it logs first, on
  * the connection's thread, so the answer is written there, as every other error of the API looks, and the page meets a
  * socket that is shut. Which socket that is the thread knows by its timer slack: a thread inherits it from the one that

@@ -176,12 +176,13 @@ extension HookSettings {
             return
         }
         do throws(HTTPError) {
-            _ = try WebURL(value)
+            endpoint.url = try WebURL(normalizing: value).text
         } catch {
             // What was not understood is not shown: it may hold a password.
             throw ValueError("is not http://host:port/path or unix:/path/of/socket: \(error.text)")
         }
-        guard isPlain else { throw ValueError("is not http://host:port/path: a URL is ASCII") }
-        endpoint.url = value
+        guard endpoint.url.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+            throw ValueError("is not http://host:port/path: a URL is ASCII")
+        }
     }
 }

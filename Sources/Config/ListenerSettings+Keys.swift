@@ -30,6 +30,7 @@ extension ListenerSettings: KeyedSettings {
             (text, target) throws(ValueError) in
             target.localSender = try localSender(text)
         },
+        .boolean("drop", \.drop),
         SettingKey("user") { (text, target) throws(ValueError) in target.user = text.isEmpty ? nil : text },
         SettingKey("group") { (text, target) throws(ValueError) in target.group = text.isEmpty ? nil : text },
         .count("threads", \.threads, 0...1024),

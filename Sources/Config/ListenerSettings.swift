@@ -40,6 +40,8 @@ package struct ListenerSettings: Hashable, Sendable {
     package var lenient = Lenience()
     /// `[main] local_sender`: what senders of this machine send as; nil: as themselves.
     package var localSender: EmailAddress?
+    /// `[main] drop`: `sendmail` may leave mail in the data directory while the relay is down.
+    package var drop = true
     /// `[main] user`: who root becomes once the sockets are bound; nil: nobody.
     package var user: String?
     /// `[main] group`; nil: the user's own.

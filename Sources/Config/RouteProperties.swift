@@ -193,11 +193,11 @@ struct RouteProperties {
     /// Secrets are posted there.
     private static func url(_ value: String) throws(ValueError) -> String {
         do throws(HTTPError) {
-            let url = try WebURL(value)
-            guard url.isConfidential, value.utf8.count <= 2048, value.utf8.allSatisfy({ $0 < 0x80 }) else {
+            let url = try WebURL(normalizing: value)
+            guard url.isConfidential, url.text.utf8.count <= 2048, url.text.utf8.allSatisfy({ $0 < 0x80 }) else {
                 throw HTTPError(.invalidRequest, "\(ValueParsing.shown(value))")
             }
-            return value
+            return url.text
         } catch {
             // A URL that was not understood is not shown: it may hold a password anywhere.
             throw ValueError("oauth_token_url: is not an https URL: \(error.text)")

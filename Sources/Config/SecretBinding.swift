@@ -3,6 +3,7 @@
 // A secret was given for a host, a port, a protection, a user and, with OAuth, a token server. Whoever may edit routes but
 // was never told the secret must not get it sent elsewhere, or sent so that others can read it.
 
+import HTTPClient
 package import Mail
 
 /// What a secret of a host was given for.
@@ -34,10 +35,17 @@ package struct SecretBinding: Hashable, Sendable {
         guard let auth = mx.auth, let now = other.auth, auth.user.isSame(octets: now.user) else { return .user }
         switch (auth.proof, now.proof) {
         case (.grant(let grant), .grant(let new)):
-            return grant.tokenURL.isSame(octets: new.tokenURL) ? nil : .tokenServer
+            return Self.isSame(grant.tokenURL, new.tokenURL) ? nil : .tokenServer
         case (.password, .password): return nil
         case (.grant, .password), (.password, .grant): return .tokenServer
         }
+    }
+
+    /// A name in letters beyond ASCII is that of its A-labels, here as for hosts.
+    private static func isSame(_ a: String, _ b: String) -> Bool {
+        if a.isSame(octets: b) { return true }
+        guard let a = try? WebURL(normalizing: a), let b = try? WebURL(normalizing: b) else { return false }
+        return a.isSame(as: b)
     }
 
     /// The least protection there is: with a login, a host that does not say gets TLS when it offers it.

@@ -169,8 +169,9 @@ private struct WebhookReading {
         return endpoint
     }
 
-    private static func url(_ text: String) throws(ValueError) -> String {
-        do throws(HTTPError) { _ = try WebURL(text) } catch {
+    private static func url(_ value: String) throws(ValueError) -> String {
+        let text: String
+        do throws(HTTPError) { text = try WebURL(normalizing: value).text } catch {
             // What was not understood is not shown: it may hold a token.
             throw ValueError("is not https://host/path: \(error.text)")
         }

@@ -2,8 +2,9 @@
 //
 // A resolver keeps a question about a dead domain for a minute and longer, and most take no more than so many from one
 // client (unbound: 1000), good ones included. So: questions without an answer are counted as long as the resolver may
-// hold them; names that were slow before hold half of the places at most; the newest question goes first, because an
-// answer comes in milliseconds and whoever waits is held up by the dead; and no burst takes every place at once.
+// hold them; names that were answered quickly before go first; names that were slow before hold half of the places at
+// most; of the others the newest question goes first, because an answer comes in milliseconds and whoever waits is held up
+// by the dead; and no burst takes every place at once.
 
 import Mail
 
@@ -17,6 +18,8 @@ package struct LookupTurns {
     private struct Question {
         let name: String
         let since: Instant
+        /// When it went out.
+        var launched: Instant?
         var isStuck = false
     }
 
@@ -29,12 +32,16 @@ package struct LookupTurns {
     /// When every place is taken, newcomers still go out this far apart.
     private static let trickle: Duration = .milliseconds(100)
     private static let mostSlowNames = 20_000
+    /// Names that were answered quickly: those of the latest answers, twice as many at most.
+    private static let mostGoodNames = 10_000
 
     private let limit: Int
     private let soon: Duration
     private let held: Duration
     private var flying: [UInt64: Question] = [:]
     private var waiting: [UInt64: Question] = [:]
+    /// Waiting questions about names that were answered quickly, the oldest first; those that are gone are skipped.
+    private var good: ArraySlice<UInt64> = []
     /// Waiting questions about names without a past, the newest last; those that are gone are skipped.
     private var fresh: [UInt64] = []
     /// Waiting questions about names that were slow, the oldest first.
@@ -45,6 +52,7 @@ package struct LookupTurns {
     /// When the resolver will have given up what we gave up, in order.
     private var abandoned: ArraySlice<Instant> = []
     private var slowNames = Bounded<String, Instant>(atLeast: mostSlowNames)
+    private var goodNames = Bounded<String, Bool>(atLeast: mostGoodNames)
     private var lastTrickle: Instant?
 
     /// - Parameters:
@@ -67,16 +75,27 @@ package struct LookupTurns {
     /// Somebody asks.
     package mutating func add(_ id: UInt64, _ name: String, at now: Instant) {
         waiting[id] = Question(name: name, since: now)
-        if let until = slowNames[name], now < until { slow.append(id) } else { fresh.append(id) }
+        if let until = slowNames[name], now < until {
+            slow.append(id)
+        } else if goodNames[name] != nil {
+            good.append(id)
+        } else {
+            fresh.append(id)
+        }
     }
 
     /// The next one to ask, which is out from now on; nil: nobody yet.
     package mutating func next(at now: Instant) -> UInt64? {
         age(at: now)
         guard flying.count - stuck < max(1, limit / 4) else { return nil }
+        while let id = good.first, waiting[id] == nil { good.removeFirst() }
         while let id = fresh.last, waiting[id] == nil { fresh.removeLast() }
         while let id = slow.first, waiting[id] == nil { slow.removeFirst() }
         let taken = flying.count + abandoned.count
+        if let id = good.first, let question = waiting[id], taken < limit || mayTrickle(at: now) {
+            good.removeFirst()
+            return launch(id, question, at: now)
+        }
         if let id = fresh.last, let question = waiting[id], mayLaunch(question, at: now) {
             fresh.removeLast()
             return launch(id, question, at: now)
@@ -89,8 +108,14 @@ package struct LookupTurns {
     /// The last quarter of the places is for newcomers, a few at a time: good ones give theirs back in milliseconds.
     private mutating func mayLaunch(_ question: Question, at now: Instant) -> Bool {
         if flying.count + abandoned.count < limit - limit / 4 { return true }
-        guard now - question.since < Self.newcomer, flying.count < limit + limit / 8 else { return false }
-        if flying.count < limit, flying.count - stuck < max(1, limit / 40) { return true }
+        guard now - question.since < Self.newcomer else { return false }
+        let taken = flying.count + abandoned.count
+        if flying.count < limit, taken < limit + limit / 4, flying.count - stuck < max(1, limit / 40) { return true }
+        return mayTrickle(at: now)
+    }
+
+    private mutating func mayTrickle(at now: Instant) -> Bool {
+        guard flying.count < limit + limit / 8 else { return false }
         guard lastTrickle.map({ now - $0 >= Self.trickle }) ?? true else { return false }
         lastTrickle = now
         return true
@@ -102,17 +127,28 @@ package struct LookupTurns {
     /// A question has its answer, for better or worse.
     package mutating func answered(_ id: UInt64, at now: Instant) {
         guard let question = remove(id) else { return }
-        if now - question.since < Self.slowness { slowNames[question.name] = nil } else { remember(question.name, now) }
+        guard now - (question.launched ?? question.since) < Self.slowness else { return remember(question.name, now) }
+        slowNames[question.name] = nil
+        goodNames[question.name] = true
+    }
+
+    /// Nobody waits for the answer any more; the resolver may go on with the question.
+    ///
+    /// - Parameter isResolverAlive: others were answered meanwhile.
+    package mutating func cancelled(_ id: UInt64, isResolverAlive: Bool, at now: Instant) {
+        guard let question = remove(id), let launched = question.launched, isResolverAlive else { return }
+        if now - launched >= Self.slowness / 2 { remember(question.name, now) }
+        if now - launched >= soon { abandoned.append(now + held) }
     }
 
     /// A question was given up.
     ///
     /// - Parameter isResolverAlive: others were answered meanwhile, so it is the name that is slow.
     package mutating func gaveUp(_ id: UInt64, isResolverAlive: Bool, at now: Instant) {
-        let wasOut = flying[id] != nil
-        guard let question = remove(id), isResolverAlive else { return }
+        // One that only waited here says nothing of its name.
+        guard let question = remove(id), question.launched != nil, isResolverAlive else { return }
         remember(question.name, now)
-        if wasOut { abandoned.append(now + held) }
+        abandoned.append(now + held)
     }
 
     /// Names get another chance.
@@ -121,6 +157,7 @@ package struct LookupTurns {
     private mutating func launch(_ id: UInt64, _ question: Question, at now: Instant) -> UInt64 {
         waiting[id] = nil
         flying[id] = question
+        flying[id]?.launched = now
         launches.append((id, now))
         return id
     }
@@ -135,6 +172,7 @@ package struct LookupTurns {
 
     private mutating func remember(_ name: String, _ now: Instant) {
         slowNames[name] = now + Self.memory
+        goodNames.removeValue(forKey: name)
     }
 
     private mutating func age(at now: Instant) {

@@ -90,7 +90,8 @@ final class PumpThread {
             turns.add(question.id, question.name, at: now)
         }
         for id in cancelled {
-            turns.end(id)
+            let launched = flying[id]?.launched ?? now
+            turns.cancelled(id, isResolverAlive: !isAway && lastAnswer > launched, at: now)
             finish(id, .failure(.serverFailure("cancelled")))
         }
         return !isClosed

@@ -20,9 +20,14 @@ struct BodyStream {
         let writer: SevenBitWriter?
     }
 
-    /// Bytes of one read.
+    /// Bytes of one read, where there is memory for that.
     static let piece = 256 << 10
+    /// Pieces that are in memory at once: as it was read and as it is sent, and with a conversion as it came from the disk and as
+    /// it was converted, which may be longer.
+    private static let (copies, copiesConverted) = (2, 5)
 
+    /// What it takes of the memory for mail.
+    let share: StreamShare
     /// What is left to send of the message: its body, or with a conversion all of it.
     let content: Content
     var encoder: DotEncoder
@@ -30,16 +35,29 @@ struct BodyStream {
     var offset = 0
     var isReading = false
 
-    /// Reads the next piece.
+    init(_ content: Content, _ encoder: DotEncoder, as writer: SevenBitWriter? = nil, within budget: MemoryBudget?) {
+        (self.content, self.encoder, self.writer) = (content, encoder, writer)
+        share =
+            writer == nil
+            ? StreamShare(of: budget, piece: Self.piece, copies: Self.copies)
+            : StreamShare(of: budget, piece: Conversion.piece, copies: Self.copiesConverted)
+    }
+
+    /// Reads the next piece, of so many bytes at most.
     ///
     /// Blocks.
-    static func read(_ content: Content, at offset: Int, _ writer: SevenBitWriter?) throws(QueueError) -> Piece {
+    static func read(
+        _ content: Content,
+        at offset: Int,
+        atMost piece: Int,
+        _ writer: SevenBitWriter?
+    ) throws(QueueError) -> Piece {
         guard var writer else {
             guard case .file(let file) = content.body else { throw .broken("the message is in no file") }
             let bytes = try file.read(at: offset, count: piece)
             return Piece(bytes: bytes, count: bytes.readableBytes, writer: nil)
         }
-        let raw = try content.read(at: offset, count: Conversion.piece)
+        let raw = try content.read(at: offset, count: piece)
         var out = ByteBuffer()
         writer.write(ByteBuffer(bytes: raw), to: &out)
         if offset + raw.count >= content.size { writer.finish(to: &out) }
@@ -72,7 +90,7 @@ extension ClientHandler {
             run(machine.handle(.bodySent))
         case .file:
             let body = Content(prologue: ByteBuffer(), body: content.body, hasLeadingDots: false, isEightBit: false)
-            begin(BodyStream(content: body, encoder: encoder))
+            begin(BodyStream(body, encoder, within: plan.budget))
         }
     }
 
@@ -80,7 +98,7 @@ extension ClientHandler {
         // Conversion may bring another letter to a line's beginning.
         var encoder = DotEncoder(hasLeadingDots: true)
         encoder.encode(conversion.signatures, into: &out)
-        begin(BodyStream(content: content, encoder: encoder, writer: conversion.makeWriter()))
+        begin(BodyStream(content, encoder, as: conversion.makeWriter(), within: plan.budget))
     }
 
     private func begin(_ stream: BodyStream) {
@@ -105,12 +123,12 @@ extension ClientHandler {
         guard var stream, !stream.isReading, let context, context.channel.isWritable else { return }
         stream.isReading = true
         self.stream = stream
-        let (content, offset, writer) = (stream.content, stream.offset, stream.writer)
+        let (content, offset, writer, share) = (stream.content, stream.offset, stream.writer, stream.share)
         let piece: EventLoopFuture<Result<BodyStream.Piece, QueueError>> = plan.disk.runIfActive(
             eventLoop: context.eventLoop
         ) {
             do throws(QueueError) {
-                return .success(try BodyStream.read(content, at: offset, writer))
+                return .success(try BodyStream.read(content, at: offset, atMost: share.piece, writer))
             } catch {
                 return .failure(error)
             }
@@ -135,10 +153,13 @@ extension ClientHandler {
         var piece = ByteBuffer()
         stream.encoder.encode(read.bytes, into: &piece)
         if isLast { stream.encoder.finish(into: &piece) }
+        let share = stream.share
         self.stream = isLast ? nil : stream
         let written = context.eventLoop.makePromise(of: Void.self)
-        written.futureResult.assumeIsolated().whenSuccess { [self] in
-            if self.stream != nil { bodyProgressed() }
+        written.futureResult.assumeIsolated().whenComplete { [self] result in
+            // What the socket has not taken is still in memory.
+            withExtendedLifetime(share) {}
+            if case .success = result, self.stream != nil { bodyProgressed() }
         }
         context.writeAndFlush(Self.wrapOutboundOut(piece), promise: written)
         if isLast {

@@ -50,6 +50,8 @@ final class ClientHandler: ChannelInboundHandler {
         /// What was learnt of the lane.
         var memory: PeerMemory
         var disk: NIOThreadPool
+        /// What mail in memory is counted in; nil: by nobody.
+        var budget: MemoryBudget?
         /// Keys for what is converted and has to be signed anew.
         var dkim: DKIMSettings
         /// What STARTTLS and implicit TLS need; nil for a session without.

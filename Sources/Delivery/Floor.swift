@@ -25,6 +25,8 @@ final class Floor: ParcelSource {
     private var sessions: [ObjectIdentifier: ClientHandler] = [:]
     /// Sessions that were asked to end.
     private var leaving: Set<ObjectIdentifier> = []
+    /// Openings that look for their way, by the number of their look-up.
+    private var looking: [UInt64: SlotClaim] = [:]
     /// Openings that know where to go, in line for the slots of their lane.
     private var poised: [Lane: [SlotClaim]] = [:]
     /// Openings that hold a slot.
@@ -54,7 +56,8 @@ final class Floor: ParcelSource {
         for connect in turn.connects { self.connect(connect) }
         for lane in turn.dismissals { dismiss(lane) }
         for opening in turn.cuts { openings[opening]?.giveWay(opening) }
-        for lane in turn.lookUps { open(lane, carrying: [], after: nil) }
+        for number in turn.lookUpCuts { looking.removeValue(forKey: number)?.endLookUp() }
+        for lookUp in turn.lookUps { open(lookUp.lane, lookUp: lookUp.number, carrying: [], after: nil) }
         if turn.idleToEnd > 0 { endIdle(atMost: turn.idleToEnd, onlySurplus: false) }
         if turn.trims { endIdle(atMost: .max, onlySurplus: true) }
         if let wakeup = queue.nextWakeup {
@@ -209,6 +212,7 @@ final class Floor: ParcelSource {
         if session.machine.security != nil { trust.memory.worksTLS(session.machine.peer) }
         TrustMetrics.stands(session.machine.security, isNamedByPolicy: session.plan.isNamedByPolicy)
         RouteMetrics.of(session.lane).sessionOpened()
+        trust.memory.answers(session.lane, at: .now())
         if let opening = session.plan.opening {
             openings.removeValue(forKey: opening)?.stands()
             queue.reached(opening, at: .now())
@@ -252,24 +256,25 @@ final class Floor: ParcelSource {
 
     // MARK: lanes
 
-    private func open(_ lane: Lane, carrying carried: [Attempt], after: (route: Route, host: Int)?) {
+    private func open(
+        _ lane: Lane,
+        lookUp: UInt64? = nil,
+        carrying carried: [Attempt],
+        after: (route: Route, host: Int)?
+    ) {
         let floor = NIOLoopBound(self, eventLoop: loop)
-        let line = SlotClaim.Line {
-            floor.value.join($0)
-        } leave: {
-            floor.value.openings[$0] = nil
-        }
-        let claim = SlotClaim(lane, isCarrying: !carried.isEmpty, queue: queue, loop: loop, line: line)
+        let claim = claim(lane, lookUp, isCarrying: !carried.isEmpty)
         let opener = LaneOpener(
             router: router,
             trust: trust,
             connector: Connector(loop: loop, source: NIOLoopBound(self, eventLoop: loop)),
             settings: settings.current,
             disk: queue.disk,
+            budget: queue.memory,
             slot: claim,
             office: office
         )
-        let (loop, settler) = (self.loop, self.settler)
+        let (loop, settler, memory) = (self.loop, self.settler, trust.memory)
         if case .route(let name) = lane.hop,
             case .discard(let words)? = settings.ask({ $0.routes.route(named: name)?.way })
         {
@@ -280,20 +285,39 @@ final class Floor: ParcelSource {
             }
             return
         }
-        Task {
+        let work = Task {
             var troubles: [Failure] = []
             do throws(Failure) {
                 try await opener.open(lane, carrying: carried, after: after, troubles: &troubles)
             } catch {
-                if after == nil, !claim.isOver { await settler.unopened(lane, error, troubles) }
+                if after == nil, !claim.isOver, !claim.isCut {
+                    memory.isMute(lane)
+                    await settler.unopened(lane, error, troubles)
+                }
                 claim.end()
                 loop.execute { [troubles] in floor.value.giveUp(carried, troubles) }
             }
         }
+        claim.runs(work)
+    }
+
+    private func claim(_ lane: Lane, _ lookUp: UInt64?, isCarrying: Bool) -> SlotClaim {
+        let floor = NIOLoopBound(self, eventLoop: loop)
+        let line = SlotClaim.Line {
+            floor.value.join($0)
+        } leave: {
+            floor.value.openings[$0] = nil
+        } forget: { claim in
+            if let number = claim.lookUp { floor.value.looking[number] = nil }
+        }
+        let claim = SlotClaim(lane, isCarrying: isCarrying, lookUp: lookUp, queue: queue, loop: loop, line: line)
+        if let lookUp { looking[lookUp] = claim }
+        return claim
     }
 
     /// An opening waits in line for a slot of its lane.
     private func join(_ claim: SlotClaim) {
+        if let number = claim.lookUp { looking[number] = nil }
         if draining != nil { return claim.end() }
         poised[claim.lane, default: []].append(claim)
     }

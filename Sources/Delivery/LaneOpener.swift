@@ -13,6 +13,7 @@ import Departure
 import Mail
 import NIOCore
 import NIOPosix
+import Queue
 import SMTP
 
 /// Opens one session.
@@ -24,6 +25,8 @@ struct LaneOpener: Sendable {
     let connector: Connector
     let settings: Settings
     let disk: NIOThreadPool
+    /// What mail in memory is counted in; nil: a visit, which carries none.
+    let budget: MemoryBudget?
     /// The session slot, held while a host is tried and not while one is looked up; nil: a visit, which needs none.
     let slot: SlotClaim?
     /// Posts mail to hosts that take it over HTTPS; nil: nobody does.
@@ -176,6 +179,7 @@ struct LaneOpener: Sendable {
             carried: search.carried,
             memory: trust.memory,
             disk: disk,
+            budget: budget,
             dkim: settings.dkim,
             tls: tls,
             isNamedByPolicy: departure.isNamedByPolicy,

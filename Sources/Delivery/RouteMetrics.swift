@@ -12,7 +12,15 @@ import Synchronization
 final class RouteMetrics: Sendable {
     /// Routes with a label of their own.
     private static let most = 20
-    private static let known = Mutex<[String: RouteMetrics]>([:])
+    /// Those that every relay may have, whenever they are used first.
+    private static let always: Set<String> = ["dns", "*", "address", "hook"]
+    private static let known = Mutex(Known())
+
+    private struct Known {
+        var all: [String: RouteMetrics] = [:]
+        /// Labels that are not among ``always``.
+        var named = 0
+    }
 
     private let results: [Counter]
     /// By reason, in the order of their numbers.
@@ -36,10 +44,12 @@ final class RouteMetrics: Sendable {
 
     private static func labelled(_ label: String) -> RouteMetrics {
         known.withLock { known in
-            if let metrics = known[label] { return metrics }
-            let name = known.count < most ? label : "other"
-            let metrics = known[name] ?? RouteMetrics(name)
-            known[name] = metrics
+            if let metrics = known.all[label] { return metrics }
+            let isNamed = known.named < most - always.count
+            let name = always.contains(label) || isNamed ? label : "other"
+            if name == label, !always.contains(label) { known.named += 1 }
+            let metrics = known.all[name] ?? RouteMetrics(name)
+            known.all[name] = metrics
             return metrics
         }
     }

@@ -11,8 +11,8 @@ import Synchronization
 /// One opening, as far as the scheduler counts it.
 final class SlotClaim: Sendable {
     private enum State {
-        /// It finds out where to go. → poised, over
-        case lookingUp
+        /// It finds out where to go, unless it was asked to end. → poised, over
+        case lookingUp(isCut: Bool)
         /// It waits for a slot. → granted, over
         case poised(EventLoopPromise<Void>)
         /// It connects; what is to be done when others want the slot. → lookingUp, over
@@ -26,20 +26,26 @@ final class SlotClaim: Sendable {
         let join: @Sendable (SlotClaim) -> Void
         /// The slot is given back; called on the loop.
         let leave: @Sendable (Opening) -> Void
+        /// It looks for its way no longer; called on the loop.
+        let forget: @Sendable (SlotClaim) -> Void
     }
 
     let lane: Lane
     /// It has mail that an earlier host did not take.
     let isCarrying: Bool
+    /// The number of its look-up; nil: nobody asks it to end.
+    let lookUp: UInt64?
     private let queue: MailQueue
     private let loop: any EventLoop
     private let line: Line
-    private let state = Mutex(State.lookingUp)
+    private let state = Mutex(State.lookingUp(isCut: false))
+    private let work = Mutex<Task<Void, Never>?>(nil)
 
     /// Of an opening that was granted a look-up.
-    init(_ lane: Lane, isCarrying: Bool = false, queue: MailQueue, loop: any EventLoop, line: Line) {
+    init(_ lane: Lane, isCarrying: Bool = false, lookUp: UInt64?, queue: MailQueue, loop: any EventLoop, line: Line) {
         self.lane = lane
         self.isCarrying = isCarrying
+        self.lookUp = lookUp
         self.queue = queue
         self.loop = loop
         self.line = line
@@ -56,13 +62,21 @@ final class SlotClaim: Sendable {
 
     /// Returns when a slot is claimed.
     ///
-    /// - Throws: when the relay stops meanwhile.
+    /// - Throws: when the relay stops meanwhile, or the look-up was asked to end.
     func take() async throws(Failure) {
         let slot = loop.makePromise(of: Void.self)
-        state.withLock { $0 = .poised(slot) }
+        let isCut = state.withLock { state in
+            if case .lookingUp(isCut: true) = state { return true }
+            state = .poised(slot)
+            return false
+        }
+        guard !isCut else {
+            slot.succeed()
+            throw Failure(.host, at: .route, Reply(451, EnhancedStatus(4, 4, 3), "other lanes are looked up first"))
+        }
         loop.execute { [self] in
             line.join(self)
-            queue.lookedUp(lane)
+            queue.lookedUp(lane, lookUp)
         }
         do {
             try await slot.futureResult.get()
@@ -83,6 +97,22 @@ final class SlotClaim: Sendable {
     }
 
     // MARK: giving way
+
+    /// What finds out where to go.
+    func runs(_ task: Task<Void, Never>) { work.withLock { $0 = task } }
+
+    /// Others want the place of its look-up, which has taken long: it ends, and nothing failed.
+    func endLookUp() {
+        let isLookingUp = state.withLock { state in
+            guard case .lookingUp = state else { return false }
+            state = .lookingUp(isCut: true)
+            return true
+        }
+        if isLookingUp { work.withLock(\.self)?.cancel() }
+    }
+
+    /// Its look-up was asked to end, and found nothing.
+    var isCut: Bool { state.withLock { if case .lookingUp(isCut: true) = $0 { true } else { false } } }
 
     /// Others want the slot: the host that is being tried has been silent for too long.
     func giveWay(_ opening: Opening) {
@@ -113,7 +143,7 @@ final class SlotClaim: Sendable {
     func giveBack() {
         let opening: Opening? = state.withLock { state in
             guard case .granted(let opening, _, _) = state else { return nil }
-            state = .lookingUp
+            state = .lookingUp(isCut: false)
             return opening
         }
         if let opening { end(opening, looksOn: true) }
@@ -129,9 +159,11 @@ final class SlotClaim: Sendable {
             return state
         }
         switch old {
-        case .lookingUp: queue.lookUpEnded(lane, isPoised: false)
+        case .lookingUp:
+            if lookUp != nil { loop.execute { [self] in line.forget(self) } }
+            queue.lookUpEnded(lane, lookUp, isPoised: false)
         case .poised(let slot):
-            queue.lookUpEnded(lane, isPoised: true)
+            queue.lookUpEnded(lane, nil, isPoised: true)
             slot.fail(CancellationError())
         case .granted(let opening, _, _): end(opening, looksOn: false)
         case .over: break

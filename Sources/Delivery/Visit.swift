@@ -55,6 +55,7 @@ package struct Visit: Sendable {
                 connector: Connector(loop: loop, source: visitor),
                 settings: settings,
                 disk: disk,
+                budget: nil,
                 slot: nil
             )
             var troubles: [Failure] = []

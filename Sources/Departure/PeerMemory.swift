@@ -25,11 +25,13 @@ package enum Trait: String, Hashable, Sendable, CaseIterable {
     case lackingTLS = "lacking_tls"
     /// In the clear the peer took no mail.
     case refusingClear = "refusing_clear"
+    /// Sessions with the lane stood lately: after a start nothing is kept from it.
+    case answers
 
     /// Milliseconds after which it must be learnt anew at the latest: servers change.
     var lifespan: Int64 {
         switch self {
-        case .losesCount: 7 * 86_400_000
+        case .losesCount, .answers: 7 * 86_400_000
         case .recipients, .oneDomain: 86_400_000
         case .silent: 600_000
         case .brokenTLS, .lackingTLS, .refusingClear: 3_600_000
@@ -40,9 +42,12 @@ package enum Trait: String, Hashable, Sendable, CaseIterable {
     var isOfTLS: Bool {
         switch self {
         case .brokenTLS, .lackingTLS, .refusingClear: true
-        case .losesCount, .recipients, .oneDomain, .silent: false
+        case .losesCount, .recipients, .oneDomain, .silent, .answers: false
         }
     }
+
+    /// What makes a difference to where and how mail goes.
+    var isTold: Bool { !isOfTLS && self != .answers }
 }
 
 /// What was learnt, by ``Departure/peer`` or ``Mail/Lane/description``.
@@ -141,7 +146,7 @@ package final class PeerMemory: Sendable {
 
     /// Everything that is known of a subject, for people; but for TLS, see ``trouble(with:at:)``.
     package func everything(of subject: String, at now: Timestamp) -> [Known] {
-        Trait.allCases.filter { !$0.isOfTLS }.compactMap { trait in
+        Trait.allCases.filter(\.isTold).compactMap { trait in
             entry(trait, of: subject, at: now).map { Known(trait: trait, value: $0.value, until: $0.until) }
         }
     }

@@ -192,6 +192,8 @@ package final class Router: Sendable {
         let now = Uptime.now()
         guard strangers.withLock({ $0[names].map { now >= $0 } ?? true }) else { return }
         if let loop = await firstLoop(among: equals, loops) { throw loop }
+        // Who was asked to end has found out nothing.
+        guard !Task.isCancelled else { return }
         strangers.withLock { $0[names] = now.adding(milliseconds: Self.strangersFor) }
     }
 

@@ -122,10 +122,15 @@ package final class TrustFinder: Sendable {
         }
     }
 
-    /// Policies that could not be had are looked for again, and who was silent is not put off any more.
+    /// Policies that could not be had are looked for again, who was silent is not put off any more, and servers whose TLS
+    /// was broken are asked for it again before anything goes in the clear.
+    ///
+    /// When it came to nothing first is still known: where it does again, the mail need not wait a second time, however often
+    /// somebody flushes.
     package func forget() {
         policies?.forget()
         memory.forgetAll(.silent)
+        memory.forgetAll(.lackingTLS)
     }
 
     // MARK: policies under test

@@ -15,6 +15,8 @@ package struct WebURL: Hashable, Sendable {
     /// In lower case; an IPv6 address in brackets.
     package let host: String
     package let port: UInt16
+    /// Port, path and query, as they were written.
+    private let (portText, rest): (String, String)
 
     /// Reads a URL.
     ///
@@ -52,6 +54,21 @@ package struct WebURL: Hashable, Sendable {
             as: UTF8.self
         )
         self.port = port
+        let isBracketed = authority.first == UInt8(ascii: "[")
+        let behindHost = authority.drop { $0 != UInt8(ascii: isBracketed ? "]" : ":") }.dropFirst(isBracketed ? 1 : 0)
+        portText = String(decoding: behindHost, as: UTF8.self)
+        rest = String(decoding: text.utf8.dropFirst(scheme.prefix.utf8.count + authority.count), as: UTF8.self)
+    }
+
+    /// The same with another name of its host, such as that in A-labels: libcurl makes those only where the locale allows it.
+    package func with(host: String) throws(HTTPError) -> WebURL {
+        try WebURL("\(isSecure ? "https" : "http")://\(host)\(portText)\(rest)")
+    }
+
+    /// Whether a request goes to the same place.
+    package func isSame(as other: WebURL) -> Bool {
+        isSecure == other.isSecure && host.utf8.elementsEqual(other.host.utf8) && port == other.port
+            && rest.utf8.elementsEqual(other.rest.utf8)
     }
 
     /// The other side is this machine.

@@ -99,15 +99,7 @@ package final class Listener: Sendable {
     /// Why a place cannot be had, in a sentence.
     private static func words(_ error: any Error, _ place: Place) -> String {
         guard let error = error as? IOError else { return "\(error)" }
-        let reason = strerror(error.errnoCode).map { String(cString: $0) } ?? "error \(error.errnoCode)"
-        let remedy =
-            switch error.errnoCode {
-            case EACCES, EPERM: "; ports below 1024 are root's: [main] user in smtp.ini, or CAP_NET_BIND_SERVICE"
-            case EADDRINUSE: "; is another server running there?"
-            case EADDRNOTAVAIL: "; no interface of this machine has \(place.address.ip)"
-            default: ""
-            }
-        return reason + remedy
+        return HeldSockets.words(of: error.errnoCode, at: place.address.ip.description)
     }
 
     /// Begins to accept on a socket that is bound already, and closes it in the end.

@@ -5,9 +5,8 @@
 // files are readable by whoever knows their names, which are 128 random bits that nobody else is told.
 //
 // Guarantees: a message is on the disk before `sendmail` says 0; it goes in by the relay's own SMTP, as it would have from
-// `sendmail`, so who may relay and what is refused is one rule; it is removed when the relay has answered for it, so that
-// only a crash between these two delivers it twice. What others put there is from outside: only plain files with one name,
-// of a bounded size and of our form, are read, and nothing that stands in them is trusted.
+// `sendmail`, so who may relay and what is refused is one rule (`Drop+Emptying.swift`). It is shut where `smtp.ini` says so, while
+// too much lies in it, and for a message that would leave the disk too little.
 
 import Config
 package import Files
@@ -20,14 +19,14 @@ package struct Drop: Sendable {
     private static let (name, asideName) = ("drop", "drop-refused")
     /// Who may do what: put things in, and nothing else.
     private static let permissions: UInt32 = 0o1733
-    /// Names that are looked at in one round.
-    private static let most = 1000
-    /// Milliseconds after which an incomplete file will not become complete.
-    private static let patience: Int64 = 3_600_000
+    /// What the relay sees to itself.
+    private static let shut: UInt32 = 0o700
+    /// Bytes that a message must leave on the disk, for the relay's own mail.
+    private static let reserve = 64 << 20
 
-    private let directory: String
-    private let aside: String
-    private let disk: any Disk
+    let directory: String
+    let aside: String
+    let disk: any Disk
 
     /// - Parameter data: the data directory.
     package init(in data: String, _ disk: any Disk = LinuxDisk()) {
@@ -41,30 +40,44 @@ package struct Drop: Sendable {
         return Drop(in: here.data)
     }
 
-    /// Makes the directory; for the relay.
+    /// Makes the directory, or lets nobody in any more; for the relay.
     ///
     /// - Throws: when it cannot be made, or is something else.
-    package func prepare() throws(DiskError) {
-        try disk.makeDirectory(directory, permissions: 0o700)
+    package func prepare(isOpen: Bool = true) throws(DiskError) {
+        if !isOpen, try disk.status(directory, following: false) == nil { return }
+        try disk.makeDirectory(directory, permissions: Self.shut)
         let open = try disk.open(directory, .read, permissions: 0)
         var status = try open.status()
         guard status.kind == .directory else { throw DiskError("open", directory, ENOTDIR) }
-        status.permissions = Self.permissions
+        status.permissions = isOpen ? Self.permissions : Self.shut
         try open.takeOwnership(of: status)
+    }
+
+    /// Whether mail may be put there, whoever asks: the relay's own user and root could do it all the same.
+    private func checkIsOpen(for size: Int) throws(DiskError) {
+        guard let status = try disk.status(directory, following: false), status.kind == .directory,
+            status.permissions & 0o002 != 0
+        else { throw DiskError("open", directory, EACCES) }
+        guard try disk.space(at: directory).freeBytes - size >= Self.reserve else {
+            throw DiskError("write", directory, ENOSPC)
+        }
     }
 
     /// Keeps a message until the relay fetches it; for anybody.
     ///
+    /// - Parameter isOwn: the relay puts back what is left of a message that lay there, whatever else lies there.
     /// - Throws: when it is not on the disk; then there is nothing left of it.
-    func keep(_ letter: Letter) throws(DiskError) {
+    func keep(_ letter: Letter, isOwn: Bool = false) throws(DiskError) {
         let path = "\(directory)/\(Self.freshName())"
+        let octets = DropFile.octets(of: letter)
+        if !isOwn { try checkIsOpen(for: octets.count) }
         let file = try disk.open(path, .create, permissions: 0o644)
         do throws(DiskError) {
             // Whatever the umask says: the relay is another user.
             var status = try file.status()
             status.permissions = 0o644
             try file.takeOwnership(of: status)
-            try file.write(DropFile.octets(of: letter), at: 0)
+            try file.write(octets, at: 0)
             try file.sync()
         } catch {
             try? disk.unlink(path)
@@ -84,116 +97,8 @@ package struct Drop: Sendable {
         return String(repeating: "0", count: 16 - digits.utf8.count) + digits
     }
 
-    private static func isName(_ name: String) -> Bool {
+    static func isName(_ name: String) -> Bool {
         name.utf8.count == 33 && name.utf8.first == UInt8(ascii: "m")
             && name.utf8.dropFirst().allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
-    }
-
-    // MARK: - For the relay
-
-    /// What became of one round.
-    package struct Found: Sendable {
-        /// Messages that the relay has taken.
-        package var taken = 0
-        /// Messages that it will be asked to take again.
-        package var left = 0
-        /// What nobody takes, by the path where it is now, and why.
-        package var refused: [(path: String, reason: String)] = []
-        /// More was there than one round looks at.
-        package var hasMore = false
-
-        package init() {}
-    }
-
-    /// Hands everything in that is there, one after another.
-    ///
-    /// Blocks.
-    /// - Parameters:
-    ///   - limit: the largest message, bytes.
-    ///   - now: milliseconds since 1970.
-    ///   - goesOn: false ends the round before the next message.
-    package func empty(
-        into place: SubmissionPlace,
-        limit: Int,
-        now: Int64,
-        while goesOn: () -> Bool
-    ) throws(DiskError) -> Found {
-        var found = Found()
-        let names = try disk.list(directory).lazy.filter { $0.kind == .file && Self.isName($0.name) }
-        for entry in names.prefix(Self.most) where goesOn() {
-            let path = "\(directory)/\(entry.name)"
-            switch read(path, limit: limit, now: now) {
-            case .letter(let letter): hand(letter, of: entry.name, to: place, &found)
-            case .unfinished: found.left += 1
-            case .bad(let reason): setAside(entry.name, reason, &found)
-            }
-        }
-        found.hasMore = names.dropFirst(Self.most).first != nil
-        return found
-    }
-
-    private enum Reading {
-        case letter(Letter)
-        case unfinished
-        case bad(String)
-    }
-
-    private func read(_ path: String, limit: Int, now: Int64) -> Reading {
-        let bytes: [UInt8]
-        let modified: Int64
-        do throws(DiskError) {
-            let file = try disk.open(path, .read, permissions: 0)
-            let status = try file.status()
-            guard status.kind == .file else { return .bad("is no plain file") }
-            // Somebody else's file under a second name: what the relay may read is not theirs to send.
-            guard status.links == 1 else { return .bad("has other names") }
-            let most = limit + DropFile.mostBesides
-            guard status.size <= most else { return .bad("is larger than a message may be") }
-            (bytes, modified) = (try file.read(status.size, at: 0), status.modified / 1_000_000)
-        } catch {
-            return error.code == ENOENT ? .unfinished : .bad("\(error)")
-        }
-        switch DropFile.letter(bytes) {
-        case .whole(let letter): return .letter(letter)
-        case .partial: return now - modified < Self.patience ? .unfinished : .bad("is not complete")
-        case .malformed: return .bad("is no message of sendmail's")
-        }
-    }
-
-    private func hand(_ letter: Letter, of name: String, to place: SubmissionPlace, _ found: inout Found) {
-        let round: Round
-        do {
-            round = try Submission(place).hand(letter)
-        } catch {
-            found.left += 1
-            return
-        }
-        let isOver = round.trouble.map { $0.status != EX_TEMPFAIL } ?? true
-        let later =
-            (isOver ? [] : round.unsent) + round.refused.filter { $0.reply.starts(withOctets: "4") }.map(\.address)
-        let refused = round.refused.filter { !$0.reply.starts(withOctets: "4") }
-        if later.count == letter.to.count { return found.left += 1 }
-        // Who is left gets a file of their own, before that of all is gone.
-        if !later.isEmpty {
-            guard (try? keep(Letter(from: letter.from, to: later, bytes: letter.bytes))) != nil else {
-                return found.left += 1
-            }
-            found.left += 1
-        }
-        guard refused.isEmpty, round.trouble == nil || !isOver else {
-            let reasons = refused.map { "\($0.address): \($0.reply)" } + (round.trouble.map { ["\($0)"] } ?? [])
-            if round.taken > 0 { found.taken += 1 }
-            return setAside(name, reasons.joined(separator: "; "), &found)
-        }
-        if round.taken > 0 { found.taken += 1 }
-        try? disk.unlink("\(directory)/\(name)")
-    }
-
-    /// Nothing is lost: an administrator can look at it.
-    private func setAside(_ name: String, _ reason: String, _ found: inout Found) {
-        try? disk.makeDirectory(aside, permissions: 0o700)
-        let path = "\(aside)/\(name)"
-        guard (try? disk.rename("\(directory)/\(name)", to: path)) != nil else { return }
-        found.refused.append((path, reason))
     }
 }

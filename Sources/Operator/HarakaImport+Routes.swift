@@ -7,8 +7,7 @@ extension HarakaImport {
     private static let routes = "routes.ini"
 
     mutating func takeRoutes() {
-        for file in ["smtp_forward.ini", "smtp_proxy.ini"] { takeForward(file, isLMTP: false) }
-        takeForward("lmtp.ini", isLMTP: true)
+        takeForwards()
         takeTable("rcpt_to.routes.ini")
         takeDestinations()
         // What was ours already.
@@ -17,6 +16,28 @@ extension HarakaImport {
             guard let section = entry.section else { continue }
             let place = ImportDraft.Place(Self.routes, entry.line, "[\(section)] \(entry.key)")
             draft.leaveOut(place, "it is not Haraka's; write it into routes.ini")
+        }
+    }
+
+    /// The file of the plugin that Haraka would queue with: that which `plugins` names first, else the first that has a host.
+    ///
+    /// Two of them never share the mail.
+    private mutating func takeForwards() {
+        let files = [("smtp_forward.ini", "smtp_forward"), ("smtp_proxy.ini", "smtp_proxy"), ("lmtp.ini", "lmtp")]
+        let there = files.filter { source.contents($0.0) != nil }
+        let named = Self.lines(source.text("plugins") ?? "").compactMap { _, plugin in
+            there.first { plugin.isSame(octets: "queue/\($0.1)") || plugin.isSame(octets: $0.1) }
+        }
+        let chosen = named.first ?? there.first
+        for (file, plugin) in there {
+            guard let chosen, file.isSame(octets: chosen.0) else {
+                let why =
+                    named.isEmpty
+                    ? "\(chosen?.0 ?? "") leads elsewhere, and plugins does not say which" : "plugins names another"
+                draft.leaveOut(ImportDraft.Place(file, nil, "the file"), why)
+                continue
+            }
+            takeForward(file, isLMTP: plugin.isSame(octets: "lmtp"))
         }
     }
 

@@ -155,16 +155,21 @@ extension PostfixImport {
         isLMTP: Bool = false,
         because: String? = nil
     ) {
-        for word in text.split(octet: ",").flatMap(\.words).map(String.init) {
+        for written in text.split(octet: ",").flatMap(\.words).map(String.init) {
+            let relative = written.rest(behind: "unix:").flatMap { $0.starts(withOctets: "/") ? nil : String($0) }
+            let directory = parameters["queue_directory"] ?? "/var/spool/postfix"
+            let word = relative.map { "unix:\(directory)/\($0)" } ?? written
             guard var hop = NextHop(word) else {
                 draft.leaveOut(place, "a next hop that is no host")
                 continue
             }
             hop.usesLMTP = hop.usesLMTP || isLMTP
             let guess =
-                hop.wantsMX
-                ? "Postfix asks for the MX of this name; here the host itself is tried, or write the names of its MX"
-                : nil
+                relative != nil
+                ? "the path is below Postfix's queue directory"
+                : hop.wantsMX
+                    ? "Postfix asks for the MX of this name; here the host itself is tried, or write the names of its MX"
+                    : nil
             let line = hop.usesLMTP && !hop.mx.starts(withOctets: "unix:") ? "\(hop.mx) using_lmtp=true" : hop.mx
             draft.add("mx", line, in: section, of: Self.routes, from: place, guess: because ?? guess)
             login(hop, section, nil)
@@ -264,11 +269,13 @@ extension PostfixImport {
         for map in parameters.words("smtp_tls_policy_maps") {
             let table = files.table(map)
             let keys = [hop.key, hop.mx, String(hop.mx.split(octet: ":").first ?? "")]
-            guard table.because == nil,
-                let line = table.lines.first(where: { line in
-                    table.isStatic || keys.contains { line.pair.key.lowercasedASCII.isSame(octets: $0.lowercasedASCII) }
-                })
-            else { continue }
+            // As Postfix looks: for the next hop as it is written, then for its name alone.
+            let found = keys.lazy.compactMap { key in
+                table.lines.first {
+                    table.isStatic || $0.pair.key.lowercasedASCII.isSame(octets: key.lowercasedASCII)
+                }
+            }.first
+            guard table.because == nil, let line = found else { continue }
             let from = ImportDraft.Place(table.name, line.number, line.pair.key)
             return level(line.pair.value.words.first.map(String.init) ?? "", section, from)
         }

@@ -66,14 +66,25 @@ package struct HeldSockets: Hashable, Sendable {
         implicitTLS: [SocketPlace]
     ) throws(ProcessFailure) -> HeldSockets {
         var held: [Held] = []
-        for place in plain { held.append(try bind(place, isTLS: false)) }
-        for place in implicitTLS { held.append(try bind(place, isTLS: true)) }
+        for (places, isTLS) in [(plain, false), (implicitTLS, true)] {
+            for place in places {
+                do throws(Refusal) { held.append(try bind(place, isTLS: isTLS)) } catch {
+                    let reason = words(of: error.code, at: place.description)
+                    throw ProcessFailure("cannot listen on \(place): \(reason). See [main] listen in smtp.ini.")
+                }
+            }
+        }
         return HeldSockets(held: held)
     }
 
-    private static func bind(_ place: SocketPlace, isTLS: Bool) throws(ProcessFailure) -> Held {
+    /// Why a socket is not bound: errno.
+    private struct Refusal: Error {
+        let code: Int32
+    }
+
+    private static func bind(_ place: SocketPlace, isTLS: Bool) throws(Refusal) -> Held {
         let descriptor = socket(place.family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { throw failure(place) }
+        guard descriptor >= 0 else { throw Refusal(code: errno) }
         var one: Int32 = 1
         let size = socklen_t(MemoryLayout<Int32>.size)
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, size)
@@ -87,15 +98,44 @@ package struct HeldSockets: Hashable, Sendable {
             storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.bind(descriptor, $0, length) == 0 }
         }
         guard isBound else {
-            let error = failure(place)
+            let refusal = Refusal(code: errno)
             close(descriptor)
-            throw error
+            throw refusal
         }
         return Held(place: SocketPlace(of: descriptor) ?? place, isTLS: isTLS, descriptor: descriptor)
     }
 
-    private static func failure(_ place: SocketPlace) -> ProcessFailure {
-        let reason = String(cString: strerror(errno))
-        return ProcessFailure("cannot listen on \(place): \(reason); see [main] listen in smtp.ini")
+    /// Why an address cannot be had, and what could be done.
+    ///
+    /// - Parameters:
+    ///   - code: errno.
+    ///   - address: without or with its port.
+    package static func words(of code: Int32, at address: String) -> String {
+        let reason = strerror(code).map { String(cString: $0) } ?? "error \(code)"
+        let remedy =
+            switch code {
+            case EACCES, EPERM: "; ports below 1024 are root's: [main] user in smtp.ini, or CAP_NET_BIND_SERVICE"
+            case EADDRINUSE: "; is another server running there?"
+            case EADDRNOTAVAIL: "; no interface of this machine has \(address)"
+            default: ""
+            }
+        return reason + remedy
+    }
+
+    /// Why nobody could listen at a place now; nil: somebody could.
+    ///
+    /// A socket of ours that is being closed is waited for. Blocks, for half a second at most.
+    package static func obstacle(at place: SocketPlace) -> String? {
+        var reason: String?
+        for attempt in 0..<10 {
+            if attempt > 0 { usleep(50_000) }
+            do throws(Refusal) {
+                close(try bind(place, isTLS: false).descriptor)
+                return nil
+            } catch {
+                reason = words(of: error.code, at: place.description)
+            }
+        }
+        return reason
     }
 }

@@ -43,6 +43,12 @@ struct LaneRings: Sendable {
         return first == .null ? nil : first
     }
 
+    /// The lane whose turn it is where the newest has every second turn.
+    func next(_ ring: Ring, _ turn: UInt64) -> LaneNumber? {
+        let last = ends[Int(ring.rawValue)].last
+        return turn & 1 == 0 || last == .null ? first(ring) : last
+    }
+
     func count(_ ring: Ring) -> Int { ends[Int(ring.rawValue)].count }
 
     /// Puts a lane behind the others of a ring, unless it is in that ring already; or into none.

@@ -33,6 +33,8 @@ struct LaneState: Sendable {
     var lookingUp = 0
     /// Openings that know where to go and wait for a slot.
     var poised = 0
+    /// Its last look-up took long and made room for others.
+    var isNameless = false
 
     /// Sessions that it may have as it has answered so far: doubles while it answers, halves when it turns us away.
     var window = Self.firstWindow
@@ -109,6 +111,9 @@ struct LaneState: Sendable {
 
     /// It knows where to go and may have one more session.
     func wantsSlot(_ perLane: Int) -> Bool { poised > 0 && mayTry && sessions - leaving < allowed(perLane) }
+
+    /// Where it waits for a look-up.
+    var lookClass: Ring { isNameless ? .failing : slotClass }
 
     /// Where it waits for a slot.
     var slotClass: Ring {

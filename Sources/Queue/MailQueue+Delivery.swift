@@ -18,18 +18,21 @@ extension MailQueue {
     /// What is to be done now; each grant is answered, see ``Scheduler/turn(at:)``.
     package func turn(at now: Uptime) -> Turn { state.withLock { $0.scheduler.turn(at: now) } }
 
+    /// Lanes that answered to an earlier process, by their descriptions.
+    package func recall(_ lanes: Set<String>) { state.withLock { $0.scheduler.recall(lanes) } }
+
     /// An opening of the lane knows where to go: it waits for a slot, which a later ``turn(at:)`` grants.
-    package func lookedUp(_ lane: Lane) {
-        state.withLock { $0.scheduler.poise(lane) }
+    package func lookedUp(_ lane: Lane, _ lookUp: UInt64? = nil) {
+        state.withLock { $0.scheduler.poise(lane, lookUp) }
         wakeDispatcher()
     }
 
     /// An opening of the lane without a slot is over.
     ///
     /// - Parameter isPoised: it waited for its slot.
-    package func lookUpEnded(_ lane: Lane, isPoised: Bool) {
+    package func lookUpEnded(_ lane: Lane, _ lookUp: UInt64?, isPoised: Bool) {
         state.withLock { state in
-            if isPoised { state.scheduler.unpoise(lane) } else { state.scheduler.lookUpEnded(lane) }
+            if isPoised { state.scheduler.unpoise(lane) } else { state.scheduler.lookUpEnded(lane, lookUp) }
         }
         wakeDispatcher()
     }
@@ -138,11 +141,11 @@ extension MailQueue {
             throw .damaged("message \(parcel.id.message) is not in the queue")
         }
         if let resident {
-            return Assignment(parcel: parcel, envelope: resident.envelope, content: resident.content)
+            return Assignment(parcel, resident.envelope, resident.content)
         }
         do throws(QueueError) {
             let message = try readBack(parcel.id.message, at: location)
-            return Assignment(parcel: parcel, envelope: message.envelope, content: message.content)
+            return Assignment(parcel, message.envelope, message.content)
         } catch {
             if case .damaged = error { forget(parcel.id.message) }
             throw error
@@ -438,7 +441,7 @@ extension QueueState {
     /// The parcel with its bytes, when they are in memory.
     fileprivate func assignment(_ ticket: Ticket) -> Assignment? {
         guard let resident = self[parcel(ticket).message]?.resident, let parcel = describe(ticket) else { return nil }
-        return Assignment(parcel: parcel, envelope: resident.envelope, content: resident.content)
+        return Assignment(parcel, resident.envelope, resident.content)
     }
 
     /// The first parcel and those behind it in line that are not in memory either.

@@ -16,6 +16,10 @@ package struct Assignment: Sendable {
     package let content: Content
     /// Recipients of one transaction that limits allow; nil: as many as there are.
     package var mostRecipients: Int?
+
+    package init(_ parcel: Parcel, _ envelope: Envelope, _ content: Content) {
+        (self.parcel, self.envelope, self.content) = (parcel, envelope, content)
+    }
 }
 
 /// The answer to a session that asks for work.

@@ -46,7 +46,7 @@ extension Scheduler {
 
     /// What is to be done now; what it grants is claimed.
     ///
-    /// Each look-up is answered by ``poise(_:)`` or ``lookUpEnded(_:)``, each connect by ``reached(_:at:)`` or
+    /// Each look-up is answered by ``poise(_:_:)`` or ``lookUpEnded(_:_:)``, each connect by ``reached(_:at:)`` or
     /// ``openingEnded(_:looksOn:)``.
     package mutating func turn(at now: Uptime) -> Turn {
         advance(to: now)
@@ -58,11 +58,10 @@ extension Scheduler {
         while let number = nextToConnect(at: now) { turn.connects.append(connect(number, at: now)) }
         while let number = nextToLookUp() {
             if book.isOn, !mayOpen(number, at: now) { continue }
-            lanes[number].lookingUp += 1
-            seeking += 1
-            turn.lookUps.append(lanes[number].lane)
+            turn.lookUps.append(startLookUp(number, at: now))
             endTurn(number)
         }
+        turn.lookUpCuts = cutLookUps(at: now)
         if !book.dismissals.isEmpty { swap(&turn.dismissals, &book.dismissals) }
         turn.cuts = cutSilent(at: now)
         turn.idleToEnd = max(missing, sessions - leaving - limits.total)
@@ -73,7 +72,9 @@ extension Scheduler {
     private mutating func nextToConnect(at now: Uptime) -> LaneNumber? {
         let order: [Ring] = grants % 4 == 3 ? [.failing, .slow, .common, .swift, .fresh, .eager] : Ring.allCases
         for ring in order where admits(ring) {
-            while let number = slotRings.first(ring) { if !book.isOn || mayOpen(number, at: now) { return number } }
+            while let number = ring == .fresh ? slotRings.next(ring, grants) : slotRings.first(ring) {
+                if !book.isOn || mayOpen(number, at: now) { return number }
+            }
         }
         return nil
     }
@@ -97,23 +98,16 @@ extension Scheduler {
         return Turn.Connect(lane: lanes[number].lane, opening: opening)
     }
 
-    private func nextToLookUp() -> LaneNumber? {
-        guard seeking < limits.lookUps else { return nil }
-        if let number = lookRings.first(.swift) ?? lookRings.first(.fresh) { return number }
-        // The last quarter is kept for lanes without a session, the one before it for those of whom nothing bad is known.
-        guard seeking < max(1, limits.lookUps * 3 / 4) else { return nil }
-        if let number = lookRings.first(.slow) ?? lookRings.first(.common) { return number }
-        guard seeking < max(1, limits.lookUps / 2) else { return nil }
-        return lookRings.first(.failing) ?? lookRings.first(.eager)
-    }
-
     // MARK: openings
 
     /// An opening of the lane knows where to go, and waits for a slot.
-    package mutating func poise(_ lane: Lane) {
+    ///
+    /// - Parameter lookUp: the number of its look-up; nil: it goes on from an earlier host.
+    package mutating func poise(_ lane: Lane, _ lookUp: UInt64?) {
         guard let number = laneIndex[lane] else { return }
         lanes[number].lookingUp = max(0, lanes[number].lookingUp - 1)
         lanes[number].poised += 1
+        endLookUp(number, lookUp, isKnown: true)
         if lanes[number].messageGate != .null || lanes[number].sessionGate != .null {
             book.dismissals.append(lane)
         }
@@ -121,10 +115,13 @@ extension Scheduler {
     }
 
     /// An opening of the lane has found no way to go.
-    package mutating func lookUpEnded(_ lane: Lane) {
+    ///
+    /// - Parameter lookUp: the number of its look-up; nil: it went on from an earlier host.
+    package mutating func lookUpEnded(_ lane: Lane, _ lookUp: UInt64?) {
         guard let number = laneIndex[lane], lanes[number].lookingUp > 0 else { return }
         lanes[number].lookingUp -= 1
         seeking -= 1
+        endLookUp(number, lookUp, isKnown: false)
         if lanes[number].opening == 0 { lanes[number].probesUntil = nil }
         refresh(number)
     }

@@ -51,6 +51,8 @@ package struct Scheduler: Sendable {
     var failingOpenings = 0
     /// Openings without a slot.
     var seeking = 0
+    /// Those of them that may be asked to end.
+    var looks = LookUpLine()
     /// Slots granted so far.
     var grants: UInt64 = 0
     var openings: [Opening: OpeningState] = [:]
@@ -85,6 +87,8 @@ package struct Scheduler: Sendable {
     private var preparationRing = LaneRings()
     /// Lanes that answered before they were forgotten.
     private var known = KnownLanes()
+    /// Lanes that answered to an earlier process, by their descriptions.
+    private var recalled: Set<String> = []
 
     /// Lanes that are back: see `Scheduler+Stranded.swift`.
     var releasing: [LaneNumber] = []
@@ -305,7 +309,7 @@ extension Scheduler {
     package var nextWakeup: Uptime? {
         let first = timers.count > 0 ? tickets[timers[0]].due : nil
         let meters = book.isOn ? book.nextWakeup : nil
-        return [first, restTimers.min?.due, cutsAt, releasesAt, meters].compactMap(\.self).min()
+        return [first, restTimers.min?.due, cutsAt, looks.cutsAt, releasesAt, meters].compactMap(\.self).min()
     }
 
     /// Moves what is due into its lane's line and ends rests that are over, in the order of time.
@@ -330,9 +334,9 @@ extension Scheduler {
         if lanes[number].lane.isPreparation {
             preparationRing.put(number, in: lanes[number].ready > 0 ? .common : nil)
         } else {
-            let ring = lanes[number].slotClass
-            slotRings.put(number, in: lanes[number].wantsSlot(limits.perLane) ? ring : nil)
-            lookRings.put(number, in: lanes[number].wantsLookUp(limits.perLane) ? ring : nil)
+            let (slot, look) = (lanes[number].wantsSlot(limits.perLane), lanes[number].wantsLookUp(limits.perLane))
+            slotRings.put(number, in: slot ? lanes[number].slotClass : nil)
+            lookRings.put(number, in: look ? lanes[number].lookClass : nil)
         }
         dropIfUnused(number)
     }
@@ -353,11 +357,25 @@ extension Scheduler {
     private mutating func number(of lane: Lane) -> LaneNumber {
         if let number = laneIndex[lane] { return number }
         stamps &+= 1
-        let number = lanes.add(LaneState(lane: lane, stamp: stamps, isProven: known.contains(lane)))
+        let isProven = known.contains(lane) || recalls(lane)
+        let number = lanes.add(LaneState(lane: lane, stamp: stamps, isProven: isProven))
         laneIndex[lane] = number
         if book.isOn { bind(number) }
         return number
     }
+
+    /// Lanes that answered to an earlier process, by their descriptions: nothing is kept from them, as if they had answered
+    /// to this one.
+    package mutating func recall(_ lanes: Set<String>) {
+        recalled = lanes
+        for number in self.lanes.keys where recalls(self.lanes[number].lane) && self.lanes[number].rests == 0 {
+            guard laneIndex[self.lanes[number].lane] == number else { continue }
+            self.lanes[number].isProven = true
+            refresh(number)
+        }
+    }
+
+    private func recalls(_ lane: Lane) -> Bool { !recalled.isEmpty && recalled.contains(lane.description) }
 
     /// Domains come and go by the million; a lane without parcels and sessions is forgotten.
     private mutating func dropIfUnused(_ number: LaneNumber) {

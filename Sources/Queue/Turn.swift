@@ -15,8 +15,17 @@ package struct Turn: Sendable {
         package let opening: Opening
     }
 
+    /// A lane that may find out where it goes.
+    package struct LookUp: Sendable {
+        package let lane: Lane
+        /// Names it in ``lookUpCuts``.
+        package let number: UInt64
+    }
+
     /// Lanes that may find out where they go, each for one more session; without a slot.
-    package var lookUps: [Lane] = []
+    package var lookUps: [LookUp] = []
+    /// Look-ups that take long while others want their places: they end, and nothing failed.
+    package var lookUpCuts: [UInt64] = []
     /// Slots that were claimed for openings that are ``Scheduler/poise(_:)``d.
     package var connects: [Connect] = []
     /// Lanes that must wait for a limit or a pause: one of their openings that are poised is to end, and nothing failed.

@@ -15,6 +15,7 @@ import Mail
 import NIOCore
 import NIOPosix
 import OpenSSL
+import Process
 import Queue
 import Storage
 
@@ -55,23 +56,7 @@ final class AdminAPI: Sendable {
             loop: loop,
             version: Version.text,
             startedAt: .now(),
-            submit: { envelope, content, time, caller in
-                let now = Timestamp.now()
-                let hold = time.map { Hold(since: now, until: $0, reason: "send_at") }
-                let submission = Submission(
-                    envelope,
-                    content,
-                    from: Provenance(.api, caller: Self.account(caller)),
-                    at: now,
-                    hold: hold
-                )
-                switch await intake.submit(submission, on: loop) {
-                case .queued(let id, let others): return .success([id] + others)
-                case .taken(let id): return .success([id])
-                case .refused(let refusal):
-                    return .failure(SubmitRefusal(refusal.reply, isLimit: refusal.isLimit, waits: refusal.waits))
-                }
-            },
+            submit: Self.submission(to: intake, on: loop),
             guide: guide,
             history: { past.book },
             metrics: launch.metrics,
@@ -82,7 +67,8 @@ final class AdminAPI: Sendable {
             feed: { post.feed },
             cluster: cluster,
             suppressions: intake.suppressions,
-            gate: intake.gate
+            gate: intake.gate,
+            obstacle: Self.obstacle(hasSockets: launch.sockets != nil)
         )
         desk = AdminDesk(
             services: services,
@@ -96,9 +82,44 @@ final class AdminAPI: Sendable {
         )
     }
 
+    /// How mail of a caller is handed in.
+    private static func submission(
+        to intake: Intake,
+        on loop: any EventLoop
+    ) -> @Sendable (Envelope, ByteBuffer, Timestamp?, Caller) async -> Result<[QueueID], SubmitRefusal> {
+        { envelope, content, time, caller in
+            let now = Timestamp.now()
+            let hold = time.map { Hold(since: now, until: $0, reason: "send_at") }
+            let submission = Submission(
+                envelope,
+                content,
+                from: Provenance(.api, caller: Self.account(caller)),
+                at: now,
+                hold: hold
+            )
+            switch await intake.submit(submission, on: loop) {
+            case .queued(let id, let others): return .success([id] + others)
+            case .taken(let id): return .success([id])
+            case .refused(let refusal):
+                return .failure(SubmitRefusal(refusal.reply, isLimit: refusal.isLimit, waits: refusal.waits))
+            }
+        }
+    }
+
     /// What mail of a caller is counted as.
     private static func account(_ caller: Caller) -> Provenance.Caller {
         Provenance.Caller(CredentialEndpoints.login(ofToken: caller.name), from: caller.address)
+    }
+
+    /// Why nobody could listen at an address now.
+    ///
+    /// - Parameter hasSockets: those of systemd or of root are used, and a change counts from the next start: nobody can tell now.
+    private static func obstacle(hasSockets: Bool) -> @Sendable (ListenAddress, Bool) -> String? {
+        if hasSockets { return { _, _ in nil } }
+        return { address, isV6Only in
+            let octets = Array(address.ip.bytes)
+            return HeldSockets.obstacle(at: SocketPlace(octets: octets, port: address.port, isV6Only: isV6Only))
+        }
     }
 
     /// Where it listens.

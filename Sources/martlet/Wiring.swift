@@ -139,7 +139,7 @@ final class Wiring: Sendable {
             )
         )
         guide = Guide(router, trust, plugins, queue)
-        pickup = Pickup(Drop(in: launch.dataPath), log: log)
+        pickup = Self.pickup(launch, settler, loop)
         post = EventPost(resolver: resolver, loop: loop, log: log)
         let cluster = store as? any Cluster
         api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop, cluster: cluster)
@@ -187,6 +187,7 @@ extension Wiring {
         followSettings()
         try ProcessSettings.makeDataDirectory(dataPath)
         memory.load(at: .now())
+        queue.recall(memory.answering(at: .now()))
         try wait { [plugins, services] in await plugins.start(Plugins.compiledIn, services) }
         _ = usePlugins(settings.current)
         TokenMetrics.declare()
@@ -217,7 +218,7 @@ extension Wiring {
         }
         let addresses = try wait { try await self.listen() }
         try api.start()
-        pickup.prepare()
+        pickup.prepare(isOpen: settings.current.listener.drop)
         leaveNote()
         dispatcher.start()
         testValidation()
@@ -373,7 +374,7 @@ extension Wiring {
         }
         if memory.wantsSaving(at: .now()) { disk.submit { [weak self] _ in self?.saveMemory() } }
         heap.look(queue.events)
-        pickup.look(noted.withLock { $0 }, limit: settings.current.listener.messageBytes, at: .now())
+        pickup.look(noted.withLock { $0 }, settings.current.listener, at: .now())
         let counts = queue.counts
         title.show(inProgress: counts.inProgress, waiting: counts.waiting, tempFailed: counts.tempFailed)
         let verb = settings.current.outbound.isDisabled ? "Delivery disabled" : "Delivering"

@@ -81,7 +81,8 @@ struct LookupTurnsTests {
         var turns = LookupTurns(limit: 8)
         for id in 1...8 as ClosedRange<UInt64> {
             turns.add(id, "slow\(id)", at: now)
-            turns.gaveUp(id, isResolverAlive: true, at: now)
+            #expect(turns.next(at: now) == id)
+            turns.answered(id, at: now + .seconds(3))
         }
         for id in 11...18 as ClosedRange<UInt64> { turns.add(id, "slow\(id - 10)", at: now) }
         turns.add(20, "new", at: now)
@@ -92,6 +93,64 @@ struct LookupTurnsTests {
             while let id = turns.next(at: now + .seconds(step)) { asked.append(id) }
         }
         #expect(asked == [11, 12, 13, 14])
+    }
+
+    /// Ten thousand names that nobody answers, and behind each hundred of them one that was answered before.
+    @Test func namesThatWereAnsweredBeforeWaitForNoBurst() {
+        var world = World(limit: 700)
+        for number in 0..<100 { world.ask("good\(number)") }
+        for _ in 0..<50 { world.pass() }
+        #expect(world.waits.count == 100)
+        world.waits = []
+        for number in 0..<10_000 {
+            world.ask("dead\(number)")
+            if number % 100 == 0 { world.ask("good\(number / 100)") }
+        }
+        for _ in 0..<100 { world.pass() }
+        #expect(world.waits.count == 100, "within a second")
+        #expect(world.mostOut <= 700 + 700 / 8)
+    }
+
+    /// A name that waited here for its turn is not slow: whoever is asked and answers at once is good.
+    @Test func whoOnlyWaitedIsNotSlow() {
+        let now = ContinuousClock.now
+        var turns = LookupTurns(limit: 8)
+        turns.add(1, "patient", at: now)
+        #expect(turns.next(at: now + .seconds(5)) == 1)
+        turns.answered(1, at: now + .seconds(5))
+        turns.add(2, "unasked", at: now)
+        turns.gaveUp(2, isResolverAlive: true, at: now + .seconds(12))
+        for id in 3...4 as ClosedRange<UInt64> {
+            turns.add(id, id == 3 ? "unasked" : "patient", at: now + .seconds(12))
+        }
+        #expect(turns.next(at: now + .seconds(12)) == 4)
+        #expect(turns.next(at: now + .seconds(12)) == 3)
+    }
+
+    /// A question that nobody waits for any more is still the resolver's: a thousand such must not be forgotten.
+    @Test func whatWasCancelledIsCountedForAsLongAsTheResolverMayHaveIt() {
+        var now = ContinuousClock.now
+        var turns = LookupTurns(limit: 8)
+        var launched = 0
+        for id in 1...200 as ClosedRange<UInt64> {
+            turns.add(id, "dead\(id)", at: now)
+            if turns.next(at: now) == id { launched += 1 }
+            now += .milliseconds(260)
+            turns.cancelled(id, isResolverAlive: true, at: now)
+        }
+        // Ten at once, and from then on what trickles: each of those that come one after another.
+        #expect(launched == 200)
+        now += .milliseconds(1)
+        for id in 301...400 as ClosedRange<UInt64> { turns.add(id, "burst\(id)", at: now) }
+        #expect(turns.next(at: now) == 400)
+        #expect(turns.next(at: now) == nil, "the resolver has enough of ours")
+        // Those that were answered, or taken back at once, are nobody's.
+        var fresh = LookupTurns(limit: 8)
+        for id in 1...200 as ClosedRange<UInt64> {
+            fresh.add(id, "quick\(id)", at: now)
+            #expect(fresh.next(at: now) == id)
+            fresh.cancelled(id, isResolverAlive: true, at: now + .milliseconds(10))
+        }
     }
 
     /// When nobody is answered, it is no name's fault.

@@ -230,6 +230,7 @@ private final class World: Sendable {
             connector: Connector(loop: loop, source: source),
             settings: settings,
             disk: pool,
+            budget: nil,
             slot: nil
         )
         var troubles: [Failure] = []

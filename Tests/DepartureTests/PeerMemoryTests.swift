@@ -134,6 +134,41 @@ struct PeerMemoryTests {
         #expect(memory.isEmpty, "of a peer without trouble there is nothing to say")
     }
 
+    /// As often as somebody flushes: TLS is tried first, and the clear is no farther away than before.
+    @Test func aFlushHasTLSTriedAgainAndKeepsNoMail() {
+        let memory = memory()
+        let reply = Reply(454, EnhancedStatus(4, 7, 0), "not now")
+        memory.failedTLS(peer, reply, at: now, patience: 5000)
+        let later = now.adding(milliseconds: 5000)
+        memory.failedTLS(peer, reply, at: later, patience: 5000)
+        #expect(memory.trouble(with: peer, at: later)?.isLasting == true)
+        memory.refusedClear(peer, at: later)
+        memory.forgetAll(.lackingTLS)
+        let trouble = memory.trouble(with: peer, at: later)
+        #expect(trouble?.isLasting == false && trouble?.since == now && trouble?.refusesClear == true)
+        memory.failedTLS(peer, reply, at: later, patience: 5000)
+        #expect(memory.trouble(with: peer, at: later)?.isLasting == true, "at once")
+    }
+
+    // MARK: lanes
+
+    /// What the scheduler is told at a start, and no matter of `explain`.
+    @Test func lanesThatAnsweredAreKnownAtAStart() {
+        let memory = memory()
+        let lane = Lane.domain(Domain(unchecked: "good.test"))
+        memory.answers(lane, at: now)
+        memory.answers(Lane.route("*"), at: now)
+        memory.isMute(.route("*"))
+        #expect(memory.answering(at: now) == ["good.test"])
+        #expect(memory.everything(of: "good.test", at: now).isEmpty)
+        let soon = now.adding(milliseconds: 3_600_000)
+        memory.answers(lane, at: soon)
+        let week = now.adding(milliseconds: 7 * 86_400_000)
+        #expect(memory.answering(at: week).isEmpty, "once in a day is often enough")
+        memory.answers(lane, at: now.adding(milliseconds: 2 * 86_400_000))
+        #expect(memory.answering(at: week) == ["good.test"])
+    }
+
     @Test func troubleWithTLSOutlivesTheProcess() throws {
         let memory = memory()
         memory.failedTLS(peer, Reply(454, nil, lines: ["first", "a\tb\n\u{FFFD}c"]), at: now, patience: 0)

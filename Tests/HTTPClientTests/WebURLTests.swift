@@ -22,6 +22,27 @@ import Testing
         #expect(url.isConfidential == isConfidential)
     }
 
+    @Test func aPlaceIsTheSameHoweverItIsWritten() throws {
+        let url = try WebURL("https://login.example/token?a=1")
+        for text in ["https://LOGIN.example:443/token?a=1", "https://login.example/token?a=1"] {
+            #expect(try WebURL(text).isSame(as: url), "\(text)")
+        }
+        for text in [
+            "http://login.example/token?a=1", "https://login.example:8443/token?a=1", "https://login.example/token?a=2",
+            "https://login.example/Token?a=1", "https://login.example", "https://example/token?a=1",
+        ] {
+            #expect(try !WebURL(text).isSame(as: url), "\(text)")
+        }
+    }
+
+    @Test func anotherNameOfItsHostChangesNothingElse() throws {
+        #expect(
+            try WebURL("https://login.example:8443/token?a=:1#x").with(host: "b").text == "https://b:8443/token?a=:1#x"
+        )
+        #expect(try WebURL("http://[::1]:80/x").with(host: "b").text == "http://b:80/x")
+        #expect(try WebURL("http://h").with(host: "b").text == "http://b")
+    }
+
     @Test(arguments: [
         "http://127.0.0.1:80@other.example/", "https://127.0.0.1@other.example/", "http://localhost:80@other.example",
         "http://u:geheim@127.0.0.1/", "http://@127.0.0.1/", "http://:@127.0.0.1/", "https://u@h", "http://a@b@c/",

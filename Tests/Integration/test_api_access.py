@@ -119,6 +119,69 @@ def test_listeners_move_at_once_and_sessions_stay(make_api, authority):
     assert api.ask("DELETE", "/v1/listeners/127.0.0.1:9")[0] == 404
 
 
+def test_a_listener_that_cannot_be_had_is_refused(make_api):
+    """409 with the reason, by a rehearsal as well, and nothing is written; what was free a moment ago is free."""
+    relay, api = make_api()
+    before = (relay.config / "smtp.ini").read_text()
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("0.0.0.0", 0)) as wide:
+        for port, address in ((taken.getsockname()[1], "127.0.0.1"), (taken.getsockname()[1], "0.0.0.0")):
+            for query in ("?dry_run=true", ""):
+                status, _, problem = api.ask("PUT", f"/v1/listeners/{address}:{port}{query}")
+                assert status == 409 and "already in use; is another server running there?" in problem["detail"], (
+                    problem
+                )
+        assert api.ask("PUT", f"/v1/listeners/127.0.0.1:{wide.getsockname()[1]}")[0] == 409
+        # Our own socket stands in the way of a wider one as well.
+        assert api.ask("PUT", f"/v1/listeners/0.0.0.0:{relay.address[1]}")[0] == 409
+    assert (relay.config / "smtp.ini").read_text() == before
+    assert len(api.ask("GET", "/v1/listeners")[2]["items"]) == 1
+    port = free_port()
+    for _ in range(5):
+        assert api.ask("PUT", f"/v1/listeners/127.0.0.1:{port}")[0] == 201
+        assert api.ask("DELETE", f"/v1/listeners/127.0.0.1:{port}")[0] == 204
+
+
+def test_every_change_of_a_file_can_be_rehearsed(make_api):
+    """Each says what would change and changes nothing; what would be refused is."""
+    relay, api = make_api(files={"limits.ini": "", "dkim.ini": ""})
+    assert api.ask("PUT", "/v1/outbound-ips/*", {"ip": ["127.0.0.1"]})[0] == 201
+    assert api.ask("PUT", "/v1/dkim-keys/x.test/old", {"type": "ed25519"})[0] == 201
+
+    def files():
+        return {path: path.read_bytes() for path in sorted(relay.config.rglob("*")) if path.is_file()}
+
+    before = files()
+    for method, path, body, changed, line in [
+        ("PATCH", "/v1/outbound", {"concurrency_max": 77}, True, "+concurrency_max = 77"),
+        ("PATCH", "/v1/outbound", {"disabled": True, "reason": "moving"}, True, "+disabled = true"),
+        ("PATCH", "/v1/outbound", {}, False, ""),
+        ("PUT", "/v1/outbound-ips/sender%20x.test", {"ip": ["127.0.0.2"]}, True, "+[sender x.test]"),
+        ("PATCH", "/v1/outbound-ips/*", {"helo": "out.x.test"}, True, "+helo = out.x.test"),
+        ("DELETE", "/v1/outbound-ips/*", None, True, "-[*]"),
+        ("PUT", "/v1/dkim-keys/x.test/new", {"type": "ed25519"}, True, "+selectors = old, new"),
+        ("PUT", "/v1/dkim-keys/x.test/new", {"type": "ed25519", "signs": False}, True, ""),
+        ("PATCH", "/v1/dkim-keys/x.test/old", {"signs": False}, True, "-selectors = old"),
+        ("PATCH", "/v1/dkim-keys/x.test/old", {"signs": True}, False, ""),
+        ("DELETE", "/v1/dkim-keys/x.test/old", None, True, "-selectors = old"),
+    ]:
+        status, _, answer = api.ask(method, path + "?dry_run=true", body)
+        assert (status, answer["dry_run"], answer["changed"]) == (200, True, changed), (path, answer)
+        assert line in answer["diff"], (path, answer)
+        assert files() == before, path
+    for method, path, body, status in [
+        ("PATCH", "/v1/outbound", {"concurrency_max": 0}, 422),
+        ("PUT", "/v1/outbound-ips/*", {"ip": ["192.0.2.1"]}, 422),
+        ("DELETE", "/v1/outbound-ips/sender%20y.test", None, 404),
+        ("PUT", "/v1/dkim-keys/x.test/old", {"private_key": "x"}, 409),
+        ("DELETE", "/v1/dkim-keys/x.test/none", None, 404),
+        ("PATCH", "/v1/outbound", {"disabled": True}, 422),
+    ]:
+        query = "?dry_run=perhaps" if status == 422 and body == {"disabled": True} else "?dry_run=true"
+        assert api.ask(method, path + query, body)[0] in (status, 400), path
+    assert files() == before and api.ask("GET", "/v1/outbound")[2]["disabled"] is False
+    assert [item["selector"] for item in api.ask("GET", "/v1/dkim-keys")[2]["items"]] == ["old"]
+
+
 def test_what_a_variable_says_is_not_edited(make_api):
     _, api = make_api(env={"MARTLET_ALLOW_NETWORKS": "192.0.2.0/24"})
     listed = api.ask("GET", "/v1/networks")[2]["items"]

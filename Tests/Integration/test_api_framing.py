@@ -40,10 +40,22 @@ PATCH = b"PATCH /v1/outbound HTTP/1.1\r\nHost: localhost\r\nContent-Type: applic
         (b"GET\0X /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"GET \0 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (HEAD + b"\r\n" + HEAD.replace(b"livez", b"live\0z") + b"\r\n", 400),
+        (HEAD + b"X-A: a\0b\r\n\r\n", 400),
+        (HEAD + b"X-A: \0b\r\n\r\n", 400),
+        (HEAD + b"X-A: a\0\r\nX-B: b\r\n\r\n", 400),
+        (HEAD + b"X-A: a\0b\r\nX-B: b\r\n\r\n", 400),
+        (HEAD + b"X\0-A: a\r\n\r\n", 400),
+        (HEAD + b"X-A\0: a\r\n\r\n", 400),
+        (HEAD + b"\0X-A: a\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\0\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\r\nHost: localhost\0.evil\r\nX-A: a\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.1\nHost: localhost\nX-A: a\0b\n\n", 400),
+        (HEAD + b"Authorization: Bearer \0x\r\n\r\n", 400),
+        (HEAD + b"\r\n" + HEAD + b"X-A: a\0b\r\n\r\n", 400),
         (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     ],
     # Requests are too long for names.
-    ids=range(30),
+    ids=range(42),
 )
 def test_no_page_of_html(make_api, request_, status):
     _, api = make_api()
@@ -61,3 +73,8 @@ def test_no_page_of_html(make_api, request_, status):
         answer = api.raw(line + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", timeout=2)
         assert answer.startswith(b"HTTP/1.1 200" if b"?" not in line else b"HTTP/1.1 4"), answer
         assert b"NUL" not in answer
+    for fields in (b"X-A:\r\nX-B: b  \r\nX-C:\t c\r\n", b"X-A: a\r\n" * 300, b"X-A: " + b"a" * 40_000 + b"\r\n"):
+        answer = api.raw(HEAD + fields + b"Connection: close\r\n\r\n", timeout=2)
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+    answer = api.raw(b"GET /livez HTTP/1.1\nHost: localhost\nX-A: a\nConnection: close\n\n", timeout=2)
+    assert answer.startswith(b"HTTP/1.1 200"), answer

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from image import BASES, DOCKERFILE, Engine, composed, lent_libraries, runtime_stage
+from harness import SOAK
+from image import BASES, DOCKERFILE, Engine, composed, lent_libraries, runtime_stage, whole_image
 from waiting import wait_until
 
 # Above the base, without the executable: libraries, their lists, and links.
@@ -80,3 +81,18 @@ def test_compose_as_far_as_podman_can_carry_it(engine, image, tmp_path):
     assert time.monotonic() - begin < 10
     assert engine.podman("inspect", "relay", "--format", "{{.State.ExitCode}}").stdout.strip() == "0"
     assert '"message":"ready"' in log()
+
+
+@pytest.mark.skipif(not SOAK, reason="the whole build takes an hour on a small machine: TEST_SOAK=1")
+def test_the_whole_image_builds_from_the_sources(engine):
+    """The Dockerfile as it is, from a context with nothing but what reaches the build; what it made says its version."""
+    whole_image(engine)
+    shown = json.loads(engine.podman("image", "inspect", "localhost/martlet").stdout)[0]["Config"]
+    assert (shown["User"], shown["Entrypoint"], shown["Cmd"]) == ("10001", ["martlet"], ["serve"])
+    engine.start("whole")
+    wait_until(
+        lambda: "ready" in engine.podman("logs", "whole").stderr, 60, lambda: engine.podman("logs", "whole").stderr
+    )
+    assert engine.podman("exec", "whole", "martlet", "healthcheck").returncode == 0
+    # It is the whole of it: no Swift library is lent to it.
+    assert engine.podman("exec", "whole", "martlet", "--version").stdout.strip()

@@ -1,11 +1,15 @@
 """test_old_clients.py - clients as Debian has them through every listener, lenient and not; mail of this machine."""
 
+import atexit
+import functools
 import json
+import pathlib
 import re
 import shutil
 import smtplib
 import ssl
 import subprocess
+import tempfile
 
 import pytest
 from harness import MARTLET, environment, free_port
@@ -122,6 +126,91 @@ def python(port, how, login, text):
     return Done(0)
 
 
+# What a mail in PHP, in JavaScript and by nullmailer looks like; the port, the protection and the login are arguments.
+PHP = """
+require '{root}/usr/share/php/libphp-phpmailer/autoload.php';
+[, $port, $how, $user, $password, $subject, $body] = $argv;
+$mail = new PHPMailer\\PHPMailer\\PHPMailer(true);
+$mail->isSMTP();
+[$mail->Host, $mail->Port, $mail->Hostname] = ['127.0.0.1', $port, 'php.test'];
+$mail->SMTPSecure = ['clear' => '', 'starttls' => 'tls', 'smtps' => 'ssl'][$how];
+$mail->SMTPAutoTLS = false;
+$mail->SMTPOptions = ['ssl' => ['verify_peer' => false, 'verify_peer_name' => false, 'allow_self_signed' => true]];
+if ($user) [$mail->SMTPAuth, $mail->Username, $mail->Password] = [true, $user, $password];
+$mail->setFrom('a@x.test');
+$mail->addAddress('b@x.test');
+[$mail->Subject, $mail->Body] = [$subject, $body];
+$mail->send();
+"""
+NODE = """
+const [port, how, user, pass, subject, text] = process.argv.slice(1);
+const mailer = require('{root}/usr/share/nodejs/nodemailer').createTransport({{
+  host: '127.0.0.1', port, secure: how === 'smtps', requireTLS: how === 'starttls', ignoreTLS: how === 'clear',
+  tls: {{rejectUnauthorized: false}}, auth: user ? {{user, pass}} : undefined,
+}});
+mailer.sendMail({{from: 'a@x.test', to: 'b@x.test', subject, text}})
+  .then(() => process.exit(0), (error) => {{ console.error(error); process.exit(1); }});
+"""
+
+
+@functools.cache
+def unpacked(*packages):
+    """A directory with the files of Debian packages that are not installed: nullmailer is no neighbour of Postfix."""
+    root = tempfile.mkdtemp(prefix="martlet-clients-")
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    got = subprocess.run(["apt-get", "download", *packages], cwd=root, capture_output=True, text=True, timeout=300)
+    if got.returncode != 0:
+        return None
+    for path in pathlib.Path(root).glob("*.deb"):
+        subprocess.run(["dpkg", "-x", path, root], check=True, timeout=60)
+    return root
+
+
+def files_of(*packages):
+    if not (root := unpacked(*packages)):
+        pytest.skip(f"{' and '.join(packages)} cannot be had from Debian now")
+    return root
+
+
+def parts(text):
+    head, _, body = text.partition("\n\n")
+    return head.rpartition("Subject: ")[2], body
+
+
+def phpmailer(port, how, login, text):
+    root = files_of("libphp-phpmailer", "php8.2-cli", "php8.2-common")
+    modules = [
+        word
+        for name in ("ctype", "iconv")
+        for path in pathlib.Path(root).glob(f"usr/lib/php/2*/{name}.so")
+        for word in ("-d", f"extension={path}")
+    ]
+    user, password = (USER, PASSWORD) if login else ("", "")
+    code = PHP.replace("{root}", root)
+    command = [f"{root}/usr/bin/php8.2", "-n", *modules, "-r", code, "--", str(port), how, user, password, *parts(text)]
+    return run(*command)
+
+
+def nodemailer(port, how, login, text):
+    need("node")
+    root = files_of("node-nodemailer")
+    user, password = (USER, PASSWORD) if login else ("", "")
+    return run("node", "-e", NODE.format(root=root), "--", str(port), how, user, password, *parts(text))
+
+
+def nullmailer(port, how, login, text):
+    root = files_of("nullmailer")
+    options = ["--host=127.0.0.1", f"--port={port}", "--insecure", "--x509cafile=/etc/ssl/certs/ca-certificates.crt"]
+    options += {"starttls": ["--starttls"], "smtps": ["--tls"]}.get(how, [])
+    options += [f"--user={USER}", f"--pass={PASSWORD}"] if login else []
+    with tempfile.TemporaryFile() as mail:
+        mail.write(f"a@x.test\nb@x.test\n\n{text}".encode())
+        mail.seek(0)
+        command = ["bash", "-c", 'exec "$@" 3<&0 </dev/null', "nullmailer", f"{root}/usr/lib/nullmailer/smtp", *options]
+        named = {**environment(), "HELOHOST": "null.test"}
+        return subprocess.run(command, stdin=mail, capture_output=True, text=True, timeout=60 * PATIENCE, env=named)
+
+
 CLIENTS = {
     "curl": (curl, False),
     "curl --crlf": (curl_crlf, True),
@@ -129,14 +218,18 @@ CLIENTS = {
     "msmtp": (msmtp, True),
     "s-nail": (s_nail, True),
     "smtplib": (python, True),
+    "PHPMailer": (phpmailer, True),
+    "nodemailer": (nodemailer, True),
+    "nullmailer": (nullmailer, True),
 }
+OF_DEBIAN = {"curl", "swaks", "msmtp", "s-nail"}
 
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_real_clients(house, name):
     """Through every listener, with a login and without; what is no SMTP gets in where the relay is lenient."""
     send, speaks_smtp = CLIENTS[name]
-    if send is not python:
+    if name.split()[0] in OF_DEBIAN:
         need(name.split()[0])
     expected = []
     for port, how, lenient in house.ways():

@@ -74,4 +74,53 @@ struct DropTests {
         #expect(found.left == 1 && found.taken == 0 && found.refused.isEmpty)
         #expect(try disk.list("\(data)/drop").map(\.name) == names)
     }
+
+    /// A user who fills it stops `sendmail` from keeping mail, and not the relay.
+    @Test func isShutWhileTooMuchLiesInIt() {
+        #expect(Drop.isOpen(with: 9999, true) && !Drop.isOpen(with: 10_000, true))
+        #expect(!Drop.isOpen(with: 5000, false) && Drop.isOpen(with: 4999, false))
+    }
+
+    /// Shut, it takes nothing from anybody, root included; the relay puts back what is its own.
+    @Test func aShutDropTakesNothing() throws {
+        let data = "/tmp/martlet-drop-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        #expect(mkdir(data, 0o755) == 0)
+        let (disk, drop) = (LinuxDisk(), Drop(in: data))
+        defer {
+            for entry in (try? disk.list("\(data)/drop")) ?? [] { try? disk.unlink("\(data)/drop/\(entry.name)") }
+            rmdir("\(data)/drop")
+            rmdir(data)
+        }
+        try drop.prepare(isOpen: false)
+        #expect(try disk.status("\(data)/drop", following: false) == nil, "none is made to be shut")
+        try drop.prepare()
+        try drop.prepare(isOpen: false)
+        let letter = try Self.letter("x\r\n", to: "b@x.example")
+        #expect(throws: DiskError.self) { try drop.keep(letter) }
+        try drop.keep(letter, isOwn: true)
+        #expect(try disk.list("\(data)/drop").count == 1)
+    }
+
+    /// What is no message of ours goes after an hour, and before that it is in nobody's way.
+    @Test func strangersGoAfterAnHour() throws {
+        let data = "/tmp/martlet-drop-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        #expect(mkdir(data, 0o755) == 0)
+        let (disk, drop) = (LinuxDisk(), Drop(in: data))
+        defer {
+            for entry in (try? disk.list("\(data)/drop")) ?? [] { try? disk.unlink("\(data)/drop/\(entry.name)") }
+            rmdir("\(data)/drop")
+            rmdir(data)
+        }
+        try drop.prepare()
+        #expect(mkfifo("\(data)/drop/m\(String(repeating: "0", count: 32))", 0o666) == 0)
+        #expect(symlink("/etc/passwd", "\(data)/drop/m\(String(repeating: "1", count: 32))") == 0)
+        let place = SubmissionPlace(address: "127.0.0.1", port: 1, hostName: "x.example")
+        let now = Timestamp.now().milliseconds
+        var found = try drop.empty(into: place, limit: 1000, now: now) { true }
+        #expect(found.total == 2 && found.left == 0 && found.refused.isEmpty)
+        #expect(try disk.list("\(data)/drop").count == 2)
+        found = try drop.empty(into: place, limit: 1000, now: now + 3_700_000) { true }
+        #expect(found.total == 2)
+        #expect(try disk.list("\(data)/drop").isEmpty)
+    }
 }

@@ -15,7 +15,7 @@ extension MailQueue {
     /// Lanes that want a session and may have one; each has it then.
     func lanesWantingSessions(at now: Uptime) -> [Lane] {
         state.withLock { state in
-            for lane in state.scheduler.turn(at: now).lookUps { state.scheduler.poise(lane) }
+            for lookUp in state.scheduler.turn(at: now).lookUps { state.scheduler.poise(lookUp.lane, lookUp.number) }
             return state.scheduler.turn(at: now).connects.map(\.lane)
         }
     }
@@ -44,7 +44,7 @@ struct Desk {
         while true {
             turn = scheduler.turn(at: now)
             if turn.lookUps.isEmpty, turn.connects.isEmpty { return lanes }
-            for lane in turn.lookUps { scheduler.poise(lane) }
+            for lookUp in turn.lookUps { scheduler.poise(lookUp.lane, lookUp.number) }
             for connect in turn.connects {
                 openings[connect.lane, default: []].append(connect.opening)
                 lanes.append(connect.lane)

@@ -209,7 +209,7 @@ import Testing
         accept(try message(4, to: ["x@a.test"]), queue, store)
         for delay: Int64 in [0, 2000] {
             let later = Uptime.now().adding(milliseconds: delay)
-            for lane in queue.turn(at: later).lookUps { #expect(woken { queue.lookedUp(lane) }) }
+            for lane in queue.turn(at: later).lookUps.map(\.lane) { #expect(woken { queue.lookedUp(lane) }) }
             for connect in queue.turn(at: later).connects {
                 #expect(woken { queue.reached(connect.opening, at: later) })
                 #expect(woken { _ = queue.sessionEnded(a, carried: 1, wasLeaving: false, looksOn: false) })

@@ -59,8 +59,10 @@ struct HiddenLimits {
 struct SchedulerSimulation {
     private enum Event {
         case arrives(Int)
-        case lookedUp(Int)
-        case nameless(Int)
+        case lookedUp(Int, UInt64)
+        /// A look-up, by its number.
+        case nameless(Int, UInt64)
+        case cut(UInt64)
         case stands(Opening)
         case fails(Opening)
         case answered(Int)
@@ -110,6 +112,7 @@ struct SchedulerSimulation {
     private var now: Int64 = 0
     private var wakeAt = Int64.max
     private var openings: [Opening: Int] = [:]
+    private var looking: [UInt64: Int] = [:]
     private var sessions: [Int: Session] = [:]
     private var nextSession = 0
     private var nextTicket: UInt32 = 0
@@ -175,18 +178,21 @@ struct SchedulerSimulation {
             nextTicket += 1
             arrivedAt[ticket] = now
             scheduler.add(ticket, to: lane(index), due: time, at: time)
-        case .lookedUp(let index):
+        case .lookedUp(let index, let number):
             if lanes.tempers[index] == .provided { scheduler.set(hosts: ["mx\(index).big.test"], of: lane(index)) }
-            scheduler.poise(lane(index))
-        case .nameless(let index):
+            scheduler.poise(lane(index), number)
+        case .nameless(let index, let number):
+            guard looking.removeValue(forKey: number) != nil else { return }
             unopened(index)
-            scheduler.lookUpEnded(lane(index))
+            scheduler.lookUpEnded(lane(index), number)
+        case .cut(let number):
+            if let index = looking.removeValue(forKey: number) { scheduler.lookUpEnded(lane(index), number) }
         case .stands(let opening): stands(opening)
         case .fails(let opening):
             guard let index = openings.removeValue(forKey: opening) else { return }
             scheduler.openingEnded(opening, looksOn: true)
             if !scheduler.surplusRefused(lane(index), at: time) { unopened(index) }
-            scheduler.lookUpEnded(lane(index))
+            scheduler.lookUpEnded(lane(index), nil)
         case .answered(let number): answered(number)
         case .closed(let number):
             guard let session = sessions.removeValue(forKey: number) else { return }
@@ -262,17 +268,22 @@ struct SchedulerSimulation {
         for lane in turn.dismissals { scheduler.unpoise(lane) }
         for connect in turn.connects { begin(connect) }
         for opening in turn.cuts { schedule(.fails(opening), after: 1) }
-        for lane in turn.lookUps {
-            let index = index(lane)
+        for number in turn.lookUpCuts { schedule(.cut(number), after: 1) }
+        for lookUp in turn.lookUps {
+            let index = index(lookUp.lane)
             if lanes.tempers[index] == .nameless {
-                schedule(.nameless(index), after: 30_000)
+                looking[lookUp.number] = index
+                schedule(.nameless(index, lookUp.number), after: 30_000)
             } else {
-                schedule(.lookedUp(index), after: 2)
+                schedule(.lookedUp(index, lookUp.number), after: 2)
             }
         }
         endIdle(turn)
         mostSessions = max(mostSessions, scheduler.sessions)
-        for index in lanes.tempers.indices { mostOfALane = max(mostOfALane, scheduler.sessionCount(lane(index))) }
+        // With thousands of lanes the walk would be the simulation.
+        for index in lanes.tempers.indices.prefix(1000) {
+            mostOfALane = max(mostOfALane, scheduler.sessionCount(lane(index)))
+        }
         if let wakeup = scheduler.nextWakeup?.milliseconds, max(wakeup, now + 1) < wakeAt {
             wakeAt = max(wakeup, now + 1)
             schedule(.wake, after: wakeAt - now)

@@ -109,7 +109,90 @@ import Testing
         #expect(scheduler.turn(at: now).lookUps.count == 2000)
         let good = Lane.domain(Domain(unchecked: "good.test"))
         scheduler.add(Ticket(2000), to: good, due: now, at: now)
-        #expect(scheduler.turn(at: now).lookUps == [good])
+        #expect(scheduler.turn(at: now).lookUps.map(\.lane) == [good])
+    }
+
+    /// More domains whose names nobody answers than there are look-ups, all at once: lanes that are known, those that nobody
+    /// knows, and those that come with the dead ones are asked about, and nobody's mail is deferred before its name was given up.
+    @Test(arguments: [5000, 10_000])
+    func noNumberOfDeadNamesKeepsAGoodOneFromBeingAskedAbout(_ dead: Int) {
+        var lanes = SchedulerSimulation.Lanes()
+        lanes.add(20, .fast, atOnce: 1, every: 5000)
+        lanes.add(dead, .nameless, atOnce: 1)
+        lanes.add(30, .fast, atOnce: 0, every: 40_000)
+        var simulation = SchedulerSimulation(
+            Scheduler.Limits(total: 100, perLane: 20, longestRest: 60_000),
+            lanes,
+            seed: 11
+        )
+        simulation.run(until: 60_000, storm: 2000)
+        #expect(simulation.p99() <= 1000, "\(simulation.p99()) ms")
+        #expect(simulation.scheduler.looks.line.count < 20_000)
+    }
+
+    /// The look-ups that made room are all given back, and what is left of them is asked about again.
+    @Test func whoMadeRoomIsAskedAboutAgain() {
+        var scheduler = Scheduler(Scheduler.Limits(total: 100, perLane: 20, longestRest: 60_000, lookUps: 80))
+        func at(_ milliseconds: Int64) -> Uptime { Uptime(milliseconds: milliseconds) }
+        func lane(_ number: Int) -> Lane { .domain(Domain(unchecked: "d\(number).test")) }
+        for number in 0..<200 { scheduler.add(Ticket(UInt32(number)), to: lane(number), due: at(0), at: at(0)) }
+        let first = scheduler.turn(at: at(0))
+        #expect(first.lookUps.count == 70 && first.lookUpCuts.isEmpty)
+        #expect(scheduler.nextWakeup == at(2000))
+        #expect(scheduler.turn(at: at(1999)).lookUpCuts.isEmpty)
+        let second = scheduler.turn(at: at(2000))
+        #expect(second.lookUpCuts == first.lookUps.map(\.number))
+        #expect(scheduler.turn(at: at(2001)).lookUpCuts.isEmpty, "once each")
+        // One of them has found its way meanwhile.
+        scheduler.poise(first.lookUps[0].lane, first.lookUps[0].number)
+        for lookUp in first.lookUps.dropFirst() { scheduler.lookUpEnded(lookUp.lane, lookUp.number) }
+        let third = scheduler.turn(at: at(2100))
+        #expect(third.connects.map(\.lane) == [first.lookUps[0].lane])
+        #expect(Set(third.lookUps.map(\.lane)).isDisjoint(with: first.lookUps.map(\.lane)))
+        for lookUp in third.lookUps { scheduler.lookUpEnded(lookUp.lane, lookUp.number) }
+        for lookUp in third.lookUps { scheduler.rest(lookUp.lane, at: at(2200)) }
+        var again: Set<Lane> = []
+        for _ in 0..<20 {
+            for lookUp in scheduler.turn(at: at(2300)).lookUps {
+                again.insert(lookUp.lane)
+                scheduler.rest(lookUp.lane, at: at(2300))
+                scheduler.lookUpEnded(lookUp.lane, lookUp.number)
+            }
+        }
+        #expect(first.lookUps.dropFirst().allSatisfy { again.contains($0.lane) })
+        #expect(scheduler.seeking == 0 && scheduler.looks.cut.isEmpty && scheduler.looks.out.isEmpty)
+    }
+
+    /// A start with more silent lanes than slots: lanes that answered to the process before wait for none of them, and of those
+    /// that nobody knows every second is the newest.
+    @Test(arguments: [200, 1000])
+    func atAStartKnownLanesWaitForNoSilentOne(_ hanging: Int) {
+        var lanes = SchedulerSimulation.Lanes()
+        lanes.add(30, .fast, atOnce: 5)
+        lanes.add(hanging, .hanging, atOnce: 20)
+        var simulation = SchedulerSimulation(
+            Scheduler.Limits(total: 100, perLane: 20, longestRest: 60_000),
+            lanes,
+            seed: 9
+        )
+        simulation.scheduler.recall(Set((0..<30).map { "d\($0).test" }))
+        simulation.run(until: 60_000)
+        #expect(simulation.p99() <= 1000, "\(simulation.p99()) ms")
+        #expect(simulation.delivered.prefix(30).allSatisfy { $0 == 5 })
+    }
+
+    /// Somebody new comes while two thousand silent lanes wait for their first slot.
+    @Test func aNewLaneDoesNotWaitForTwoThousandSilentOnes() {
+        var lanes = SchedulerSimulation.Lanes()
+        lanes.add(2000, .hanging, atOnce: 1)
+        lanes.add(20, .fast, atOnce: 0, every: 15_000)
+        var simulation = SchedulerSimulation(
+            Scheduler.Limits(total: 100, perLane: 20, longestRest: 60_000),
+            lanes,
+            seed: 4
+        )
+        simulation.run(until: 30_000)
+        #expect(simulation.p99(after: 1000) <= 1100, "\(simulation.p99(after: 1000)) ms")
     }
 
     /// Names that are not resolved hold no slot.
