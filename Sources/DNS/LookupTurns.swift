@@ -29,8 +29,6 @@ package struct LookupTurns {
     private static let slowness: Duration = .seconds(2)
     /// A question that has waited longer than this does not use the places kept for newcomers.
     private static let newcomer: Duration = .seconds(1)
-    /// When every place is taken, newcomers still go out this far apart.
-    private static let trickle: Duration = .milliseconds(100)
     private static let mostSlowNames = 20_000
     /// Names that were answered quickly: those of the latest answers, twice as many at most.
     private static let mostGoodNames = 10_000
@@ -44,6 +42,10 @@ package struct LookupTurns {
     private var good: ArraySlice<UInt64> = []
     /// Waiting questions about names without a past, the newest last; those that are gone are skipped.
     private var fresh: [UInt64] = []
+    /// Waiting questions about names that were asked for in vain a short while ago, without anybody's fault, the oldest first:
+    /// they are no newcomers.
+    private var again: ArraySlice<UInt64> = []
+    private var waitedNames = Bounded<String, Instant>(atLeast: mostSlowNames)
     /// Waiting questions about names that were slow, the oldest first.
     private var slow: ArraySlice<UInt64> = []
     /// Launches in order, for those that are not stuck yet.
@@ -53,7 +55,6 @@ package struct LookupTurns {
     private var abandoned: ArraySlice<Instant> = []
     private var slowNames = Bounded<String, Instant>(atLeast: mostSlowNames)
     private var goodNames = Bounded<String, Bool>(atLeast: mostGoodNames)
-    private var lastTrickle: Instant?
 
     /// - Parameters:
     ///   - limit: questions that are out at once.
@@ -79,6 +80,8 @@ package struct LookupTurns {
             slow.append(id)
         } else if goodNames[name] != nil {
             good.append(id)
+        } else if let until = waitedNames[name], now < until {
+            again.append(id)
         } else {
             fresh.append(id)
         }
@@ -90,14 +93,19 @@ package struct LookupTurns {
         guard flying.count - stuck < max(1, limit / 4) else { return nil }
         while let id = good.first, waiting[id] == nil { good.removeFirst() }
         while let id = fresh.last, waiting[id] == nil { fresh.removeLast() }
+        while let id = again.first, waiting[id] == nil { again.removeFirst() }
         while let id = slow.first, waiting[id] == nil { slow.removeFirst() }
         let taken = flying.count + abandoned.count
-        if let id = good.first, let question = waiting[id], taken < limit || mayTrickle(at: now) {
+        if let id = good.first, let question = waiting[id], taken < limit || maySqueezeIn {
             good.removeFirst()
             return launch(id, question, at: now)
         }
         if let id = fresh.last, let question = waiting[id], mayLaunch(question, at: now) {
             fresh.removeLast()
+            return launch(id, question, at: now)
+        }
+        if let id = again.first, let question = waiting[id], taken < limit - limit / 4 {
+            again.removeFirst()
             return launch(id, question, at: now)
         }
         guard let id = slow.first, let question = waiting[id], taken < max(1, limit / 2) else { return nil }
@@ -106,20 +114,15 @@ package struct LookupTurns {
     }
 
     /// The last quarter of the places is for newcomers, a few at a time: good ones give theirs back in milliseconds.
-    private mutating func mayLaunch(_ question: Question, at now: Instant) -> Bool {
-        if flying.count + abandoned.count < limit - limit / 4 { return true }
-        guard now - question.since < Self.newcomer else { return false }
+    private func mayLaunch(_ question: Question, at now: Instant) -> Bool {
         let taken = flying.count + abandoned.count
-        if flying.count < limit, taken < limit + limit / 4, flying.count - stuck < max(1, limit / 40) { return true }
-        return mayTrickle(at: now)
+        if taken < limit - limit / 4 { return true }
+        guard now - question.since < Self.newcomer else { return false }
+        return taken < limit && flying.count - stuck < max(1, limit / 40) || maySqueezeIn
     }
 
-    private mutating func mayTrickle(at now: Instant) -> Bool {
-        guard flying.count < limit + limit / 8 else { return false }
-        guard lastTrickle.map({ now - $0 >= Self.trickle }) ?? true else { return false }
-        lastTrickle = now
-        return true
-    }
+    /// When every place is taken, one goes out at a time: who answers does so at once, and who does not is four in a second.
+    private var maySqueezeIn: Bool { flying.count < limit + limit / 8 && flying.count - stuck < 1 }
 
     /// A question has its answer, or nobody wants it any more.
     package mutating func end(_ id: UInt64) { _ = remove(id) }
@@ -129,6 +132,7 @@ package struct LookupTurns {
         guard let question = remove(id) else { return }
         guard now - (question.launched ?? question.since) < Self.slowness else { return remember(question.name, now) }
         slowNames[question.name] = nil
+        waitedNames[question.name] = nil
         goodNames[question.name] = true
     }
 
@@ -136,9 +140,16 @@ package struct LookupTurns {
     ///
     /// - Parameter isResolverAlive: others were answered meanwhile.
     package mutating func cancelled(_ id: UInt64, isResolverAlive: Bool, at now: Instant) {
-        guard let question = remove(id), let launched = question.launched, isResolverAlive else { return }
-        if now - launched >= Self.slowness / 2 { remember(question.name, now) }
+        guard let question = remove(id) else { return }
+        waited(question.name, now)
+        guard let launched = question.launched else { return }
+        if isResolverAlive, now - launched >= Self.slowness / 2 { remember(question.name, now) }
+        // Nobody can tell a resolver that is away from one that was only asked for dead names: it may have them all.
         if now - launched >= soon { abandoned.append(now + held) }
+    }
+
+    private mutating func waited(_ name: String, _ now: Instant) {
+        waitedNames[name] = now + held
     }
 
     /// A question was given up.
@@ -146,13 +157,17 @@ package struct LookupTurns {
     /// - Parameter isResolverAlive: others were answered meanwhile, so it is the name that is slow.
     package mutating func gaveUp(_ id: UInt64, isResolverAlive: Bool, at now: Instant) {
         // One that only waited here says nothing of its name.
-        guard let question = remove(id), question.launched != nil, isResolverAlive else { return }
+        guard let question = remove(id), isResolverAlive else { return }
+        guard question.launched != nil else { return waited(question.name, now) }
         remember(question.name, now)
         abandoned.append(now + held)
     }
 
     /// Names get another chance.
-    mutating func forget() { slowNames.removeAll() }
+    mutating func forget() {
+        slowNames.removeAll()
+        waitedNames.removeAll()
+    }
 
     private mutating func launch(_ id: UInt64, _ question: Question, at now: Instant) -> UInt64 {
         waiting[id] = nil

@@ -138,7 +138,7 @@ struct LookupTurnsTests {
             now += .milliseconds(260)
             turns.cancelled(id, isResolverAlive: true, at: now)
         }
-        // Ten at once, and from then on what trickles: each of those that come one after another.
+        // One at a time, as slowly as they are found out.
         #expect(launched == 200)
         now += .milliseconds(1)
         for id in 301...400 as ClosedRange<UInt64> { turns.add(id, "burst\(id)", at: now) }
@@ -151,6 +151,29 @@ struct LookupTurnsTests {
             #expect(fresh.next(at: now) == id)
             fresh.cancelled(id, isResolverAlive: true, at: now + .milliseconds(10))
         }
+    }
+
+    /// Dead names that are asked for again and again, each time given up by whoever asked: a new one goes before them.
+    @Test func whoWasGivenUpIsNoNewcomer() {
+        var now = ContinuousClock.now
+        var turns = LookupTurns(limit: 8)
+        var good = 0
+        for round in 0..<10 {
+            let ids = (0..<50).map { UInt64(round * 100 + $0 + 1) }
+            for (index, id) in ids.enumerated() { turns.add(id, "dead\(index)", at: now) }
+            while turns.next(at: now) != nil {}
+            let new = UInt64(10_000 + round)
+            turns.add(new, "good\(round)", at: now)
+            for step in 0..<20 where turns.next(at: now + .milliseconds(step * 20)) == new {
+                turns.answered(new, at: now + .milliseconds(step * 20))
+                good += 1
+                break
+            }
+            now += .seconds(2)
+            _ = turns.next(at: now)
+            for id in ids { turns.cancelled(id, isResolverAlive: true, at: now) }
+        }
+        #expect(good == 10)
     }
 
     /// When nobody is answered, it is no name's fault.

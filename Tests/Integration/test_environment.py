@@ -16,6 +16,7 @@ VALUES = {
     "smtps_listen": "127.0.0.1:2465",
     "listen": "127.0.0.1:2626",
     "lenient": "127.0.0.0/8",
+    "drop": "false",
     "local_sender": "noreply@example.org",
     "memory_for_mail": "64M",
     "message_bytes": "20M",
