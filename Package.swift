@@ -85,6 +85,7 @@ let package = Package(
         room("Queue", ["Mail", "Files", "Storage", "History", core, posix, deque, heap, metrics]),
         room("Chronicle", ["Mail", "Log", "Storage", "History", metrics, posix]),
         room("Suppression", ["Mail", "Log", "OpenSSL", "Database", "History", posix]),
+        room("Logins", ["Mail", "JSON", "Log", "OpenSSL", "HTTPClient", "Config"]),
         // floor 4
         room(
             "Departure",
@@ -133,7 +134,9 @@ let package = Package(
             "Ingest",
             [
                 "Mail",
+                "History",
                 "Log",
+                "Logins",
                 "Loop",
                 "Process",
                 "OpenSSL",
@@ -232,6 +235,7 @@ let package = Package(
                 "JSON",
                 "Files",
                 "Log",
+                "Logins",
                 "Loop",
                 "Process",
                 "OpenSSL",
@@ -306,6 +310,7 @@ let package = Package(
         tests("Config", ["Files", "Loop"]),
         tests("DNS"),
         tests("Hooks"),
+        tests("Logins", ["Mail", "JSON", "Config", "Log", "OpenSSL", "HTTPClient"]),
         tests(
             "Webhooks",
             [

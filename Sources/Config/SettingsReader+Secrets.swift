@@ -7,7 +7,7 @@ extension SettingsReader {
     /// `auth_flat_file.ini`: a secret as soon as there is a user in it.
     func readUsers(_ warnings: inout [ConfigError]) throws(ConfigErrors) -> AuthSettings {
         let auth = try keyed(AuthSettings.self, &warnings)
-        if auth.users.isEmpty { return auth }
+        if auth.users.isEmpty, auth.apps.isEmpty { return auth }
         try guardSecret(AuthSettings.file)
         return auth
     }

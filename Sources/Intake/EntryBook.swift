@@ -239,9 +239,8 @@ package struct EntryBook: Sendable {
     }
 
     /// Somebody logged in.
-    package mutating func seen(_ login: String, from client: IPAddress?, at now: Timestamp) {
-        let mail = EntryMail(login: login, client: client, sender: nil, recipients: 0, bytes: 0)
-        open(.login(login), mail, at: now)
+    package mutating func seen(_ scope: EntryScope, from client: IPAddress?, at now: Timestamp) {
+        open(scope, EntryMail(login: nil, client: client, sender: nil, recipients: 0, bytes: 0), at: now)
     }
 
     /// Forgets a quarter, those first who were seen longest ago.

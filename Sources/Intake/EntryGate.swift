@@ -73,7 +73,13 @@ package final class EntryGate: Sendable {
 
     /// Somebody logged in.
     package func seen(_ login: String, from client: IPAddress?, at now: Timestamp) {
-        book.withLock { $0.seen(login, from: client, at: now) }
+        book.withLock { $0.seen(.login(login), from: client, at: now) }
+        isStale.store(true, ordering: .releasing)
+    }
+
+    /// An app password was used.
+    package func seen(app name: String, of user: String, from client: IPAddress?, at now: Timestamp) {
+        book.withLock { $0.seen(.app("\(name) \(user)"), from: client, at: now) }
         isStale.store(true, ordering: .releasing)
     }
 

@@ -4,6 +4,7 @@ import Config
 import Files
 import Hooks
 import Intake
+import Logins
 import Mail
 import Queue
 import Suppression
@@ -28,6 +29,13 @@ extension Wiring {
             suppressions: suppressions,
             gate: EntryGate(file, log: launch.log) { [queue] in queue.tell($0) }
         )
+    }
+
+    /// Whoever else than the file of users may know a login.
+    static func sources(_ launch: Launch) -> LoginSources {
+        let sources = LoginSources(log: launch.log)
+        sources.apply(launch.settings.current)
+        return sources
     }
 
     /// Before mail is taken: limits in force, and what was counted under an earlier process.

@@ -12,6 +12,7 @@ import Hooks
 import Ingest
 import Intake
 import Log
+import Logins
 import Loop
 import Mail
 import NIOCore
@@ -74,6 +75,7 @@ final class Wiring: Sendable {
     private let feed = InForce<SuppressionFeed?>(nil)
     private let api: AdminAPI
     private let pickup: Pickup
+    let sources: LoginSources
 
     /// Runs the relay until it is told to stop; returns when everything is drained.
     ///
@@ -143,7 +145,8 @@ final class Wiring: Sendable {
         let cluster = store as? any Cluster
         api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop, cluster: cluster)
         certificates = try CertificatesInForce(first.tls)
-        listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
+        sources = Self.sources(launch)
+        listener = Listener(door: Door(intake, sources: sources, tls: { [certificates] in certificates.current }), group: loops)
     }
 
     /// Without it mail goes on; the log says that nobody is held back.
@@ -436,6 +439,7 @@ extension Wiring {
         queue.apply(MailQueue.Options(settings.outbound))
         queue.apply(settings.limits)
         gate.apply(settings.limits.entries)
+        sources.apply(settings)
         certificates.apply(settings.tls, log)
         trust.forgetRefusals(except: settings.routes)
         let before = applied.replace(with: settings)
