@@ -36,7 +36,11 @@ enum AppPasswordEndpoints {
         let expires = try RequestTime.upcoming(try body.string("expires_at"), "/expires_at")
         try body.finish()
         guard AdminSettings.isTokenName(name) else {
-            throw Problem.invalid("/name", "format", "has other octets than letters, digits, dots, hyphens, underscores")
+            throw Problem.invalid(
+                "/name",
+                "format",
+                "has other octets than letters, digits, dots, hyphens, underscores"
+            )
         }
         guard case .login? = EntryScope("login", user), let made = AppPassword.make() else {
             throw Problem.invalid("/name", "format", "is no name of a user")

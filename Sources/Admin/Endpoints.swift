@@ -238,7 +238,13 @@ package enum Endpoints {
             .accessWrite,
             CredentialEndpoints.release
         ),
-        Endpoint(.get, "/v1/credentials/{name}/app-passwords", "listAppPasswords", .accessRead, AppPasswordEndpoints.list),
+        Endpoint(
+            .get,
+            "/v1/credentials/{name}/app-passwords",
+            "listAppPasswords",
+            .accessRead,
+            AppPasswordEndpoints.list
+        ),
         Endpoint(
             .post,
             "/v1/credentials/{name}/app-passwords",

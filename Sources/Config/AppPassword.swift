@@ -109,7 +109,9 @@ extension AuthSettings {
         let words = section.utf8.split(separator: 0x20, maxSplits: 2, omittingEmptySubsequences: true)
             .map { String(Substring($0)) }
         guard words.count == 3, AdminSettings.isTokenName(words[1]), words[2].utf8.count <= 255 else {
-            throw ValueError("the section is not [app NAME USER] with a name of letters, digits, dots, hyphens or underscores")
+            throw ValueError(
+                "the section is not [app NAME USER] with a name of letters, digits, dots, hyphens or underscores"
+            )
         }
         let (name, user) = (words[1], words[2])
         let place = apps[user, default: []].firstIndex { $0.name.isSame(octets: name) }

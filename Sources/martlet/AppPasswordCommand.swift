@@ -24,7 +24,9 @@ struct AddAppPassword: ParsableCommand {
     var user: String
     @Argument(help: "A name for it: letters, digits, dots, hyphens, underscores.")
     var name: String
-    @Option(help: "What it may use as sender: addresses and domains, separated by commas; what the user may when left out.")
+    @Option(
+        help: "What it may use as sender: addresses and domains, separated by commas; what the user may when left out."
+    )
     var senders: String?
     @Option(help: "Networks it may be used from, separated by commas; all when left out.")
     var networks: String?

@@ -146,7 +146,10 @@ final class Wiring: Sendable {
         api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop, cluster: cluster)
         certificates = try CertificatesInForce(first.tls)
         sources = Self.sources(launch)
-        listener = Listener(door: Door(intake, sources: sources, tls: { [certificates] in certificates.current }), group: loops)
+        listener = Listener(
+            door: Door(intake, sources: sources, tls: { [certificates] in certificates.current }),
+            group: loops
+        )
     }
 
     /// Without it mail goes on; the log says that nobody is held back.

@@ -1,9 +1,10 @@
 // LoginProgramTests.swift — the hook `auth`: what answers mean, what is believed how long, and that nobody gets in by trouble.
 
 import JSON
-@testable import Logins
 import Mail
 import Testing
+
+@testable import Logins
 
 struct LoginProgramTests {
     private static func question(_ password: String = "open sesame", user: String = "alice") -> LoginQuestion {
@@ -40,7 +41,8 @@ struct LoginProgramTests {
     @Test(arguments: [
         "", "yes", "[]", "{}", #"{"result":"ALLOW"}"#, #"{"result":true}"#, #"{"result":"allow","senders":"a@x"}"#,
         #"{"result":"allow","senders":["not a domain"]}"#, #"{"result":"allow","max_age":-1}"#,
-        #"{"result":"allow","user":"a\u0000b"}"#, #"{"result":"allow","more":1}"#, #"{"result":"allow","result":"deny"}"#,
+        #"{"result":"allow","user":"a\u0000b"}"#, #"{"result":"allow","more":1}"#,
+        #"{"result":"allow","result":"deny"}"#,
     ])
     func whatCannotBeUsedLetsNobodyIn(_ text: String) {
         #expect(throws: LoginProgram.Trouble.self) {
