@@ -56,6 +56,8 @@ let package = Package(
         .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        // It has no .pc file in Debian 12; the module map names the library.
+        .systemLibrary(name: "CLDAP", providers: [.apt(["libldap-dev"])]),
         .systemLibrary(name: "CIntrinsics"),
         .systemLibrary(name: "CContract"),
         .systemLibrary(name: "CPage"),
@@ -85,7 +87,7 @@ let package = Package(
         room("Queue", ["Mail", "Files", "Storage", "History", core, posix, deque, heap, metrics]),
         room("Chronicle", ["Mail", "Log", "Storage", "History", metrics, posix]),
         room("Suppression", ["Mail", "Log", "OpenSSL", "Database", "History", posix]),
-        room("Logins", ["Mail", "JSON", "Log", "OpenSSL", "HTTPClient", "Config"]),
+        room("Logins", ["CLDAP", "Mail", "JSON", "Log", "OpenSSL", "HTTPClient", "Config"]),
         // floor 4
         room(
             "Departure",

@@ -4,10 +4,12 @@ package import Mail
 
 extension Settings {
     /// Somebody else is asked about passwords.
-    package var asksForPasswords: Bool { hooks.endpoints.contains { $0.answersLogins } }
+    package var asksForPasswords: Bool { hooks.endpoints.contains { $0.answersLogins } || !logins.directories.isEmpty }
 
     /// Somebody is asked about access tokens.
-    package var asksForTokens: Bool { hooks.endpoints.contains { $0.answersLogins && $0.takesTokens } }
+    package var asksForTokens: Bool {
+        hooks.endpoints.contains { $0.answersLogins && $0.takesTokens } || !logins.issuers.isEmpty
+    }
 
     /// What is announced, in the order of the file.
     package var loginMethods: [SASLMechanism] {

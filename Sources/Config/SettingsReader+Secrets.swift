@@ -12,6 +12,14 @@ extension SettingsReader {
         return auth
     }
 
+    /// `logins.ini`: a secret as soon as there is a password in it.
+    func readLogins() throws(ConfigErrors) -> LoginSettings {
+        guard let text = try text(LoginSettings.file) else { return LoginSettings() }
+        let logins = try LoginSettings.read(INIDocument(parsing: text))
+        if logins.directories.contains(where: { $0.bindPassword != nil }) { try guardSecret(LoginSettings.file) }
+        return logins
+    }
+
     /// `dkim.ini` and the keys that it names.
     ///
     /// - Parameter files: the names of the keys' files are added.

@@ -11,14 +11,29 @@ package final class LoginSources: Sendable {
     private let log: LogSink
     private let sources = Mutex<[any LoginSource]>([])
 
-    package init(log: LogSink) { self.log = log }
+    private let readFile: @Sendable (String) -> [UInt8]?
+
+    /// - Parameter readFile: the octets of a file that the settings name; nil where there is none.
+    package init(log: LogSink, readFile: @escaping @Sendable (String) -> [UInt8]? = { _ in nil }) {
+        (self.log, self.readFile) = (log, readFile)
+    }
 
     /// Puts settings in force.
     package func apply(_ settings: Settings) {
         sources.withLock { sources in
             let programs = sources.compactMap { $0 as? LoginProgram }
-            sources = settings.hooks.endpoints.filter(\.answersLogins).map { endpoint in
+            let issuers = sources.compactMap { $0 as? TokenIssuer }
+            let directories = sources.compactMap { $0 as? LoginDirectory }
+            // Issuers first: a token that is theirs is nobody else's business.
+            sources = settings.logins.issuers.map { issuer in
+                issuers.first { $0.settings == issuer }
+                    ?? TokenIssuer(issuer, client: client, log: log, readFile: readFile)
+            }
+            sources += settings.hooks.endpoints.filter(\.answersLogins).map { endpoint in
                 programs.first { $0.endpoint == endpoint } ?? LoginProgram(endpoint, client: client, log: log)
+            }
+            sources += settings.logins.directories.map { directory in
+                directories.first { $0.settings == directory } ?? LoginDirectory(directory, log: log)
             }
         }
     }

@@ -33,7 +33,11 @@ extension Wiring {
 
     /// Whoever else than the file of users may know a login.
     static func sources(_ launch: Launch) -> LoginSources {
-        let sources = LoginSources(log: launch.log)
+        let directory = launch.configPath
+        let sources = LoginSources(log: launch.log) { path in
+            let whole = path.starts(withOctets: "/") ? path : "\(directory)/\(path)"
+            return try? LinuxDisk().contents(of: whole, limit: 256 << 10)
+        }
         sources.apply(launch.settings.current)
         return sources
     }
