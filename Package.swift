@@ -326,7 +326,7 @@ let package = Package(
             ["Mail", "JSON", "Page", "Files", "History", "Log", "OpenSSL", "Queue", "Config", yams, core, posix]
         ),
         tests("Operator", ["Mail", "Files", "JSON", "MessageFormat", "Config", core]),
-        tests("martlet", ["Mail", "Files", "Log", "Config", arguments]),
+        tests("martlet", ["Mail", "History", "Files", "Log", "Config", arguments]),
         tests(
             "Intake",
             [

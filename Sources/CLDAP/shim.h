@@ -5,6 +5,7 @@
 #pragma once
 #include <ldap.h>
 #include <string.h>
+#include <sys/time.h>
 
 /* A connection that is private where that is asked for. Certificates are verified, referrals are not followed. */
 static inline int relay_ldap_open(const char *url, int seconds, const char *ca_file, int starts_tls, LDAP **handle) {

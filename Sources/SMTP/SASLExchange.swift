@@ -5,7 +5,7 @@
 // client sends can trap; a response that is wrong in any way ends the exchange; a NUL or broken UTF-8 never reaches a
 // name or a password.
 
-import Mail
+package import Mail
 
 /// What a session needs to know before an exchange can go on.
 package enum SASLQuestion: Hashable, Sendable {

@@ -3,6 +3,7 @@
 import Config
 import Files
 import Hooks
+import Ingest
 import Intake
 import Logins
 import Mail
@@ -40,6 +41,16 @@ extension Wiring {
         }
         sources.apply(launch.settings.current)
         return sources
+    }
+
+    /// The way in by SMTP.
+    static func door(_ intake: Intake, _ sources: LoginSources, _ certificates: CertificatesInForce) -> Door {
+        Door(intake, sources: sources, tls: { certificates.current })
+    }
+
+    /// Tokens and app passwords that end soon.
+    func tellExpiring() {
+        for fact in expiry.look(settings.current, at: .now()) { queue.tell(fact) }
     }
 
     /// Before mail is taken: limits in force, and what was counted under an earlier process.

@@ -48,14 +48,14 @@ final class Wiring: Sendable {
     private let applied: InForce<Settings>
     /// The last change of the listening addresses.
     private let moving = Mutex<Task<Void, Never>?>(nil)
-    private let settings: SettingsStore
+    let settings: SettingsStore
     private let log: LogSink
     private let loops: MultiThreadedEventLoopGroup
     private let disk: NIOThreadPool
     private let web: NIOThreadPool
     private let tokens: TokenSource
     private let memory: PeerMemory
-    private let queue: MailQueue
+    let queue: MailQueue
     private let past: Past
     private let plugins: PluginChain
     private let programs: HookPrograms
@@ -76,6 +76,7 @@ final class Wiring: Sendable {
     private let api: AdminAPI
     private let pickup: Pickup
     let sources: LoginSources
+    let expiry = ExpiryWatch()
 
     /// Runs the relay until it is told to stop; returns when everything is drained.
     ///
@@ -144,12 +145,8 @@ final class Wiring: Sendable {
         post = EventPost(resolver: resolver, loop: loop, log: log)
         let cluster = store as? any Cluster
         api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop, cluster: cluster)
-        certificates = try CertificatesInForce(first.tls)
-        sources = Self.sources(launch)
-        listener = Listener(
-            door: Door(intake, sources: sources, tls: { [certificates] in certificates.current }),
-            group: loops
-        )
+        (certificates, sources) = (try CertificatesInForce(first.tls), Self.sources(launch))
+        listener = Listener(door: Self.door(intake, sources, certificates), group: loops)
     }
 
     /// Without it mail goes on; the log says that nobody is held back.
@@ -369,6 +366,7 @@ extension Wiring {
         api.tick()
         post.tick()
         certificates.renewTickets(now: .now())
+        tellExpiring()
         disk.submit { [queue, gate] _ in
             queue.releaseDue()
             queue.keepLimits()

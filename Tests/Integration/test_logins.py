@@ -94,7 +94,7 @@ def test_a_program_says_who_may_log_in(make, program):
     assert question["user"] == "alice" and question["password"] == "secret" and question["mechanism"] == "PLAIN"
     assert question["client_ip"] == "127.0.0.1" and question["tls"] is False and question["hook"] == "auth"
     # Believed for so long as it says, by the password that it was about.
-    assert login(relay, "alice", "secret", sender="b@a.test") == (235, 550)
+    assert login(relay, "alice", "secret", sender="b@a.test") == (235, 553)
     assert len(program.asked) == 1
     program.answer = {"result": "deny", "reason": "locked since May"}
     code, words = login(relay, "alice", "another")
@@ -158,7 +158,7 @@ def test_app_passwords(make):
     secret = made.stdout.strip()
     assert secret.startswith("ma_") and secret not in (relay.config / "auth_flat_file.ini").read_text()
     wait_until(lambda: login(relay, "own", secret)[0] == 235, what="the app password to be in force")
-    assert login(relay, "own", secret, sender="b@a.test") == (235, 550)
+    assert login(relay, "own", secret, sender="b@a.test") == (235, 553)
     assert login(relay, "own", "open sesame", sender="b@a.test") == (235, 250)
     assert "own" in command(relay, "passwd", "app", "list").stdout
     listed = api.ask("GET", "/v1/credentials/own/app-passwords")[2]["items"]
