@@ -14,6 +14,9 @@ enum AppPasswordEndpoints {
     /// `GET /v1/credentials/{name}/app-passwords`.
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
+        guard case .login? = EntryScope("login", request.parameter("name")) else {
+            throw Problem(.notFound, "nobody can have that name")
+        }
         let (_, headers) = try FileEdits.shown(file, services)
         let apps = services.settings.current.auth.apps[request.parameter("name")] ?? []
         let items = apps.sorted { $0.name < $1.name }.map { JSON.object(members($0, services)) }
@@ -33,7 +36,7 @@ enum AppPasswordEndpoints {
         }
         let senders = try list("senders", &body) { SenderConstraint.pattern($0) != nil }
         let networks = try list("networks", &body) { IPNetwork($0) != nil }
-        let expires = try RequestTime.upcoming(try body.string("expires_at"), "/expires_at")
+        let expires = try end(try body.string("expires_at"))
         try body.finish()
         guard AdminSettings.isTokenName(name) else {
             throw Problem.invalid(
@@ -87,6 +90,15 @@ enum AppPasswordEndpoints {
     }
 
     // MARK: - Parts
+
+    /// When it ends, however far that is.
+    private static func end(_ text: String?) throws(Problem) -> Timestamp? {
+        guard let text else { return nil }
+        guard let time = Timestamp(rfc3339: text), time > .now() else {
+            throw Problem.invalid("/expires_at", "format", "is no time to come, such as 2030-01-31T12:00:00Z")
+        }
+        return time
+    }
 
     /// A member that is an array of words, as the file has them; nil when it is missing, null or empty.
     private static func list(

@@ -34,7 +34,8 @@ struct Lookup: Sendable {
     }
 
     private func reason(_ user: String) -> String {
-        settings.users[user] == nil && settings.apps[user] == nil ? "there is no such user" : "the password is wrong"
+        settings.users[user] == nil && settings.apps[user] == nil
+            ? "there is no such user" : "the password does not fit"
     }
 
     private func answer(_ question: SASLQuestion) -> SASLAnswer {

@@ -112,6 +112,7 @@ package struct EntryBook: Sendable {
     /// There is something to ask.
     package var isOn: Bool { !rules.isEmpty || !parked.isEmpty }
 
+    /// Puts limits in force; what was counted stays.
     package mutating func set(_ rules: EntryRules) { self.rules = rules }
 
     // MARK: One message

@@ -19,6 +19,7 @@ extension Reception {
     func count(_ envelope: Envelope, _ provenance: Provenance) -> Refusal? {
         // Reports, and mail of plugins: nobody hands them in.
         guard provenance.entrance != .inside else { return nil }
+        if let caller = provenance.caller { intake.gate.seen(caller.login, from: caller.address, at: .now()) }
         let verdict = intake.gate.admit(EntryMail(envelope, provenance, octets), at: .now())
         switch verdict {
         case nil: return nil

@@ -3,6 +3,7 @@
 package import Config
 import HTTPClient
 package import Log
+import Mail
 import Synchronization
 
 /// The sources now.

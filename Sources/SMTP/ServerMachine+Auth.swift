@@ -90,6 +90,7 @@ extension ServerMachine {
             granted = bound
             _ = go(on: exchange.answered(answer), exchange)
         case .accepted, .refused, .scramSalt, .scramSignature:
+            granted = nil
             _ = go(on: exchange.answered(answer), exchange)
         }
     }
