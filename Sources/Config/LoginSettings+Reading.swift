@@ -23,7 +23,10 @@ extension LoginSettings {
         for section in document.blocks where report.hasRoom {
             let words = section.name.words.map(String.init)
             guard words.count == 2, ["oauth", "ldap"].contains(where: { $0.isSame(octets: words[0]) }) else {
-                report.fail(section.line, "[\(ValueParsing.shown(section.name))] is neither [oauth NAME] nor [ldap NAME]")
+                report.fail(
+                    section.line,
+                    "[\(ValueParsing.shown(section.name))] is neither [oauth NAME] nor [ldap NAME]"
+                )
                 continue
             }
             guard report.isFirst(section.name, section.line) else { continue }

@@ -57,7 +57,9 @@ extension EntryMail {
 }
 
 extension Refusal {
-    /// More than a limit allows. The operator is told which; the client is not told by how much.
+    /// More than a limit allows.
+    ///
+    /// The operator is told which; the client is not told by how much.
     init(because surplus: Surplus) {
         reason = .limited
         let isForGood = surplus.action == .refuse || surplus.isNever

@@ -35,7 +35,9 @@ struct KeyRing: Sendable {
     ///   - refresh: milliseconds.
     func need(_ name: String?, refresh: Int64, at now: Uptime) -> Need {
         guard let fetchedAt else { return mayTry(at: now, pause: 1000) ? .fetch : .nothing }
-        if fetchedAt.adding(milliseconds: refresh) <= now { return mayTry(at: now, pause: Self.pause) ? .fetch : .nothing }
+        if fetchedAt.adding(milliseconds: refresh) <= now {
+            return mayTry(at: now, pause: Self.pause) ? .fetch : .nothing
+        }
         guard let name, !entries.contains(where: { $0.name?.isSame(octets: name) ?? false }) else { return .nothing }
         return mayTry(at: now, pause: Self.pause) ? .fetch : .nothing
     }

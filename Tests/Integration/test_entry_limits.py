@@ -69,7 +69,9 @@ def test_a_stolen_login_is_stopped_and_told_at_once(counted):
     assert send(relay, "honest", 2) == [250] * 2
     kept = relay.data / "limits.in"
     wait_until(kept.exists, what="the file to be there")
-    wait_until(lambda: "parked " in kept.read_text() and "used login honest" in kept.read_text(), what="it to be on the disk")
+    wait_until(
+        lambda: "parked " in kept.read_text() and "used login honest" in kept.read_text(), what="it to be on the disk"
+    )
     relay.kill()
     relay.start()
     api = Api(relay)
@@ -121,7 +123,7 @@ def test_a_login_is_parked_by_hand_and_listed(counted):
 
 
 def test_the_api_counts_alike(counted):
-    relay, api = counted(limits="[in login token:shop]\nmessages = 1/h\n[in sender_domain big.test]\nbytes = 10/h\n")
+    relay, _ = counted(limits="[in login token:shop]\nmessages = 1/h\n[in sender_domain big.test]\nbytes = 10/h\n")
     shop, other = Api(relay, token(relay, "shop")), Api(relay, token(relay, "other"))
     mail = {"from": "a@a.test", "to": ["b@b.test"], "subject": "s", "text": "t"}
     assert wait_until(lambda: shop.ask("POST", "/v1/messages", mail)[0] == 202, what="the token to be known")

@@ -83,7 +83,11 @@ def slapd(tmp_path):
     process.wait()
 
 
-SEARCH = "[ldap a]\nurl = {url}\nbase = dc=a,dc=test\nfilter = (mail=%u)\nbind_dn = " + ROOT_DN + "\nbind_password = {secret}\n"
+SEARCH = (
+    "[ldap a]\nurl = {url}\nbase = dc=a,dc=test\nfilter = (mail=%u)\nbind_dn = "
+    + ROOT_DN
+    + "\nbind_password = {secret}\n"
+)
 OWN = "[core]\nmax_delay = 1s\n"
 
 
@@ -105,7 +109,9 @@ def test_who_can_bind_may_log_in(make_api, sink, slapd):
         assert login(relay, name, "open sesame")[0] == 535, name
     assert "more than one entry fits" in relay.log_path.read_text()
     (relay.config / "logins.ini").write_text(f"[ldap a]\nurl = {url}\nuser_dn = uid=%l,dc=a,dc=test\n")
-    wait_until(lambda: login(relay, "alice@elsewhere.test", "open sesame")[0] == 235, what="the template to be in force")
+    wait_until(
+        lambda: login(relay, "alice@elsewhere.test", "open sesame")[0] == 235, what="the template to be in force"
+    )
     assert login(relay, "twin,dc=a,dc=test@a.test", "open sesame")[0] == 535
 
 
@@ -114,7 +120,9 @@ def test_trouble_is_454(make_api, sink, slapd):
     relay, _ = make(make_api, sink, SEARCH.format(url=url, secret="another"))
     assert login(relay, "alice@a.test", "open sesame")[0] == 454, "the searcher's password is ours to mend"
     (relay.config / "logins.ini").write_text(SEARCH.format(url=url, secret="admin") + "starttls = yes\n")
-    wait_until(lambda: "Protocol error" in relay.log_path.read_text() or login(relay, "x@a.test", "y")[0] == 0, what="no TLS")
+    wait_until(
+        lambda: "Protocol error" in relay.log_path.read_text() or login(relay, "x@a.test", "y")[0] == 0, what="no TLS"
+    )
     process.kill()
     process.wait()
     assert login(relay, "alice@a.test", "open sesame")[0] == 454

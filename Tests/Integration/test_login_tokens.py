@@ -34,7 +34,9 @@ class Issuer:
     def key(self, name):
         path = self.directory / f"{name}.pem"
         subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True, capture_output=True)
-        der = subprocess.run(["openssl", "pkey", "-in", path, "-pubout", "-outform", "DER"], check=True, capture_output=True)
+        der = subprocess.run(
+            ["openssl", "pkey", "-in", path, "-pubout", "-outform", "DER"], check=True, capture_output=True
+        )
         self.keys[name] = {"kty": "OKP", "crv": "Ed25519", "kid": name, "x": text(der.stdout[-32:])}
         return path
 
@@ -43,7 +45,13 @@ class Issuer:
 
     def token(self, name, **claims):
         now = int(time.time())
-        body = {"iss": "https://id.test", "aud": "smtp", "scope": "smtp.send", "email": "alice@a.test", "exp": now + 600}
+        body = {
+            "iss": "https://id.test",
+            "aud": "smtp",
+            "scope": "smtp.send",
+            "email": "alice@a.test",
+            "exp": now + 600,
+        }
         body |= claims
         head = {"alg": "EdDSA", "kid": name}
         signed = f"{text(json.dumps(head).encode())}.{text(json.dumps(body).encode())}"
@@ -126,7 +134,9 @@ def test_tokens_of_an_issuer(make_api, sink, issuer, server, tmp_path):
         mail.write_bytes(b"From: alice@a.test\r\nTo: b@b.test\r\nSubject: curl\r\n\r\nhello\r\n")
         url = f"smtp://{relay.address[0]}:{relay.address[1]}"
         words = ["curl", "-sS", url, "--user", "alice@a.test", "--oauth2-bearer", good, "--mail-from", "alice@a.test"]
-        ran = subprocess.run([*words, "--mail-rcpt", "b@b.test", "-T", mail], capture_output=True, text=True, timeout=60)
+        ran = subprocess.run(
+            [*words, "--mail-rcpt", "b@b.test", "-T", mail], capture_output=True, text=True, timeout=60
+        )
         assert ran.returncode == 0, ran.stderr
         assert sink.wait_for(1)[0].sender == "alice@a.test"
     if shutil.which("swaks"):

@@ -137,9 +137,9 @@ def test_tokens_are_shown_to_a_program_that_takes_them(make, program):
             assert {"XOAUTH2", "OAUTHBEARER"} <= set(client.esmtp_features["auth"].split())
             from base64 import b64encode
 
-            code, words = client.docmd("AUTH", f"{mechanism} {b64encode(message).decode()}")
+            code, _ = client.docmd("AUTH", f"{mechanism} {b64encode(message).decode()}")
             if code == 334:
-                code, words = client.docmd(last)
+                code, _ = client.docmd(last)
             return code
 
     assert said("XOAUTH2", b"user=alice\x01auth=Bearer a.b.c\x01\x01", "") == 235

@@ -1,14 +1,18 @@
 // DirectoryTextTests.swift — logins in filters and DNs, and the templates that they stand in.
 
 import Config
-@testable import Logins
 import Testing
+
+@testable import Logins
 
 struct DirectoryTextTests {
     @Test(arguments: [
         ("alice@a.test", "(mail=alice@a.test)", "uid=alice@a.test,dc=x"),
         ("*", "(mail=\\2a)", "uid=\\2a,dc=x"),
-        ("a)(uid=*))(|(uid=*", "(mail=a\\29\\28uid=\\2a\\29\\29\\28|\\28uid=\\2a)", "uid=a\\29\\28uid\\3d\\2a\\29\\29\\28\\7c\\28uid\\3d\\2a,dc=x"),
+        (
+            "a)(uid=*))(|(uid=*", "(mail=a\\29\\28uid=\\2a\\29\\29\\28|\\28uid=\\2a)",
+            "uid=a\\29\\28uid\\3d\\2a\\29\\29\\28\\7c\\28uid\\3d\\2a,dc=x"
+        ),
         ("a,dc=y", "(mail=a,dc=y)", "uid=a\\2cdc\\3dy,dc=x"),
         ("a\\b", "(mail=a\\5cb)", "uid=a\\5cb,dc=x"),
         ("é\u{0}", "(mail=\\c3\\a9\\00)", "uid=\\c3\\a9\\00,dc=x"),

@@ -2,10 +2,11 @@
 
 import Config
 import JSON
-@testable import Logins
 import Mail
 import OpenSSL
 import Testing
+
+@testable import Logins
 
 /// A key that signs tokens, and its public half as a JWKS has it.
 private struct Signer {
@@ -138,16 +139,25 @@ struct WebTokenTests {
             #expect(refusal?.reason.contains(reason) == true, "\(reason): \(refusal?.reason ?? "")")
         }
         // Within what clocks may differ.
-        let late = try signer.token(Self.claims { $0["exp"] = 1_799_999_941; $0["nbf"] = 1_800_000_059 })
+        let late = try signer.token(
+            Self.claims {
+                $0["exp"] = 1_799_999_941; $0["nbf"] = 1_800_000_059
+            }
+        )
         #expect(try Self.judge(late, keys) == "alice@a.test")
-        let other = try signer.token(Self.claims { $0["scope"] = nil; $0["scp"] = ["smtp.send"] })
+        let other = try signer.token(
+            Self.claims {
+                $0["scope"] = nil; $0["scp"] = ["smtp.send"]
+            }
+        )
         #expect(try Self.judge(other, keys) == "alice@a.test")
     }
 
     @Test func noOtherMethodThanTheKeysOwn() throws {
         let (rsa, edwards) = (try Signer(.rsa(bits: 2048), "rsa"), try Signer(.ed25519, "ed"))
         let keys = try Self.keys(rsa, edwards)
-        let signed = "\(Signer.text(#"{"alg":"HS256","kid":"rsa"}"#.utf8.map { $0 })).\(Signer.text(Self.claims().bytes))"
+        let signed =
+            "\(Signer.text(#"{"alg":"HS256","kid":"rsa"}"#.utf8.map { $0 })).\(Signer.text(Self.claims().bytes))"
         let mac = KeyedHash.hmac(.sha256, key: rsa.key.publicKeyDER, message: Array(signed.utf8))
         let none = Signer.text(Array(#"{"alg":"none"}"#.utf8))
         let body = Signer.text(Self.claims().bytes)
@@ -166,7 +176,7 @@ struct WebTokenTests {
         var foreign = signer.jwk
         foreign["use"] = "enc"
         let set: JSON = [
-            "keys": [signer.jwk, foreign, ["kty": "oct", "k": "AAAA"], ["kty": "RSA", "n": "AQAB", "e": "AQAB"], 1],
+            "keys": [signer.jwk, foreign, ["kty": "oct", "k": "AAAA"], ["kty": "RSA", "n": "AQAB", "e": "AQAB"], 1]
         ]
         #expect(KeyRing.read(set.bytes)?.count == 1)
         #expect(KeyRing.read(Array("{}".utf8)) == nil && KeyRing.read([]) == nil)

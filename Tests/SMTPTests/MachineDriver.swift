@@ -95,7 +95,7 @@ final class MachineDriver: DialogueServer {
             case .authenticate(let question):
                 let answer = answer(question)
                 switch answer {
-                case .accepted, .scramSignature: grants += 1
+                case .accepted, .acceptedAs, .scramSignature: grants += 1
                 case .refused, .scramSalt, .unavailable, .tooMany: break
                 }
                 machine.authenticated(answer)
