@@ -153,6 +153,15 @@ def test_tokens_are_shown_to_a_program_that_takes_them(make, program):
 
 def test_app_passwords(make):
     relay, api = make({"auth_flat_file.ini": OWN})
+    body = {"name": "old", "networks": ["192.0.2.0/24"], "expires_at": "2099-01-01T00:00:00Z"}
+    status, _, value = api.ask("POST", "/v1/credentials/own/app-passwords", body)
+    assert status == 201 and value["password"].startswith("ma_"), value
+    assert api.ask("POST", "/v1/credentials/own/app-passwords", body)[0] == 409
+    code, words = login(relay, "own", value["password"])
+    assert code == 535 and b"address" not in words
+    assert "is not for this address" in relay.log_path.read_text()
+    assert api.ask("DELETE", "/v1/credentials/own/app-passwords/old")[0] == 204
+    assert api.ask("DELETE", "/v1/credentials/own/app-passwords/old")[0] == 404
     made = command(relay, "passwd", "app", "add", "own", "phone", "--senders", "a@a.test")
     assert made.returncode == 0, made.stderr
     secret = made.stdout.strip()
@@ -163,14 +172,5 @@ def test_app_passwords(make):
     assert "own" in command(relay, "passwd", "app", "list").stdout
     listed = api.ask("GET", "/v1/credentials/own/app-passwords")[2]["items"]
     assert listed[0]["name"] == "phone" and listed[0]["senders"] == ["a@a.test"] and listed[0]["last_seen"]
-    body = {"name": "old", "networks": ["192.0.2.0/24"], "expires_at": "2099-01-01T00:00:00Z"}
-    status, _, value = api.ask("POST", "/v1/credentials/own/app-passwords", body)
-    assert status == 201 and value["password"].startswith("ma_"), value
-    assert api.ask("POST", "/v1/credentials/own/app-passwords", body)[0] == 409
-    code, words = login(relay, "own", value["password"])
-    assert code == 535 and b"address" not in words
-    assert "is not for this address" in relay.log_path.read_text()
-    assert api.ask("DELETE", "/v1/credentials/own/app-passwords/old")[0] == 204
-    assert api.ask("DELETE", "/v1/credentials/own/app-passwords/old")[0] == 404
     assert command(relay, "passwd", "app", "remove", "own", "phone").returncode == 0
     wait_until(lambda: login(relay, "own", secret)[0] == 535, what="the app password to be gone")
