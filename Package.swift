@@ -56,6 +56,8 @@ let package = Package(
         .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        // It has no .pc file in Debian 12; the module map names the library.
+        .systemLibrary(name: "CLDAP", providers: [.apt(["libldap-dev"])]),
         .systemLibrary(name: "CIntrinsics"),
         .systemLibrary(name: "CContract"),
         .systemLibrary(name: "CPage"),
@@ -85,6 +87,7 @@ let package = Package(
         room("Queue", ["Mail", "Files", "Storage", "History", core, posix, deque, heap, metrics]),
         room("Chronicle", ["Mail", "JSON", "Files", "Log", "Storage", "History", metrics, posix]),
         room("Suppression", ["Mail", "Log", "OpenSSL", "Database", "History", posix]),
+        room("Logins", ["CLDAP", "Mail", "JSON", "Log", "OpenSSL", "HTTPClient", "Config"]),
         // floor 4
         room(
             "Departure",
@@ -133,7 +136,9 @@ let package = Package(
             "Ingest",
             [
                 "Mail",
+                "History",
                 "Log",
+                "Logins",
                 "Loop",
                 "Process",
                 "OpenSSL",
@@ -234,6 +239,7 @@ let package = Package(
                 "JSON",
                 "Files",
                 "Log",
+                "Logins",
                 "Loop",
                 "Process",
                 "OpenSSL",
@@ -308,6 +314,7 @@ let package = Package(
         tests("Config", ["Files", "Loop"]),
         tests("DNS"),
         tests("Hooks"),
+        tests("Logins", ["Mail", "JSON", "Config", "Log", "OpenSSL", "HTTPClient"]),
         tests(
             "Webhooks",
             [
@@ -321,7 +328,7 @@ let package = Package(
             ["Mail", "JSON", "Page", "Files", "History", "Log", "OpenSSL", "Queue", "Config", yams, core, posix]
         ),
         tests("Operator", ["Mail", "Files", "JSON", "MessageFormat", "Config", core]),
-        tests("martlet", ["Mail", "Files", "Log", "Config", arguments]),
+        tests("martlet", ["Mail", "History", "Files", "Log", "Config", arguments]),
         tests(
             "Intake",
             [

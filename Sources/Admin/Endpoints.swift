@@ -238,6 +238,28 @@ package enum Endpoints {
             .accessWrite,
             CredentialEndpoints.release
         ),
+        Endpoint(
+            .get,
+            "/v1/credentials/{name}/app-passwords",
+            "listAppPasswords",
+            .accessRead,
+            AppPasswordEndpoints.list
+        ),
+        Endpoint(
+            .post,
+            "/v1/credentials/{name}/app-passwords",
+            "addAppPassword",
+            .accessWrite,
+            body: .json,
+            AppPasswordEndpoints.add
+        ),
+        Endpoint(
+            .delete,
+            "/v1/credentials/{name}/app-passwords/{app}",
+            "removeAppPassword",
+            .accessWrite,
+            AppPasswordEndpoints.remove
+        ),
         Endpoint(.get, "/v1/pauses", "listPauses", .queueRead, PauseEndpoints.list),
         Endpoint(.post, "/v1/pauses", "pauseScope", .queueWrite, body: .json, PauseEndpoints.pause),
         Endpoint(.get, "/v1/pauses/{scope}", "showPause", .queueRead, PauseEndpoints.show),

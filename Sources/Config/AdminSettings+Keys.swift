@@ -143,7 +143,7 @@ extension AdminSettings: KeyedSettings {
         return token
     }
 
-    private static func digest(_ text: String) throws(ValueError) -> [UInt8] {
+    static func digest(_ text: String) throws(ValueError) -> [UInt8] {
         guard text.starts(withOctets: "sha256:"), let bytes = [UInt8](hexadecimal: text.dropping(octets: 7)),
             bytes.count == 32
         else {
@@ -178,7 +178,7 @@ extension AdminSettings: KeyedSettings {
         return found
     }
 
-    private static func networks(_ text: String) throws(ValueError) -> [IPNetwork] {
+    static func networks(_ text: String) throws(ValueError) -> [IPNetwork] {
         var found: [IPNetwork] = []
         for piece in ValueParsing.list(text) {
             guard let network = IPNetwork(piece) else {

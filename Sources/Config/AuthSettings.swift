@@ -21,6 +21,8 @@ package struct AuthSettings: Hashable, Sendable {
     package var maxDelay = 60
     /// `[users]`: names and passwords.
     package private(set) var users: [String: StoredPassword] = [:]
+    /// `[app NAME USER]`: further passwords, by user.
+    package internal(set) var apps: [String: [AppPassword]] = [:]
     /// What the passwords have in common, kept because it is asked for with every connection.
     private var areAllPlain = true
     private var hasHashes = false
@@ -40,13 +42,21 @@ package struct AuthSettings: Hashable, Sendable {
     /// The methods that every user can use: what is announced.
     ///
     /// A client picks one before it says who it is, and many do not try another when it fails.
-    package var usableMethods: [SASLMechanism] {
-        if users.isEmpty { return [] }
+    package var usableMethods: [SASLMechanism] { usableMethods(asksForPasswords: false, asksForTokens: false) }
+
+    /// The same beside others who say who may log in: they must be shown the password, or a token.
+    ///
+    /// - Parameters:
+    ///   - asksForPasswords: somebody else is asked about passwords.
+    ///   - asksForTokens: somebody is asked about access tokens.
+    package func usableMethods(asksForPasswords: Bool, asksForTokens: Bool) -> [SASLMechanism] {
+        let mustSee = asksForPasswords || !apps.isEmpty
         return methods.filter { method in
             switch method {
-            case .plain, .login: true
-            case .cramMD5: areAllPlain
-            case .scramSHA256: !hasHashes
+            case .plain, .login: mustSee || !users.isEmpty
+            case .cramMD5: !mustSee && areAllPlain && !users.isEmpty
+            case .scramSHA256: !mustSee && !hasHashes && !users.isEmpty
+            case .xoauth2, .oauthBearer: asksForTokens
             }
         }
     }
@@ -84,6 +94,7 @@ extension AuthSettings: KeyedSettings {
 
     /// A line of `[users]`.
     package mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool {
+        if let section = entry.section, Self.owns(section) { return try takeApp(entry, section) }
         guard entry.section == "users" else { return false }
         guard entry.key.utf8.count <= 255, !entry.key.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
             throw ValueError("the name of a user is at most 255 octets without controls")

@@ -6,7 +6,7 @@
 /// A file, or a few that mean something only together.
 package enum ConfigPart: Hashable, Sendable, CaseIterable {
     case me, listener, auth, dkim, outbound, routes, outboundIPs, resolver, admin, tls, relayCertificates
-    case relayNetworks, hooks, aliases, bounceTemplate, events, bounceClasses, suppressions, limits
+    case relayNetworks, hooks, aliases, bounceTemplate, events, bounceClasses, suppressions, limits, logins
     case storage
 
     /// The file that the part is called after.
@@ -32,6 +32,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
         case .suppressions: SuppressionSettings.file
         case .storage: StorageSettings.file
         case .limits: LimitSettings.file
+        case .logins: LoginSettings.file
         }
     }
 

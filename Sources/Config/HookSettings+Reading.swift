@@ -14,7 +14,7 @@ extension HookSettings {
 
     private static let sectionKeys = [
         "url", "hooks", "timeout", "fail", "fail_queue_outbound", "fail_send_email", "fail_get_mx", "contents",
-        "breaker_failures", "breaker_pause",
+        "breaker_failures", "breaker_pause", "auth_tokens",
     ]
     /// Hooks for which waiting is an answer; the others go on as if there were no plugin.
     private static let closable: HookSet = [.queueOutbound, .sendEmail, .getMX]
@@ -104,7 +104,8 @@ extension HookSettings {
     private static func take(_ key: String, _ value: String, into endpoint: inout Endpoint) throws(ValueError) {
         switch key {
         case "url": try takeURL(value, into: &endpoint)
-        case "hooks": endpoint.hooks = try hooks(value)
+        case "hooks": try takeHooks(value, into: &endpoint)
+        case "auth_tokens": endpoint.takesTokens = try ValueParsing.boolean(value)
         case "timeout": endpoint.timeout = try ValueParsing.duration(value, 1...3600)
         case "fail":
             // A word for one hook wins, wherever it stands.
@@ -123,6 +124,9 @@ extension HookSettings {
 
     /// `fail_HOOK`.
     private static func takeFail(_ key: String, _ value: String, into endpoint: inout Endpoint) throws(ValueError) {
+        guard !key.isSame(octets: "fail_\(loginHook)") else {
+            throw ValueError("nobody is let in without an answer; there is nothing to choose")
+        }
         guard let hook = key.rest(behind: "fail_").flatMap({ Hook(rawValue: String($0)) }) else {
             let hint = NearestName.hint(for: key, among: sectionKeys)
             throw ValueError("unknown key\(hint)")
@@ -142,20 +146,26 @@ extension HookSettings {
         }
     }
 
-    private static func hooks(_ value: String) throws(ValueError) -> HookSet {
-        var hooks = HookSet()
+    /// The hook that says who may log in: asked before there is mail, and never of plugins.
+    private static let loginHook = "auth"
+
+    private static func takeHooks(_ value: String, into endpoint: inout Endpoint) throws(ValueError) {
+        (endpoint.hooks, endpoint.answersLogins) = (HookSet(), false)
         for word in ValueParsing.list(value) {
+            if word.isSame(octets: loginHook) {
+                endpoint.answersLogins = true
+                continue
+            }
             guard let hook = Hook(rawValue: String(word)) else {
-                let names = Hook.allCases.map(\.rawValue)
+                let names = Hook.allCases.map(\.rawValue) + [loginHook]
                 let hint = NearestName.hint(for: String(word), among: names)
                 throw ValueError(
                     "\"\(ValueParsing.shown(word))\" is none of \(names.joined(separator: ", "))\(hint)"
                 )
             }
-            hooks.insert(HookSet(hook))
+            endpoint.hooks.insert(HookSet(hook))
         }
-        guard !hooks.isEmpty else { throw ValueError("names no hook") }
-        return hooks
+        guard !endpoint.hooks.isEmpty || endpoint.answersLogins else { throw ValueError("names no hook") }
     }
 
     /// `http://host:port/path`, `https://…`, `unix:/path/of/socket` or `unix:/path/of/socket:/path`.

@@ -19,6 +19,10 @@ package struct HookSettings: Hashable, Sendable {
         package var unixSocket: String?
         /// `hooks`: those the program answers.
         package var hooks = HookSet()
+        /// `auth` is among them: it says who may log in.
+        package var answersLogins = false
+        /// `auth_tokens`: it is asked about access tokens, too.
+        package var takesTokens = false
         /// `timeout`: seconds for one question.
         package var timeout = 5
         /// Hooks without whose answer the mail waits, by `fail` and `fail_HOOK`.

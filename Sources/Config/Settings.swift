@@ -22,6 +22,8 @@ package struct Settings: Hashable, Sendable {
     package var outboundIPs = OutboundIPs()
     /// `limits.ini`: what may go where, and how fast.
     package var limits = LimitRules()
+    /// `logins.ini`: who else than the file of users says who may log in.
+    package var logins = LoginSettings()
     package var resolver = ResolverSettings()
     package var admin = AdminSettings()
     /// What `tls_ca_file` holds; nil: next hops are verified with the system's authorities.

@@ -7,9 +7,17 @@ extension SettingsReader {
     /// `auth_flat_file.ini`: a secret as soon as there is a user in it.
     func readUsers(_ warnings: inout [ConfigError]) throws(ConfigErrors) -> AuthSettings {
         let auth = try keyed(AuthSettings.self, &warnings)
-        if auth.users.isEmpty { return auth }
+        if auth.users.isEmpty, auth.apps.isEmpty { return auth }
         try guardSecret(AuthSettings.file)
         return auth
+    }
+
+    /// `logins.ini`: a secret as soon as there is a password in it.
+    func readLogins() throws(ConfigErrors) -> LoginSettings {
+        guard let text = try text(LoginSettings.file) else { return LoginSettings() }
+        let logins = try LoginSettings.read(INIDocument(parsing: text))
+        if logins.directories.contains(where: { $0.bindPassword != nil }) { try guardSecret(LoginSettings.file) }
+        return logins
     }
 
     /// `dkim.ini` and the keys that it names.

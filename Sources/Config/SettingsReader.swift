@@ -23,7 +23,7 @@ package struct SettingsReader: Sendable {
         LimitSettings.file,
         ResolverSettings.file, AdminSettings.file, TLSSettings.file, EventSettings.file, DKIMSettings.file, relayFile,
         RelayCertificates.file, AliasFile.name, bounceFile, HookSettings.file, HookSettings.timeoutFile,
-        StorageSettings.file, BounceClasses.file, SuppressionSettings.file,
+        StorageSettings.file, BounceClasses.file, SuppressionSettings.file, LoginSettings.file,
     ]
 
     /// Those that are tables of typed keys: each key has a variable of the environment.
@@ -192,6 +192,7 @@ package struct SettingsReader: Sendable {
         case .bounceClasses: settings.replyClasses = try replyClasses()
         case .suppressions: settings.suppressions = try keyed(SuppressionSettings.self, &finding.warnings)
         case .storage: settings.storage = try readStorage(&finding)
+        case .logins: settings.logins = try readLogins()
         case .limits:
             settings.limits = try LimitSettings.read(try document(LimitSettings.file) ?? INIDocument(parsing: ""))
         }

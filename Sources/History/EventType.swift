@@ -33,6 +33,8 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case webhookDisabled = 46
     case credentialParked = 60
     case credentialReleased = 61
+    /// Somebody was not let in.
+    case credentialRefused = 62
     // The events themselves.
     /// Some were dropped before they were read: the relay could not keep what they are made of.
     case journalTruncated = 50
@@ -64,6 +66,7 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
         case .webhookDisabled: "webhook.disabled"
         case .credentialParked: "credential.parked"
         case .credentialReleased: "credential.released"
+        case .credentialRefused: "credential.refused"
         case .journalTruncated: "journal.truncated"
         case .historyErased: "history.erased"
         }

@@ -1,4 +1,4 @@
-// Authenticator.swift — answers the questions of AUTH from `auth_flat_file.ini`.
+// Authenticator.swift — answers the questions of AUTH: from `auth_flat_file.ini`, and from whoever else may know.
 //
 // Guarantees: hashing never runs on an event loop, and never on the threads of the disk; a name that nobody has costs
 // the work of one that somebody has, and gets the same answer; whoever failed waits (``AuthThrottle``); no password
@@ -7,14 +7,53 @@
 package import Config
 import CoreMetrics
 import Log
+package import Logins
 package import Loop
 package import Mail
 import NIOCore
 import NIOPosix
-import OpenSSL
-import Passwords
 package import SMTP
 import Synchronization
+
+/// Who said that somebody may come in.
+enum LoginProof: Hashable, Sendable {
+    /// The file of users.
+    case own
+    /// An app password of that name.
+    case app(String)
+    /// A source of that name.
+    case source(String)
+}
+
+/// What became of a question.
+struct LoginOutcome: Sendable {
+    let answer: SASLAnswer
+    /// Why not, for the operator alone.
+    let reason: String
+    let proof: LoginProof
+
+    init(_ answer: SASLAnswer, reason: String = "", by proof: LoginProof = .own) {
+        (self.answer, self.reason, self.proof) = (answer, reason, proof)
+    }
+
+    init(_ verdict: LoginVerdict) {
+        switch verdict {
+        case .allowed(let grant):
+            self.init(.acceptedAs(grant.user, bound: grant.constraint), by: .source(grant.source))
+        case .refused(let reason): self.init(.refused, reason: reason)
+        case .trouble(let reason): self.init(.unavailable, reason: reason)
+        case .unknown: self.init(.refused, reason: "nobody knows this login")
+        }
+    }
+}
+
+/// Where a session stands that asks.
+struct LoginPlace: Sendable {
+    let client: IPAddress?
+    let listener: String
+    let isSecure: Bool
+    let mechanism: String
+}
 
 /// Looks logins up.
 ///
@@ -26,17 +65,25 @@ package final class Authenticator: Sendable {
         pool.start()
         return pool
     }()
+    /// Whoever else is asked is waited for: threads for that, made at the first such login and kept.
+    private static let askers: NIOThreadPool = {
+        let pool = NIOThreadPool(numberOfThreads: 16)
+        pool.start()
+        return pool
+    }()
     /// Logins that may wait for a thread; more are asked to come again.
     private static let longestLine = 256
 
     private let settings: InForce<Settings>
+    private let sources: LoginSources
     private let throttle = Mutex(AuthThrottle())
     private let inLine = Mutex(0)
     /// Makes salts for those who have none, the same for the same name as long as the process lives.
     private let secret: [UInt8]
 
-    package init(settings: InForce<Settings>) {
+    package init(settings: InForce<Settings>, sources: LoginSources) {
         self.settings = settings
+        self.sources = sources
         var generator = SystemRandomNumberGenerator()
         secret = (0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
     }
@@ -46,8 +93,8 @@ package final class Authenticator: Sendable {
     /// - Parameters:
     ///   - client: nil when its address could not be told.
     ///   - isSecure: the connection is encrypted.
-    package static func offer(_ settings: AuthSettings, to client: IPAddress?, isSecure: Bool) -> AuthOffer {
-        let mechanisms = settings.usableMethods
+    package static func offer(_ all: Settings, to client: IPAddress?, isSecure: Bool) -> AuthOffer {
+        let (settings, mechanisms) = (all.auth, all.loginMethods)
         let mayOffer = isSecure || settings.allowsPlaintext || client?.isLoopback == true
         return AuthOffer(
             mechanisms: mayOffer ? mechanisms : [],
@@ -60,15 +107,26 @@ package final class Authenticator: Sendable {
     /// Answers a question, after the wait that the client has earned.
     func answer(
         _ question: SASLQuestion,
-        from client: IPAddress?,
+        at place: LoginPlace,
         on loop: any EventLoop
-    ) -> EventLoopFuture<SASLAnswer> {
-        let lookup = Lookup(settings: settings.ask { $0.auth }, secret: secret)
-        if case .scramSalt(let user) = question { return loop.makeSucceededFuture(lookup.salt(of: user)) }
-        let promise = loop.makePromise(of: SASLAnswer.self)
+    ) -> EventLoopFuture<LoginOutcome> {
+        let (auth, asksOthers) = settings.ask { ($0.auth, $0.asksForPasswords) }
+        let lookup = Lookup(settings: auth, secret: secret, client: place.client)
+        if case .scramSalt(let user) = question { return loop.makeSucceededFuture(LoginOutcome(lookup.salt(of: user))) }
+        let promise = loop.makePromise(of: LoginOutcome.self)
         let now = Uptime.now()
-        attempt(Attempt(lookup: lookup, question: question, client: client, since: now), at: now, promise)
+        let attempt = Attempt(lookup: lookup, question: question, place: place, asksOthers: asksOthers, since: now)
+        self.attempt(attempt, at: now, promise)
         return promise.futureResult
+    }
+
+    /// Whether a login that was let in would still be.
+    func knows(_ user: String, by proof: LoginProof, _ settings: Settings) -> Bool {
+        switch proof {
+        case .own: settings.auth.users[user] != nil
+        case .app(let name): settings.auth.has(app: name, of: user, at: .now())
+        case .source(let name): sources.has(name)
+        }
     }
 
     /// Failures that count against an address now.
@@ -81,17 +139,44 @@ package final class Authenticator: Sendable {
     private struct Attempt: Sendable {
         let lookup: Lookup
         let question: SASLQuestion
-        let client: IPAddress?
+        let place: LoginPlace
+        let asksOthers: Bool
         let since: Uptime
+
+        var client: IPAddress? { place.client }
+
+        /// Who wants to be let in; a token says that itself, and until it is read its bearer is known by the address.
+        var user: String {
+            let name = question.user
+            return name.isEmpty ? "\u{1}\(client?.subscriber.description ?? "")" : name
+        }
+
+        /// The same for others; nil where only the file can know.
+        var foreign: LoginQuestion? {
+            let proof: LoginQuestion.Proof
+            switch question {
+            case .password(_, let password): proof = .password(password)
+            case .token(_, let token): proof = .token(token)
+            default: return nil
+            }
+            return LoginQuestion(
+                user: question.user,
+                proof: proof,
+                mechanism: place.mechanism,
+                client: client,
+                listener: place.listener,
+                isSecure: place.isSecure
+            )
+        }
 
         var maxDelay: Int64 { Int64(lookup.settings.maxDelay) * 1000 }
     }
 
-    private func attempt(_ attempt: Attempt, at now: Uptime, _ promise: EventLoopPromise<SASLAnswer>) {
+    private func attempt(_ attempt: Attempt, at now: Uptime, _ promise: EventLoopPromise<LoginOutcome>) {
         let verdict = throttle.withLock { throttle in
             throttle.ask(
                 attempt.client,
-                attempt.question.user,
+                attempt.user,
                 since: attempt.since,
                 at: now,
                 maxDelay: attempt.maxDelay
@@ -105,48 +190,60 @@ package final class Authenticator: Sendable {
             }
         case .end:
             AuthMetrics.throttled.increment()
-            promise.succeed(.tooMany)
+            promise.succeed(LoginOutcome(.tooMany))
         }
     }
 
-    private func work(_ attempt: Attempt, _ promise: EventLoopPromise<SASLAnswer>) {
+    private func work(_ attempt: Attempt, _ promise: EventLoopPromise<LoginOutcome>) {
+        run(attempt, on: Self.threads, promise) {
+            attempt.lookup.outcome(of: attempt.question, at: .now(), asksOthers: attempt.asksOthers)
+        }
+    }
+
+    private func askOthers(_ attempt: Attempt, _ promise: EventLoopPromise<LoginOutcome>) {
+        guard let question = attempt.foreign else { return finish(attempt, LoginOutcome(.unknown), promise) }
+        run(attempt, on: Self.askers, promise) { [sources] in LoginOutcome(sources.judge(question)) }
+    }
+
+    /// - Parameter body: blocks; nil: others are to be asked.
+    private func run(
+        _ attempt: Attempt,
+        on threads: NIOThreadPool,
+        _ promise: EventLoopPromise<LoginOutcome>,
+        _ body: @escaping @Sendable () -> LoginOutcome?
+    ) {
         let mayWait = inLine.withLock { count in
             guard count < Self.longestLine else { return false }
             count += 1
             return true
         }
-        guard mayWait else {
-            finish(attempt, .unavailable, promise)
-            return
-        }
-        Self.threads.submit { state in
+        let busy = LoginOutcome(.unavailable, reason: "too many logins at once")
+        guard mayWait else { return finish(attempt, busy, promise) }
+        threads.submit { state in
             self.inLine.withLock { $0 -= 1 }
-            guard case .active = state else {
-                self.finish(attempt, .unavailable, promise)
-                return
-            }
-            self.finish(attempt, attempt.lookup.answer(attempt.question), promise)
+            guard case .active = state else { return self.finish(attempt, busy, promise) }
+            if let outcome = body() { self.finish(attempt, outcome, promise) } else { self.askOthers(attempt, promise) }
         }
     }
 
-    private func finish(_ attempt: Attempt, _ answer: SASLAnswer, _ promise: EventLoopPromise<SASLAnswer>) {
+    private func finish(_ attempt: Attempt, _ outcome: LoginOutcome, _ promise: EventLoopPromise<LoginOutcome>) {
         let succeeded: Bool? =
-            switch answer {
-            case .accepted, .scramSignature: true
+            switch outcome.answer {
+            case .accepted, .acceptedAs, .scramSignature: true
             case .refused: false
             case .unavailable, .tooMany, .scramSalt: nil
             }
         throttle.withLock { throttle in
             throttle.finished(
                 attempt.client,
-                attempt.question.user,
+                attempt.user,
                 succeeded: succeeded,
                 at: .now(),
                 maxDelay: attempt.maxDelay
             )
         }
         if let succeeded { (succeeded ? AuthMetrics.accepted : AuthMetrics.refused).increment() }
-        promise.succeed(answer)
+        promise.succeed(outcome)
     }
 }
 
@@ -154,96 +251,9 @@ extension SASLQuestion {
     /// Who wants to be let in.
     var user: String {
         switch self {
-        case .password(let user, _), .cramMD5(let user, _, _), .scramSalt(let user), .scramProof(let user, _, _): user
+        case .password(let user, _), .cramMD5(let user, _, _), .scramSalt(let user), .scramProof(let user, _, _),
+            .token(let user, _):
+            user
         }
     }
-}
-
-/// The arithmetic behind an answer: blocks for as long as hashing takes.
-private struct Lookup: Sendable {
-    let settings: AuthSettings
-    let secret: [UInt8]
-
-    func answer(_ question: SASLQuestion) -> SASLAnswer {
-        switch question {
-        case .password(let user, let password): isPassword(password, of: user) ? .accepted : .refused
-        case .cramMD5(let user, let challenge, let digest): cramMD5(user, challenge, digest)
-        case .scramSalt(let user): salt(of: user)
-        case .scramProof(let user, let message, let proof): scram(user, message, proof)
-        }
-    }
-
-    /// What is stored for a name; for one that nobody has, somebody's, so that it costs the same work.
-    private func stored(_ user: String) -> (password: StoredPassword, isReal: Bool)? {
-        if let password = settings.users[user] { return (password, true) }
-        guard !settings.users.isEmpty else { return nil }
-        let number = keyed("stand-in", user).prefix(4).reduce(0) { $0 << 8 | Int($1) }
-        let users = settings.users
-        return (users[users.index(users.startIndex, offsetBy: number % users.count)].value, false)
-    }
-
-    private func isPassword(_ password: [UInt8], of user: String) -> Bool {
-        guard let (stored, isReal) = stored(user) else { return false }
-        let isRight =
-            switch stored {
-            // Hashed first, so that the comparison tells nothing, not even the length.
-            case .plain(let text): Secrets.areEqual(keyed(password), keyed(Array(text.utf8)))
-            case .hashed(let hash): hash.matches(password)
-            case .scram(let keys):
-                Secrets.areEqual(
-                    ScramArithmetic.keys(of: password, keys.salt, keys.iterations).storedKey,
-                    keys.storedKey
-                )
-            }
-        return isRight && isReal
-    }
-
-    private func cramMD5(_ user: String, _ challenge: [UInt8], _ digest: [UInt8]) -> SASLAnswer {
-        guard let (stored, isReal) = stored(user) else { return .refused }
-        var key = secret
-        var isPlain = false
-        if case .plain(let text) = stored { (key, isPlain) = (Array(text.utf8), true) }
-        let mac = KeyedHash.hmac(.md5, key: key, message: challenge)
-        // The client may write capital letters.
-        let isRight = Secrets.areEqual(
-            mac.hexadecimalOctets,
-            digest.map { (0x41...0x46).contains($0) ? $0 | 0x20 : $0 }
-        )
-        return isRight && isPlain && isReal ? .accepted : .refused
-    }
-
-    /// The salt that a client is told; made up, and always the same, where there is none.
-    func salt(of user: String) -> SASLAnswer {
-        let (salt, iterations) = scramSalt(user)
-        return .scramSalt(salt, iterations: iterations)
-    }
-
-    private func scramSalt(_ user: String) -> (salt: [UInt8], iterations: Int) {
-        let own = keyed("salt", user)
-        guard case .scram(let keys)? = stored(user)?.password else {
-            return (Array(own.prefix(16)), ScramKeys.iterations)
-        }
-        let isReal = settings.users[user] != nil
-        return (isReal ? keys.salt : Array((own + own).prefix(keys.salt.count)), keys.iterations)
-    }
-
-    private func scram(_ user: String, _ message: [UInt8], _ proof: [UInt8]) -> SASLAnswer {
-        guard let (stored, isReal) = stored(user) else { return .refused }
-        let keys: ScramKeys
-        switch stored {
-        case .scram(let kept): keys = kept
-        case .plain(let text):
-            let (salt, iterations) = scramSalt(user)
-            keys = ScramArithmetic.keys(of: Array(text.utf8), salt, iterations)
-        case .hashed: return .refused
-        }
-        guard let signature = ScramArithmetic.signature(keys, message, proof), isReal else { return .refused }
-        return .scramSignature(signature)
-    }
-
-    private func keyed(_ purpose: String, _ text: String) -> [UInt8] {
-        KeyedHash.hmac(.sha256, key: secret, message: Array("\(purpose) \(text)".utf8))
-    }
-
-    private func keyed(_ bytes: [UInt8]) -> [UInt8] { KeyedHash.hmac(.sha256, key: secret, message: bytes) }
 }

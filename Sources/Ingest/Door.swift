@@ -3,6 +3,7 @@
 import Config
 package import Intake
 import Log
+package import Logins
 import Loop
 package import OpenSSL
 
@@ -18,10 +19,15 @@ package struct Door: Sendable {
     /// What the log is told of clients.
     let book: SessionLog
 
-    package init(_ intake: Intake, tls: @escaping @Sendable () -> TLSContext? = { nil }) {
+    /// - Parameter sources: whoever else than the file of users may know a login; nil: nobody.
+    package init(
+        _ intake: Intake,
+        sources: LoginSources? = nil,
+        tls: @escaping @Sendable () -> TLSContext? = { nil }
+    ) {
         self.intake = intake
         self.tls = tls
-        authenticator = Authenticator(settings: intake.settings)
+        authenticator = Authenticator(settings: intake.settings, sources: sources ?? LoginSources(log: intake.log))
         book = SessionLog(intake.log)
     }
 

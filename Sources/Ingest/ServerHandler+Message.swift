@@ -12,7 +12,7 @@ import Storage
 extension ServerHandler: ReceptionOwner {
     /// The machine is about to receive a message of at most so many octets.
     func beginMessage(_ octets: Int) {
-        let login = machine.user.map { Login($0, bound: machine.offer.constraint) }
+        let login = machine.user.map { Login($0, bound: machine.constraint) }
         machine.begun(reception.begin(octets, by: login))
     }
 

@@ -63,7 +63,7 @@ extension ServerHandler {
         let settings = door.settings.current
         // Whoever authenticated in the clear has to do it again.
         let mayRelay = mayRelay(settings, isAuthenticated: false)
-        let offer = Authenticator.offer(settings.auth, to: client, isSecure: true)
+        let offer = Authenticator.offer(settings, to: client, isSecure: true)
         machine.secured(mayRelay: mayRelay, offer: offer)
         door.log.write(.debug, "TLS established") { line in
             line.add(.client, clientLiteral)

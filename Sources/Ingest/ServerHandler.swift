@@ -56,6 +56,8 @@ final class ServerHandler: ChannelDuplexHandler {
     let number: Int
     var settings: ListenerSettings
     var machine: ServerMachine
+    /// Who said that the client may come in.
+    var loginProof = LoginProof.own
     /// The message that is being received.
     let reception: Reception
     var phase = Phase.talking
@@ -101,7 +103,7 @@ final class ServerHandler: ChannelDuplexHandler {
             me: settings.me,
             limits: Self.limits(settings, client, at: here),
             mayRelay: RelayPolicy.mayRelay(client, networks: settings.relayNetworks),
-            offer: Authenticator.offer(settings.auth, to: client, isSecure: false)
+            offer: Authenticator.offer(settings, to: client, isSecure: false)
         )
         machine.offersTLS = !isImplicitTLS && door.tls() != nil
         reception.mender = Self.mender(machine.limits)
@@ -114,7 +116,8 @@ final class ServerHandler: ChannelDuplexHandler {
         // Programs of this machine are known by where they come from; what they leave out, nobody else may.
         let isLocal = client?.isLoopback == true && settings.local.isOn
         return Limits(
-            commandBytes: listener.commandBytes,
+            // Access tokens are long (RFC 4954 §4.5.3.1 has room for them).
+            commandBytes: settings.asksForTokens ? max(listener.commandBytes, 12_288) : listener.commandBytes,
             messageBytes: listener.messageBytes,
             recipients: listener.recipients,
             errors: listener.errors,
@@ -394,9 +397,9 @@ final class ServerHandler: ChannelDuplexHandler {
             limits: Self.limits(fresh, client, at: here),
             mayRelay: mayRelay(
                 fresh,
-                isAuthenticated: machine.user.map { fresh.auth.users[$0] != nil } ?? false
+                isAuthenticated: machine.user.map { door.authenticator.knows($0, by: loginProof, fresh) } ?? false
             ),
-            offer: Authenticator.offer(fresh.auth, to: client, isSecure: machine.isSecure)
+            offer: Authenticator.offer(fresh, to: client, isSecure: machine.isSecure)
         )
         machine.offersTLS = !machine.isSecure && door.tls() != nil
         reception.mender = Self.mender(machine.limits)

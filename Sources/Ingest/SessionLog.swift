@@ -72,7 +72,7 @@ extension ServerHandler {
             line.add(.session, number)
             switch event {
             case .timedOut, .lost: line.add(.verb, machine.asked.rawValue)
-            case .authenticated, .loginRefused, .loginThrottled:
+            case .authenticated, .loginRefused, .loginUnknown, .loginThrottled:
                 if !machine.heloName.isEmpty { line.add(.helo, machine.heloName) }
                 if let mechanism = machine.mechanism { line.add(.mechanism, mechanism.rawValue) }
             case .turnedAway, .turnedAwayAgain, .connected, .handshakeFailed, .disconnected: break

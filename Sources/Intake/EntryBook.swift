@@ -112,7 +112,7 @@ package struct EntryBook: Sendable {
     /// There is something to ask.
     package var isOn: Bool { !rules.isEmpty || !parked.isEmpty }
 
-    /// Puts limits in force.
+    /// Puts limits in force; what was counted stays.
     package mutating func set(_ rules: EntryRules) { self.rules = rules }
 
     // MARK: One message
@@ -240,9 +240,8 @@ package struct EntryBook: Sendable {
     }
 
     /// Somebody logged in.
-    package mutating func seen(_ login: String, from client: IPAddress?, at now: Timestamp) {
-        let mail = EntryMail(login: login, client: client, sender: nil, recipients: 0, bytes: 0)
-        open(.login(login), mail, at: now)
+    package mutating func seen(_ scope: EntryScope, from client: IPAddress?, at now: Timestamp) {
+        open(scope, EntryMail(login: nil, client: client, sender: nil, recipients: 0, bytes: 0), at: now)
     }
 
     /// Forgets a quarter, those first who were seen longest ago.

@@ -18,8 +18,8 @@ package final class EntryGate: Sendable {
     private let file: EntryFile?
     /// Something changed since it was written.
     private let isStale = Atomic(false)
-    /// Guards the file.
-    private let writing = Mutex(())
+    /// Guards the file: it could not be written, which was said.
+    private let isTroubled = Mutex(false)
     private let log: LogSink
     private let tell: @Sendable (CommandFact) -> Void
 
@@ -44,7 +44,6 @@ package final class EntryGate: Sendable {
         book.withLock { book in
             let value = body(&book)
             isOn.store(book.isOn, ordering: .releasing)
-            isStale.store(true, ordering: .releasing)
             EntryMetrics.show(parked: book.parked.count)
             return value
         }
@@ -73,7 +72,13 @@ package final class EntryGate: Sendable {
 
     /// Somebody logged in.
     package func seen(_ login: String, from client: IPAddress?, at now: Timestamp) {
-        book.withLock { $0.seen(login, from: client, at: now) }
+        book.withLock { $0.seen(.login(login), from: client, at: now) }
+        isStale.store(true, ordering: .releasing)
+    }
+
+    /// An app password was used.
+    package func seen(app name: String, of user: String, from client: IPAddress?, at now: Timestamp) {
+        book.withLock { $0.seen(.app("\(name) \(user)"), from: client, at: now) }
         isStale.store(true, ordering: .releasing)
     }
 
@@ -105,6 +110,7 @@ package final class EntryGate: Sendable {
     /// - Returns: whether it is on disk; if not, it is in force all the same, and written as soon as that can be done.
     package func park(_ login: String, _ parking: Parking) -> Bool {
         change { $0.park(login, parking) }
+        isStale.store(true, ordering: .releasing)
         var fact = CommandFact(.credentialParked, at: parking.since)
         (fact.actor, fact.subject, fact.until) = (parking.actor, "login \(login)", parking.until)
         fact.text = parking.reason.isEmpty ? nil : parking.reason
@@ -118,6 +124,7 @@ package final class EntryGate: Sendable {
     /// - Returns: false when it is not parked.
     package func release(_ login: String, by actor: String, at now: Timestamp) -> Bool {
         guard let known = change({ $0.release(login) }) else { return false }
+        isStale.store(true, ordering: .releasing)
         var fact = CommandFact(.credentialReleased, at: now)
         (fact.actor, fact.subject) = (actor, "login \(login)")
         fact.text = known.reason.isEmpty ? nil : known.reason
@@ -141,20 +148,25 @@ package final class EntryGate: Sendable {
 
     private func releaseDue(at now: Timestamp) -> [String] {
         guard book.withLock({ $0.hasDue(at: now) }) else { return [] }
+        isStale.store(true, ordering: .releasing)
         return change { $0.releaseDue(at: now) }
     }
 
     /// Writes what changed.
     private func keep() -> Bool {
         guard let file else { return true }
-        return writing.withLock { _ in
+        return isTroubled.withLock { isTroubled in
             guard isStale.exchange(false, ordering: .acquiringAndReleasing) else { return true }
             do throws(DiskError) {
                 try file.save(snapshot)
+                isTroubled = false
                 return true
             } catch {
                 isStale.store(true, ordering: .releasing)
-                log.write(.error, "limits of mail that comes in cannot be kept") { $0.add(.error, "\(error)") }
+                if !isTroubled {
+                    log.write(.error, "limits of mail that comes in cannot be kept") { $0.add(.error, "\(error)") }
+                }
+                isTroubled = true
                 return false
             }
         }

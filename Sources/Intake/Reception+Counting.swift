@@ -19,6 +19,7 @@ extension Reception {
     func count(_ envelope: Envelope, _ provenance: Provenance) -> Refusal? {
         // Reports, and mail of plugins: nobody hands them in.
         guard provenance.entrance != .inside else { return nil }
+        if let caller = provenance.caller { intake.gate.seen(caller.login, from: caller.address, at: .now()) }
         let verdict = intake.gate.admit(EntryMail(envelope, provenance, octets), at: .now())
         switch verdict {
         case nil: return nil
@@ -56,7 +57,9 @@ extension EntryMail {
 }
 
 extension Refusal {
-    /// More than a limit allows. The operator is told which; the client is not told by how much.
+    /// More than a limit allows.
+    ///
+    /// The operator is told which; the client is not told by how much.
     init(because surplus: Surplus) {
         reason = .limited
         let isForGood = surplus.action == .refuse || surplus.isNever

@@ -38,7 +38,7 @@ extension PostfixFormat {
         switch event {
         case .turnedAway: return [refusal(client, verb, line)]
         case .turnedAwayAgain, .authenticated: return nil
-        case .loginRefused, .loginThrottled:
+        case .loginRefused, .loginUnknown, .loginThrottled:
             let user = line["user"].map { ", sasl_username=\(Self.tame($0))" } ?? ""
             let method = line["mechanism"] ?? "PLAIN"
             return ["warning: \(client): SASL \(method) authentication failed: authentication failure\(user)"]

@@ -12,6 +12,8 @@ package enum SessionEvent: TextualEvent, Sendable {
     case authenticated
     /// It gave a wrong password.
     case loginRefused
+    /// It could not be found out whether a client is who it says.
+    case loginUnknown
     /// It gave so many that it was not asked any more.
     case loginThrottled
     /// It has connected.
@@ -32,6 +34,7 @@ package enum SessionEvent: TextualEvent, Sendable {
         case .turnedAwayAgain: "client turned away again"
         case .authenticated: "client authenticated"
         case .loginRefused: "authentication refused"
+        case .loginUnknown: "authentication not possible"
         case .loginThrottled: "authentication throttled"
         case .connected: "client connected"
         case .handshakeFailed: "TLS handshake failed"
@@ -44,7 +47,7 @@ package enum SessionEvent: TextualEvent, Sendable {
     /// How loud its line is; `info` is what readers of Postfix's log expect to see all the same.
     var level: LogLevel {
         switch self {
-        case .turnedAway, .turnedAwayAgain, .authenticated, .loginRefused, .loginThrottled: .notice
+        case .turnedAway, .turnedAwayAgain, .authenticated, .loginRefused, .loginUnknown, .loginThrottled: .notice
         case .connected, .handshakeFailed, .timedOut, .lost, .disconnected: .info
         }
     }

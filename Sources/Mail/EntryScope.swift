@@ -8,6 +8,8 @@ package enum EntryScope: Hashable, Sendable {
     case network(IPNetwork)
     /// The domain of the envelope sender.
     case sender(String)
+    /// An app password, `NAME USER`: not limited, but remembered.
+    case app(String)
 
     /// The words of the kinds, as they stand behind `in`.
     package static let words = ["login", "network", "sender_domain"]
@@ -18,13 +20,14 @@ package enum EntryScope: Hashable, Sendable {
         case .login: "login"
         case .network: "network"
         case .sender: "sender_domain"
+        case .app: "app_password"
         }
     }
 
     /// Which of its kind.
     package var name: String {
         switch self {
-        case .login(let name), .sender(let name): name
+        case .login(let name), .sender(let name), .app(let name): name
         case .network(let network): network.isOne ? "\(network.address)" : "\(network)"
         }
     }
@@ -36,6 +39,7 @@ package enum EntryScope: Hashable, Sendable {
         }
         switch word {
         case "login": self = .login(name)
+        case "app_password": self = .app(name)
         case "network":
             guard let network = IPNetwork(name) else { return nil }
             self = .network(network)

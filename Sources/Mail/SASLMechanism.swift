@@ -10,4 +10,11 @@ package enum SASLMechanism: String, CaseIterable, Hashable, Sendable {
     case cramMD5 = "CRAM-MD5"
     /// RFC 5802, RFC 7677.
     case scramSHA256 = "SCRAM-SHA-256"
+    /// Google's and Microsoft's, for access tokens.
+    case xoauth2 = "XOAUTH2"
+    /// RFC 7628.
+    case oauthBearer = "OAUTHBEARER"
+
+    /// What the client shows is an access token.
+    package var takesToken: Bool { self == .xoauth2 || self == .oauthBearer }
 }

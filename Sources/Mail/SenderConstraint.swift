@@ -10,6 +10,23 @@ package enum SenderConstraint: Hashable, Sendable {
     case login
     /// The sender's domain is the login's: its part behind the @, or the whole login.
     case domain
+    /// Addresses, and domains: any address there; each as ``pattern(_:)`` gives it.
+    case only([String])
+
+    /// An address or a domain in the form in which they are compared.
+    ///
+    /// - Returns: nil for what is neither.
+    package static func pattern(_ text: String) -> String? {
+        if let address = EmailAddress(text) {
+            return "\(String(decoding: folded(address.local.utf8), as: UTF8.self))@\(address.domain.name)"
+        }
+        return Domain(text)?.name
+    }
+
+    private static func fits(_ local: [UInt8], _ domain: Domain, _ patterns: [String]) -> Bool {
+        let address = folded(local) + [UInt8(ascii: "@")] + Array(domain.name.utf8)
+        return patterns.contains { $0.utf8.elementsEqual(address) || $0.utf8.elementsEqual(domain.name.utf8) }
+    }
 
     /// Whether a login may use a sender.
     ///
@@ -28,6 +45,7 @@ package enum SenderConstraint: Hashable, Sendable {
             guard let at else { return local == Self.folded(login) || domain == loginDomain }
             return local == Self.folded(login[..<at]) && domain == loginDomain
         case .domain: return domain == loginDomain
+        case .only(let patterns): return Self.fits(Array(address.local.utf8), address.domain, patterns)
         }
     }
 
@@ -42,6 +60,12 @@ package enum SenderConstraint: Hashable, Sendable {
         case .none: return true
         case .domain: return isOwn
         case .login: return isOwn || at == nil && Self.folded(local) == Self.folded(login)
+        case .only(let patterns):
+            return patterns.contains { pattern in
+                let at = pattern.utf8.lastIndex(of: UInt8(ascii: "@"))
+                return pattern.utf8[(at.map { pattern.utf8.index(after: $0) } ?? pattern.startIndex)...]
+                    .elementsEqual(domain.name.utf8)
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 // client sends can trap; a response that is wrong in any way ends the exchange; a NUL or broken UTF-8 never reaches a
 // name or a password.
 
-import Mail
+package import Mail
 
 /// What a session needs to know before an exchange can go on.
 package enum SASLQuestion: Hashable, Sendable {
@@ -17,11 +17,15 @@ package enum SASLQuestion: Hashable, Sendable {
     case scramSalt(user: String)
     /// Does the proof fit the user's keys? Answered with the server's signature.
     case scramProof(user: String, message: [UInt8], proof: [UInt8])
+    /// Whose access token is this, and may it be used here? The user that the client names, empty for none.
+    case token(user: String, token: [UInt8])
 }
 
 /// What the owner of a session found out.
 package enum SASLAnswer: Hashable, Sendable {
     case accepted
+    /// The same, of somebody with this name, bound to what it may use as sender where that is said.
+    case acceptedAs(String, bound: SenderConstraint?)
     case refused
     case scramSalt([UInt8], iterations: Int)
     case scramSignature([UInt8])
@@ -53,6 +57,11 @@ struct SASLExchange: Hashable, Sendable {
         case scramFinal(ScramFirst, serverFirst: [UInt8])
         /// The server has proved itself; an empty response is to come.
         case scramEnd(String)
+        case token(isBare: Bool)
+        /// A question about a token is open.
+        case tokenVerdict(user: String, isBare: Bool)
+        /// The client was told why not; a dummy response is to come (RFC 7628 §3.2.3).
+        case tokenError
         /// A question is open that the verdict depends on.
         case verdict(String)
         case ended
@@ -72,6 +81,8 @@ struct SASLExchange: Hashable, Sendable {
             case .login: .loginName
             case .cramMD5: .cram(Array("<\(nonce)@\(me)>".utf8))
             case .scramSHA256: .scramFirst
+            case .xoauth2: .token(isBare: true)
+            case .oauthBearer: .token(isBare: false)
             }
     }
 
@@ -101,7 +112,9 @@ struct SASLExchange: Hashable, Sendable {
             return .ask(.scramSalt(user: first.user))
         case .scramFinal(let first, let serverFirst): return scramFinal(first, serverFirst, response)
         case .scramEnd(let user): return response.isEmpty ? end(.accepted(user)) : end(.malformed)
-        case .scramSalt, .verdict, .ended: return end(.malformed)
+        case .token(let isBare): return token(response, isBare: isBare)
+        case .tokenError: return end(.refused)
+        case .scramSalt, .verdict, .tokenVerdict, .ended: return end(.malformed)
         }
     }
 
@@ -109,6 +122,11 @@ struct SASLExchange: Hashable, Sendable {
     mutating func answered(_ answer: SASLAnswer) -> Step {
         switch (state, answer) {
         case (.verdict(let user), .accepted): return end(.accepted(user))
+        case (.verdict, .acceptedAs(let name, _)), (.tokenVerdict, .acceptedAs(let name, _)):
+            return end(.accepted(name))
+        case (.tokenVerdict(_, let isBare), .refused):
+            state = .tokenError
+            return .challenge(Self.tokenError(isBare: isBare))
         case (.scramSalt(let first), .scramSalt(let salt, let iterations)):
             let text = "r=\(first.nonce)\(nonce),s=\(Base64.encode(salt)),i=\(iterations)"
             state = .scramFinal(first, serverFirst: Array(text.utf8))
@@ -164,6 +182,18 @@ struct SASLExchange: Hashable, Sendable {
         return .ask(.scramProof(user: first.user, message: message, proof: proof))
     }
 
+    /// `n,a=user,^Ahost=…^Aport=…^Aauth=Bearer token^A^A` (RFC 7628 §3.1), and XOAUTH2's `user=user^Aauth=Bearer token^A^A`.
+    private mutating func token(_ response: [UInt8], isBare: Bool) -> Step {
+        guard let message = TokenMessage(response, isBare: isBare) else { return end(.malformed) }
+        state = .tokenVerdict(user: message.user, isBare: isBare)
+        return .ask(.token(user: message.user, token: message.token))
+    }
+
+    /// Why a token is not good, as the two mechanisms say it: nothing that tells one reason from another.
+    private static func tokenError(isBare: Bool) -> [UInt8] {
+        Array((isBare ? #"{"status":"401","schemes":"bearer","scope":""}"# : #"{"status":"invalid_token"}"#).utf8)
+    }
+
     private mutating func end(_ step: Step) -> Step {
         state = .ended
         return step
@@ -207,7 +237,7 @@ struct ScramFirst: Hashable, Sendable {
     }
 
     /// `=2C` is a comma and `=3D` an equals sign; no other escape exists.
-    private static func unescape(_ text: some Collection<UInt8>) -> [UInt8]? {
+    static func unescape(_ text: some Collection<UInt8>) -> [UInt8]? {
         var result: [UInt8] = []
         var rest = Array(text)[...]
         while let byte = rest.popFirst() {

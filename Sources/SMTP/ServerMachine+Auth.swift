@@ -30,6 +30,9 @@ package struct AuthOffer: Hashable, Sendable {
 }
 
 extension ServerMachine {
+    /// What binds the mail of who has authenticated.
+    package var constraint: SenderConstraint { granted ?? offer.constraint }
+
     mutating func auth(_ text: String) -> Need? {
         guard hello == .ehlo else { return deny(.helloFirst) }
         guard user == nil else { return deny(.authTwice) }
@@ -83,7 +86,11 @@ extension ServerMachine {
             idle(.authUnavailable)
             drainIfIdle()
         case .tooMany: throwOut(.tooManyAuthFailures)
+        case .acceptedAs(_, let bound):
+            granted = bound
+            _ = go(on: exchange.answered(answer), exchange)
         case .accepted, .refused, .scramSalt, .scramSignature:
+            granted = nil
             _ = go(on: exchange.answered(answer), exchange)
         }
     }

@@ -30,7 +30,7 @@ extension ServerMachine {
     private func objection(to sender: ReversePath, _ parameters: MailParameters) -> CannedReply? {
         if hello == .none { return .helloFirst }
         if transaction != nil { return .nestedMail }
-        if let user, !offer.constraint.allows(sender, by: user) { return .notYourSender }
+        if let user, !constraint.allows(sender, by: user) { return .notYourSender }
         if parameters.requiresTLS, !isSecure { return .needsTLS }
         if !limits.allow(sender) { return .senderDomain }
         if let size = parameters.size, size > limits.messageBytes { return .tooLarge }

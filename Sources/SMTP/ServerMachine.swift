@@ -86,6 +86,8 @@ package struct ServerMachine: ~Copyable, Sendable {
     package internal(set) var mayRelay: Bool
     /// How the client may authenticate.
     package private(set) var offer: AuthOffer
+    /// What binds the mail of who has authenticated, where whoever let it in has said that.
+    var granted: SenderConstraint?
     /// STARTTLS is announced, and done.
     package var offersTLS = false
     /// The session is encrypted.

@@ -47,8 +47,7 @@ final class AdminAPI: Sendable {
         settings = launch.settings
         log = launch.log
         dataPath = launch.dataPath
-        let (settings, state) = (settings, state)
-        let queue = intake.queue
+        let (settings, state, queue) = (settings, state, intake.queue)
         let services = AdminServices(
             queue: queue,
             settings: settings,

@@ -5,13 +5,23 @@ import Config
 import Glibc
 import Passwords
 
-/// Reads a password, twice from a terminal or one line from a pipe, and writes its hash to `auth_flat_file.ini`.
-///
-/// A running relay takes it up within a second.
+/// Passwords of users, and of their programs.
 struct PasswdCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "passwd",
-        abstract: "Set the password of a user who sends with SMTP AUTH.",
+        abstract: "Set the password of a user who sends with SMTP AUTH, or passwords of its programs.",
+        subcommands: [SetPasswordCommand.self, AppPasswordCommand.self],
+        defaultSubcommand: SetPasswordCommand.self
+    )
+}
+
+/// Reads a password, twice from a terminal or one line from a pipe, and writes its hash to `auth_flat_file.ini`.
+///
+/// A running relay takes it up within a second.
+struct SetPasswordCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "set",
+        abstract: "Set the password of a user; the word may be left out, but for a user named app.",
         discussion: "Reads the password from the terminal, or its first line from a pipe; nothing is ever shown."
     )
 

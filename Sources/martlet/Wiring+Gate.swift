@@ -3,7 +3,9 @@
 import Config
 import Files
 import Hooks
+import Ingest
 import Intake
+import Logins
 import Mail
 import Queue
 import Suppression
@@ -28,6 +30,27 @@ extension Wiring {
             suppressions: suppressions,
             gate: EntryGate(file, log: launch.log) { [queue] in queue.tell($0) }
         )
+    }
+
+    /// Whoever else than the file of users may know a login.
+    static func sources(_ launch: Launch) -> LoginSources {
+        let directory = launch.configPath
+        let sources = LoginSources(log: launch.log) { path in
+            let whole = path.starts(withOctets: "/") ? path : "\(directory)/\(path)"
+            return try? LinuxDisk().contents(of: whole, limit: 256 << 10)
+        }
+        sources.apply(launch.settings.current)
+        return sources
+    }
+
+    /// The way in by SMTP.
+    static func door(_ intake: Intake, _ sources: LoginSources, _ certificates: CertificatesInForce) -> Door {
+        Door(intake, sources: sources, tls: { certificates.current })
+    }
+
+    /// Tokens and app passwords that end soon.
+    func tellExpiring() {
+        for fact in expiry.look(settings.current, at: .now()) { queue.tell(fact) }
     }
 
     /// Before mail is taken: limits in force, and what was counted under an earlier process.

@@ -12,6 +12,7 @@ import Hooks
 import Ingest
 import Intake
 import Log
+import Logins
 import Loop
 import Mail
 import NIOCore
@@ -47,14 +48,14 @@ final class Wiring: Sendable {
     private let applied: InForce<Settings>
     /// The last change of the listening addresses.
     private let moving = Mutex<Task<Void, Never>?>(nil)
-    private let settings: SettingsStore
+    let settings: SettingsStore
     private let log: LogSink
     private let loops: MultiThreadedEventLoopGroup
     private let disk: NIOThreadPool
     private let web: NIOThreadPool
     private let tokens: TokenCare
     private let memory: PeerMemory
-    private let queue: MailQueue
+    let queue: MailQueue
     private let past: Past
     private let plugins: PluginChain
     private let programs: HookPrograms
@@ -74,6 +75,8 @@ final class Wiring: Sendable {
     private let feed = InForce<SuppressionFeed?>(nil)
     private let api: AdminAPI
     private let pickup: Pickup
+    let sources: LoginSources
+    let expiry = ExpiryWatch()
 
     /// Runs the relay until it is told to stop; returns when everything is drained.
     ///
@@ -143,8 +146,8 @@ final class Wiring: Sendable {
         post = EventPost(resolver: resolver, loop: loop, log: log)
         let cluster = store as? any Cluster
         api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop, cluster: cluster)
-        certificates = try CertificatesInForce(first.tls)
-        listener = Listener(door: Door(intake, tls: { [certificates] in certificates.current }), group: loops)
+        (certificates, sources) = (try CertificatesInForce(first.tls), Self.sources(launch))
+        listener = Listener(door: Self.door(intake, sources, certificates), group: loops)
     }
 
     /// Without it mail goes on; the log says that nobody is held back.
@@ -367,6 +370,7 @@ extension Wiring {
         post.tick()
         tokens.tick(at: .now())
         certificates.renewTickets(now: .now())
+        tellExpiring()
         disk.submit { [queue, gate] _ in
             queue.releaseDue()
             queue.keepLimits()
@@ -440,6 +444,7 @@ extension Wiring {
         queue.apply(MailQueue.Options(settings.outbound))
         queue.apply(settings.limits)
         gate.apply(settings.limits.entries)
+        sources.apply(settings)
         certificates.apply(settings.tls, log)
         trust.forgetRefusals(except: settings.routes)
         let before = applied.replace(with: settings)

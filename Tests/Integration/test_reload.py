@@ -203,6 +203,9 @@ class World:
     def classes(self):
         self.relay.write("bounce_classes.ini", "[ours]\nclass = policy\ncode = 541\n")
 
+    def logins(self):
+        self.relay.write("logins.ini", "[ldap a]\nurl = ldap://127.0.0.1:1\nuser_dn = uid=%u\n")
+
     def suppressions(self):
         self.relay.write("suppressions.ini", "check = off\n")
 
@@ -248,6 +251,7 @@ CASES = {
     "storage.ini": Case("; ours\nqueue = somewhere\n", 2, World.storage, World.storage_holds),
     "bounce_classes.ini": Case("; ours\n[a]\nclass = nonsense\n", 3, World.classes, World.is_heard),
     "suppressions.ini": Case("; ours\ncheck = some\n", 2, World.suppressions, World.is_heard),
+    "logins.ini": Case("; ours\n[ldap a]\nurl = ldap://127.0.0.1\n", 2, World.logins, World.is_heard),
     "plugin_timeout": Case("# seconds\nsoon\n", 2, World.patience, World.patience_holds),
 }
 

@@ -95,7 +95,7 @@ final class MachineDriver: DialogueServer {
             case .authenticate(let question):
                 let answer = answer(question)
                 switch answer {
-                case .accepted, .scramSignature: grants += 1
+                case .accepted, .acceptedAs, .scramSignature: grants += 1
                 case .refused, .scramSalt, .unavailable, .tooMany: break
                 }
                 machine.authenticated(answer)
@@ -134,6 +134,10 @@ final class MachineDriver: DialogueServer {
         case .scramSalt: .scramSalt(Array("saltsalt".utf8), iterations: 4096)
         case .scramProof(let user, _, let proof):
             setup.users[user] != nil && proof.first != 0 ? .scramSignature([1, 2, 3]) : .refused
+        // A token is somebody's password here.
+        case .token(let user, let token):
+            setup.users.first { Array($0.value.utf8) == token && (user.isEmpty || user == $0.key) }
+                .map { .acceptedAs($0.key, bound: .only(["x.example"])) } ?? .refused
         }
     }
 

@@ -6,6 +6,7 @@
 //     ! no_room              the disk is full
 //     ! commit full|broken|closing|late   what becomes of messages
 //     ! user alice secret    somebody who may authenticate, by PLAIN, LOGIN and CRAM-MD5
+//     ! tokens               by XOAUTH2 and OAUTHBEARER instead of CRAM-MD5: the password is the token
 //     ! constrain            the sender has to be the login
 //     ! needs_tls            authentication asks for encryption first
 //     ! tls                  STARTTLS is offered
@@ -39,13 +40,15 @@ package struct DialogueSetup: Sendable {
     package var users: [String: String] = [:]
     package var constrainsSender = false
     package var needsTLS = false
+    package var takesTokens = false
     package var offersTLS = false
     package var isTLSBroken = false
 
     /// What the server is to offer with these users.
     package var offer: AuthOffer {
         AuthOffer(
-            mechanisms: users.isEmpty || needsTLS ? [] : [.plain, .login, .cramMD5, .scramSHA256],
+            mechanisms: users.isEmpty || needsTLS
+                ? [] : [.plain, .login] + (takesTokens ? [.xoauth2, .oauthBearer] : [.cramMD5, .scramSHA256]),
             needsTLS: needsTLS,
             constraint: constrainsSender ? .login : .none
         )
@@ -71,6 +74,7 @@ package struct DialogueSetup: Sendable {
                 if words.count == 2 { users[words[0]] = words[1] }
             case "constrain": constrainsSender = true
             case "needs_tls": needsTLS = true
+            case "tokens": takesTokens = true
             case "tls": offersTLS = true
             case "tls_broken": (offersTLS, isTLSBroken) = (true, true)
             case "early": spokeEarly = true

@@ -77,9 +77,9 @@ struct CommandTests {
     @Test func aUserWhoIsNotThereCannotBeRemoved() throws {
         let directory = try Directory(["auth_flat_file.ini": "; mine\n[users]\nbob = $6$a$b\nann = $6$a$b\n"])
         let options = ["--remove", "--config", directory.path]
-        #expect(throws: (any Error).self) { try PasswdCommand.parse(["eve"] + options).run() }
-        #expect(throws: (any Error).self) { try PasswdCommand.parse(["bo\u{301}b"] + options).run() }
-        try PasswdCommand.parse(["bob"] + options).run()
+        #expect(throws: (any Error).self) { try SetPasswordCommand.parse(["eve"] + options).run() }
+        #expect(throws: (any Error).self) { try SetPasswordCommand.parse(["bo\u{301}b"] + options).run() }
+        try SetPasswordCommand.parse(["bob"] + options).run()
         #expect(try directory.text("auth_flat_file.ini") == "; mine\n[users]\nann = $6$a$b\n")
     }
 
