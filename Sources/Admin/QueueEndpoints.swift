@@ -67,6 +67,12 @@ enum QueueEndpoints {
             case .unknownCursor:
                 throw Problem(.malformed, "the cursor is none of ours; take it from next of the page before")
             case .expired: throw Problem(.gone, "the listing was forgotten after five minutes without use; begin again")
+            case .stillReading:
+                throw Problem(
+                    .unavailable,
+                    "the queue is still being read after a start; readyz says how far",
+                    headers: [HeaderField("Retry-After", "5")]
+                )
             }
         }
     }
@@ -88,6 +94,7 @@ enum QueueEndpoints {
         let text = try body.string("domain") ?? request.value("domain")
         try body.finish()
         services.guide.forget()
+        services.queue.awaitRecovery()
         let count: Int
         if let text {
             guard let domain = Domain(text) else { throw Problem.invalid("/domain", "format", "is no domain") }

@@ -43,6 +43,8 @@ package struct Edit: Sendable {
 extension SettingsStore {
     /// Tries before an edit gives way to somebody who writes the file all the time.
     private static let tries = 5
+    /// Bytes of a file that is worth keeping; smaller ones are read as fast.
+    private static let leastShelved = 64 << 10
     /// Bytes of a file whose changed lines are told.
     private static let mostTold = 1 << 20
 
@@ -50,12 +52,34 @@ extension SettingsStore {
     ///
     /// - Throws: ``EditError/broken(_:)`` when it cannot be read or is not UTF-8.
     package func document(_ file: ConfigFile) throws(EditError) -> (document: INIDocument, revision: Revision) {
+        let stamp = source.stamp(of: file.name)
+        if let known = shelf.withLock({ $0[file] }), known.stamp == stamp { return (known.document, known.revision) }
         do throws(ConfigErrors) {
             let text = try reader.fileText(file.name) ?? ""
-            return (INIDocument(parsing: text), Revision(of: Array(text.utf8) + marks(file)))
+            let document = INIDocument(parsing: text)
+            let revision = Revision(of: document.bytes + marks(file))
+            // One that is being written may have other bytes under the same stamp in a moment.
+            if let stamp, Self.isSettled(stamp, .now()) { keep(file, document, revision, stamp) }
+            return (document, revision)
         } catch {
             throw .broken(error)
         }
+    }
+
+    /// Keeps a large file as it was read, so that who asks for a line of it again does not wait for all of it.
+    private func keep(_ file: ConfigFile, _ document: INIDocument, _ revision: Revision, _ stamp: FileStamp) {
+        // The switch that is kept beside this one belongs to its version.
+        guard file != .outbound, document.bytes.count >= Self.leastShelved, source.stamp(of: file.name) == stamp else {
+            return
+        }
+        shelf.withLock { $0[file] = Shelved(stamp: stamp, document: document, revision: revision) }
+    }
+
+    /// A file as it was read, or written, last.
+    struct Shelved: Sendable {
+        let stamp: FileStamp
+        let document: INIDocument
+        let revision: Revision
     }
 
     /// The version of a file, also of one that holds no text; that of a file that cannot be read is the one of an empty file.
@@ -194,6 +218,8 @@ extension SettingsStore {
         watch.gone.remove(file.name)
         _ = take(reading, &watch)
         publish(&watch)
+        let revision = Revision(of: new.bytes + marks(file))
+        if let stamp = watch.stamps[file.name] { keep(file, new, revision, stamp) }
         return Edit(
             file: file,
             operation: wish.operation,
@@ -201,7 +227,7 @@ extension SettingsStore {
             actor: wish.actor,
             diff: max(old.bytes.count, new.bytes.count) <= Self.mostTold
                 ? LineDiff.of(old.text, new.text, file: file.name) : "",
-            revision: Revision(of: new.bytes + marks(file)),
+            revision: revision,
             before: before,
             after: current,
             isChanged: replacement != nil || isReleased,

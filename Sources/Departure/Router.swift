@@ -50,7 +50,8 @@ package final class Router: Sendable {
         self.resolver = resolver
         self.settings = settings
         self.adopted = adopted
-        self.ownAddresses = ownAddresses ?? localAddresses
+        let interfaces = InterfaceAddresses()
+        self.ownAddresses = ownAddresses ?? { interfaces.addresses(at: .now()) }
     }
 
     /// The hosts of a lane, in the order in which one session tries them.

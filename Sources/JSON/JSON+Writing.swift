@@ -73,21 +73,36 @@ extension JSON {
     }
 
     private static func write(_ text: String, to bytes: inout [UInt8]) {
+        var text = text
         bytes.append(UInt8(ascii: "\""))
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                bytes.append(UInt8(ascii: "\\"))
-                bytes.append(byte)
-            case 0x0A: bytes += "\\n".utf8
-            case 0x0D: bytes += "\\r".utf8
-            case 0x09: bytes += "\\t".utf8
-            case 0..<0x20, 0x7F:
-                bytes += "\\u00".utf8
-                for digit in [byte >> 4, byte & 15] { bytes.append(digit < 10 ? 0x30 + digit : 0x57 + digit) }
-            default: bytes.append(byte)
+        text.withUTF8 { octets in
+            // What stands between two characters that must be escaped is copied at once: most often all of it.
+            var start = octets.startIndex
+            for (place, octet) in octets.enumerated() where isEscaped(octet) {
+                bytes.append(contentsOf: octets[start..<place])
+                escape(octet, to: &bytes)
+                start = place + 1
             }
+            bytes.append(contentsOf: octets[start...])
         }
         bytes.append(UInt8(ascii: "\""))
+    }
+
+    private static func isEscaped(_ octet: UInt8) -> Bool {
+        octet < 0x20 || octet == UInt8(ascii: "\"") || octet == UInt8(ascii: "\\") || octet == 0x7F
+    }
+
+    private static func escape(_ octet: UInt8, to bytes: inout [UInt8]) {
+        switch octet {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+            bytes.append(UInt8(ascii: "\\"))
+            bytes.append(octet)
+        case 0x0A: bytes += "\\n".utf8
+        case 0x0D: bytes += "\\r".utf8
+        case 0x09: bytes += "\\t".utf8
+        default:
+            bytes += "\\u00".utf8
+            for digit in [octet >> 4, octet & 15] { bytes.append(digit < 10 ? 0x30 + digit : 0x57 + digit) }
+        }
     }
 }

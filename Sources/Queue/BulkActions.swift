@@ -95,6 +95,7 @@ package final class BulkActions: Sendable {
         at now: Uptime = .now(),
         wall: Timestamp = .now()
     ) -> BulkPlan {
+        queue.awaitRecovery()
         var ids: [QueueID] = []
         var bytes = 0
         var sample: [QueueRow] = []

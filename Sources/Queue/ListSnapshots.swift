@@ -1,7 +1,8 @@
 // ListSnapshots.swift — listings under way: which messages they hold, in which order. A pure value.
 //
 // A listing fixes its messages when its first page is asked for, eight bytes each; so pages neither repeat nor miss a
-// message while mail moves. Listings are few and forgotten when nobody asks for five minutes: memory is bounded.
+// message while mail moves. One of all messages in the order of their ids needs none of that: new ids are higher than all of
+// them. Listings are few and forgotten when nobody asks for five minutes: memory is bounded.
 
 import Mail
 
@@ -12,6 +13,20 @@ struct ListSnapshots: Sendable {
         /// Every one of them satisfied the filter when the listing began.
         let isExact: Bool
         var usedAt: Uptime
+        /// All messages in the order of their ids; then there are no `ids`.
+        var walk: Walk?
+
+        /// The greatest position of a cursor.
+        var end: Int { walk.map { Int(truncatingIfNeeded: $0.last.rawValue &+ 1) } ?? ids.count }
+    }
+
+    /// A listing of everything.
+    struct Walk: Hashable, Sendable {
+        /// The highest id when it began.
+        let last: QueueID
+        let isDescending: Bool
+        /// Messages then.
+        let total: Int
     }
 
     /// Milliseconds without use after which a listing is forgotten.
@@ -32,7 +47,13 @@ struct ListSnapshots: Sendable {
     var count: Int { snapshots.count }
 
     /// Keeps a listing; those used longest ago make room.
-    mutating func add(_ ids: [QueueID], _ filter: QueueFilter, isExact: Bool, at now: Uptime) -> UInt64 {
+    mutating func add(
+        _ ids: [QueueID],
+        _ filter: QueueFilter,
+        isExact: Bool,
+        walk: Walk? = nil,
+        at now: Uptime
+    ) -> UInt64 {
         expire(at: now)
         while !snapshots.isEmpty,
             snapshots.count >= most || ids.count + snapshots.values.reduce(0, { $0 + $1.ids.count }) > mostIDs,
@@ -42,7 +63,7 @@ struct ListSnapshots: Sendable {
         }
         var number = UInt64.random(in: 1...UInt64.max)
         while snapshots[number] != nil { number = UInt64.random(in: 1...UInt64.max) }
-        snapshots[number] = Snapshot(ids: ids, filter: filter, isExact: isExact, usedAt: now)
+        snapshots[number] = Snapshot(ids: ids, filter: filter, isExact: isExact, usedAt: now, walk: walk)
         return number
     }
 
@@ -63,6 +84,7 @@ struct ListSnapshots: Sendable {
 /// A place in a listing, as text: listing and position, in hexadecimal.
 struct ListCursor: Hashable, Sendable {
     let snapshot: UInt64
+    /// Messages before it; in a ``ListSnapshots/Walk`` the id of the last one.
     let position: Int
 
     var text: String { String(snapshot, radix: 16) + "-" + String(position, radix: 16) }

@@ -38,6 +38,7 @@ extension MailQueue {
 
     /// Makes a message due now.
     package func retry(_ id: QueueID, at now: Uptime = .now()) -> CommandResult {
+        awaitRecovery(of: [id])
         let result: CommandResult = state.withLock { state in
             guard let entry = state.slot(of: id).flatMap({ state[$0] }) else { return .notFound }
             if entry.isHeld { return .held }
@@ -50,6 +51,22 @@ extension MailQueue {
         }
         if result == .done { wakeDispatcher() }
         return result
+    }
+
+    /// Makes temporarily failed parcels due now: all, or one lane's.
+    ///
+    /// - Returns: how many.
+    @discardableResult
+    package func flush(_ lane: Lane?, at now: Uptime) -> Int {
+        let count = state.withLock { state in
+            // For mail that is not known as yet.
+            if isRecovering.load(ordering: .relaxed) {
+                if let lane { state.flushed.lanes.insert(lane) } else { state.flushed.isAll = true }
+            }
+            return state.scheduler.flush(lane, at: now)
+        }
+        wakeDispatcher()
+        return count
     }
 
     // MARK: hold and release
@@ -66,13 +83,14 @@ extension MailQueue {
         until: Timestamp? = nil,
         wall: Timestamp = .now()
     ) throws(QueueError) -> [CommandResult] {
+        awaitRecovery(of: ids)
         let hold = Hold(since: wall, until: until, reason: reason)
         let (results, before) = state.withLock { state in
             let before = ids.map { state.holds[$0] }
             return (ids.map { state.hold($0, hold) }, before)
         }
         do throws(QueueError) {
-            try saveHolds()
+            try saveHolds(ids)
         } catch {
             let now = Uptime.now()
             state.withLock { state in
@@ -92,6 +110,7 @@ extension MailQueue {
     /// Blocks.
     /// - Throws: ``QueueError`` when it could not be written down: they go on now, but a restart would hold them again.
     package func release(_ ids: [QueueID], at now: Uptime = .now()) throws(QueueError) -> [CommandResult] {
+        awaitRecovery(of: ids)
         let results = state.withLock { state in ids.map { state.release($0, at: now) } }
         wakeDispatcher()
         defer {
@@ -99,7 +118,7 @@ extension MailQueue {
                 tell(CommandFact(.released, at: .now()), of: id)
             }
         }
-        try saveHolds()
+        try saveHolds(ids)
         return results
     }
 
@@ -109,7 +128,7 @@ extension MailQueue {
     /// - Throws: ``QueueError`` when it could not be written down; then nothing has changed.
     package func hold(arriving ids: [QueueID], _ hold: Hold) throws(QueueError) {
         state.withLock { state in for id in ids { state.holds[id] = hold } }
-        do throws(QueueError) { try saveHolds() } catch {
+        do throws(QueueError) { try saveHolds(ids) } catch {
             state.withLock { state in for id in ids { state.holds[id] = nil } }
             throw error
         }
@@ -121,20 +140,23 @@ extension MailQueue {
     /// Blocks where there are any.
     package func releaseDue(at now: Uptime = .now(), wall: Timestamp = .now()) {
         let due = state.withLock { state in
-            state.holds.filter { id, hold in (hold.until.map { $0 <= wall } ?? false) && state.slot(of: id) != nil }
+            let due = state.holds.takeDue(at: wall)
+            // Some of them are on their way.
+            for id in due where state.slot(of: id) == nil { state.holds.tellAgain(id) }
+            return due.filter { state.slot(of: $0) != nil }
         }
         guard !due.isEmpty else { return }
         // What cannot be written down goes on all the same: a restart would find its time over.
-        _ = try? release(Array(due.keys), at: now)
+        _ = try? release(due, at: now)
     }
 
-    /// One at a time, so that an older list never replaces a newer one.
+    /// One at a time, so that an older word never stands behind a newer one: what is written is what counts by then.
     ///
     /// This lock guards a file that administrators write now and then, and nothing else waits for it.
-    private func saveHolds() throws(QueueError) {
+    private func saveHolds(_ ids: [QueueID]) throws(QueueError) {
         try holdsFile.withLock { _ throws(QueueError) in
-            let holds = state.withLock { $0.holds }
-            try store.save(holds)
+            let changes = state.withLock { state in ids.map { HoldChange($0, state.holds[$0]) } }
+            try store.save(changes) { state.withLock { $0.holds.all } }
         }
     }
 
@@ -151,6 +173,7 @@ extension MailQueue {
         reason: String,
         at now: Uptime = .now()
     ) async -> CommandResult {
+        if isRecovering.load(ordering: .acquiring) { await onDisk { self.awaitRecovery(of: [id]) } }
         let claim = state.withLock { $0.claim(id) }
         guard case .claimed(let parcel) = claim else { return claim.result }
         if withReport {

@@ -202,16 +202,6 @@ extension MailQueue {
     /// When the dispatcher has to look again without being woken.
     package var nextWakeup: Uptime? { state.withLock { $0.scheduler.nextWakeup } }
 
-    /// Makes temporarily failed parcels due now: all, or one lane's.
-    ///
-    /// - Returns: how many.
-    @discardableResult
-    package func flush(_ lane: Lane?, at now: Uptime) -> Int {
-        let count = state.withLock { $0.scheduler.flush(lane, at: now) }
-        wakeDispatcher()
-        return count
-    }
-
     /// What became of a parcel in flight.
     ///
     /// - Parameters:

@@ -24,7 +24,7 @@ extension MailQueue {
     /// has already it passes over.
     func tellHoldsAgain() {
         guard keepsHistory else { return }
-        let holds = state.withLock { $0.holds }
+        let holds = state.withLock { $0.holds.all }
         guard let newest = holds.values.map(\.since).max() else { return }
         for (id, hold) in holds.sorted(by: { $0.key < $1.key })
         where newest.milliseconds(since: hold.since) <= Self.untold {

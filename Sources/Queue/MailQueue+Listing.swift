@@ -49,9 +49,18 @@ extension MailQueue {
         if let cursor {
             guard let known = ListCursor(cursor) else { throw .unknownCursor }
             guard let found = snapshots.withLock({ $0.use(known.snapshot, at: now) }) else { throw .expired }
-            guard known.position <= found.ids.count else { throw .unknownCursor }
+            guard known.position <= found.end else { throw .unknownCursor }
             (place, snapshot) = (known, found)
+        } else if filter.isEmpty, sort.key == .queuedAt {
+            guard awaitRecovery() else { throw .stillReading }
+            let last = lastID.withLock { $0 }
+            let total = state.withLock { $0.messageCount }
+            let walk = ListSnapshots.Walk(last: last, isDescending: sort.isDescending, total: total)
+            let number = snapshots.withLock { $0.add([], filter, isExact: true, walk: walk, at: now) }
+            snapshot = ListSnapshots.Snapshot(ids: [], filter: filter, isExact: true, usedAt: now, walk: walk)
+            place = ListCursor(snapshot: number, position: sort.isDescending ? snapshot.end : 0)
         } else {
+            guard awaitRecovery() else { throw .stillReading }
             var ids = sorted(filter, by: sort, at: now, wall: wall)
             let isExact = !filter.needsEnvelope || ids.count <= Self.mostRead
             if filter.needsEnvelope, isExact {
@@ -64,7 +73,40 @@ extension MailQueue {
             place = ListCursor(snapshot: number, position: 0)
             snapshot = ListSnapshots.Snapshot(ids: ids, filter: filter, isExact: isExact, usedAt: now)
         }
-        return page(of: snapshot, from: place, limit: min(max(1, limit), Self.longestPage), now: now, wall: wall)
+        let limit = min(max(1, limit), Self.longestPage)
+        if let walk = snapshot.walk { return page(of: walk, from: place, limit: limit, now: now, wall: wall) }
+        return page(of: snapshot, from: place, limit: limit, now: now, wall: wall)
+    }
+
+    /// A page of all messages: it costs what its rows cost, however many there are.
+    private func page(
+        of walk: ListSnapshots.Walk,
+        from place: ListCursor,
+        limit: Int,
+        now: Uptime,
+        wall: Timestamp
+    ) -> QueuePage {
+        var rows: [QueueRow] = []
+        var last = QueueID(rawValue: UInt64(bitPattern: Int64(place.position)))
+        var isOver = false
+        while rows.count < limit, !isOver {
+            let wanted = limit - rows.count
+            // One more tells whether there is a next page.
+            let facts = state.withLock { state in
+                state.byID.slots(behind: last, descending: walk.isDescending, atMost: wanted + 1).compactMap {
+                    state.facts(of: $0)
+                }
+            }
+            .prefix { $0.entry.id <= walk.last }
+            isOver = facts.count <= wanted
+            for fact in facts.prefix(wanted) {
+                last = fact.entry.id
+                if let row = row(fact, QueueFilter(), now: now, wall: wall) { rows.append(row) }
+            }
+        }
+        if isOver { snapshots.withLock { $0.remove(place.snapshot) } }
+        let next = ListCursor(snapshot: place.snapshot, position: Int(truncatingIfNeeded: last.rawValue))
+        return QueuePage(rows: rows, next: isOver ? nil : next.text, total: walk.total, isTotalExact: true)
     }
 
     private func page(
@@ -107,6 +149,7 @@ extension MailQueue {
         wall: Timestamp = .now(),
         _ body: (QueueRow) -> Bool
     ) {
+        awaitRecovery()
         walk(filter, now: now, wall: wall) { state, slot in
             state.facts(of: slot)
         } visit: { facts in
@@ -202,6 +245,7 @@ extension MailQueue {
         at now: Uptime = .now(),
         wall: Timestamp = .now()
     ) throws(QueueError) -> MessageReport? {
+        awaitRecovery(of: [id])
         let found: (RowFacts, [MessageReport.RecipientFacts], [WaitingReason])? = state.withLock { state in
             guard let slot = state.slot(of: id), let facts = state.facts(of: slot, lanes: .max) else { return nil }
             return (
@@ -234,6 +278,7 @@ extension MailQueue {
     /// - Throws: ``QueueError`` when its record cannot be read.
     /// - Returns: nil when it is not in the queue.
     package func content(of id: QueueID) throws(QueueError) -> Content? {
+        awaitRecovery(of: [id])
         let found = state.withLock { state in state.slot(of: id).flatMap { state[$0] } }
         guard let found else { return nil }
         if let resident = found.resident { return resident.content }

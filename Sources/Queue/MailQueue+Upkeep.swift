@@ -88,6 +88,8 @@ extension MailQueue {
         _ mayMove: (Lane) -> Bool = { _ in true },
         counting leadsElsewhere: (Lane) -> Bool = { _ in false }
     ) -> Int {
+        // What is filed from now on asks for its lane now; what is being filed may have asked before.
+        awaitRecovery()
         var count = 0
         var start = 0
         while let found = affected(from: start, mayMove, leadsElsewhere) {
@@ -110,6 +112,7 @@ extension MailQueue {
     /// - Parameter lane: whether a lane is one of them.
     /// - Returns: how many messages are due now that were not.
     package func retry(after reason: FailureReason, in lane: (Lane) -> Bool, at now: Uptime = .now()) -> Int {
+        awaitRecovery()
         var filter = QueueFilter()
         filter.reason = reason
         filter.states = [.tempFailed, .waiting]

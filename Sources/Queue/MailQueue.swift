@@ -151,6 +151,10 @@ package final class MailQueue: Sendable {
     let reacts = Atomic<Bool>(false)
     /// What happens is told to history; nothing is spent on it otherwise.
     package let keepsHistory: Bool
+    /// What of an earlier life is not known as yet.
+    let unknown = Mutex(Unknown())
+    /// There is something of it; looked at without a lock.
+    let isRecovering = Atomic<Bool>(false)
     private let wake = Mutex(Wake())
 
     /// - Parameters:
@@ -254,7 +258,7 @@ extension MailQueue {
     }
 
     /// One batch is on disk, or failed: files it in the index, then tells those who wait, one hop per event loop.
-    private func committed(_ results: [CommitResult]) {
+    func committed(_ results: [CommitResult]) {
         let now = Uptime.now()
         var answers: [(arrival: Arrival, error: QueueError?)] = []
         answers.reserveCapacity(results.count)
@@ -346,41 +350,13 @@ extension MailQueue {
 // MARK: - Start and stop
 
 extension MailQueue {
-    /// Opens the store and files every message that was accepted before.
-    ///
-    /// Blocks.
-    ///
-    /// - Returns: how many messages there are.
-    /// - Throws: ``QueueError`` when the store cannot be opened at all.
-    package func recover(at now: Uptime, wall: Timestamp) throws(QueueError) -> Int {
-        var highest = QueueID(rawValue: 0)
-        store.setNews(ownership)
-        let holds = store.savedHolds()
-        recoverLimits(at: now, wall: wall)
-        state.withLock { state in
-            state.holds = holds
-            state.traffic.begin(at: now)
-        }
-        var count = 0
-        // One by one as they are found: a list of a million envelopes would cost more memory than the queue itself.
-        try store.recover { message in
-            highest = max(highest, message.id)
-            count += 1
-            state.withLock { $0.restore(message, now: now, wall: wall, lane: laneOf) }
-        }
-        state.withLock { state in
-            for id in holds.keys where state.slot(of: id) == nil { state.holds[id] = nil }
-        }
-        lastID.withLock { $0 = max($0, highest) }
-        try store.start { [weak self] in self?.committed($0) }
-        tellHoldsAgain()
-        return count
-    }
-
     /// Writes what waits and gives the data directory back.
     ///
     /// Blocks.
-    package func close() { store.close() }
+    package func close() {
+        endRecovery()
+        store.close()
+    }
 
     package var counts: QueueCounts { state.withLock { counts(of: $0) } }
 
@@ -389,6 +365,7 @@ extension MailQueue {
         state.withLock { state in
             let traffic = state.traffic
             return traffic.accepted.total + traffic.delivered.total + traffic.deferred.total + traffic.bounced.total
+                + state.restored
         }
     }
 

@@ -140,4 +140,6 @@ package enum ListingError: Error, Hashable, Sendable {
     case unknownCursor
     /// The listing it belongs to was forgotten: answer 410.
     case expired
+    /// The queue is still being read after a start: answer 503.
+    case stillReading
 }

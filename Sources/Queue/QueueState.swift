@@ -32,7 +32,13 @@ struct QueueState: ~Copyable, Sendable {
     /// Replies of recipients who were told something else than their parcel's ``ParcelEntry/reply``.
     private(set) var otherReplies: [Ticket: [UInt32: ReplyPool.Number]] = [:]
     /// Messages that are held back; those that are gone meanwhile are left out at the next change.
-    var holds: [QueueID: Hold] = [:]
+    var holds = HeldMessages()
+    /// Those of an earlier life, until it is known which of their messages are still there.
+    var oldHolds: [QueueID] = []
+    /// Messages of an earlier life, or of other nodes, that were filed.
+    private(set) var restored = 0
+    /// What was flushed since the start, until everything is known.
+    var flushed = Flushed()
     var traffic = Traffic()
     /// Prologues and bodies of all messages, in bytes.
     private(set) var bytes = 0
@@ -43,7 +49,7 @@ struct QueueState: ~Copyable, Sendable {
     private var progress: [Slot: Progress] = [:]
     /// Recipients of parcels that are not one behind the other; few.
     private var scattered: [Ticket: [UInt32]] = [:]
-    private var byID = SlotTable()
+    private(set) var byID = IDOrder()
 
     init(_ options: MailQueue.Options) {
         self.options = options
@@ -59,7 +65,7 @@ struct QueueState: ~Copyable, Sendable {
         scheduler.isPaused = options.isDisabled
     }
 
-    func slot(of id: QueueID) -> Slot? { byID.find(id, in: messages) }
+    func slot(of id: QueueID) -> Slot? { byID.find(id) }
 
     /// Where a recipient's parcel goes first: to its next hop, or to those that plugins are asked about.
     static func firstLane(_ index: UInt32, _ envelope: Envelope, prepares: Bool, _ lane: MailQueue.LaneOf) -> Lane {
@@ -106,7 +112,15 @@ extension QueueState {
     }
 
     /// Files a message found on disk.
-    mutating func restore(_ message: RecoveredMessage, now: Uptime, wall: Timestamp, lane: MailQueue.LaneOf) {
+    ///
+    /// - Parameter first: it stands before those that are due already: the older one of two comes later.
+    mutating func restore(
+        _ message: RecoveredMessage,
+        now: Uptime,
+        wall: Timestamp,
+        first: Bool = false,
+        lane: MailQueue.LaneOf
+    ) {
         let envelope = message.envelope
         let count = UInt32(envelope.recipients.count)
         let state = message.state
@@ -121,6 +135,7 @@ extension QueueState {
         entry.delayReported = state.delayReported
         entry.isHeld = holds[message.id] != nil
         let slot = add(entry)
+        restored += 1
         if !state.done.isEmpty { progress[slot] = Progress(done: state.done, bounced: state.bounced) }
         let prepares = prepares
         let laneOf: (UInt32) -> Lane = { Self.firstLane($0, envelope, prepares: prepares, lane) }
@@ -135,8 +150,10 @@ extension QueueState {
                     parcel.recipients,
                     to: parcel.lane,
                     due: now.adding(milliseconds: wait),
+                    first: first,
                     at: now
                 )
+                if !flushed.isEmpty, flushed.covers(parcel.lane) { _ = scheduler.hurry(ticket, at: now) }
                 parcels[ticket].failures = group.failures
                 parcels[ticket].unreached = group.unreached
                 if group.isOutOfReach { scheduler.strand(ticket) }
@@ -148,7 +165,7 @@ extension QueueState {
             state.waiting.isEmpty && state.done.isEmpty ? [] : Set(state.done + state.waiting.flatMap(\.recipients))
         let fresh = seen.isEmpty ? Array(0..<count) : (0..<count).filter { !seen.contains($0) }
         for parcel in parcelling(fresh, limit: options.recipientsPerParcel, lane: laneOf) {
-            addParcel(of: slot, parcel.recipients, to: parcel.lane, due: now, at: now)
+            addParcel(of: slot, parcel.recipients, to: parcel.lane, due: now, first: first, at: now)
         }
         lookAtAll(of: slot, envelope, at: now)
     }
@@ -159,6 +176,7 @@ extension QueueState {
         _ recipients: [UInt32],
         to lane: Lane,
         due: Uptime,
+        first: Bool = false,
         at now: Uptime
     ) -> Ticket {
         guard let entry = messages[slot] else { return .null }
@@ -169,7 +187,7 @@ extension QueueState {
         if !isRun { scattered[ticket] = recipients }
         messages[slot]?.firstParcel = ticket
         messages[slot]?.openParcels += 1
-        scheduler.add(ticket, to: lane, due: due, at: now)
+        scheduler.add(ticket, to: lane, due: due, first: first, at: now)
         if entry.isHeld { scheduler.hold(ticket) }
         return ticket
     }
@@ -192,7 +210,7 @@ extension QueueState {
     /// - Returns: bytes of memory that it held.
     mutating func removeMessage(_ slot: Slot) -> Int {
         guard let entry = messages[slot] else { return 0 }
-        byID.remove(entry.id, in: messages)
+        byID.remove(entry.id)
         if entry.isHeld { holds[entry.id] = nil }
         if !progress.isEmpty { progress[slot] = nil }
         bytes -= entry.size
@@ -224,7 +242,7 @@ extension QueueState {
 
     private mutating func add(_ entry: MessageEntry) -> Slot {
         let slot = messages.add(entry)
-        byID.insert(entry.id, at: slot, in: messages)
+        byID.insert(entry.id, at: slot)
         bytes += entry.size
         return slot
     }

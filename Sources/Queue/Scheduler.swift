@@ -105,12 +105,13 @@ extension Scheduler {
     /// Puts a parcel into its lane, or to wait when it is due later.
     ///
     /// A ticket of that number must not be in use.
-    package mutating func add(_ ticket: Ticket, to lane: Lane, due: Uptime, at now: Uptime) {
+    /// - Parameter first: at the head of the line, when it is due.
+    package mutating func add(_ ticket: Ticket, to lane: Lane, due: Uptime, first: Bool = false, at now: Uptime) {
         let number = number(of: lane)
         tickets.reach(ticket, with: TicketState())
         tickets[ticket].lane = number
         lanes[number].members += 1
-        place(ticket, due: due, at: now)
+        place(ticket, due: due, first: first, at: now)
     }
 
     /// Forgets a parcel, wherever it is.
@@ -232,9 +233,9 @@ extension Scheduler {
         refresh(number)
     }
 
-    mutating func place(_ ticket: Ticket, due: Uptime, at now: Uptime) {
+    mutating func place(_ ticket: Ticket, due: Uptime, first: Bool = false, at now: Uptime) {
         tickets[ticket].isAsked = false
-        guard due > now else { return enter(ticket, first: false) }
+        guard due > now else { return enter(ticket, first: first) }
         tickets[ticket].place = .waiting
         tickets[ticket].due = due
         waitingCount += 1

@@ -22,6 +22,10 @@ enum SpoolItem: Sendable {
     /// For history alone.
     case facts(QueueID, Facts)
     case move(SpoolMove)
+    /// Live messages that an earlier life of the relay wrote; comes before everything about them.
+    case found([Location])
+    /// All of them are known; segments of these numbers could not be read and stay.
+    case foundAll(kept: Set<UInt32>)
     /// Everything before this is written and synced when the bell rings, or cannot be.
     case sync(Doorbell)
 
@@ -29,7 +33,7 @@ enum SpoolItem: Sendable {
     var isUrgent: Bool {
         switch self {
         case .message, .move, .sync: true
-        case .attempt, .settled, .facts: false
+        case .attempt, .settled, .facts, .found, .foundAll: false
         }
     }
 }

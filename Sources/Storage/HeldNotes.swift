@@ -27,7 +27,7 @@ struct HeldNotes {
             settled[id] = (location, earlier.followed(by: facts))
         case .facts(let id, let facts):
             if self.facts.count < limit { self.facts.append((id, facts)) }
-        case .message, .move, .sync:
+        case .message, .move, .found, .foundAll, .sync:
             break
         }
     }

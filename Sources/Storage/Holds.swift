@@ -1,8 +1,8 @@
 // Holds.swift — messages that are held back until somebody releases them or their time comes, kept over restarts in
-// `queue/holds`.
+// `queue/holds` and `queue/holds.log`.
 //
-// The file is text, one line per message: id, milliseconds since 1970, reason; `since..until` where it ends by itself. It
-// is replaced whole and durably before a hold or a release is answered; so a person can read it, and remove it to release
+// `holds` is text, one line per message: id, milliseconds since 1970, reason; `since..until` where it ends by itself. What
+// changed since it was written stands in `holds.log` (`HoldsLog.swift`). So a person can read both, and remove both to release
 // everything at the next start.
 
 import Files
@@ -40,11 +40,13 @@ enum HoldsFile {
     static func encoded(_ holds: [QueueID: Hold]) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(holds.count * 32)
-        for (id, hold) in holds.sorted(by: { $0.key < $1.key }) {
-            let end = hold.until.map { "..\($0.clamped.milliseconds)" } ?? ""
-            bytes += "\(id) \(hold.since.clamped.milliseconds)\(end) \(hold.reason)\n".utf8
-        }
+        for (id, hold) in holds.sorted(by: { $0.key < $1.key }) { bytes += line(id, hold).utf8 }
         return bytes
+    }
+
+    static func line(_ id: QueueID, _ hold: Hold) -> String {
+        let end = hold.until.map { "..\($0.clamped.milliseconds)" } ?? ""
+        return "\(id) \(hold.since.clamped.milliseconds)\(end) \(hold.reason)\n"
     }
 
     /// What a line is taken for whose id is sound and nothing else: rather stopped than sent.
@@ -84,44 +86,5 @@ enum HoldsFile {
         case (2, 2): return (since, numbers[1])
         default: return nil
         }
-    }
-}
-
-// MARK: - In the spool
-
-extension Spool {
-    package func save(_ holds: [QueueID: Hold]) throws(QueueError) {
-        do throws(DiskError) {
-            try context.disk.replace(context.path("holds"), with: HoldsFile.encoded(holds))
-        } catch {
-            throw QueueError(error)
-        }
-    }
-
-    package func savedHolds() -> [QueueID: Hold] {
-        let path = context.path("holds")
-        let bytes: [UInt8]
-        do throws(DiskError) {
-            guard let status = try context.disk.status(path, following: false), status.kind == .file else { return [:] }
-            guard status.size <= HoldsFile.longest else {
-                if context.moveAside("holds", as: "holds") {
-                    context.report(.damaged, "holds", "is beyond all measure, so nothing is held; moved to corrupt/")
-                }
-                return [:]
-            }
-            bytes = try context.disk.open(path, .read, permissions: 0).read(status.size, at: 0)
-        } catch {
-            context.report(.failed, "holds", "cannot be read, so nothing is held: \(error)")
-            return [:]
-        }
-        let (holds, damaged) = HoldsFile.decoded(bytes)
-        if !damaged.isEmpty {
-            // The next change replaces the file. Named by content: the same lines are kept once.
-            let name = "holds-\(String(damaged.withUnsafeBytes { CRC32C.of($0) }, radix: 16)).txt"
-            let count = damaged.count { $0 == UInt8(ascii: "\n") }
-            context.report(.damaged, "holds", "\(count) lines make no sense; set aside as corrupt/\(name)")
-            _ = context.setAside(damaged, as: name)
-        }
-        return holds
     }
 }

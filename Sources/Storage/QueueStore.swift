@@ -186,12 +186,28 @@ package protocol QueueStore: AnyObject, Sendable {
     /// - Parameter id: of the message that they are about; zero of none.
     func append(_ facts: Facts, of id: QueueID)
 
-    /// Visits every live message, oldest first, and sets aside what cannot be read. Blocks.
+    /// Visits live messages and sets aside what cannot be read. Blocks.
     ///
+    /// A store may leave them to ``recoverRest(_:)``, so that it can be written sooner.
     /// - Parameter visit: called on this thread, before the function returns.
     func recover(_ visit: (RecoveredMessage) -> Void) throws(QueueError)
 
-    /// Opens the store for `append`; everything live was visited.
+    /// Visits the live messages that ``recover(_:)`` did not, while the store is in use. Blocks.
+    ///
+    /// What is settled, noted or removed of a message that was visited counts at once; the others are safe until they are.
+    /// - Parameter visit: called on this thread, before the function returns.
+    func recoverRest(_ visit: ([RecoveredMessage], RecoveryProgress) -> Void)
+
+    /// Has ``recoverRest(_:)`` return before its time. Cheap.
+    func endRecovery()
+
+    /// Of two messages the older one is visited later. Cheap.
+    var visitsNewestFirst: Bool { get }
+
+    /// No message that ``recoverRest(_:)`` visits has a higher id. Cheap.
+    var highestID: QueueID { get }
+
+    /// Opens the store for `append`; everything live was visited, or is left to ``recoverRest(_:)``.
     ///
     /// - Parameter committed: called on the writer's thread, once per batch, after the sync.
     func start(committed: @escaping @Sendable ([CommitResult]) -> Void) throws(QueueError)
@@ -226,6 +242,11 @@ package protocol QueueStore: AnyObject, Sendable {
     /// Replaces the list of messages that are held back, durably. Blocks.
     func save(_ holds: [QueueID: Hold]) throws(QueueError)
 
+    /// Changes that list, durably, at a cost that does not grow with it. Blocks; one call at a time.
+    ///
+    /// - Parameter all: the whole list with these changes, for a store that wants it.
+    func save(_ changes: [HoldChange], all: () -> [QueueID: Hold]) throws(QueueError)
+
     /// The list saved last. Blocks. What cannot be read is reported and left out.
     func savedHolds() -> [QueueID: Hold]
 
@@ -242,7 +263,37 @@ package protocol QueueStore: AnyObject, Sendable {
     func close()
 }
 
+/// How far a store has been read.
+package struct RecoveryProgress: Hashable, Sendable, CustomStringConvertible {
+    /// Segments that were read.
+    package let done: Int
+    /// All that there are.
+    package let of: Int
+
+    package init(done: Int, of: Int) { (self.done, self.of) = (done, of) }
+
+    /// A sentence for whoever asks.
+    package var description: String {
+        of == 0 ? "mail of before is about to be read" : "\(done) of \(of) segments with mail of before are read"
+    }
+}
+
 extension QueueStore {
+    /// The whole list is written.
+    package func save(_ changes: [HoldChange], all: () -> [QueueID: Hold]) throws(QueueError) { try save(all()) }
+
+    /// Nothing was left.
+    package func recoverRest(_ visit: ([RecoveredMessage], RecoveryProgress) -> Void) {}
+
+    /// There is nothing to end.
+    package func endRecovery() {}
+
+    /// They come as they were accepted.
+    package var visitsNewestFirst: Bool { false }
+
+    /// Every message was visited.
+    package var highestID: QueueID { QueueID(rawValue: 0) }
+
     /// There is no other node.
     package func setNews(_ news: OwnershipNews) {}
 

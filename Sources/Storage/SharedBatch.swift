@@ -50,7 +50,7 @@ struct SharedBatch {
             settled.insert(id)
             facts = (id, .of(told, isEnd: true), told)
         case .facts(let id, let told): facts = (id, .of(told, isEnd: false), told)
-        case .sync: break
+        case .found, .foundAll, .sync: break
         }
         if isFollowed, let facts { journal.append(facts) }
     }

@@ -347,6 +347,21 @@ extension SharedStore {
         }
     }
 
+    package func save(_ changes: [HoldChange], all: () -> [QueueID: Hold]) throws(QueueError) {
+        try saved.withLock { saved throws(QueueError) in
+            var changed: [QueueID: Hold] = [:]
+            var gone: [QueueID] = []
+            for change in changes where saved[change.id] != change.hold {
+                changed[change.id] = change.hold
+                if change.hold == nil { gone.append(change.id) }
+            }
+            guard !gone.isEmpty || !changed.isEmpty else { return }
+            try write(changed, instead: gone)
+            for id in gone { saved[id] = nil }
+            saved.merge(changed) { _, new in new }
+        }
+    }
+
     /// Writes holds of messages that are to come.
     package func add(_ holds: [QueueID: Hold]) throws(QueueError) { try write(holds, instead: []) }
 

@@ -233,7 +233,7 @@ final class SharedWriter: BatchWriter {
             switch item {
             case .message(let message): results.append(CommitResult(id: message.id, result: .success(location)))
             case .move(let move): move.finish(.success(location))
-            case .attempt, .settled, .facts, .sync: break
+            case .attempt, .settled, .facts, .found, .foundAll, .sync: break
             }
         }
         journal.wrote(upTo: number)
@@ -265,7 +265,7 @@ final class SharedWriter: BatchWriter {
                 if isUnknown { held.add(.settled(message.id, nil, .none)) }
             case .move(let move): move.finish(.failure(error))
             case .attempt, .settled, .facts: held.add(item)
-            case .sync: break
+            case .found, .foundAll, .sync: break
             }
         }
         if !results.isEmpty { committed(results) }
@@ -278,7 +278,7 @@ extension SpoolItem {
         switch self {
         case .message(let message): message.content.isFile
         case .move(let move): move.message.content.isFile
-        case .attempt, .settled, .facts, .sync: false
+        case .attempt, .settled, .facts, .found, .foundAll, .sync: false
         }
     }
 }

@@ -33,6 +33,9 @@ package final class Spool: QueueStore {
         package var readPause: UInt32 = 250
         /// False does the housekeeping on the writer's thread, so that a test sees the same system calls every time.
         package var worksInBackground = true
+        /// ``Spool/recover(_:)`` visits nothing and leaves all to ``Spool/recoverRest(_:)``, so that it takes the same time
+        /// whatever waits.
+        package var recoversBehind = false
         /// Somebody follows the log: segments wait until they were read.
         package var isFollowed = false
         /// Bytes of segments that wait for the follower; beyond, the oldest go unread.
@@ -60,6 +63,11 @@ package final class Spool: QueueStore {
     private let space = Mutex(Space())
     /// What was found, until the writer starts with it.
     private let recovered = Mutex<SpoolRecovery.Result?>(nil)
+    /// What is left for ``recoverRest(_:)``.
+    private let rest = Mutex<SpoolRecovery?>(nil)
+    let holdsWriter = Mutex(HoldsWriter())
+    private let highest = Mutex(QueueID(rawValue: 0))
+    private let isClosing = Atomic<Bool>(false)
     private let lockFile = Mutex<(any OpenFile)?>(nil)
 
     /// Nothing is touched before ``recover(_:)``.
@@ -102,12 +110,67 @@ extension Spool {
     package func recover(_ visit: (RecoveredMessage) -> Void) throws(QueueError) {
         try prepareDirectories()
         try lock()
+        var recovery: SpoolRecovery
         do throws(DiskError) {
-            let found = try SpoolRecovery(context).run(visit)
-            recovered.withLock { $0 = found }
+            recovery = try SpoolRecovery.find(context)
         } catch {
             throw QueueError(error)
         }
+        highest.withLock { $0 = recovery.result.highestID }
+        if context.options.recoversBehind {
+            recovery.result.ledger.isComplete = false
+            recovered.withLock { $0 = recovery.result }
+            // The writer and the keeper take those over.
+            recovery.result.unsealed = []
+            rest.withLock { $0 = recovery }
+            return
+        }
+        var ledger = recovery.result.ledger
+        _ = recovery.visitAll { messages, _ in
+            for message in messages {
+                ledger.add(message.location)
+                visit(message)
+            }
+            return true
+        }
+        for sequence in recovery.unreadable { ledger.keep(sequence) }
+        recovery.result.ledger = ledger
+        recovered.withLock { $0 = recovery.result }
+    }
+
+    /// Visits what ``recover(_:)`` left, after ``start(committed:)``; ends early when the store is closed.
+    package func recoverRest(_ visit: ([RecoveredMessage], RecoveryProgress) -> Void) {
+        let left = rest.withLock { rest in
+            defer { rest = nil }
+            return rest
+        }
+        guard var recovery = left else { return }
+        let segments = recovery.sources.count
+        let isWhole = recovery.visitAll { messages, segmentsLeft in
+            // Ahead of every note about them.
+            guard !isClosing.load(ordering: .relaxed), commits.submit(.found(messages.map(\.location))) else {
+                return false
+            }
+            visit(messages, RecoveryProgress(done: segments - segmentsLeft, of: segments))
+            return true
+        }
+        guard isWhole else { return }
+        commits.submit(.foundAll(kept: recovery.unreadable))
+        finish(recovery.result)
+    }
+
+    package func endRecovery() { isClosing.store(true, ordering: .relaxed) }
+
+    package var visitsNewestFirst: Bool { true }
+
+    package var highestID: QueueID { highest.withLock { $0 } }
+
+    /// What recovery leaves to be done, once there is somebody to do it.
+    private func finish(_ found: SpoolRecovery.Result) {
+        for (stamp, capacity, dataEnd) in found.unsealed {
+            keeper.submit(.seal(stamp, capacity: capacity, dataEnd: dataEnd))
+        }
+        for (id, location) in found.finished { appendSettled(id, at: location) }
     }
 
     package func start(committed: @escaping @Sendable ([CommitResult]) -> Void) throws(QueueError) {
@@ -119,15 +182,20 @@ extension Spool {
         keeper.start(nextSequence: found.nextSequence, newest: found.newest, spares: found.spares)
         if found.spares.isEmpty { makeFirstSegment() }
         if journal.isFollowed { show(found) }
-        let (context, keeper, shared, journal, ledger) = (context, keeper, shared, journal, found.ledger)
+        let (context, keeper, shared, journal) = (context, keeper, shared, journal)
         let isRunning = commits.start {
-            SpoolWriter(context, keeper, shared, journal, ledger, committed: committed)
+            SpoolWriter(
+                context,
+                keeper,
+                shared,
+                journal,
+                found.ledger,
+                highestID: found.highestID,
+                committed: committed
+            )
         }
         guard isRunning else { throw .broken("no thread for the writer") }
-        for (stamp, capacity, dataEnd) in found.unsealed {
-            keeper.submit(.seal(stamp, capacity: capacity, dataEnd: dataEnd))
-        }
-        for (id, location) in found.finished { appendSettled(id, at: location) }
+        finish(found)
     }
 
     private func prepareDirectories() throws(QueueError) {
@@ -183,6 +251,7 @@ extension Spool {
     }
 
     package func close() {
+        endRecovery()
         commits.stop()
         keeper.stop()
         lockFile.withLock { $0 = nil }

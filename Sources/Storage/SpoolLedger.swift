@@ -25,6 +25,8 @@ struct SpoolLedger: Sendable {
     private(set) var totalBytes = 0
     private(set) var liveBytes = 0
     private let nominalSize: Int
+    /// What is live in every segment is known; until then none is given back or emptied.
+    var isComplete = true
 
     /// - Parameter segmentSize: bytes of a segment as they are made now.
     init(segmentSize: Int) { nominalSize = segmentSize }
@@ -67,6 +69,7 @@ struct SpoolLedger: Sendable {
 
     /// Takes out the oldest segments, in order, as far as they are closed and empty.
     mutating func takeFinished() -> [Segment] {
+        guard isComplete else { return [] }
         let finished = segments.prefix { $0.isClosed && $0.live.isEmpty }
         guard !finished.isEmpty else { return [] }
         segments.removeFirst(finished.count)
@@ -77,7 +80,7 @@ struct SpoolLedger: Sendable {
     /// The oldest segment, when copying its live messages forward is worth it: they fill less than a quarter of it, or
     /// old segments hold much more space than the live mail needs.
     var segmentToCompact: UInt32? {
-        guard segments.count > 1, let oldest = segments.first, oldest.isClosed else { return nil }
+        guard isComplete, segments.count > 1, let oldest = segments.first, oldest.isClosed else { return nil }
         let isSparse = oldest.liveBytes < oldest.size / 4
         let isHoarding = totalBytes > 4 * liveBytes + 4 * nominalSize
         return isSparse || isHoarding ? oldest.sequence : nil

@@ -1,67 +1,116 @@
-// SpoolRecovery+Visiting.swift — the second half of recovery: what is live is handed to the index, what is not readable is set
-// aside, and bodies without a record are removed.
+// SpoolRecovery+Visiting.swift — start-up, second half: what is live is handed to the index, from the newest to the oldest; what
+// is not readable is set aside, and bodies without a record are removed.
+//
+// Each segment's table is read once. A note is always newer than its message, so a message that is met is live with what was
+// met of it before, and nothing that is written meanwhile changes that. Mail flows while this goes on.
 
 import Files
 import Glibc
 import Mail
+import Synchronization
 
 extension SpoolRecovery {
-    /// Ids go on from the highest that is known; there must be some left.
-    private static let lastID = UInt64.max - 1 << 44
+    /// Messages handed over at once.
+    private static let slice = 256
 
-    mutating func visitLive(
+    /// Visits what is live, the newest first.
+    ///
+    /// - Parameter visit: gets some messages, and how many segments are left; false ends the walk. It is called at the end of
+    ///   each segment, too, with what there is.
+    /// - Returns: false when it was ended.
+    mutating func visitAll(_ visit: ([RecoveredMessage], _ segmentsLeft: Int) -> Bool) -> Bool {
+        var records = LiveRecords<Location>()
+        var reader = NoteReader()
+        var known: Set<QueueID> = []
+        for number in sources.indices.reversed() {
+            guard visitLive(of: number, &records, &reader, &known, visit) else { return false }
+            sources[number].scanned = nil
+        }
+        removeOrphans(bodies, known)
+        bodies = [:]
+        return true
+    }
+
+    private mutating func visitLive(
         of number: Int,
-        _ states: [UInt8],
-        _ bodies: [QueueID: Int],
+        _ records: inout LiveRecords<Location>,
+        _ reader: inout NoteReader,
         _ known: inout Set<QueueID>,
-        _ visit: (RecoveredMessage) -> Void
-    ) {
-        guard !sources[number].live.isEmpty || !sources[number].doubles.isEmpty else { return }
-        let source = sources[number]
+        _ visit: ([RecoveredMessage], Int) -> Bool
+    ) -> Bool {
         let index = index(of: number)
-        var live = source.live[...]
-        var doubles = source.doubles[...]
-        for position in index.rows {
+        let source = sources[number]
+        var found: [RecoveredMessage] = []
+        for position in index.rows.reversed() {
             let row = index.row(at: position)
             let location = Location(segment: source.stamp.sequence, offset: row.offset, length: row.length)
-            if doubles.last == row.offset {
-                doubles.removeLast()
-                // Not noted as settled: that would be the end of the other one too.
-                setAside(location, source, "a second record of message \(row.id)")
+            switch row.kind {
+            case .settled: records.settle(row.id)
+            case .facts: break
+            case .attempt: records.note(row.id) { noted(row, of: index, at: location, source) }
+            case .message, .moved:
+                switch records.message(row.id, isCopy: row.kind == .moved) {
+                case .over: break
+                case .double:
+                    // Not noted as settled: that would be the end of the other one too.
+                    setAside(location, source, "a second record of message \(row.id)")
+                case .live(let place):
+                    var note: [UInt8]?
+                    if let place { note = state(of: row.id, at: place, &reader) }
+                    guard let live = message(row, of: index, at: location, source, note) else { continue }
+                    if live.isLarge {
+                        known.insert(row.id)
+                        context.large.withLock { _ = $0.insert(row.id) }
+                    }
+                    found.append(live.message)
+                }
             }
-            guard let (offset, state) = live.last, offset == row.offset else { continue }
-            live.removeLast()
-            guard let (message, isLarge) = message(row, of: index, at: location, source, states, state, bodies) else {
-                continue
+            if found.count >= Self.slice {
+                guard visit(found, number + 1) else { return false }
+                found.removeAll(keepingCapacity: true)
             }
-            if isLarge { known.insert(row.id) }
-            result.ledger.add(location)
-            visit(message)
         }
-        if !live.isEmpty {
-            sawDamage = true
-            unreadable.insert(source.stamp.sequence)
-            let name = SegmentFile.name(source.stamp.sequence)
-            context.report(
-                .failed,
-                name,
-                "\(live.count) messages cannot be read now; restart when the disk works again"
-            )
+        return visit(found, number)
+    }
+
+    /// Where the note of an attempt stands; nil when it makes no sense, so that an older one may count.
+    private mutating func noted(
+        _ row: SpoolIndex.Row,
+        of index: SpoolIndex,
+        at location: Location,
+        _ source: Source
+    ) -> Location? {
+        guard let state = index.state(of: row, { readRecord($0, in: source) }) else { return nil }
+        guard DeliveryState(stored: state) != nil else {
+            setAside(location, source, "a note about message \(row.id) makes no sense")
+            return nil
         }
+        return location
+    }
+
+    /// What stands there; nil when it cannot be read any more, and the message is tried as if nothing had been noted.
+    private mutating func state(of id: QueueID, at place: Location, _ reader: inout NoteReader) -> [UInt8]? {
+        for attempt in 1...Self.attempts {
+            if let state = reader.state(at: place, in: context) { return state }
+            if attempt < Self.attempts { usleep(context.options.readPause * 1000) }
+        }
+        sawDamage = true
+        unreadable.insert(place.segment)
+        let name = SegmentFile.name(place.segment)
+        context.report(.failed, name, "what was noted of message \(id) cannot be read now")
+        return nil
     }
 
     /// Puts a message together; nil when it was set aside, or is finished.
     ///
-    /// - Parameter note: bytes of `states`.
+    /// - Parameter note: the newest one about it, encoded.
     private mutating func message(
         _ row: SpoolIndex.Row,
         of index: SpoolIndex,
         at location: Location,
         _ source: Source,
-        _ states: [UInt8],
-        _ note: Range<Int>?,
-        _ bodies: [QueueID: Int]
-    ) -> (RecoveredMessage, isLarge: Bool)? {
+        _ note: [UInt8]?
+    ) -> (message: RecoveredMessage, isLarge: Bool)? {
         let head: RecordHead? =
             row.isOmitted
             ? RecordHead(row.id, at: location, in: context)
@@ -78,10 +127,10 @@ extension SpoolRecovery {
         }
         var state = head.state
         if let note {
-            if let known = head.state(after: DeliveryState(stored: states[note])) {
+            if let known = head.state(after: DeliveryState(stored: note[...])) {
                 state = known
             } else {
-                setNoteAside(row.id, location, states[note])
+                setNoteAside(row.id, location, note[...])
             }
         }
         guard !head.isFinished(state) else {

@@ -1,7 +1,7 @@
-// SpoolRecovery.swift — start-up: finds every live message without reading bodies.
+// SpoolRecovery.swift — start-up, first half: finds the segments, reading only those that have no index.
 //
-// The segments' tables are gone through twice. From the newest to the oldest, to learn what is settled and what the last
-// state of each message is, in memory proportional to those only; then from the oldest on, to visit what is live.
+// What it costs does not depend on how much mail waits: the headers of each segment, and all of the last two. From then on mail
+// can be written; the second half (`SpoolRecovery+Visiting.swift`) goes through the tables once, from the newest to the oldest.
 // Guarantees: nothing stops it but an unusable directory; what cannot be read is set aside and reported.
 
 import Files
@@ -9,13 +9,15 @@ import Glibc
 import Mail
 import Synchronization
 
-struct SpoolRecovery {
+struct SpoolRecovery: Sendable {
     struct Result: Sendable {
         var ledger: SpoolLedger
         var spares: [SpareSegment] = []
         var nextSequence: UInt32 = 1
         /// The newest segment with records.
         var newest: UInt32 = 0
+        /// No live message has a higher one.
+        var highestID = QueueID(rawValue: 0)
         /// Segments that were never sealed and are sound.
         var unsealed: [(SegmentStamp, capacity: Int, dataEnd: Int)] = []
         /// Where the records of each segment end, for one who follows.
@@ -27,53 +29,52 @@ struct SpoolRecovery {
     }
 
     /// A segment with records.
-    struct Source {
+    struct Source: Sendable {
         let stamp: SegmentStamp
         let size: Int
+        /// Bytes it was made with; nil when it is shorter, or its headers are lost.
+        let whole: Int?
+        /// What ``SegmentHeader/highestID`` says.
+        let highestID: UInt64
         let footer: SegmentFooter?
-        /// Of an unsealed segment; a sealed one's is read when it is needed.
+        /// Of a segment without a sound index; otherwise the table is read when it is needed.
         var scanned: SpoolIndex?
-        /// Where the records of live messages begin, newest first, each with the place of its state in `states`.
-        var live: [(offset: UInt32, state: Range<Int>?)] = []
-        /// Where records begin whose id a newer one has, newest first.
-        var doubles: [UInt32] = []
     }
 
     /// How often what cannot be read is tried.
-    private static let attempts = 4
+    static let attempts = 4
+    /// Ids go on from the highest that is known; there must be some left.
+    static let lastID = UInt64.max - 1 << 44
 
     let context: SpoolContext
     var sources: [Source] = []
     var result: Result
+    /// Files under `large/` with their sizes, as they were before anything was written.
+    var bodies: [QueueID: Int] = [:]
     var sawDamage = false
     /// Segments of which not everything could be read.
     var unreadable: Set<UInt32> = []
 
-    init(_ context: SpoolContext) {
+    private init(_ context: SpoolContext) {
         self.context = context
         result = Result(ledger: SpoolLedger(segmentSize: context.options.segmentSize))
     }
 
-    consuming func run(_ visit: (RecoveredMessage) -> Void) throws(DiskError) -> Result {
-        var states: [UInt8] = []
-        for attempt in 1...Self.attempts {
-            self = SpoolRecovery(context)
-            states = []
-            try findSegments()
-            sortOut(&states)
-            // A disk that stutters must not cost mail; one with bad blocks stays so.
-            if unreadable.isEmpty { break }
-            if attempt < Self.attempts { usleep(context.options.readPause * 1000) }
+    /// Finds what there is.
+    static func find(_ context: SpoolContext) throws(DiskError) -> SpoolRecovery {
+        var recovery = SpoolRecovery(context)
+        try recovery.findSegments()
+        // A disk that stutters must not cost mail; one with bad blocks stays so.
+        for _ in 1..<attempts where !recovery.unreadable.isEmpty {
+            usleep(context.options.readPause * 1000)
+            recovery = SpoolRecovery(context)
+            try recovery.findSegments()
         }
-        let bodies = try listBodies()
-        var known: Set<QueueID> = []
-        for index in sources.indices {
-            visitLive(of: index, states, bodies, &known, visit)
-        }
-        removeOrphans(bodies, known)
-        for sequence in unreadable { result.ledger.keep(sequence) }
-        context.large.withLock { $0 = known }
-        return result
+        recovery.bodies = try recovery.listBodies()
+        // A file of a draft that was never accepted goes in the end; until then its name is taken as well.
+        let names = recovery.bodies.keys.filter { $0.rawValue <= lastID }
+        recovery.result.highestID = max(recovery.highestID(), names.max() ?? QueueID(rawValue: 0))
+        return recovery
     }
 
     // MARK: - Finding segments
@@ -83,7 +84,8 @@ struct SpoolRecovery {
         var found: [UInt32] = []
         for entry in try context.disk.list(context.directory) {
             switch (entry.name, entry.kind) {
-            case ("lock", .file), ("holds", .file), ("large", .directory), ("corrupt", .directory),
+            case ("lock", .file), ("holds", .file), ("holds.log", .file), ("large", .directory),
+                ("corrupt", .directory),
                 ("corrupt.foreign", _), ("lost+found", _):
                 break
             case ("spare.tmp", .file), (".holds.new", .file):
@@ -104,7 +106,7 @@ struct SpoolRecovery {
                 let isWritten = sequence < newest
                 let look = try SegmentFinding.look(at: file, sequence: sequence, size: size, isWritten: isWritten)
                 switch look.finding {
-                case .data(let header): addSource(header.stamp, header.capacity, file, size)
+                case .data(let header): addSource(header.stamp, header, file, size)
                 case .headless(let stamp): addSource(stamp, nil, file, size)
                 case .spare: others.append((sequence, .spare(file, size: size)))
                 case .wrong(let text): others.append((sequence, .wrong(text)))
@@ -158,36 +160,38 @@ struct SpoolRecovery {
         }
     }
 
-    /// Takes a segment with records: its index where it has a sound one, otherwise a scan.
+    /// Takes a segment with records; without an index it is scanned at once.
     ///
-    /// - Parameter capacity: bytes it was made with; nil when its headers are lost.
-    private mutating func addSource(_ stamp: SegmentStamp, _ capacity: Int?, _ file: any OpenFile, _ size: Int) {
+    /// - Parameter header: nil when both are lost.
+    private mutating func addSource(
+        _ stamp: SegmentStamp,
+        _ header: SegmentHeader?,
+        _ file: any OpenFile,
+        _ size: Int
+    ) {
+        let capacity = header?.capacity
         let whole = capacity.flatMap { size >= $0 ? $0 : nil }
-        var source = Source(stamp: stamp, size: size, footer: whole.flatMap { footer($0, stamp, file) })
-        if source.footer == nil {
-            // What a failed sync left in memory is not on the disk: look at the disk.
-            file.forgetCache()
-            let scan = SpoolScanner.scan(file, stamp, until: whole.map { $0 - SegmentFile.reserve } ?? size & ~7)
-            if scan.hasUnreadable, scan.index.rows.isEmpty {
+        var source = Source(
+            stamp: stamp,
+            size: size,
+            whole: whole,
+            highestID: header?.highestID ?? 0,
+            footer: whole.flatMap { footer($0, stamp, file) }
+        )
+        if let footer = source.footer {
+            result.ends[stamp.sequence] = footer.indexOffset
+        } else {
+            guard let scan = scan(&source, file) else {
                 takeOther(stamp.sequence, .unreadable(DiskError("pread", context.path(stamp.sequence), EIO)))
                 return
             }
-            if scan.hasUnreadable { unreadable.insert(stamp.sequence) }
-            context.register(stamp, file)
             if whole == nil {
                 sawDamage = true
                 let text = capacity == nil ? "has lost both headers" : "is shorter than it was made: \(size) bytes"
                 context.report(.damaged, SegmentFile.name(stamp.sequence), text)
             }
-            report(scan, of: source, isWhole: whole != nil)
-            if let whole, scan.damage.isEmpty, !scan.hasUnreadable {
-                result.unsealed.append((stamp, capacity: whole, dataEnd: scan.end))
-            }
-            source.scanned = scan.index
             result.ends[stamp.sequence] = scan.end
             result.unsynced.append(stamp.sequence)
-        } else {
-            result.ends[stamp.sequence] = source.footer?.indexOffset
         }
         context.register(stamp, file)
         result.ledger.open(stamp.sequence, size: size)
@@ -195,13 +199,30 @@ struct SpoolRecovery {
         sources.append(source)
     }
 
-    /// A footer whose index is sound.
+    /// Makes the table of a segment from its records.
+    ///
+    /// - Returns: nil when nothing of it can be read.
+    private mutating func scan(_ source: inout Source, _ file: any OpenFile) -> SpoolScanner.Scan? {
+        let stamp = source.stamp
+        // What a failed sync left in memory is not on the disk: look at the disk.
+        file.forgetCache()
+        let end = source.footer?.indexOffset ?? source.whole.map { $0 - SegmentFile.reserve } ?? source.size & ~7
+        let scan = SpoolScanner.scan(file, stamp, until: end)
+        if scan.hasUnreadable, scan.index.rows.isEmpty { return nil }
+        if scan.hasUnreadable { unreadable.insert(stamp.sequence) }
+        context.register(stamp, file)
+        report(scan, of: source, isWhole: source.whole != nil)
+        if let whole = source.whole, scan.damage.isEmpty, !scan.hasUnreadable {
+            result.unsealed.append((stamp, capacity: whole, dataEnd: scan.end))
+        }
+        source.scanned = scan.index
+        return scan
+    }
+
+    /// A sound footer; whether the index in front of it is sound shows when it is read.
     private func footer(_ capacity: Int, _ stamp: SegmentStamp, _ file: any OpenFile) -> SegmentFooter? {
-        guard let bytes = try? file.read(SegmentFooter.size, at: capacity - SegmentFile.reserve),
-            let footer = SegmentFooter(decoding: bytes, in: stamp, capacity: capacity),
-            readIndex(footer, file, stamp) != nil
-        else { return nil }
-        return footer
+        guard let bytes = try? file.read(SegmentFooter.size, at: capacity - SegmentFile.reserve) else { return nil }
+        return SegmentFooter(decoding: bytes, in: stamp, capacity: capacity)
     }
 
     private func readIndex(_ footer: SegmentFooter, _ file: any OpenFile, _ stamp: SegmentStamp) -> SpoolIndex? {
@@ -236,25 +257,45 @@ struct SpoolRecovery {
         }
     }
 
-    // MARK: - Sorting out
+    // MARK: - Tables
+
     /// What stands in a segment.
     ///
-    /// A table that was sound a moment ago and cannot be read now is made again by a scan.
+    /// A table that is not sound is made again by a scan, and one that cannot be read is tried some times.
     mutating func index(of number: Int) -> SpoolIndex {
-        let source = sources[number]
-        if let scanned = source.scanned { return scanned }
-        guard let file = file(of: source) else {
-            unreadable.insert(source.stamp.sequence)
-            return SpoolIndex()
-        }
-        if let footer = source.footer {
-            for _ in 1...Self.attempts {
-                if let index = readIndex(footer, file, source.stamp) { return index }
+        if let scanned = sources[number].scanned { return scanned }
+        let (stamp, footer) = (sources[number].stamp, sources[number].footer)
+        for attempt in 1...Self.attempts {
+            unreadable.remove(stamp.sequence)
+            guard let file = file(of: sources[number]) else {
+                unreadable.insert(stamp.sequence)
+                return SpoolIndex()
             }
+            if let footer, let index = readIndex(footer, file, stamp) { return index }
+            var source = sources[number]
+            let isRead = scan(&source, file) != nil
+            if !isRead { unreadable.insert(stamp.sequence) }
+            if !unreadable.contains(stamp.sequence) || attempt == Self.attempts { sources[number] = source }
+            if !unreadable.contains(stamp.sequence) { break }
+            if attempt < Self.attempts { usleep(context.options.readPause * 1000) }
         }
-        let scan = SpoolScanner.scan(file, source.stamp, until: source.footer?.indexOffset ?? source.size & ~7)
-        if scan.hasUnreadable || !scan.damage.isEmpty { unreadable.insert(source.stamp.sequence) }
-        return scan.index
+        return sources[number].scanned ?? SpoolIndex()
+    }
+
+    /// The newest segment that says what came before it, and those behind it, tell.
+    private mutating func highestID() -> QueueID {
+        var highest: UInt64 = 0
+        for number in sources.indices.reversed() {
+            let index = index(of: number)
+            for position in index.rows {
+                let row = index.row(at: position)
+                guard row.kind == .message || row.kind == .moved, row.id.rawValue <= Self.lastID else { continue }
+                highest = max(highest, row.id.rawValue)
+            }
+            let before = sources[number].highestID
+            if before > 0, before <= Self.lastID { return QueueID(rawValue: max(highest, before)) }
+        }
+        return QueueID(rawValue: highest)
     }
 
     /// Through the shared table, which keeps the number of open files bounded.
@@ -265,48 +306,6 @@ struct SpoolRecovery {
             context.report(.failed, SegmentFile.name(source.stamp.sequence), "cannot be opened again: \(error)")
             return nil
         }
-    }
-
-    /// From the newest record to the oldest: which messages are live, and what is known of them.
-    ///
-    /// - Parameter states: gets the encoded states of live messages.
-    mutating func sortOut(_ states: inout [UInt8]) {
-        var records = LiveRecords<Range<Int>>()
-        for number in sources.indices.reversed() {
-            let index = index(of: number)
-            for position in index.rows.reversed() {
-                let row = index.row(at: position)
-                switch row.kind {
-                case .settled: records.settle(row.id)
-                case .facts: break
-                case .attempt: records.note(row.id) { take(row, of: index, in: sources[number], &states) }
-                case .message, .moved:
-                    switch records.message(row.id, isCopy: row.kind == .moved) {
-                    case .live(let state): sources[number].live.append((row.offset, state))
-                    case .double: sources[number].doubles.append(row.offset)
-                    case .over: break
-                    }
-                }
-            }
-        }
-    }
-
-    /// Copies an attempt's state; nil when it is damaged, so that an older one may count.
-    private mutating func take(
-        _ row: SpoolIndex.Row,
-        of index: SpoolIndex,
-        in source: Source,
-        _ states: inout [UInt8]
-    ) -> Range<Int>? {
-        guard let state = index.state(of: row, { readRecord($0, in: source) }) else { return nil }
-        guard DeliveryState(stored: state) != nil else {
-            let location = Location(segment: source.stamp.sequence, offset: row.offset, length: row.length)
-            setAside(location, source, "a note about message \(row.id) makes no sense")
-            return nil
-        }
-        let start = states.count
-        states += state
-        return start..<states.count
     }
 
     func readRecord(_ row: SpoolIndex.Row, in source: Source) -> [UInt8]? {

@@ -1,6 +1,6 @@
 // SpoolSegment.swift — one segment file: its header, its footer and its name.
 //
-//      0          header, 64 bytes: magic · role u32 · sequence u32 · salt u64 · capacity u64 · zero · CRC32C u32
+//      0          header, 64 bytes: magic · role u32 · sequence u32 · salt u64 · capacity u64 · highest id u64 · zero · CRC32C u32
 //      64         records
 //      …          index of the records, once sealed
 //      -128       footer, 64 bytes: magic · index offset u32 · index length u32 · index CRC32C u32 · zero · CRC32C u32
@@ -25,6 +25,8 @@ struct SegmentHeader: Hashable, Sendable {
     var salt: UInt64
     /// Bytes of the whole file.
     var capacity: Int
+    /// No message of an older segment has a higher id; 0: nothing is said, as in those of versions before.
+    var highestID: UInt64 = 0
 
     var stamp: SegmentStamp { SegmentStamp(sequence: sequence, salt: salt) }
 
@@ -35,21 +37,23 @@ struct SegmentHeader: Hashable, Sendable {
         bytes.append(number: sequence)
         bytes.append(number: salt)
         bytes.append(number: UInt64(capacity))
+        bytes.append(number: highestID)
         bytes.append(contentsOf: repeatElement(0, count: Self.size - 4 - bytes.count))
         bytes.append(number: bytes.withUnsafeBytes { CRC32C.of($0) })
         return bytes
     }
 
-    init(role: SegmentRole, sequence: UInt32, salt: UInt64, capacity: Int) {
+    init(role: SegmentRole, sequence: UInt32, salt: UInt64, capacity: Int, highestID: UInt64 = 0) {
         self.role = role
         self.sequence = sequence
         self.salt = salt
         self.capacity = capacity
+        self.highestID = highestID
     }
 
     init?(decoding bytes: [UInt8]) {
         guard bytes.count == Self.size else { return nil }
-        let fields: (SegmentRole, UInt32, UInt64, Int)? = bytes.withUnsafeBytes { raw in
+        let fields: (SegmentRole, UInt32, UInt64, Int, UInt64)? = bytes.withUnsafeBytes { raw in
             var reader = StoredReader(raw)
             let body = UnsafeRawBufferPointer(rebasing: raw[..<(Self.size - 4)])
             let stored = UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: Self.size - 4, as: UInt32.self))
@@ -58,12 +62,13 @@ struct SegmentHeader: Hashable, Sendable {
                 let sequence = try? reader.number(UInt32.self), let salt = try? reader.number(UInt64.self),
                 let capacity = (try? reader.number(UInt64.self)).flatMap(Int.init(exactly:)),
                 // Offsets are 32 bits wide.
-                (Self.size + SegmentFile.reserve...Int(UInt32.max)).contains(capacity)
+                (Self.size + SegmentFile.reserve...Int(UInt32.max)).contains(capacity),
+                let highestID = try? reader.number(UInt64.self)
             else { return nil }
-            return (role, sequence, salt, capacity)
+            return (role, sequence, salt, capacity, highestID)
         }
         guard let fields else { return nil }
-        (role, sequence, salt, capacity) = fields
+        (role, sequence, salt, capacity, highestID) = fields
     }
 }
 

@@ -3,13 +3,13 @@
 import Glibc
 
 /// A thread of our own, for work that blocks.
-struct SpoolThread: Sendable {
+package struct SpoolThread: Sendable {
     private let handle: pthread_t
 
     /// Starts a thread.
     ///
     /// - Returns: nil when the system has no more threads to give.
-    init?(_ body: @escaping @Sendable () -> Void) {
+    package init?(_ body: @escaping @Sendable () -> Void) {
         let work = Unmanaged.passRetained(Work(body))
         var handle = pthread_t()
         let code = pthread_create(
@@ -33,7 +33,7 @@ struct SpoolThread: Sendable {
     /// Waits until the thread has ended.
     ///
     /// Once only.
-    func join() { pthread_join(handle, nil) }
+    package func join() { pthread_join(handle, nil) }
 
     private final class Work: Sendable {
         let body: @Sendable () -> Void

@@ -17,6 +17,8 @@ final class SpoolWriter: BatchWriter {
         let stamp: SegmentStamp
         let file: any OpenFile
         let capacity: Int
+        /// No message of an older segment has a higher one.
+        let highestID: UInt64
         /// Where the next record goes.
         var position = SegmentHeader.size
         /// Bytes that the index of the records so far will take.
@@ -42,6 +44,8 @@ final class SpoolWriter: BatchWriter {
     private let committed: @Sendable ([CommitResult]) -> Void
 
     private var ledger: SpoolLedger
+    /// No message has a higher one.
+    private var highestID: UInt64
     /// Segments that hold nothing live and wait for the follower, oldest first.
     private var awaiting = AwaitingSegments()
     private var open: Open?
@@ -70,6 +74,7 @@ final class SpoolWriter: BatchWriter {
         _ shared: SpoolShared,
         _ journal: SpoolJournal,
         _ ledger: SpoolLedger,
+        highestID: QueueID,
         committed: @escaping @Sendable ([CommitResult]) -> Void
     ) {
         self.context = context
@@ -77,6 +82,7 @@ final class SpoolWriter: BatchWriter {
         self.shared = shared
         self.journal = journal
         self.ledger = ledger
+        self.highestID = highestID.rawValue
         self.committed = committed
         held = HeldNotes(limit: context.options.heldNotesMax)
         publish()
@@ -117,9 +123,14 @@ final class SpoolWriter: BatchWriter {
 
     /// Gives an item its place in the open segment; opens the next one when it is full.
     private func place(_ item: SpoolItem) {
-        if case .sync(let bell) = item {
-            bells.append(bell)
+        switch item {
+        case .sync(let bell): return bells.append(bell)
+        case .found(let locations): return locations.forEach { ledger.add($0) }
+        case .foundAll(let kept):
+            for sequence in kept { ledger.keep(sequence) }
+            ledger.isComplete = true
             return
+        case .message, .move, .attempt, .settled, .facts: break
         }
         if case .move(let move) = item, !ledger.isLive(move.from) {
             // Settled or moved meanwhile: nothing to copy.
@@ -169,10 +180,13 @@ final class SpoolWriter: BatchWriter {
         open?.position += plan.length
         open?.indexSize += plan.rowSize
         switch item {
-        case .message, .move: needsSync = true
+        case .message(let message):
+            needsSync = true
+            highestID = max(highestID, message.id.rawValue)
+        case .move: needsSync = true
         // The note must be durable before a body is removed, or a crash would leave a message without it.
         case .settled: needsSync = needsSync || !largeToRemove.isEmpty
-        case .attempt, .facts, .sync: break
+        case .attempt, .facts, .found, .foundAll, .sync: break
         }
     }
 
@@ -192,7 +206,7 @@ final class SpoolWriter: BatchWriter {
             return heads.appendRecord(settled: id, facts)
         case .facts(let id, let facts):
             return heads.appendRecord(facts, of: id)
-        case .sync:
+        case .found, .foundAll, .sync:
             throw .closing  // never placed
         }
     }
@@ -227,7 +241,7 @@ final class SpoolWriter: BatchWriter {
             }
         case .move(let move): moves.append((move, .failure(error)))
         case .attempt, .settled, .facts: held.add(item)
-        case .sync: break
+        case .found, .foundAll, .sync: break
         }
     }
 
@@ -303,7 +317,7 @@ final class SpoolWriter: BatchWriter {
         switch item {
         case .message(let new): message = new
         case .move(let move): message = move.message
-        case .attempt, .settled, .facts, .sync: return (none, none)
+        case .attempt, .settled, .facts, .found, .foundAll, .sync: return (none, none)
         }
         let prologue = message.content.prologue.withUnsafeReadableBytesWithStorageManagement { bytes, _ in bytes }
         guard case .memory(let buffer) = message.content.body else { return (prologue, none) }
@@ -325,7 +339,7 @@ final class SpoolWriter: BatchWriter {
                 moves.append((move, .success(entry.location)))
             case .attempt, .settled, .facts:
                 if !isSynced { unsynced.append(entry.item) }
-            case .sync: break
+            case .found, .foundAll, .sync: break
             }
         }
         if isSynced { removeLarge() }
@@ -406,7 +420,7 @@ final class SpoolWriter: BatchWriter {
             let stamp = SegmentStamp(sequence: spare.sequence, salt: context.options.makeSalt())
             context.register(stamp, spare.file)
             ledger.open(spare.sequence, size: spare.capacity)
-            open = Open(stamp: stamp, file: spare.file, capacity: spare.capacity)
+            open = Open(stamp: stamp, file: spare.file, capacity: spare.capacity, highestID: highestID)
             trouble = nil
             keeper.wantSpare()
         } catch {
@@ -443,6 +457,12 @@ extension SpoolWriter {
 
 extension SpoolWriter.Open {
     fileprivate var header: [UInt8] {
-        SegmentHeader(role: .data, sequence: stamp.sequence, salt: stamp.salt, capacity: capacity).encoded()
+        SegmentHeader(
+            role: .data,
+            sequence: stamp.sequence,
+            salt: stamp.salt,
+            capacity: capacity,
+            highestID: highestID
+        ).encoded()
     }
 }

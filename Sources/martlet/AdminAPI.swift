@@ -235,6 +235,11 @@ final class AdminAPI: Sendable {
                 queue.hasRoom(for: size) && queue.trouble == nil ? .good : .failed,
                 queue.trouble == nil ? "room for a message of \(size) bytes" : "the database does not answer"
             ),
+            ReadinessCheck(
+                "queue_known",
+                .note,
+                queue.recovery.map { "\($0)" } ?? "all mail"
+            ),
             ReadinessCheck("delivery_enabled", .note, isDisabled ? "delivery is switched off" : "delivery is on"),
             ReadinessCheck(
                 "configuration",

@@ -163,7 +163,8 @@ final class Wiring: Sendable {
     }
 
     static func spool(_ launch: Launch) -> Spool {
-        let options = Spool.Options(launch.settings.current.events)
+        var options = Spool.Options(launch.settings.current.events)
+        options.recoversBehind = true
         return Spool(directory: "\(launch.dataPath)/queue", options: options) { [log = launch.log] in
             SpoolLog.write($0, to: log)
         }
@@ -207,11 +208,7 @@ extension Wiring {
         ConfigMetrics.show(settings.health.current)
         queue.apply(settings.current.limits)
         let begin = Uptime.now()
-        let count = try queue.recover(at: begin, wall: .now())
-        log.write(.notice, "queue recovered") {
-            $0.add(.count, count)
-            $0.add(.elapsed, Int(Uptime.now().milliseconds - begin.milliseconds))
-        }
+        _ = try queue.open(at: begin, wall: .now())
         past.start()
         post.start(past.book, settings.current.events, data: dataPath)
         if let list = suppressions, let book = past.book {
@@ -225,6 +222,12 @@ extension Wiring {
         leaveNote()
         dispatcher.start()
         testValidation()
+        queue.recoverBehind { [log] count in
+            log.write(.notice, "queue recovered") {
+                $0.add(.count, count)
+                $0.add(.elapsed, Int(Uptime.now().milliseconds - begin.milliseconds))
+            }
+        }
         ServiceNotice.ready.send()
         log.write(.notice, "ready") { line in
             line.add(.listen, addresses.joined(separator: ", "))

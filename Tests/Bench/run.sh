@@ -6,6 +6,7 @@
 #   Tests/Bench/run.sh latency [--rate N] [--many]                                                 dot→250, 250→delivered
 #   Tests/Bench/run.sh queue   [-n N]                                                              a large queue, each relay in turn
 #   Tests/Bench/run.sh tls     [--size N] [--sessions N]                                           CPU per message, STARTTLS both ways
+#   Tests/Bench/run.sh guard OLD-BINARY                                                            ten minutes; status 1: 5 % slower than it
 #   Tests/Bench/run.sh syscalls                                                                    syncs, files, connections per message
 #
 # MARTLET names the program (default: the release build); BENCH_BEFORE one that the matrix measures beside it, in turns. Results go to standard output and to $OUT (JSON lines) when set.
@@ -14,6 +15,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 export PEERS=${PEERS:-/opt/peers}
 what=${1:-matrix}; [ $# -gt 0 ] && shift
+if [ "$what" = guard ]; then
+    BENCH_BEFORE=$(realpath "${1:?guard needs an older executable}"); shift
+    [ -x "$BENCH_BEFORE" ] || { echo "$BENCH_BEFORE cannot be run" >&2; exit 2; }
+fi
 [ -x "$PEERS/limit/limit_relay" ] && [ -d "$PEERS/postfix-tuned" ] || "$here/setup-peers.sh"
 program=${MARTLET:-$top/.build/release/martlet}
 [ -x "$program" ] || (cd "$top" && swift build -c release --product martlet)
@@ -43,6 +48,10 @@ tls)
     cc -O2 -o "$work/tls_floor" "$here/tls_floor.c" -lssl -lcrypto && "$work/tls_floor" "$PEERS/tls.key" "$PEERS/tls.crt"
     python3 "$here/tls_cost.py" --relay postfix-tls --relay "martlet-tls,port=2720,sink=2570,${martlet#*sink=2560,}" ${OUT:+--out "$OUT"} "$@" ;;
 matrix)   python3 "$here/run_matrix.py" --relay postfix-tuned --relay limit "${before[@]}" --relay "$martlet" ${OUT:+--out "$OUT"} "$@" ;;
+guard)    # Six kinds of flow, two executables, two seconds each in turns: thirteen rounds are ten minutes.
+    python3 "$here/run_matrix.py" "${before[@]}" --relay "$martlet" --out "$work/guard.jsonl" --repeat 13 --seconds 2 \
+        --cells 1024:1:d:1,1024:10:d:1,1024:100:d:1,1024:10:1:1,10240:10:d:1,102400:10:d:1 "$@" >&2
+    python3 "$here/guard.py" "$work/guard.jsonl" ;;
 latency)  python3 "$here/latency.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;
 syscalls) python3 "$here/syscounts.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;
 queue)
@@ -51,5 +60,5 @@ queue)
         args=(); case $relay in martlet,*) args=(--flush-cmd "$flush") ;; esac
         python3 "$here/queue_scale.py" --relay "$relay" "${args[@]}" "$@"
     done ;;
-*) sed -n '2,13p' "$0"; exit 2 ;;
+*) sed -n '2,14p' "$0"; exit 2 ;;
 esac

@@ -223,4 +223,27 @@ import Testing
         #expect((0..<64).allSatisfy { routes.route(named: "d\($0).example") != nil })
         #expect(store.current.routes == routes)
     }
+
+    /// A large table is read once for everybody who looks at a line of it, and anew when it is another one.
+    @Test func aLargeFileIsReadAgainOnlyWhenItChanged() throws {
+        let lines = (0..<4_000).map { "[d\($0).example]\nmx = mx.example\n" }.joined()
+        let (store, config) = try Self.store(["routes.ini": lines])
+        let first = try store.document(.routes)
+        config.forbid("routes.ini")
+        #expect(try store.document(.routes).revision == first.revision, "it is not read")
+        config.allow("routes.ini")
+        try store.edit(.routes, operation: "put", key: "new", clock: Self.later) { document throws(ConfigError) in
+            try document.set("mx", to: "mx2.example", in: "new.example")
+        }
+        let second = try store.document(.routes)
+        #expect(second.document.value("mx", in: "new.example") == "mx2.example")
+        #expect(second.revision == Revision(of: Array(Self.text(config, "routes.ini").utf8)))
+        // By hand, and by somebody who is still writing.
+        config.write("routes.ini", lines + "[other.example]\nmx = mx3.example\n", now: 77)
+        #expect(try store.document(.routes).document.value("mx", in: "other.example") == "mx3.example")
+        config.write("routes.ini", lines, now: Timestamp.now().milliseconds)
+        #expect(try store.document(.routes).revision == first.revision)
+        config.forbid("routes.ini")
+        #expect(throws: EditError.self) { try store.document(.routes) }
+    }
 }

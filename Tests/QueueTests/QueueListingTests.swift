@@ -171,6 +171,30 @@ private struct Wait: Sendable {
         #expect(try order(QueueSort(.nextAttempt)) == [2, 3, 1])
     }
 
+    /// All messages by age: nothing is collected before the first page, and the pages are those of a fixed list nevertheless.
+    @Test(arguments: [false, true])
+    func aListingOfEverythingGoesOnBehindWhatItShowed(descending: Bool) throws {
+        let store = MemoryStore()
+        let queue = try make(store)
+        for number in 1...8 { try put(UInt64(number), to: ["u@a.test"], queue, store) }
+        let sort = QueueSort(.queuedAt, descending: descending)
+        let first = try queue.list(QueueFilter(), sort: sort, limit: 3)
+        #expect(queue.snapshots.withLock { $0.use(ListCursor(first.next ?? "")?.snapshot ?? 0, at: .now())?.ids } == [])
+        try put(9, to: ["u@a.test"], queue, store)
+        let gone = try #require(carry(queue)).parcel
+        queue.settle(gone, done: gone.recipients, deferred: nil, at: .now(), wall: wall)
+        let second = try queue.list(QueueFilter(), after: first.next, limit: 3)
+        // The same page again, for whoever lost the answer.
+        #expect(try queue.list(QueueFilter(), after: first.next, limit: 3).rows.map(\.id) == second.rows.map(\.id))
+        let third = try queue.list(QueueFilter(), after: second.next, limit: 3)
+        let all = [first, second, third].map { $0.rows.map(\.id.rawValue) }
+        #expect(all == (descending ? [[8, 7, 6], [5, 4, 3], [2]] : [[1, 2, 3], [4, 5, 6], [7, 8]]))
+        #expect([first, second, third].allSatisfy { $0.total == 8 && $0.isTotalExact })
+        #expect(third.next == nil)
+        // A page that ends where the list does says so.
+        #expect(try queue.list(QueueFilter(), sort: sort, limit: 8).next == nil)
+    }
+
     @Test func aListingIsForgottenWhenNobodyAsksOrTooManyDo() throws {
         let store = MemoryStore()
         let queue = try make(store)

@@ -67,8 +67,9 @@ final class SpoolHarness: Sendable {
     /// In the order of the visit.
     let order: [QueueID]
 
-    static func options(segment: Int = 16 << 10) -> Spool.Options {
+    static func options(segment: Int = 16 << 10, behind: Bool = false) -> Spool.Options {
         var options = Spool.Options()
+        options.recoversBehind = behind
         options.segmentSize = segment
         options.worksInBackground = false
         options.retryDelay = 0
@@ -83,10 +84,16 @@ final class SpoolHarness: Sendable {
 
     private let collected: Collected
 
-    init(_ disk: any Disk, options: Spool.Options = SpoolHarness.options(), directory: String = "/data/queue") throws {
+    /// - Parameter meanwhile: called with what is found while the spool is in use, where it recovers behind.
+    init(
+        _ disk: any Disk,
+        options: Spool.Options = SpoolHarness.options(),
+        directory: String = "/data/queue",
+        meanwhile: (Spool, [RecoveredMessage], RecoveryProgress) -> Void = { _, _, _ in }
+    ) throws {
         let collected = Collected()
         self.collected = collected
-        spool = Spool(directory: directory, disk: disk, options: options) { problem in
+        let spool = Spool(directory: directory, disk: disk, options: options) { problem in
             collected.state.withLock { $0.problems.append(problem) }
         }
         var recovered: [QueueID: RecoveredMessage] = [:]
@@ -102,6 +109,14 @@ final class SpoolHarness: Sendable {
             }
             for _ in results { collected.news.ring() }
         }
+        spool.recoverRest { messages, progress in
+            for message in messages {
+                recovered[message.id] = message
+                order.append(message.id)
+            }
+            meanwhile(spool, messages, progress)
+        }
+        self.spool = spool
         self.recovered = recovered
         self.order = order
     }

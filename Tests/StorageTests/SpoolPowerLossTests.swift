@@ -93,7 +93,7 @@ private struct Driver {
 
 /// Starts a spool on what is left, and holds it against the promises.
 private func verify(_ disk: MemoryDisk, _ promises: Promises, _ cut: PowerCut, _ place: Comment) throws {
-    var harness = try SpoolHarness(disk, options: SpoolHarness.options(segment: 8 << 10))
+    var harness = try SpoolHarness(disk, options: SpoolHarness.options(segment: 8 << 10, behind: true))
     for life in 0..<2 {
         #expect(Set(harness.order).count == harness.order.count, place)
         for number in promises.accepted.subtracting(promises.settling) {
@@ -322,7 +322,8 @@ private func verify(_ disk: MemoryDisk, _ promises: Promises, _ cut: PowerCut, _
         driver.harness.spool.close()
         for limit in 0..<200 {
             let second = CrashDisk(limit: limit, on: left)
-            let harness = try? SpoolHarness(second.disk, options: SpoolHarness.options(segment: 8 << 10))
+            let options = SpoolHarness.options(segment: 8 << 10, behind: limit % 2 == 0)
+            let harness = try? SpoolHarness(second.disk, options: options)
             harness?.spool.close()
             for cut in Self.cuts(limit) {
                 try verify(second.disk.afterPowerCut(cut), driver.promises, cut, "recovery cut at \(limit), \(cut)")

@@ -32,7 +32,7 @@ import Testing
             if isClean { harness.spool.close() }
             disk = disk.afterKill()
             harness = try SpoolHarness(disk)
-            #expect(harness.order.map(\.rawValue) == Array(1...100))
+            #expect(harness.order.map(\.rawValue) == Array((1...100).reversed()), "the newest first")
             for number in 1...100 as ClosedRange<UInt64> {
                 #expect(try harness.content(QueueID(rawValue: number)) == bytes(of: testMessage(number).content))
             }
