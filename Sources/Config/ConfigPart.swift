@@ -7,7 +7,7 @@
 package enum ConfigPart: Hashable, Sendable, CaseIterable {
     case me, listener, auth, dkim, outbound, routes, outboundIPs, resolver, admin, tls, relayCertificates
     case relayNetworks, hooks, aliases, bounceTemplate, events, bounceClasses, suppressions, limits
-    case storage
+    case storage, milters
 
     /// The file that the part is called after.
     package var file: String {
@@ -32,6 +32,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
         case .suppressions: SuppressionSettings.file
         case .storage: StorageSettings.file
         case .limits: LimitSettings.file
+        case .milters: MilterSettings.file
         }
     }
 

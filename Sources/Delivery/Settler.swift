@@ -50,7 +50,7 @@ package final class Settler: Sendable {
     let teller: DeliveredTeller
     let log: LogSink
     private let loop: any EventLoop
-    private let reports: BounceWriter
+    let reports: BounceWriter
     let settings: InForce<Settings>
     let suppressions: SuppressionList?
     private let state = Mutex(State())

@@ -6,6 +6,7 @@
 // calls ``submit(_:on:)``.
 
 package import Config
+package import Filters
 package import Hooks
 package import Log
 package import Loop
@@ -24,19 +25,25 @@ package struct Intake: Sendable {
 
     /// Who gets nothing; nil: nobody knows.
     package let suppressions: SuppressionList?
+    /// Milters; nil: there never are any.
+    package let filters: FilterChain?
+    /// Tells senders of recipients that a milter does not want.
+    package let refusals = RefusalReports()
 
     package init(
         queue: MailQueue,
         plugins: PluginChain,
         log: LogSink,
         settings: InForce<Settings>,
-        suppressions: SuppressionList? = nil
+        suppressions: SuppressionList? = nil,
+        filters: FilterChain? = nil
     ) {
         self.queue = queue
         self.plugins = plugins
         self.log = log
         self.settings = settings
         self.suppressions = suppressions
+        self.filters = filters
     }
 }
 
@@ -55,6 +62,11 @@ package struct IntakeRules: Sendable {
     /// Each recipient gets a message of its own.
     let splits: Bool
     let local: LocalMail
+    /// Some milter may want to see a message.
+    let hasMilters: Bool
+    /// Where clients of SMTP come in.
+    let listeners: [ListenAddress]
+    let messageBytes: Int
 
     package init(_ settings: Settings) {
         me = settings.me
@@ -66,5 +78,8 @@ package struct IntakeRules: Sendable {
         refusesForeignAuthors = settings.auth.refusesForeignAuthors
         splits = settings.outbound.alwaysSplit
         local = settings.local
+        hasMilters = !settings.milters.isEmpty
+        listeners = hasMilters ? settings.listener.everywhere : []
+        messageBytes = settings.listener.messageBytes
     }
 }

@@ -16,6 +16,11 @@ package struct Assignment: Sendable {
     package let content: Content
     /// Recipients of one transaction that limits allow; nil: as many as there are.
     package var mostRecipients: Int?
+
+    package init(parcel: Parcel, envelope: Envelope, content: Content, mostRecipients: Int? = nil) {
+        (self.parcel, self.envelope, self.content) = (parcel, envelope, content)
+        self.mostRecipients = mostRecipients
+    }
 }
 
 /// The answer to a session that asks for work.

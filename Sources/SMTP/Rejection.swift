@@ -19,10 +19,12 @@ package enum Rejection: String, CaseIterable, Sendable {
     case noRecipients = "no_recipients"
     /// By a plugin, whose reply has a code of its own.
     case plugin
+    /// By a milter, in its words.
+    case milter
     /// By a section of the route table that says `reject`, in its words.
     case route
 
-    /// What the client hears; those of a plugin and of a route are never asked for, their words are their own.
+    /// What the client hears; those of a plugin, a milter and a route are never asked for, their words are their own.
     var reply: CannedReply {
         switch self {
         case .relayDenied: .relayDenied
@@ -31,7 +33,7 @@ package enum Rejection: String, CaseIterable, Sendable {
         case .tooManyHops: .tooManyHops
         case .bareLineEnding: .bareInContent
         case .noRoom: .noRoom
-        case .storageFailed, .plugin, .route: .storageFailed
+        case .storageFailed, .plugin, .milter, .route: .storageFailed
         case .tooSlow: .commitTimeout
         case .foreignAuthor: .notYourAuthor
         case .closing: .shuttingDown
@@ -43,5 +45,5 @@ package enum Rejection: String, CaseIterable, Sendable {
     package var answer: Reply { reply.reply }
 
     /// The code that the client hears; nil where it is not always the same.
-    package var code: String? { self == .plugin || self == .route ? nil : String(reply.description.prefix(3)) }
+    package var code: String? { [.plugin, .milter, .route].contains(self) ? nil : String(reply.description.prefix(3)) }
 }

@@ -202,8 +202,8 @@ extension ServerMachine {
             leaveTransaction()
         case .refused(.closing): end(.shuttingDown)
         case .refused(let rejection): finish(rejection)
-        case .denied(let reply):
-            rejections.append(.plugin)
+        case .denied(let reply, let rejection):
+            rejections.append(rejection)
             note("\(reply)")
             reply.write(to: &output)
             leaveTransaction()
@@ -211,7 +211,7 @@ extension ServerMachine {
     }
 
     private mutating func leaveTransaction() {
-        transaction = nil
+        (transaction, forwarded) = (nil, nil)
         phase = .command
         drainIfIdle()
     }

@@ -203,6 +203,14 @@ class World:
     def classes(self):
         self.relay.write("bounce_classes.ini", "[ours]\nclass = policy\ncode = 541\n")
 
+    def milters(self):
+        self.relay.write("milters.ini", "[gone]\nsocket = unix:/nowhere\ndefault = accept\n")
+
+    def milters_hold(self):
+        """Mail goes on, and the log says what it went on without."""
+        submit(self.relay, "b@b.test")
+        return self.relay.wait_log("milter gives no verdict", milter="gone")
+
     def suppressions(self):
         self.relay.write("suppressions.ini", "check = off\n")
 
@@ -248,6 +256,7 @@ CASES = {
     "storage.ini": Case("; ours\nqueue = somewhere\n", 2, World.storage, World.storage_holds),
     "bounce_classes.ini": Case("; ours\n[a]\nclass = nonsense\n", 3, World.classes, World.is_heard),
     "suppressions.ini": Case("; ours\ncheck = some\n", 2, World.suppressions, World.is_heard),
+    "milters.ini": Case("; ours\n[a]\nsocket = here\n", 3, World.milters, World.milters_hold),
     "plugin_timeout": Case("# seconds\nsoon\n", 2, World.patience, World.patience_holds),
 }
 

@@ -1,8 +1,6 @@
 // Breaker.swift — a circuit breaker: after some failures in a row a program is left alone for a while. Pure; time is
 // passed in.
 
-package import Mail
-
 /// Whether a program may be asked.
 ///
 /// closed (asked) → open (left alone) → half-open (one question tries) → closed, or open again.
@@ -44,6 +42,14 @@ package struct Breaker: Hashable, Sendable {
         defer { state = .closed(failures: 0) }
         if case .closed = state { return false }
         return true
+    }
+
+    /// It is left alone now, or one question tries whether it still has to be.
+    package var isOpen: Bool { if case .closed = state { false } else { true } }
+
+    /// Whoever asked does not want to know any more: somebody else may try.
+    package mutating func abandoned(at now: Uptime) {
+        if case .halfOpen = state { state = .open(until: now) }
     }
 
     /// A question was not answered.
