@@ -14,6 +14,9 @@ package struct FilterMetrics: Sendable {
         case passed, changed, refused, discarded, quarantined
     }
 
+    /// Makes every series once, of a milter that there is not, so that each name is there from the start.
+    package static func declare() { _ = FilterMetrics("none") }
+
     private let seconds: Timer
     private let verdicts: [Verdict: Counter]
     private let faults: [MilterFault.Kind: Counter]

@@ -186,6 +186,7 @@ extension Wiring {
         QueueMetrics.declare()
         DNSMetrics.declare()
         HookMetrics.declare()
+        FilterMetrics.declare()
         AdminAPI.declareMetrics()
         WebhookMetrics.declare()
         ConfigMetrics.show(settings.health.current)
