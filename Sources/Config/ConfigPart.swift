@@ -7,7 +7,7 @@
 package enum ConfigPart: Hashable, Sendable, CaseIterable {
     case me, listener, auth, dkim, outbound, routes, outboundIPs, resolver, admin, tls, relayCertificates
     case relayNetworks, hooks, aliases, bounceTemplate, events, bounceClasses, suppressions, limits, logins
-    case storage
+    case storage, milters
 
     /// The file that the part is called after.
     package var file: String {
@@ -33,6 +33,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
         case .storage: StorageSettings.file
         case .limits: LimitSettings.file
         case .logins: LoginSettings.file
+        case .milters: MilterSettings.file
         }
     }
 

@@ -23,8 +23,12 @@ extension ListenerSettings: KeyedSettings {
             }
             target.allowedSenderDomains = found
         },
+        SettingKey("proxy") { (text, target) throws(ValueError) in target.proxy = try addresses(text) },
+        .networks("proxy_networks", \.proxyNetworks),
+        .networks("xclient_networks", \.xclientNetworks),
+        .networks("xforward_networks", \.xforwardNetworks),
         SettingKey("lenient", show: { .text($0.lenient.description) }) { (text, target) throws(ValueError) in
-            target.lenient = try Lenience.read(text)
+            target.lenient = try ClientChoice.read(text)
         },
         SettingKey("local_sender", show: { $0.localSender.map { .text($0.description) } ?? .none }) {
             (text, target) throws(ValueError) in
@@ -100,6 +104,25 @@ extension ListenAddress {
             self.init(ip: ip, port: port)
         } else {
             return nil
+        }
+    }
+}
+
+extension SettingKey<ListenerSettings> {
+    /// A list of networks.
+    fileprivate static func networks(_ name: String, _ field: any Field<[IPNetwork]>) -> SettingKey {
+        SettingKey(name, show: { .text($0[keyPath: field].map(\.description).joined(separator: ", ")) }) {
+            (text, target) throws(ValueError) in
+            var found: [IPNetwork] = []
+            for piece in ValueParsing.list(text) {
+                guard let network = IPNetwork(piece) else {
+                    throw ValueError(
+                        "\"\(ValueParsing.shown(piece))\" is not an address or a network such as 192.0.2.0/24"
+                    )
+                }
+                found.append(network)
+            }
+            target[keyPath: field] = found
         }
     }
 }

@@ -36,8 +36,16 @@ package struct ListenerSettings: Hashable, Sendable {
     package var everywhere: [ListenAddress] { listen + smtpsListen }
     /// `[main] allowed_sender_domains`: envelope senders must be of one of these; empty: any.
     package var allowedSenderDomains: Set<Domain> = []
+    /// `[main] proxy`: listeners where each connection begins with a balancer's PROXY header.
+    package var proxy: [ListenAddress] = []
+    /// `[main] proxy_networks`: the balancers; nobody else gets in at these listeners.
+    package var proxyNetworks: [IPNetwork] = []
+    /// `[main] xclient_networks`: clients that may say XCLIENT.
+    package var xclientNetworks: [IPNetwork] = []
+    /// `[main] xforward_networks`: clients that may say XFORWARD.
+    package var xforwardNetworks: [IPNetwork] = []
     /// `[main] lenient`: whose mistakes are put right instead of refused.
-    package var lenient = Lenience()
+    package var lenient = ClientChoice()
     /// `[main] local_sender`: what senders of this machine send as; nil: as themselves.
     package var localSender: EmailAddress?
     /// `[main] drop`: `sendmail` may leave mail in the data directory while the relay is down.
@@ -91,4 +99,20 @@ package struct ListenerSettings: Hashable, Sendable {
     package var bannerDelay = 0
 
     package init() {}
+
+    /// Whether a client is one of those that may tell of others.
+    ///
+    /// - Parameter client: nil when its address could not be told, which allows nothing.
+    package func mayTell(_ client: IPAddress?, _ networks: KeyPath<ListenerSettings, [IPNetwork]>) -> Bool {
+        guard let client else { return false }
+        return self[keyPath: networks].contains { $0.contains(client) }
+    }
+
+    /// Whether connections here begin with a PROXY header.
+    package func expectsProxy(at here: ListenAddress?) -> Bool {
+        guard !proxy.isEmpty else { return false }
+        var places = ClientChoice()
+        places.places = proxy
+        return places.includes(nil, at: here, among: everywhere)
+    }
 }

@@ -37,6 +37,8 @@ package struct Settings: Hashable, Sendable {
     package var storage = StorageSettings()
     /// Ours, and before them those of `bounce_classes.ini`: what replies mean.
     package var replyClasses = ReplyClassifier.shipped
+    /// `milters.ini`, in its order.
+    package var milters: [MilterSettings] = []
     /// `suppressions.ini`.
     package var suppressions = SuppressionSettings()
     /// What variables said when this was read.

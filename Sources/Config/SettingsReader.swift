@@ -23,7 +23,7 @@ package struct SettingsReader: Sendable {
         LimitSettings.file,
         ResolverSettings.file, AdminSettings.file, TLSSettings.file, EventSettings.file, DKIMSettings.file, relayFile,
         RelayCertificates.file, AliasFile.name, bounceFile, HookSettings.file, HookSettings.timeoutFile,
-        StorageSettings.file, BounceClasses.file, SuppressionSettings.file, LoginSettings.file,
+        StorageSettings.file, BounceClasses.file, SuppressionSettings.file, LoginSettings.file, MilterSettings.file,
     ]
 
     /// Those that are tables of typed keys: each key has a variable of the environment.
@@ -195,6 +195,8 @@ package struct SettingsReader: Sendable {
         case .logins: settings.logins = try readLogins()
         case .limits:
             settings.limits = try LimitSettings.read(try document(LimitSettings.file) ?? INIDocument(parsing: ""))
+        case .milters:
+            settings.milters = try MilterSettings.read(try document(MilterSettings.file) ?? INIDocument(parsing: ""))
         }
     }
 

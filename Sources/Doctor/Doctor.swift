@@ -24,7 +24,7 @@ package enum Doctor {
         _ resolver: Result<any Resolver, DNSError>,
         _ visit: Visit
     ) async -> [Finding] {
-        var findings = relaying(patient) + spool(patient) + certificate(patient) + clock()
+        var findings = relaying(patient) + spool(patient) + certificate(patient) + clock() + milters(patient)
         switch resolver {
         case .failure(let error):
             findings.append(

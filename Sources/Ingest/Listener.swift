@@ -200,7 +200,44 @@ package final class Listener: Sendable {
         try setOptions(channel)
         let client = channel.remoteAddress.flatMap(address)
         let settings = door.settings.current
-        let limits = settings.listener
+        let here = here(channel)
+        guard settings.listener.expectsProxy(at: here) else {
+            let port = UInt16(clamping: channel.remoteAddress?.port ?? 0)
+            return try admit(Guest(client: client, port: port, here: here), channel, door, kind)
+        }
+        guard settings.listener.mayTell(client, \.proxyNetworks) else {
+            door.book.turnedAway(client, "not one of proxy_networks", on: channel.eventLoop)
+            return channel.close(promise: nil)
+        }
+        let told = door.sessions.add(channel)
+        channel.closeFuture.whenComplete { _ in door.sessions.remove(channel) }
+        let opener = ProxyOpener(client, door) { header, spokeEarly, channel in
+            var guest = Guest(client: nil, port: 0, here: here, spokeEarly: spokeEarly, isAnnounced: true)
+            switch header {
+            case .itself: guest.client = client
+            case .unknown: break
+            case .client(let address, let port): (guest.client, guest.port) = (address, port)
+            }
+            try admit(guest, channel, door, kind)
+        }
+        try channel.pipeline.syncOperations.addHandler(opener)
+        if let told { channel.pipeline.fireUserInboundEventTriggered(told) }
+    }
+
+    /// Who comes in.
+    private struct Guest {
+        var client: IPAddress?
+        var port: UInt16
+        let here: ListenAddress?
+        /// It spoke behind its PROXY header already.
+        var spokeEarly = false
+        /// It is among the open sessions already.
+        var isAnnounced = false
+    }
+
+    private static func admit(_ guest: Guest, _ channel: any Channel, _ door: Door, _ kind: Kind) throws {
+        let settings = door.settings.current
+        let (client, limits) = (guest.client, settings.listener)
         let total = min(limits.connections, DescriptorLimit.forClients(deliveries: settings.outbound.concurrencyMax))
         guard door.slots.enter(client, total: total, perClient: limits.connectionsPerClient) else {
             door.book.turnedAway(client, TurnAway.reply, on: channel.eventLoop)
@@ -209,19 +246,22 @@ package final class Listener: Sendable {
             try channel.pipeline.syncOperations.addHandler(TurnAway())
             return
         }
-        let told = door.sessions.add(channel)
-        channel.closeFuture.whenComplete { _ in
-            door.slots.leave(client)
-            door.sessions.remove(channel)
+        let slot = ConnectionSlot(client, in: door.slots)
+        let told = guest.isAnnounced ? nil : door.sessions.add(channel)
+        channel.closeFuture.assumeIsolated().whenComplete { _ in
+            slot.leave()
+            if !guest.isAnnounced { door.sessions.remove(channel) }
         }
         let handler = ServerHandler(
             door: door,
             client: client,
-            at: here(channel),
+            port: guest.port,
+            at: guest.here,
             settings: settings,
             kind,
             on: channel.eventLoop
         )
+        (handler.slot, handler.spokeEarly) = (slot, guest.spokeEarly)
         try channel.pipeline.syncOperations.addHandler(handler)
         if let told { channel.pipeline.fireUserInboundEventTriggered(told) }
     }
@@ -254,7 +294,11 @@ private final class TurnAway: ChannelInboundHandler {
 
     static let reply = "421 4.7.0 Too many connections, try again later"
 
-    func channelActive(context: ChannelHandlerContext) {
+    func handlerAdded(context: ChannelHandlerContext) { if context.channel.isActive { say(context) } }
+
+    func channelActive(context: ChannelHandlerContext) { say(context) }
+
+    private func say(_ context: ChannelHandlerContext) {
         context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: "\(Self.reply)\r\n")), promise: nil)
         context.close(promise: nil)
     }

@@ -31,18 +31,16 @@ extension ServerHandler: ReceptionOwner {
             isSecure: machine.isSecure,
             isAuthenticated: envelope.user != nil
         )
-        let provenance = Provenance(
-            entrance,
-            client: Provenance.Client(
-                address: client,
-                literal: clientLiteral,
-                helo: machine.heloName,
-                with: transport,
-                tls: protection,
-                mechanism: machine.mechanism,
-                mending: machine.mending
-            )
+        let from = Provenance.Client(
+            address: client,
+            literal: clientLiteral,
+            helo: machine.heloName,
+            with: transport,
+            tls: protection,
+            mechanism: machine.mechanism,
+            mending: machine.mending
         )
+        let provenance = Provenance(entrance, client: origin(from))
         let traits = ContentTraits(hasLeadingDots: machine.hasLeadingDots, isEightBit: machine.isEightBit)
         guard let refusal = reception.finish(envelope, provenance, traits, for: self) else { return }
         machine.committed(Self.commit(.refused(refusal)))

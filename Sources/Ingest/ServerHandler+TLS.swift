@@ -79,7 +79,7 @@ extension ServerHandler {
             client,
             networks: settings.relayNetworks,
             isAuthenticated: isAuthenticated,
-            certificate: security?.peerFingerprint,
+            certificate: isReaddressed ? nil : security?.peerFingerprint,
             certificates: settings.relayCertificates
         )
     }

@@ -48,8 +48,18 @@ final class ServerHandler: ChannelDuplexHandler {
     }
 
     let door: Door
-    let client: IPAddress?
-    let clientLiteral: String
+    var client: IPAddress?
+    var clientLiteral: String
+    /// Its port; 0 when that could not be told.
+    var clientPort: UInt16
+    /// The name of its host, where a trusted proxy told it.
+    var clientName: String?
+    /// What XCLIENT told so far, and that it did.
+    var (claimed, isReaddressed) = (ClientClaim(), false)
+    /// The connection among those of its client.
+    var slot: ConnectionSlot?
+    /// The client spoke behind a balancer's PROXY header, before it was greeted.
+    var spokeEarly = false
     /// Our end of its connection.
     let here: ListenAddress?
     /// What the log calls the session.
@@ -86,13 +96,14 @@ final class ServerHandler: ChannelDuplexHandler {
     init(
         door: Door,
         client: IPAddress?,
+        port: UInt16 = 0,
         at here: ListenAddress? = nil,
         settings: Settings,
         _ kind: Listener.Kind,
         on loop: any EventLoop
     ) {
         self.door = door
-        self.client = client
+        (self.client, clientPort) = (client, port)
         self.here = here
         clientLiteral = client?.addressLiteral ?? "[unknown]"
         number = door.book.nextSession()
@@ -106,11 +117,13 @@ final class ServerHandler: ChannelDuplexHandler {
             offer: Authenticator.offer(settings, to: client, isSecure: false)
         )
         machine.offersTLS = !isImplicitTLS && door.tls() != nil
+        machine.offersXCLIENT = settings.listener.mayTell(client, \.xclientNetworks)
+        machine.offersXFORWARD = settings.listener.mayTell(client, \.xforwardNetworks)
         reception.mender = Self.mender(machine.limits)
         machine.judge = door.intake.judge(settings)
     }
 
-    private static func limits(_ settings: Settings, _ client: IPAddress?, at here: ListenAddress?) -> Limits {
+    static func limits(_ settings: Settings, _ client: IPAddress?, at here: ListenAddress?) -> Limits {
         let listener = settings.listener
         let isLenient = listener.lenient.includes(client, at: here, among: listener.everywhere)
         // Programs of this machine are known by where they come from; what they leave out, nobody else may.
@@ -129,7 +142,7 @@ final class ServerHandler: ChannelDuplexHandler {
     }
 
     /// Puts headers right for whom envelopes are.
-    private static func mender(_ limits: Limits) -> HeaderMender? {
+    static func mender(_ limits: Limits) -> HeaderMender? {
         limits.local.map { HeaderMender($0, isLenient: limits.isLenient) }
     }
 
@@ -176,7 +189,7 @@ final class ServerHandler: ChannelDuplexHandler {
     /// Greets, now or after the delay that catches early talkers.
     func welcome(_ context: ChannelHandlerContext) {
         guard settings.bannerDelay > 0 else {
-            greet(spokeEarly: !isImplicitTLS && Self.hasUnreadInput(context.channel))
+            greet(spokeEarly: !isImplicitTLS && (spokeEarly || Self.hasUnreadInput(context.channel)))
             return
         }
         greets = context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(Int64(settings.bannerDelay))) {
@@ -249,6 +262,7 @@ final class ServerHandler: ChannelDuplexHandler {
             case .envelope(let bytes): machine.envelopeGrown(reception.reserveEnvelope(bytes))
             case .authenticate(let question): authenticate(question)
             case .startTLS: beginTLS(behind: work)
+            case .readdress(let claim): readdress(claim)
             case .begin(let octets): beginMessage(octets)
             case .content: lookAtContent()
             case .commit: commit()
@@ -341,7 +355,7 @@ final class ServerHandler: ChannelDuplexHandler {
     }
 
     private var wait: Wait {
-        if reception.phase == .asking || greets != nil { return .ourselves }
+        if reception.isAsking || greets != nil { return .ourselves }
         if machine.isCommitting { return .commit }
         if reception.isAtDisk || machine.isVerifying { return .ourselves }
         return machine.isReceiving ? .content : .command

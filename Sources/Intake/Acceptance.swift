@@ -3,6 +3,7 @@
 import Log
 import Mail
 import Queue
+import SMTP
 import Storage
 
 /// What the log says of an accepted message, kept while the disk syncs it.
@@ -51,8 +52,8 @@ struct Acceptance: Sendable {
             line.add(.recipients, recipients)
             line.add(.size, size)
             if let client = provenance.client {
-                line.add(.client, client.literal)
-                line.add(.helo, client.helo)
+                line.add(.client, client.shownLiteral)
+                line.add(.helo, client.forwarded?.helo.value ?? client.helo)
             }
             if let user {
                 line.add(.user, user)

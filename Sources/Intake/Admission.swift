@@ -36,6 +36,12 @@ package struct Refusal: Error, Hashable, Sendable {
         self.reply = reply
     }
 
+    /// By a milter, in its own words.
+    init(byMilter reply: Reply) {
+        reason = .milter
+        self.reply = reply
+    }
+
     /// By a section of the route table, in its words.
     init(byRoute reply: Reply) {
         reason = .route

@@ -17,6 +17,8 @@ struct Draft {
     /// Of further messages that it becomes, where each recipient gets one of its own.
     var others: [QueueID] = []
     let startedAt: Timestamp
+    /// Who hands it in, where somebody has proved to be somebody.
+    var login: Login?
     var header: HeaderBlock
     /// Puts its header right as soon as that is complete; nil when it has, or there is nothing to put right.
     var mender: HeaderMender?
@@ -66,7 +68,7 @@ struct Pending {
     /// Plugins may change it.
     var envelope: Envelope
     let provenance: Provenance
-    let traits: ContentTraits
+    var traits: ContentTraits
     /// What keeps it back once it is queued.
     var hold: Hold?
     /// `queue_outbound` is asked about it.

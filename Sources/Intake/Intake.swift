@@ -6,6 +6,7 @@
 // calls ``submit(_:on:)``.
 
 package import Config
+package import Filters
 package import Hooks
 package import Log
 package import Loop
@@ -24,6 +25,10 @@ package struct Intake: Sendable {
 
     /// Who gets nothing; nil: nobody knows.
     package let suppressions: SuppressionList?
+    /// Milters; nil: there never are any.
+    package let filters: FilterChain?
+    /// Tells senders of recipients that a milter does not want.
+    package let refusals = RefusalReports()
 
     /// Counts who sends how much.
     package let gate: EntryGate
@@ -34,7 +39,8 @@ package struct Intake: Sendable {
         log: LogSink,
         settings: InForce<Settings>,
         suppressions: SuppressionList? = nil,
-        gate: EntryGate? = nil
+        gate: EntryGate? = nil,
+        filters: FilterChain? = nil
     ) {
         self.queue = queue
         self.plugins = plugins
@@ -42,6 +48,7 @@ package struct Intake: Sendable {
         self.settings = settings
         self.suppressions = suppressions
         self.gate = gate ?? EntryGate(nil, log: log) { [queue] in queue.tell($0) }
+        self.filters = filters
     }
 }
 
@@ -60,6 +67,11 @@ package struct IntakeRules: Sendable {
     /// Each recipient gets a message of its own.
     let splits: Bool
     let local: LocalMail
+    /// Some milter may want to see a message.
+    let hasMilters: Bool
+    /// Where clients of SMTP come in.
+    let listeners: [ListenAddress]
+    let messageBytes: Int
 
     package init(_ settings: Settings) {
         me = settings.me
@@ -71,5 +83,8 @@ package struct IntakeRules: Sendable {
         refusesForeignAuthors = settings.auth.refusesForeignAuthors
         splits = settings.outbound.alwaysSplit
         local = settings.local
+        hasMilters = !settings.milters.isEmpty
+        listeners = hasMilters ? settings.listener.everywhere : []
+        messageBytes = settings.listener.messageBytes
     }
 }

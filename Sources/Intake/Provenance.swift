@@ -1,8 +1,11 @@
 // Provenance.swift — where a message comes from, as its first line, the log and the metrics tell it.
 
+package import Config
 package import Mail
 package import MessageFormat
+package import OpenSSL
 package import Queue
+package import SMTP
 
 /// Who has proved to be somebody, and what that binds its mail to.
 package struct Login: Hashable, Sendable {
@@ -41,6 +44,19 @@ package struct Provenance: Sendable {
         package let mechanism: SASLMechanism?
         /// What was put right in its commands and line ends.
         package let mending: Mending
+        /// Its port; 0 when that could not be told.
+        package var port: UInt16 = 0
+        /// Our end of its connection.
+        package var here: ListenAddress?
+        /// The name of its host, where somebody whom we trust has looked; nil: nobody has.
+        package var name: String?
+        /// The client before this one, where that is trusted and tells it (XFORWARD): for logs and filters alone.
+        package var forwarded: ClientClaim?
+        /// What the handshake came to.
+        package var security: TLSSummary?
+
+        /// The address that logs name: the client's, or that of the client before it.
+        var shownLiteral: String { forwarded?.address.value?.addressLiteral ?? literal }
 
         package init(
             address: IPAddress?,

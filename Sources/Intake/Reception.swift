@@ -30,10 +30,12 @@ package final class Reception {
     package enum Phase: Hashable, Sendable {
         /// There is no message. Next: receiving.
         case idle
-        /// Octets are appended to ``Reception/body``. Next: spilling, asking, signing, committing, idle.
+        /// Octets are appended to ``Reception/body``. Next: spilling, screening, asking, signing, committing, idle.
         case receiving
         /// A disk thread writes a block of it. Next: receiving, or what follows the last block.
         case spilling
+        /// Milters are asked about the complete message. Next: spilling, asking, signing, committing, idle.
+        case screening
         /// Plugins are asked about the complete message. Next: signing, committing, idle.
         case asking
         /// A disk thread signs it. Next: committing, idle.
@@ -54,6 +56,8 @@ package final class Reception {
     let loop: any EventLoop
     var draft: Draft?
     var pending: Pending?
+    /// Milters at work.
+    var screening: Screening?
     /// Counts what is waited for, so that an answer that comes too late is known as such.
     var serial = 0
     private var trace: TraceHeaders
@@ -69,6 +73,9 @@ package final class Reception {
 
     /// A thread of the disk pool works for the message: nothing more can be used until it is done.
     package var isAtDisk: Bool { phase == .spilling || phase == .signing }
+
+    /// Others are asked about the complete message: milters, or plugins.
+    package var isAsking: Bool { phase == .asking || phase == .screening }
 
     // MARK: Envelope
 
@@ -101,6 +108,7 @@ package final class Reception {
         let header = HeaderBlock(limit: rules.headerBytes)
         draft = Draft(id: intake.queue.makeID(at: now), at: now, header: header, dkim: rules.newSignature(by: login))
         draft?.mender = mender
+        draft?.login = login
         body = ByteBuffer()
         phase = .receiving
         return true
@@ -183,7 +191,7 @@ package final class Reception {
         case .memory: goOn(for: owner)
         case .file:
             draft?.isSpilling = true
-            ask(message.body, for: owner)
+            screen(message.body, for: owner)
         }
     }
 
@@ -191,7 +199,7 @@ package final class Reception {
     private func goOn(for owner: any ReceptionOwner) {
         guard let draft else { return }
         if !draft.isSpilling, body.readableBytes * copies <= rules.inMemoryBytes, reserve(body.readableBytes) {
-            ask(.memory(body), for: owner)
+            screen(.memory(body), for: owner)
         } else {
             self.draft?.isSpilling = true
             spill(isLast: true, for: owner)
@@ -205,6 +213,8 @@ package final class Reception {
         guard let draft else { return }
         self.draft = nil
         pending = nil
+        screening?.cancel()
+        screening = nil
         body = ByteBuffer()
         intake.queue.memory.release(draft.reserved)
         // While a disk thread works with the file, its completion finds the draft gone and removes the file.
@@ -281,7 +291,7 @@ package final class Reception {
             let refusal = Refusal(because: error)
             isComplete ? owner.receptionEnded(.refused(refusal)) : owner.receptionGoesOn(refusal.reason)
         } else if isLast, let file = result.file {
-            ask(.file(file), for: owner)
+            screen(.file(file), for: owner)
             owner.receptionGoesOn(nil)
         } else {
             owner.receptionGoesOn(nil)

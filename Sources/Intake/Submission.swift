@@ -143,7 +143,8 @@ struct LookedAt: Sendable {
     static func make(
         _ content: ByteBuffer,
         _ rules: IntakeRules,
-        _ mender: HeaderMender? = nil
+        _ mender: HeaderMender? = nil,
+        by login: Login? = nil
     ) -> Result<LookedAt, Refusal> {
         var (input, body) = (content, ByteBufferAllocator().buffer(capacity: content.readableBytes + 2))
         var check = ChunkDecoder()
@@ -160,7 +161,7 @@ struct LookedAt: Sendable {
             header.consume(body, from: 0)
             if let rejection = rules.rejection(of: header) { return .failure(Refusal(rejection)) }
         }
-        let dkim = rules.newSignature()
+        let dkim = rules.newSignature(by: login)
         dkim?.update(body, from: 0, header)
         return .success(
             LookedAt(
@@ -181,12 +182,16 @@ extension LookedAt {
     /// The same for a finished file, a piece at a time; its last line is ended already.
     ///
     /// Blocks.
-    static func make(_ file: any LargeBody, _ rules: IntakeRules) -> Result<LookedAt, Refusal> {
+    static func make(
+        _ file: any LargeBody,
+        _ rules: IntakeRules,
+        by login: Login? = nil
+    ) -> Result<LookedAt, Refusal> {
         var check = ChunkDecoder()
         check.discards = true
         check.begin(file.size)
         var header = HeaderBlock(limit: rules.headerBytes)
-        let dkim = rules.newSignature()
+        let dkim = rules.newSignature(by: login)
         var nothing = ByteBuffer()
         while check.remaining > 0 {
             do throws(QueueError) {

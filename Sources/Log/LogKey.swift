@@ -24,6 +24,8 @@ package enum LogKey: String, Hashable, Sendable {
     case segment, offset, bytes, path, free, file
     // Plugins
     case plugin, hook
+    // Filters
+    case milter
     // The API
     case actor, subject, before, after, request, api
     // Process

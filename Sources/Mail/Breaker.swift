@@ -44,6 +44,14 @@ package struct Breaker: Hashable, Sendable {
         return true
     }
 
+    /// It is left alone now, or one question tries whether it still has to be.
+    package var isOpen: Bool { if case .closed = state { false } else { true } }
+
+    /// Whoever asked does not want to know any more: somebody else may try.
+    package mutating func abandoned(at now: Uptime) {
+        if case .halfOpen = state { state = .open(until: now) }
+    }
+
     /// A question was not answered.
     ///
     /// - Returns: whether the program is left alone from now on.

@@ -141,11 +141,11 @@ extension MailQueue {
             throw .damaged("message \(parcel.id.message) is not in the queue")
         }
         if let resident {
-            return Assignment(parcel, resident.envelope, resident.content)
+            return Assignment(parcel: parcel, envelope: resident.envelope, content: resident.content)
         }
         do throws(QueueError) {
             let message = try readBack(parcel.id.message, at: location)
-            return Assignment(parcel, message.envelope, message.content)
+            return Assignment(parcel: parcel, envelope: message.envelope, content: message.content)
         } catch {
             if case .damaged = error { forget(parcel.id.message) }
             throw error
@@ -431,7 +431,7 @@ extension QueueState {
     /// The parcel with its bytes, when they are in memory.
     fileprivate func assignment(_ ticket: Ticket) -> Assignment? {
         guard let resident = self[parcel(ticket).message]?.resident, let parcel = describe(ticket) else { return nil }
-        return Assignment(parcel, resident.envelope, resident.content)
+        return Assignment(parcel: parcel, envelope: resident.envelope, content: resident.content)
     }
 
     /// The first parcel and those behind it in line that are not in memory either.

@@ -17,8 +17,9 @@ package struct Assignment: Sendable {
     /// Recipients of one transaction that limits allow; nil: as many as there are.
     package var mostRecipients: Int?
 
-    package init(_ parcel: Parcel, _ envelope: Envelope, _ content: Content) {
+    package init(parcel: Parcel, envelope: Envelope, content: Content, mostRecipients: Int? = nil) {
         (self.parcel, self.envelope, self.content) = (parcel, envelope, content)
+        self.mostRecipients = mostRecipients
     }
 }
 

@@ -56,6 +56,7 @@ extension CannedReply {
     // MARK: Later
     static var tooManyErrors: CannedReply { .init("421 4.7.0 Too many errors\r\n") }
     static var tooManyIdleCommands: CannedReply { .init("421 4.7.0 Too many commands without a message\r\n") }
+    static var tooManyConnections: CannedReply { .init("421 4.7.0 Too many connections, try again later\r\n") }
     static var tooManyAuthFailures: CannedReply { .init("421 4.7.0 Too many authentication failures\r\n") }
     static var authUnavailable: CannedReply { .init("454 4.7.0 Temporary authentication failure\r\n") }
     static var timeout: CannedReply { .init("421 4.4.2 Timeout\r\n") }
@@ -101,6 +102,7 @@ extension CannedReply {
         .init("503 5.5.1 STARTTLS is not permitted during a mail transaction\r\n")
     }
     static var tlsPipelined: CannedReply { .init("554 5.5.0 Nothing may follow STARTTLS before the handshake\r\n") }
+    static var claimInTransaction: CannedReply { .init("503 5.5.1 Not in a mail transaction\r\n") }
     static var needsTLS: CannedReply { .init("530 5.7.10 REQUIRETLS needs an encrypted session\r\n") }
     static var helloFirst: CannedReply { .init("503 5.5.1 Send EHLO or HELO first\r\n") }
     static var nestedMail: CannedReply { .init("503 5.5.1 Nested MAIL command\r\n") }

@@ -21,6 +21,8 @@ package enum Command: Hashable, Sendable {
     case startTLS
     /// `AUTH mechanism [initial response]`, the part behind the verb.
     case auth(String)
+    /// `XCLIENT` or `XFORWARD`, the part behind the verb: what a trusted client tells of another one.
+    case claim(String, ClientClaim.Kind)
     /// Not to be obeyed; the reply says why.
     case refused(Refusal)
 }
@@ -42,6 +44,7 @@ extension Command {
         case .quit: .quit
         case .startTLS: .startTLS
         case .auth: .auth
+        case .claim: .unknown
         case .refused: nil
         }
     }

@@ -72,6 +72,8 @@ package struct CommandParser: Sendable {
         var rest = line
         let word = rest.nextWord()
         if word.equals("STARTTLS") { return rest.isEmpty ? .startTLS : .refused(Refusal(.noParameters)) }
+        if word.equals("XCLIENT") { return .claim(rest.trimmed.string, .client) }
+        if word.equals("XFORWARD") { return .claim(rest.trimmed.string, .forward) }
         for verb: StaticString in [
             "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE", "PRI",
         ]

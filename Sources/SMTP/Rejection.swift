@@ -19,12 +19,14 @@ package enum Rejection: String, CaseIterable, Sendable {
     case noRecipients = "no_recipients"
     /// By a plugin, whose reply has a code of its own.
     case plugin
+    /// By a milter, in its words.
+    case milter
     /// By a section of the route table that says `reject`, in its words.
     case route
     /// More than a limit allows, or of a login that is parked; in words of their own.
     case limited
 
-    /// What the client hears; those of a plugin and of a route are never asked for, their words are their own.
+    /// What the client hears; those of a plugin, a milter and a route are never asked for, their words are their own.
     var reply: CannedReply {
         switch self {
         case .relayDenied: .relayDenied
@@ -33,7 +35,7 @@ package enum Rejection: String, CaseIterable, Sendable {
         case .tooManyHops: .tooManyHops
         case .bareLineEnding: .bareInContent
         case .noRoom: .noRoom
-        case .storageFailed, .plugin, .route, .limited: .storageFailed
+        case .storageFailed, .plugin, .milter, .route, .limited: .storageFailed
         case .tooSlow: .commitTimeout
         case .foreignAuthor: .notYourAuthor
         case .closing: .shuttingDown
@@ -42,7 +44,7 @@ package enum Rejection: String, CaseIterable, Sendable {
     }
 
     /// Its reply is not always the same.
-    package var hasOwnWords: Bool { self == .plugin || self == .route || self == .limited }
+    package var hasOwnWords: Bool { [.plugin, .milter, .route, .limited].contains(self) }
 
     /// What a client of SMTP hears, for whoever came in by another way.
     package var answer: Reply { reply.reply }

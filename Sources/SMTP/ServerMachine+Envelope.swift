@@ -211,7 +211,7 @@ extension ServerMachine {
     }
 
     private mutating func leaveTransaction() {
-        transaction = nil
+        (transaction, forwarded) = (nil, nil)
         phase = .command
         drainIfIdle()
     }

@@ -30,6 +30,8 @@ package struct ServerMachine: ~Copyable, Sendable {
         ///
         /// A handshake that fails ends the connection.
         case startTLS
+        /// XCLIENT: the session is another client's from now on; then ``readdressed(_:user:mayRelay:offer:isWelcome:)``.
+        case readdress(ClientClaim)
         /// Octets were appended to the body: a moment to look at them, and to hold input back.
         case content
         /// The message is complete: make it durable, then ``committed(_:)``.
@@ -46,7 +48,7 @@ package struct ServerMachine: ~Copyable, Sendable {
         /// A plugin has seen to it; nothing was queued.
         case taken
         case refused(Rejection)
-        /// A plugin refuses it: a reply of 4xx or 5xx with printable text.
+        /// A plugin, a milter or a limit refuses it: a reply of 4xx or 5xx with printable text.
         case denied(Reply, because: Rejection = .plugin)
     }
 
@@ -65,6 +67,8 @@ package struct ServerMachine: ~Copyable, Sendable {
         case verifying(SASLExchange)
         /// ``Need/startTLS`` is open, or the handshake.
         case securing
+        /// ``Need/readdress(_:)`` is open.
+        case readdressing
         /// ``Need/room(_:)`` is open: MAIL waits.
         case checkingRoom
         /// ``Need/envelope(_:)`` is open: RCPT waits.
@@ -90,6 +94,10 @@ package struct ServerMachine: ~Copyable, Sendable {
     var granted: SenderConstraint?
     /// STARTTLS is announced, and done.
     package var offersTLS = false
+    /// A trusted client may tell who its own client is.
+    package var (offersXCLIENT, offersXFORWARD) = (false, false)
+    /// What it told of the next message's client.
+    package internal(set) var forwarded: ClientClaim?
     /// The session is encrypted.
     package internal(set) var isSecure = false
     /// Who the client has proved to be.
@@ -168,7 +176,7 @@ package struct ServerMachine: ~Copyable, Sendable {
 
     /// Forgets what the client has told of itself, and where in its input we are.
     mutating func forgetClient() {
-        (hello, heloName, user, mechanism) = (.none, "", nil, nil)
+        (hello, heloName, user, mechanism, forwarded) = (.none, "", nil, nil, nil)
         framer = LineFramer(limit: limits.commandBytes)
         framer.isLenient = limits.isLenient
     }
@@ -261,7 +269,8 @@ package struct ServerMachine: ~Copyable, Sendable {
             case .data: need = data(&input, &body)
             case .chunk: need = chunk(&input, &body)
             case .swallowing(let octets, let reply): need = swallow(octets, reply, &input)
-            case .connected, .securing, .verifying, .checkingRoom, .growing, .beginning, .committing: need = .input
+            case .connected, .securing, .verifying, .readdressing, .checkingRoom, .growing, .beginning, .committing:
+                need = .input
             case .closed: need = .close
             }
             if let need { return need }
@@ -331,6 +340,7 @@ package struct ServerMachine: ~Copyable, Sendable {
             end(.bye)
         case .startTLS: return startTLS(isFollowed: true)
         case .auth(let text): return auth(text)
+        case .claim(let text, let kind): return claim(text, kind)
         case .refused(let refusal): return obey(refusal)
         }
         return nil
@@ -369,6 +379,7 @@ package struct ServerMachine: ~Copyable, Sendable {
             }
             output.writeStaticString("\r\n")
         }
+        announceClaims()
         if isSecure {
             output.writeStaticString("250-REQUIRETLS\r\n")
         } else if offersTLS {
@@ -450,6 +461,7 @@ package struct ServerMachine: ~Copyable, Sendable {
     mutating func abandonTransaction() -> Need? {
         let wasBegun = transaction?.isBegun ?? false
         transaction = nil
+        forwarded = nil
         return wasBegun ? .abandon : nil
     }
 }

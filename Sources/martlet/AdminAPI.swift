@@ -61,6 +61,7 @@ final class AdminAPI: Sendable {
             metrics: launch.metrics,
             checks: {
                 Self.checks(queue, settings, guide.refusals.count, isDraining: state.current.isDraining)
+                    + MilterHealth.checks(intake.filters)
             },
             webhooks: post,
             feed: { post.feed },

@@ -2,6 +2,7 @@
 
 import Config
 import Files
+import Filters
 import Hooks
 import Ingest
 import Intake
@@ -19,7 +20,8 @@ extension Wiring {
         _ launch: Launch,
         _ queue: MailQueue,
         _ plugins: PluginChain,
-        _ suppressions: SuppressionList?
+        _ suppressions: SuppressionList?,
+        _ filters: FilterChain
     ) -> Intake {
         let file = EntryFile(in: launch.dataPath, LinuxDisk())
         return Intake(
@@ -28,7 +30,8 @@ extension Wiring {
             log: launch.log,
             settings: launch.settings.inForce,
             suppressions: suppressions,
-            gate: EntryGate(file, log: launch.log) { [queue] in queue.tell($0) }
+            gate: EntryGate(file, log: launch.log) { [queue] in queue.tell($0) },
+            filters: filters
         )
     }
 

@@ -6,6 +6,7 @@ import DNS
 import Delivery
 import Departure
 import Files
+import Filters
 import HTTPClient
 import History
 import Hooks
@@ -72,6 +73,7 @@ final class Wiring: Sendable {
     private let guide: Guide
     private let post: EventPost
     private let suppressions: SuppressionList?
+    private let filters: FilterChain
     private let feed = InForce<SuppressionFeed?>(nil)
     private let api: AdminAPI
     private let pickup: Pickup
@@ -117,10 +119,10 @@ final class Wiring: Sendable {
         programs = HookPrograms(threads: .ofTheirOwn(Self.hookThreads), log: log)
         try ProcessSettings.makeDataDirectory(launch.dataPath)
         suppressions = Self.suppressions(launch)
-        let intake = Self.intake(launch, queue, plugins, suppressions)
+        filters = FilterChain(log: log)
+        let intake = Self.intake(launch, queue, plugins, suppressions, filters)
         services = PluginServices(intake: intake, loop: loop)
-        let settler = Settler(intake, loop: loop)
-        queue.setReporter { message, reason in await settler.reportRemoval(of: message, because: reason) }
+        let settler = Self.settler(intake, loop)
         web = NIOThreadPool(numberOfThreads: Self.webThreads)
         web.start()
         let fetch = WebFetch(HTTPClient(), on: web, count: Self.webThreads, resolver: resolver)
@@ -148,18 +150,6 @@ final class Wiring: Sendable {
         api = AdminAPI(launch, intake: intake, guide: guide, past: past, post: post, loop: loop, cluster: cluster)
         (certificates, sources) = (try CertificatesInForce(first.tls), Self.sources(launch))
         listener = Listener(door: Self.door(intake, sources, certificates), group: loops)
-    }
-
-    /// Without it mail goes on; the log says that nobody is held back.
-    private static func suppressions(_ launch: Launch) -> SuppressionList? {
-        do throws(SuppressionError) {
-            return try SuppressionList(path: "\(launch.dataPath)/suppressions.db")
-        } catch {
-            launch.log.write(.error, "there is no suppression list: mail goes to everybody") { line in
-                line.add(.error, "\(error)")
-            }
-            return nil
-        }
     }
 
     static func spool(_ launch: Launch) -> Spool {
@@ -194,6 +184,7 @@ extension Wiring {
         queue.recall(memory.answering(at: .now()))
         try wait { [plugins, services] in await plugins.start(Plugins.compiledIn, services) }
         _ = usePlugins(settings.current)
+        filters.use(settings.current.milters)
         TokenMetrics.declare()
         IntakeMetrics.declare()
         prepareGate(settings.current)
@@ -203,6 +194,7 @@ extension Wiring {
         QueueMetrics.declare()
         DNSMetrics.declare()
         HookMetrics.declare()
+        FilterMetrics.declare()
         AdminAPI.declareMetrics()
         WebhookMetrics.declare()
         ConfigMetrics.show(settings.health.current)
@@ -458,6 +450,7 @@ extension Wiring {
         if before.storage != settings.storage { log.write(.notice, "storage changes at the next start") { _ in } }
         if before.resolver != settings.resolver { resolveOtherwise(settings.resolver) }
         if before.events != settings.events { post.apply(settings.events) }
+        if before.milters != settings.milters { filters.use(settings.milters) }
         let preparesOtherwise = before.hooks != settings.hooks && usePlugins(settings)
         reroute(from: before, to: settings, everything: preparesOtherwise)
     }

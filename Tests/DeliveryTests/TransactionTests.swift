@@ -64,9 +64,9 @@ struct TransactionTests {
     private func assignment(_ envelope: Envelope, _ recipients: [UInt32], _ failures: Int) -> Assignment {
         let id = Parcel.ID(message: QueueID(rawValue: 1), ticket: Ticket(1))
         return Assignment(
-            Parcel(id: id, lane: Self.lane, recipients: recipients, failures: failures, acceptedAt: now),
-            envelope,
-            Content(
+            parcel: Parcel(id: id, lane: Self.lane, recipients: recipients, failures: failures, acceptedAt: now),
+            envelope: envelope,
+            content: Content(
                 prologue: ByteBuffer(),
                 body: .memory(ByteBuffer(string: "x\r\n")),
                 hasLeadingDots: false,

@@ -205,6 +205,13 @@ class World:
 
     def logins(self):
         self.relay.write("logins.ini", "[ldap a]\nurl = ldap://127.0.0.1:1\nuser_dn = uid=%u\n")
+    def milters(self):
+        self.relay.write("milters.ini", "[gone]\nsocket = unix:/nowhere\ndefault = accept\n")
+
+    def milters_hold(self):
+        """Mail goes on, and the log says what it went on without."""
+        submit(self.relay, "b@b.test")
+        return self.relay.wait_log("milter gives no verdict", milter="gone")
 
     def suppressions(self):
         self.relay.write("suppressions.ini", "check = off\n")
@@ -252,6 +259,7 @@ CASES = {
     "bounce_classes.ini": Case("; ours\n[a]\nclass = nonsense\n", 3, World.classes, World.is_heard),
     "suppressions.ini": Case("; ours\ncheck = some\n", 2, World.suppressions, World.is_heard),
     "logins.ini": Case("; ours\n[ldap a]\nurl = ldap://127.0.0.1\n", 2, World.logins, World.is_heard),
+    "milters.ini": Case("; ours\n[a]\nsocket = here\n", 3, World.milters, World.milters_hold),
     "plugin_timeout": Case("# seconds\nsoon\n", 2, World.patience, World.patience_holds),
 }
 

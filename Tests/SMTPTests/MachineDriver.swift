@@ -43,6 +43,7 @@ final class MachineDriver: DialogueServer {
             nonce: { "nonce" }
         )
         machine.offersTLS = setup.offersTLS
+        (machine.offersXCLIENT, machine.offersXFORWARD) = (setup.offersClaims, setup.offersClaims)
         machine.greet(spokeEarly: setup.spokeEarly)
         run()
     }
@@ -100,6 +101,13 @@ final class MachineDriver: DialogueServer {
                 }
                 machine.authenticated(answer)
             case .startTLS: machine.tlsBegins(!setup.isTLSBroken)
+            case .readdress(let claim):
+                machine.readdressed(
+                    claim,
+                    user: claim.login.value,
+                    mayRelay: claim.address.value?.isLoopback ?? false,
+                    offer: setup.offer
+                )
             case .begin:
                 if setup.hasRoom {
                     open += 1

@@ -11,6 +11,7 @@
 //     ! needs_tls            authentication asks for encryption first
 //     ! tls                  STARTTLS is offered
 //     ! tls_broken           STARTTLS is offered, and there is no TLS when it comes to it
+//     ! claims               XCLIENT and XFORWARD are offered; who is told to be on loopback may relay (machine only)
 //     ! early                the client speaks before the greeting
 //     ! machine              for the bare machine only
 // Directives that are steps:
@@ -43,6 +44,7 @@ package struct DialogueSetup: Sendable {
     package var takesTokens = false
     package var offersTLS = false
     package var isTLSBroken = false
+    package var offersClaims = false
 
     /// What the server is to offer with these users.
     package var offer: AuthOffer {
@@ -84,6 +86,7 @@ package struct DialogueSetup: Sendable {
             case "local":
                 let sender = argument.isEmpty ? nil : EmailAddress(argument)
                 limits.local = LocalMail(me: Domain(unchecked: "relay.example"), sender: sender)
+            case "claims": (offersClaims, isForMachineOnly) = (true, true)
             case "machine": isForMachineOnly = true
             case "closed", "drain", "timeout", "handshake": break
             default: throw TestFileError("\(dialogue.name):\(line.number)", "unknown directive \(name)")

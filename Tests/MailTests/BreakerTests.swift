@@ -1,9 +1,8 @@
 // BreakerTests.swift — when a program is left alone, and when it is asked again.
 
-import Mail
 import Testing
 
-@testable import RemoteHooks
+@testable import Mail
 
 @Suite struct BreakerTests {
     private func at(_ seconds: Int64) -> Uptime { Uptime(milliseconds: seconds * 1000) }

@@ -1,9 +1,10 @@
-// Lenience.swift — `lenient` of `smtp.ini`: whose mistakes are put right instead of refused, by listener or by network.
+// ClientChoice.swift — which clients a setting is about, by listener or by network: `lenient` of `smtp.ini`, `clients` of
+// `milters.ini`.
 
 package import Mail
 
-/// Whom the relay is lenient with: nobody, until somebody says so; not even loopback.
-package struct Lenience: Hashable, Sendable, CustomStringConvertible {
+/// Clients that a setting is about: nobody, until somebody says so; not even loopback.
+package struct ClientChoice: Hashable, Sendable, CustomStringConvertible {
     /// `true`: all clients.
     package var isForAll = false
     /// Clients in these.
@@ -19,8 +20,8 @@ package struct Lenience: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Reads `127.0.0.0/8, [::1], 127.0.0.1:2525`: networks, and listeners, which have a port; or `true`, or `false`.
-    static func read(_ text: String) throws(ValueError) -> Lenience {
-        var found = Lenience()
+    static func read(_ text: String) throws(ValueError) -> ClientChoice {
+        var found = ClientChoice()
         if let isForAll = try? ValueParsing.boolean(text) {
             found.isForAll = isForAll
             return found
@@ -41,7 +42,7 @@ package struct Lenience: Hashable, Sendable, CustomStringConvertible {
         return found
     }
 
-    /// Whether a session's client is treated so.
+    /// Whether a session's client is one of them.
     ///
     /// - Parameters:
     ///   - client: nil when the address could not be told.
@@ -65,6 +66,19 @@ extension SettingsReader {
     func readListener(_ warnings: inout [ConfigError]) throws(ConfigErrors) -> ListenerSettings {
         let listener = try keyed(ListenerSettings.self, &warnings)
         func warn(_ reason: String) { warnings.append(ConfigError(file: ListenerSettings.file, reason: reason)) }
+        for place in listener.proxy where !listener.everywhere.contains(place) {
+            warn("proxy names \(place), and nothing listens there but a socket of systemd, if there is one")
+        }
+        if !listener.proxy.isEmpty, listener.proxyNetworks.isEmpty {
+            warn("proxy lets nobody in: proxy_networks names no balancer")
+        }
+        let trusted = [
+            ("proxy", listener.proxyNetworks), ("xclient", listener.xclientNetworks),
+            ("xforward", listener.xforwardNetworks),
+        ]
+        for (name, networks) in trusted where networks.contains(where: { $0.prefix == 0 }) {
+            warn("\(name)_networks is everybody: each client says for itself who it is, which decides who may relay")
+        }
         for place in listener.lenient.places where !listener.everywhere.contains(place) {
             warn("lenient names \(place), and nothing listens there but a socket of systemd, if there is one")
         }

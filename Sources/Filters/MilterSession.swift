@@ -1,0 +1,226 @@
+// MilterSession.swift — one connection to a milter on its event loop: feeds the machine, keeps time, sends and reads no more than
+// the message can take.
+
+import Config
+import Loop
+import Milter
+import NIOCore
+
+/// The last handler of a connection to a milter.
+final class MilterSession: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// Octets that may wait to be understood; twice the longest packet.
+    private static let mostInput = 2 << 20
+    /// Milliseconds for which a connection is kept without a message.
+    private static let idle: Int64 = 60_000
+
+    private let desk: MilterDesk
+    private let loop: any EventLoop
+    private var machine = MilterMachine()
+    /// Whose messages it is good for.
+    private(set) var client: MilterMail.Client?
+    private var input = ByteBuffer()
+    private var context: ChannelHandlerContext?
+    private var examination: Examination?
+    private var deadline: Deadline?
+    /// A kept connection, and nothing was heard on it since.
+    private var mayBeStale = false
+    /// A piece of the text is wanted as soon as what was written before is on its way.
+    private var piece: (offset: Int, count: Int)?
+    /// Whoever keeps the other text has enough for now.
+    private var isHalted = false
+
+    init(_ desk: MilterDesk, on loop: any EventLoop) {
+        (self.desk, self.loop) = (desk, loop)
+    }
+
+    /// The connection stands.
+    var isOpen: Bool { context?.channel.isActive == true }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        deadline = Deadline(loop: context.eventLoop) { [weak self] in self?.timeIsUp() }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        deadline?.cancel()
+        self.context = nil
+    }
+
+    // MARK: A message
+
+    /// Shows it a message.
+    func examine(_ mail: MilterMail, _ bounds: MilterMachine.Bounds, for examination: Examination, isKept: Bool) {
+        self.examination = examination
+        mayBeStale = isKept
+        client = mail.client
+        machine.begin(mail, bounds)
+        step()
+    }
+
+    /// Octets of the text that had to be waited for.
+    func read(_ octets: ByteBuffer) {
+        machine.bodyRead(octets)
+        step()
+    }
+
+    /// More of the other text may come.
+    func goOn() {
+        guard isHalted else { return }
+        isHalted = false
+        try? context?.channel.syncOptions?.setOption(.autoRead, value: true)
+        step()
+    }
+
+    /// Ends a connection that waits for a message.
+    func leave() {
+        machine.leave()
+        send()
+        close()
+    }
+
+    /// Ends the connection.
+    func close() {
+        examination = nil
+        deadline?.cancel()
+        context?.close(promise: nil)
+    }
+
+    // MARK: The connection
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var octets = unwrapInboundIn(data)
+        guard examination != nil else {
+            // Nothing was asked: whatever this is, it would be taken for the answer to the next question.
+            desk.forget(self, on: loop)
+            return close()
+        }
+        mayBeStale = false
+        input.writeBuffer(&octets)
+        guard input.readableBytes <= Self.mostInput else {
+            return fail(MilterFault(.garbled, "it says more than it was asked for"))
+        }
+        if !isHalted { step() }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        if examination == nil {
+            desk.forget(self, on: loop)
+        } else {
+            fail(MilterFault(.lost, "it closed the connection at \(machine.step?.word ?? "the end")"))
+        }
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if examination == nil { desk.forget(self, on: loop) }
+        fail(MilterFault(.lost, "the connection broke at \(machine.step?.word ?? "the end")"))
+        context.close(promise: nil)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable, piece != nil { step() }
+    }
+
+    private func timeIsUp() {
+        guard let examination else {
+            desk.forget(self, on: loop)
+            return leave()
+        }
+        let isOver = loop.now >= examination.ends
+        let word = machine.step?.word ?? "the end"
+        fail(
+            MilterFault(
+                .late,
+                isOver ? "no verdict within its deadline; it stands at \(word)" : "no answer in time to \(word)"
+            )
+        )
+    }
+
+    // MARK: Stepping
+
+    private func step() {
+        while let examination, let context {
+            do throws(MilterFault) {
+                guard try go(examination, context) else { return }
+            } catch {
+                return fail(error)
+            }
+        }
+    }
+
+    /// One step of the machine.
+    ///
+    /// - Returns: false when something is waited for.
+    private func go(_ examination: Examination, _ context: ChannelHandlerContext) throws(MilterFault) -> Bool {
+        if let (offset, count) = piece {
+            guard context.channel.isWritable else { return false }
+            piece = nil
+            // Ours to wait for, and not the milter's.
+            deadline?.clear()
+            guard let octets = examination.client?.text(at: offset, count: count) else { return false }
+            machine.bodyRead(octets)
+            return true
+        }
+        switch try machine.advance(&input) {
+        case .input:
+            send()
+            input.discardReadBytes()
+            touch(examination)
+            return false
+        case .body(let offset, let count):
+            send()
+            piece = (offset, count)
+            touch(examination)
+        case .replacement(let octets):
+            guard examination.replace(by: octets) else {
+                isHalted = true
+                deadline?.clear()
+                try? context.channel.syncOptions?.setOption(.autoRead, value: false)
+                return false
+            }
+        case .ended(let verdict):
+            finish(examination, verdict)
+            return false
+        }
+        return true
+    }
+
+    private func send() {
+        guard machine.output.readableBytes > 0, let context else { return }
+        context.writeAndFlush(wrapOutboundOut(machine.output), promise: nil)
+        machine.output = ByteBuffer()
+    }
+
+    /// Moves the time limit.
+    private func touch(_ examination: Examination) {
+        let isLong = machine.step?.isAboutContent ?? false
+        let seconds = isLong ? desk.settings.contentTimeout : desk.settings.commandTimeout
+        let now = loop.now
+        deadline?.set(at: min(examination.ends, now + .seconds(Int64(seconds))), now: now)
+    }
+
+    private func finish(_ examination: Examination, _ verdict: MilterVerdict) {
+        self.examination = nil
+        let isGood = machine.release() && input.readableBytes == 0
+        if !isGood { machine.leave() }
+        send()
+        if isGood, isOpen, desk.settings.idleSessions > 0 {
+            input = ByteBuffer()
+            deadline?.set(after: Self.idle)
+            desk.keep(self, on: loop)?.leave()
+        } else {
+            close()
+        }
+        examination.end(.success(verdict))
+    }
+
+    private func fail(_ fault: MilterFault) {
+        guard let examination else { return }
+        let mayBeStale = mayBeStale && fault.kind == .lost
+        close()
+        examination.end(.failure(fault), mayBeStale: mayBeStale)
+    }
+}
