@@ -116,6 +116,7 @@ let package = Package(
                 "SMTP",
                 "MessageFormat",
                 "Storage",
+                "History",
                 "Queue",
                 "Suppression",
                 "Config",

@@ -8,6 +8,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
     case me, listener, auth, dkim, outbound, routes, outboundIPs, resolver, admin, tls, relayCertificates
     case relayNetworks, hooks, aliases, bounceTemplate, events, bounceClasses, suppressions, limits
     case storage
+    case rewriting, archive
 
     /// The file that the part is called after.
     package var file: String {
@@ -32,6 +33,8 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
         case .suppressions: SuppressionSettings.file
         case .storage: StorageSettings.file
         case .limits: LimitSettings.file
+        case .rewriting: Rewriting.file
+        case .archive: ArchiveSettings.file
         }
     }
 
@@ -52,6 +55,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
             case .relayNetworks: .relayNetworks
             case .events: .events
             case .limits: .limits
+            case .rewriting: .rewriting
             }
     }
 }

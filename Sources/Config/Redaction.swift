@@ -52,6 +52,8 @@ enum Redaction {
             let isKnown =
                 LimitTerms.Key(rawValue: entry.key) != nil || ["mx", "when", "threshold", "do"].contains(entry.key)
             return isKnown ? ValueParsing.shown(entry.value) : unknown
+        // Addresses, and words about them: nothing secret.
+        case Rewriting.file, ArchiveSettings.file: return ValueParsing.shown(entry.value)
         case HookSettings.file: return hook(entry)
         case StorageSettings.file where entry.key.isSame(octets: "queue"): return StorageSettings.shown(entry.value)
         case EventSettings.file:

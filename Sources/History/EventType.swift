@@ -31,6 +31,8 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case credentialLimited = 44
     case tokenExpiring = 45
     case webhookDisabled = 46
+    /// A copy that `archive.ini` asks for was not made, or is lost.
+    case archiveFailed = 47
     // The events themselves.
     /// Some were dropped before they were read: the relay could not keep what they are made of.
     case journalTruncated = 50
@@ -60,6 +62,7 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
         case .credentialLimited: "credential.limited"
         case .tokenExpiring: "token.expiring"
         case .webhookDisabled: "webhook.disabled"
+        case .archiveFailed: "archive.failed"
         case .journalTruncated: "journal.truncated"
         case .historyErased: "history.erased"
         }

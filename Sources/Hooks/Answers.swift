@@ -1,6 +1,6 @@
 // Answers.swift — what a plugin may answer to each hook. An answer that would make no sense cannot be written.
 //
-//     queue_outbound   CONT / OK / DENY…          .next / .taken / .reject(reply)
+//     queue_outbound   CONT / OK / DENY…          .next / .edit(changes) / .taken / .reject(reply)
 //     send_email       CONT / DELAY, seconds      .next / .delay
 //     get_mx           CONT / OK, mx / DENY / DENYSOFT    .next / .use([MX]) / .reject / .tryLater
 //     deferred         CONT / OK / DENYSOFT, s    .next / .drop / .delay
@@ -11,6 +11,8 @@ package import Mail
 /// Before a message is queued.
 package enum QueueOutboundAnswer: Hashable, Sendable {
     case next
+    /// As ``next``, with changes.
+    case edit(MessageEdits)
     /// The plugin has seen to the message itself: the client gets its 250, nothing is queued.
     case taken
     /// The client gets this reply, 4xx or 5xx.

@@ -75,6 +75,7 @@ extension PluginChain {
         _ contents: MessageContents,
         id: QueueID
     ) async -> QueueOutboundAnswer {
+        var edits = MessageEdits()
         for plugin in plugins(for: .queueOutbound) {
             let asked = envelope
             let answer = await call(.queueOutbound) { () -> (QueueOutboundAnswer, Envelope) in
@@ -87,18 +88,21 @@ extension PluginChain {
                 return .reject(Reply(451, EnhancedStatus(4, 3, 0), "a plugin gave no answer in time, try again later"))
             }
             switch answer {
-            case .next:
-                guard changed.recipients.isEmpty || !changed.notes.isWithinBounds else {
-                    envelope = changed
+            case .next, .edit:
+                var all = edits
+                if case .edit(let more) = answer { all.add(more) }
+                let isUsable = !changed.recipients.isEmpty && changed.notes.isWithinBounds && all.isWithinBounds
+                guard !isUsable else {
+                    (envelope, edits) = (changed, all)
                     continue
                 }
-                useless(.queueOutbound, plugin, id, "an envelope without recipients, or with too large notes")
+                useless(.queueOutbound, plugin, id, "an envelope without recipients, or too many notes or fields")
                 return .reject(Reply(451, EnhancedStatus(4, 3, 0), "a plugin failed, try again later"))
             case .taken: return .taken
             case .reject(let reply): return .reject(reply.asRefusal())
             }
         }
-        return .next
+        return edits.isEmpty ? .next : .edit(edits)
     }
 
     /// Asks whether a mail may be sent now.

@@ -1,6 +1,7 @@
 // ServerHandler+Auth.swift — AUTH on the event loop: questions go to the authenticator, answers come back.
 
 import Config
+import Intake
 import Log
 import Loop
 import NIOCore
@@ -21,7 +22,9 @@ extension ServerHandler {
         guard machine.isVerifying else { return }
         machine.authenticated(answer)
         switch answer {
-        case .accepted, .scramSignature: tell(.authenticated, question.user)
+        case .accepted, .scramSignature:
+            machine.judge = door.intake.judge(door.settings.current, for: way)
+            tell(.authenticated, question.user)
         case .refused: refused(.loginRefused, question.user)
         case .tooMany: refused(.loginThrottled, question.user)
         case .scramSalt, .unavailable: break

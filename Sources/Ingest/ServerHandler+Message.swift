@@ -1,6 +1,7 @@
 // ServerHandler+Message.swift — what a client sends between DATA and the 250 goes to its reception; what becomes of it
 // comes back.
 
+import Config
 import Intake
 import Mail
 import MessageFormat
@@ -10,6 +11,9 @@ import SMTP
 import Storage
 
 extension ServerHandler: ReceptionOwner {
+    /// How its mail comes in.
+    var way: WayIn { WayIn(.smtp(here), client: client, login: machine.user) }
+
     /// The machine is about to receive a message of at most so many octets.
     func beginMessage(_ octets: Int) {
         let login = machine.user.map { Login($0, bound: machine.offer.constraint) }

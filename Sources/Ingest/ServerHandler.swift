@@ -94,22 +94,23 @@ final class ServerHandler: ChannelDuplexHandler {
         self.here = here
         clientLiteral = client?.addressLiteral ?? "[unknown]"
         number = door.book.nextSession()
-        self.settings = settings.listener
+        self.settings = settings.listener.applied(at: here)
         isImplicitTLS = kind == .implicitTLS
         reception = Reception(door.intake, IntakeRules(settings), on: loop)
         machine = ServerMachine(
-            me: settings.me,
+            me: settings.name(at: here),
             limits: Self.limits(settings, client, at: here),
-            mayRelay: RelayPolicy.mayRelay(client, networks: settings.relayNetworks),
+            mayRelay: RelayPolicy.mayRelay(client, networks: settings.networks(at: here)),
             offer: Authenticator.offer(settings.auth, to: client, isSecure: false)
         )
         machine.offersTLS = !isImplicitTLS && door.tls() != nil
         reception.mender = Self.mender(machine.limits)
-        machine.judge = door.intake.judge(settings)
+        reception.way = way
+        machine.judge = door.intake.judge(settings, for: way)
     }
 
     private static func limits(_ settings: Settings, _ client: IPAddress?, at here: ListenAddress?) -> Limits {
-        let listener = settings.listener
+        let listener = settings.listener.applied(at: here)
         let isLenient = listener.lenient.includes(client, at: here, among: listener.everywhere)
         // Programs of this machine are known by where they come from; what they leave out, nobody else may.
         let isLocal = client?.isLoopback == true && settings.local.isOn
@@ -387,10 +388,10 @@ final class ServerHandler: ChannelDuplexHandler {
         guard now - settingsRead >= .milliseconds(Self.settingsAge), !machine.hasTransaction else { return }
         settingsRead = now
         let fresh = door.settings.current
-        settings = fresh.listener
+        settings = fresh.listener.applied(at: here)
         reception.rules = IntakeRules(fresh)
         machine.update(
-            me: fresh.me,
+            me: fresh.name(at: here),
             limits: Self.limits(fresh, client, at: here),
             mayRelay: mayRelay(
                 fresh,
@@ -400,7 +401,7 @@ final class ServerHandler: ChannelDuplexHandler {
         )
         machine.offersTLS = !machine.isSecure && door.tls() != nil
         reception.mender = Self.mender(machine.limits)
-        machine.judge = door.intake.judge(fresh)
+        machine.judge = door.intake.judge(fresh, for: way)
     }
 
     private func timeIsUp() {

@@ -24,6 +24,8 @@ package struct Intake: Sendable {
 
     /// Who gets nothing; nil: nobody knows.
     package let suppressions: SuppressionList?
+    /// Marks copies for archives, so that none of them is archived again.
+    let marks = ArchiveMarks()
 
     package init(
         queue: MailQueue,
@@ -55,6 +57,14 @@ package struct IntakeRules: Sendable {
     /// Each recipient gets a message of its own.
     let splits: Bool
     let local: LocalMail
+    /// The field whose value events carry; nil: none.
+    let tagHeader: String?
+    /// `rewrite.ini`.
+    let rewriting: Rewriting
+    /// `archive.ini`.
+    let archive: ArchiveSettings
+    /// Names the listeners that both are about.
+    let listeners: ListenerSettings
 
     package init(_ settings: Settings) {
         me = settings.me
@@ -66,5 +76,9 @@ package struct IntakeRules: Sendable {
         refusesForeignAuthors = settings.auth.refusesForeignAuthors
         splits = settings.outbound.alwaysSplit
         local = settings.local
+        tagHeader = settings.events.tagHeader
+        rewriting = settings.rewriting
+        archive = settings.archive
+        listeners = settings.listener
     }
 }

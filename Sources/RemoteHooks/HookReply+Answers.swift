@@ -9,7 +9,7 @@ extension HookReply {
         switch code {
         case .CONT:
             try edit(&envelope.notes)
-            return .next
+            return try edits.apply(to: &envelope)
         case .OK: return .taken
         case let code where code.refuses:
             return .reject(Reply(550, EnhancedStatus(5, 7, 1), message ?? "refused"))
