@@ -142,6 +142,7 @@ let package = Package(
                 "Storage",
                 "Queue",
                 "Config",
+                "Hooks",
                 "Intake",
                 core,
                 posix,

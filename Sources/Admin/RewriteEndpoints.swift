@@ -96,6 +96,7 @@ enum RewriteEndpoints {
         var table = try table(request)
         var body = try JSONObject(request.json(), at: "")
         // What comes out goes in.
+        try body.refuseNull("table")
         if let given = try body.string("table"), Rewriting.table(given)?.name != table.name {
             throw Problem.invalid("/table", "exclusive", "names another table than the path")
         }
@@ -105,6 +106,7 @@ enum RewriteEndpoints {
         guard rules.count <= most else { throw Problem.invalid("/rules", "length", "has more than \(most) rules") }
         for (index, item) in rules.enumerated() {
             var rule = try JSONObject(item, at: "/rules/\(index)")
+            try rule.refuseNull("origin")
             _ = try rule.string("origin")
             guard let match = try rule.string("match"), let target = try rule.string("becomes") else {
                 throw Problem.invalid("/rules/\(index)", "required", "has no match, or does not say what it becomes")
@@ -128,7 +130,8 @@ extension JSON {
     /// - Parameter part: `envelope` is what explains; a header has its own key.
     init(_ address: EmailAddress, _ direction: Rewriting.Direction, by rewriter: Rewriter?) {
         guard let (rule, table) = rewriter?.rule(for: address, direction) else {
-            self = .null
+            let becomes = rewriter?.rewritten(address, direction) ?? address
+            self = becomes == address ? .null : Self.bySRS(address, becomes)
             return
         }
         let becomes = rule.replacement?.applied(to: address) ?? address
@@ -138,6 +141,13 @@ extension JSON {
             "in": .strings(
                 Rewriting.Part.allCases.filter { rewriter?.covers($0, of: direction) ?? false }.map(\.rawValue)
             ),
+        ]
+    }
+
+    private static func bySRS(_ address: EmailAddress, _ becomes: EmailAddress) -> JSON {
+        [
+            "was": .string("\(address)"), "becomes": .string("\(becomes)"), "because": .string(Rewriting.file),
+            "rule": "[srs]", "in": ["envelope"],
         ]
     }
 }

@@ -27,6 +27,9 @@ package struct ListenerSection: Hashable, Sendable {
     /// `allowed_sender_domains`; nil: as `[main]` has it.
     package var senderDomains: Set<Domain>?
 
+    /// `srs`: it takes mail that is forwarded; senders become addresses of `[srs]` in `rewrite.ini`.
+    package var forwards = false
+
     package init(_ name: String) { self.name = name }
 
     /// Both.
@@ -72,7 +75,7 @@ extension ListenerSettings {
     private static let word = "listener "
     package static let ownKeys = [
         "listen", "smtps_listen", "auth_required", "networks", "lenient", "hostname", "message_bytes", "recipients",
-        "errors", "allowed_sender_domains",
+        "errors", "allowed_sender_domains", "srs",
     ]
 
     package static func owns(_ section: String) -> Bool { section.starts(withOctets: word) }
@@ -116,6 +119,7 @@ extension ListenerSection {
         switch key {
         case "listen": listen = try places(value, others)
         case "smtps_listen": smtpsListen = try places(value, others)
+        case "srs": forwards = try ValueParsing.boolean(value)
         case "auth_required": requiresLogin = try ValueParsing.boolean(value)
         case "networks": networks = try Self.networks(value)
         case "lenient": isLenient = try ValueParsing.boolean(value)

@@ -15,6 +15,14 @@ extension Rewriting {
     ///
     /// - Throws: all errors of the file (at most 50), each with its line.
     package static func read(_ document: INIDocument) throws(ConfigErrors) -> Rewriting {
+        var surroundings = Surroundings.ignored
+        return try read(document, in: &surroundings)
+    }
+
+    /// Reads the whole file.
+    ///
+    /// - Throws: all errors of the file (at most 50), each with its line.
+    static func read(_ document: INIDocument, in surroundings: inout Surroundings) throws(ConfigErrors) -> Rewriting {
         var rewriting = Rewriting()
         var report = SectionReport(document, file: file, expecting: "[senders] or [recipients]")
         for section in document.blocks where report.hasRoom {
@@ -27,6 +35,11 @@ extension Rewriting {
                         report.fail(entry.line, error.reason)
                     }
                 }
+                continue
+            }
+            if section.name.isSame(octets: SRS.section) {
+                guard report.isFirst(SRS.section, section.line) else { continue }
+                rewriting.srs = SRS.read(section, &report, in: &surroundings)
                 continue
             }
             guard var table = table(section.name) else {
@@ -57,7 +70,7 @@ extension Rewriting {
     }
 
     private static func unknown(_ name: String) -> String {
-        "[\(ValueParsing.shown(name))] is not senders, recipients or options; a table may be for some mail: "
+        "[\(ValueParsing.shown(name))] is not senders, recipients, options or srs; a table may be for some mail: "
             + "[senders login app], [senders client 10.0.0.0/8], [recipients listener 127.0.0.1:2525]"
     }
 

@@ -69,16 +69,22 @@ package struct Rewriting: Hashable, Sendable {
         .senders: [.envelope, .header], .recipients: [.envelope],
     ]
 
-    package init() {}
+    /// `[srs]`; nil: there is no such section.
+    package internal(set) var srs: SRS?
 
-    package var isEmpty: Bool { tables.isEmpty }
+    package init() {}
 
     /// What is in force for mail that comes in so; nil: nothing.
     package func rewriter(for way: WayIn, _ listeners: ListenerSettings) -> Rewriter? {
-        guard !tables.isEmpty else { return nil }
+        guard !tables.isEmpty || srs != nil else { return nil }
         let mine = tables.filter { $0.whose.means(way, listeners) }
-        guard !mine.isEmpty else { return nil }
-        return Rewriter(mine.sorted { $0.whose.weight > $1.whose.weight }, parts, kept)
+        guard !mine.isEmpty || srs != nil else { return nil }
+        var rewriter = Rewriter(mine.sorted { $0.whose.weight > $1.whose.weight }, parts, kept)
+        rewriter.srs = srs
+        if srs != nil, case .smtp(let here?) = way.door {
+            rewriter.forwards = listeners.section(at: here)?.forwards ?? false
+        }
+        return rewriter
     }
 }
 
@@ -88,6 +94,10 @@ package struct Rewriter: Sendable {
     private let parts: [Rewriting.Direction: Set<Rewriting.Part>]
     /// See ``Rewriting/kept``.
     package let kept: String?
+    /// Turns its addresses back; nil: there are none.
+    package internal(set) var srs: SRS?
+    /// Senders become addresses of ``srs``.
+    var forwards = false
 
     init(
         _ tables: [Rewriting.Table],
@@ -121,8 +131,14 @@ package struct Rewriter: Sendable {
 
     /// An address of the envelope as it is from now on.
     package func rewritten(_ address: EmailAddress, _ direction: Rewriting.Direction) -> EmailAddress {
-        guard covers(.envelope, of: direction) else { return address }
-        return rule(for: address, direction)?.rule.replacement?.applied(to: address) ?? address
+        var address = address
+        let now = Timestamp.now()
+        if direction == .recipients, case .address(let back)? = srs?.returned(address, at: now) { address = back }
+        if covers(.envelope, of: direction) {
+            address = rule(for: address, direction)?.rule.replacement?.applied(to: address) ?? address
+        }
+        guard direction == .senders, forwards, let srs else { return address }
+        return srs.forwarded(address, at: now)
     }
 
     /// The envelope's sender as it is from now on; nobody stays nobody.
@@ -135,7 +151,7 @@ package struct Rewriter: Sendable {
     ///
     /// - Returns: nil when all of them stay.
     package func rewritten(_ recipients: [Recipient]) -> [Recipient]? {
-        guard covers(.envelope, of: .recipients) else { return nil }
+        guard srs != nil || covers(.envelope, of: .recipients) else { return nil }
         var isChanged = false
         var found: [Recipient] = []
         var seen: Set<EmailAddress> = []

@@ -193,7 +193,7 @@ package struct SettingsReader: Sendable {
         case .suppressions: settings.suppressions = try keyed(SuppressionSettings.self, &finding.warnings)
         case .storage: settings.storage = try readStorage(&finding)
         case .rewriting:
-            settings.rewriting = try Rewriting.read(try document(Rewriting.file) ?? INIDocument(parsing: ""))
+            settings.rewriting = try readRewriting(&finding)
         case .archive:
             settings.archive = try ArchiveSettings.read(try document(ArchiveSettings.file) ?? INIDocument(parsing: ""))
         case .limits:

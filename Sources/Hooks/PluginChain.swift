@@ -23,7 +23,7 @@ package final class PluginChain: Sendable {
 
     private let active = Mutex(Active())
     /// The raw value of the hooks that some active plugin serves.
-    private let asked = Atomic<UInt8>(0)
+    private let asked = Atomic<UInt16>(0)
     private let deadline: @Sendable () -> Duration
     private let sleep: @Sendable (Duration) async -> Void
     private let log: LogSink
@@ -165,6 +165,38 @@ extension PluginChain {
         where await call(.delivered, { await plugin.delivered(mail, notice) }) == nil {
             missed(.delivered, plugin, mail.id)
         }
+    }
+}
+
+// MARK: - Clients
+
+extension PluginChain {
+    /// Asks whether a client that has connected, or what it says, is taken.
+    ///
+    /// - Parameter hook: one of connect, mail and rcpt.
+    /// - Returns: nil when it is; else what it hears.
+    package func receive(_ hook: Hook, _ guest: Guest) async -> Reply? {
+        for plugin in plugins(for: hook) {
+            let answer = await call(hook) { () -> ReceptionAnswer in
+                switch hook {
+                case .connect: await plugin.connect(guest)
+                case .mail: await plugin.mail(guest)
+                default: await plugin.rcpt(guest)
+                }
+            }
+            switch answer {
+            case .next?: continue
+            case .reject(let reply)?: return reply.asRefusal()
+            case nil:
+                HookMetrics.count(.late, of: hook)
+                log.write(.warning, "hook missed its deadline") { line in
+                    line.add(.hook, hook.rawValue)
+                    line.add(.plugin, plugin.name)
+                }
+                return Reply(451, EnhancedStatus(4, 3, 0), "a plugin gave no answer in time, try again later")
+            }
+        }
+        return nil
     }
 }
 

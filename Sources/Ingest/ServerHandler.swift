@@ -74,6 +74,8 @@ final class ServerHandler: ChannelDuplexHandler {
     private var holdsRead = false
     private var isWritable = true
     private var greets: Scheduled<Void>?
+    /// Plugins are asked about the client; it is not greeted yet.
+    var isAskedAbout = false
     private var lineBegan: NIODeadline?
     private var dataBegan: NIODeadline?
     private var began = NIODeadline.uptimeNanoseconds(0)
@@ -105,6 +107,7 @@ final class ServerHandler: ChannelDuplexHandler {
         )
         machine.offersTLS = !isImplicitTLS && door.tls() != nil
         reception.mender = Self.mender(machine.limits)
+        learnHooks()
         reception.way = way
         machine.judge = door.intake.judge(settings, for: way)
     }
@@ -173,8 +176,14 @@ final class ServerHandler: ChannelDuplexHandler {
 
     /// Greets, now or after the delay that catches early talkers.
     func welcome(_ context: ChannelHandlerContext) {
-        guard settings.bannerDelay > 0 else {
-            greet(spokeEarly: !isImplicitTLS && Self.hasUnreadInput(context.channel))
+        if !askAboutClient(context) { greetNow(context) }
+    }
+
+    /// Nobody objects to the client.
+    func greetNow(_ context: ChannelHandlerContext) {
+        guard settings.bannerDelay > 0, input.readableBytes == 0 else {
+            let spokeEarly = input.readableBytes > 0 || Self.hasUnreadInput(context.channel)
+            greet(spokeEarly: !isImplicitTLS && spokeEarly)
             return
         }
         greets = context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(Int64(settings.bannerDelay))) {
@@ -231,7 +240,7 @@ final class ServerHandler: ChannelDuplexHandler {
     }
 
     private func step() {
-        guard input.readableBytes > 0 || machine.isClosed else { return }
+        guard input.readableBytes > 0 || machine.isClosed || machine.isResuming else { return }
         var work = ByteBuffer()
         swap(&work, &input)
         process(&work)
@@ -246,6 +255,7 @@ final class ServerHandler: ChannelDuplexHandler {
             case .room(let octets): machine.roomChecked(door.intake.queue.hasRoom(for: octets))
             case .envelope(let bytes): machine.envelopeGrown(reception.reserveEnvelope(bytes))
             case .authenticate(let question): authenticate(question)
+            case .ask(let question): ask(question)
             case .startTLS: beginTLS(behind: work)
             case .begin(let octets): beginMessage(octets)
             case .content: lookAtContent()
@@ -308,7 +318,8 @@ final class ServerHandler: ChannelDuplexHandler {
     private var mayRead: Bool {
         guard phase == .talking else { return true }
         guard isWritable, !reception.isAtDisk else { return false }
-        return input.readableBytes == 0 || !(machine.isCommitting || machine.isVerifying)
+        return input.readableBytes == 0
+            || !(machine.isCommitting || machine.isVerifying || machine.isAsking || isAskedAbout)
     }
 
     func read(context: ChannelHandlerContext) {
@@ -341,7 +352,7 @@ final class ServerHandler: ChannelDuplexHandler {
     private var wait: Wait {
         if reception.phase == .asking || greets != nil { return .ourselves }
         if machine.isCommitting { return .commit }
-        if reception.isAtDisk || machine.isVerifying { return .ourselves }
+        if reception.isAtDisk || machine.isVerifying || machine.isAsking || isAskedAbout { return .ourselves }
         return machine.isReceiving ? .content : .command
     }
 
@@ -402,6 +413,7 @@ final class ServerHandler: ChannelDuplexHandler {
         machine.offersTLS = !machine.isSecure && door.tls() != nil
         reception.mender = Self.mender(machine.limits)
         machine.judge = door.intake.judge(fresh, for: way)
+        learnHooks()
     }
 
     private func timeIsUp() {

@@ -22,10 +22,12 @@ extension Intake {
     ) -> (@Sendable (EmailAddress, ReversePath) -> Reply?)? {
         let (routes, plugins, list) = (settings.routes, plugins, suppressions)
         let holdsBack = list.map { !$0.isEmpty } ?? false && settings.suppressions.check == .refuse
-        guard routes.rejects || holdsBack else { return nil }
+        let srs = settings.rewriting.srs
+        guard routes.rejects || holdsBack || srs != nil else { return nil }
         let suppressions = settings.suppressions
         let rewriter = settings.rewriting.rewriter(for: way, settings.listener)
         return { recipient, sender in
+            if let srs, srs.returned(recipient, at: .now()) == .refused { return Self.forged }
             let recipient = rewriter?.rewritten(recipient, .recipients) ?? recipient
             let sender = rewriter?.rewritten(sender) ?? sender
             if routes.rejects, !plugins.asks(.getMX), let refusal = routes.refusal(of: recipient, from: sender) {
@@ -35,6 +37,9 @@ extension Intake {
             return list?.reason(for: recipient, from: sender, at: .now()).map(Self.suppressed)
         }
     }
+
+    /// What is said of a sender of forwarded mail that we did not make, or too long ago.
+    private static let forged = Reply(550, EnhancedStatus(5, 1, 1), "no such address here, or not any more")
 
     /// What is said of an address that gets nothing.
     package static func suppressed(_ reason: Suppression.Reason) -> Reply {

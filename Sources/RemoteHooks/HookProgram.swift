@@ -102,6 +102,17 @@ package final class HookProgram: Plugin {
         _ = await ask(.delivered, .delivered(mail, notice), mail) { _ throws(HookTrouble) in true }
     }
 
+    package func connect(_ guest: Guest) async -> ReceptionAnswer { await receive(.connect, guest) }
+    package func mail(_ guest: Guest) async -> ReceptionAnswer { await receive(.mail, guest) }
+    package func rcpt(_ guest: Guest) async -> ReceptionAnswer { await receive(.rcpt, guest) }
+
+    private func receive(_ hook: Hook, _ guest: Guest) async -> ReceptionAnswer {
+        let answer = await ask(hook, .receive(hook, guest), nil) { reply throws(HookTrouble) in try reply.receive(hook)
+        }
+        guard answer == nil, isClosed(hook) else { return answer ?? .next }
+        return .reject(Reply(451, EnhancedStatus(4, 3, 0), "a policy program is not available, try again later"))
+    }
+
     private func isClosed(_ hook: Hook) -> Bool { endpoint.closed.has(hook) }
 }
 

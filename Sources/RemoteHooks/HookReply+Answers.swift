@@ -19,6 +19,16 @@ extension HookReply {
         }
     }
 
+    func receive(_ hook: Hook) throws(HookTrouble) -> ReceptionAnswer {
+        switch code {
+        case .CONT, .OK: .next
+        case let code where code.refuses: .reject(Reply(550, EnhancedStatus(5, 7, 1), message ?? "refused"))
+        case let code where code.refusesForNow:
+            .reject(Reply(450, EnhancedStatus(4, 7, 1), message ?? "try again later"))
+        default: throw unusable(hook)
+        }
+    }
+
     func sendEmail() throws(HookTrouble) -> SendEmailAnswer {
         switch code {
         case .CONT, .OK: .next

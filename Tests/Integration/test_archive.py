@@ -59,7 +59,7 @@ def test_a_copy_that_is_lost_is_told(make_api, make_server, sink):
         return api.ask("GET", "/v1/events?after=0&type=archive.failed")[2]["items"]
 
     wait_until(told, what="the event")
-    assert told()[0]["subject"] == lost["archive_of"]
+    assert told()[0]["data"]["subject"] == lost["archive_of"]
     metrics = api.ask("GET", "/metrics")[2].decode()
     assert 'martlet_archive_copies_total{result="lost"} 1' in metrics
     assert 'martlet_archive_copies_total{result="made"} 1' in metrics

@@ -76,6 +76,7 @@ PLACES = {
     "domain": "put.example",
     "selector": "s1",
     "scope": "lane%20put.example",
+    "table": "senders",
     "lane": "put.example",
 }
 ONE_OF_EACH = {

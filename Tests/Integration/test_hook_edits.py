@@ -82,3 +82,36 @@ def test_hook_test_prints_what_would_change(make_relay, make_hook, tmp_path):
     hook.answers["queue_outbound"] = 500
     assert tried(section, str(mail), "--to", "b@b.test").returncode == 1
     assert tried("nobody", str(mail)).returncode != 0
+
+
+def test_programs_have_a_say_in_clients(make_relay, make_hook, sink):
+    def rcpt(question):
+        asked = question["connection"]
+        assert asked["remote_ip"] == "127.0.0.1" and asked["mail_from"] == "a@a.test" and asked["helo"] == "client.test"
+        return {"code": "DENY", "message": "not him"} if asked["rcpt_to"] == "no@b.test" else {"code": "CONT"}
+
+    def mail(question):
+        return (
+            {"code": "DENYSOFT", "message": "later"} if question["connection"]["mail_from"] == "late@a.test" else None
+        )
+
+    hook = make_hook({"connect": None, "mail": mail, "rcpt": rcpt})
+    relay = make_relay(
+        routes={"*": sink.address}, files={"hooks.ini": hook.ini(hooks="connect, mail, rcpt", fail="closed")}
+    )
+    with relay.session() as client:
+        client.send(
+            b"MAIL FROM:<late@a.test>\r\nMAIL FROM:<a@a.test> SIZE=100\r\nRCPT TO:<no@b.test>\r\nRCPT TO:<yes@b.test>\r\nDATA\r\n"
+        )
+        assert [client.read_reply().code for _ in range(5)] == [450, 250, 550, 250, 354]
+        client.send(b"Subject: x\r\n\r\n.\r\n")
+        assert client.read_reply().code == 250
+    assert sink.wait_for(1)[0].recipients == ["yes@b.test"]
+    hook.answers["connect"] = {"code": "DENY", "message": "not you"}
+    with relay.connect() as client:
+        reply = client.read_reply()
+        assert reply.code == 550 and "not you" in reply.text
+        assert client.reply_or_end() is None
+    hook.answers["connect"] = 500
+    with relay.connect() as client:
+        assert client.read_reply().code == 451

@@ -129,3 +129,28 @@ def test_a_listener_has_words_of_its_own(make_relay, sink):
         assert client.command("RCPT TO:<b@y.test>").code in (530, 550, 554)
     send_mail(relay, "a@x.test", ["b@y.test"], b"From: a@x.test\r\n\r\n")
     assert sink.wait_for(2)[1].sender == "a@x.test"
+
+
+def test_a_listener_that_forwards_and_the_way_back(make_relay, sink):
+    files = {"rewrite.ini": "[srs]\ndomain = srs.test\nsecret = @file:secrets/srs\n"}
+    relay = make_relay(routes={"*": sink.address}, files=files, started=False)
+    (relay.config / "secrets").mkdir()
+    secret = relay.config / "secrets" / "srs"
+    secret.write_text("a secret of many letters\n")
+    secret.chmod(0o600)
+    port = relay.listen[0][1]
+    with (relay.config / "smtp.ini").open("a") as file:
+        file.write(f"[listener forward]\nlisten = 127.0.0.3:{port}\nsrs = true\n")
+    relay.start()
+    with SmtpClient(("127.0.0.3", port)) as client:
+        client.expect(220)
+        client.ehlo()
+        client.message("ann@a.test", ["b@y.test"], b"Subject: x\r\n\r\n")
+    made = sink.wait_for(1)[0].sender
+    assert made.startswith("SRS0=") and made.endswith("=a.test=ann@srs.test")
+    send_mail(relay, "", [made.lower()], b"Subject: bounced\r\n\r\n")
+    back = sink.wait_for(2)[1]
+    assert back.recipients == ["ann@a.test"] and back.sender == ""
+    with relay.session() as client:
+        client.mail("")
+        assert client.command(f"RCPT TO:<{made.replace('SRS0=', 'SRS0=x')}>").code == 550

@@ -107,6 +107,7 @@ struct ServerTLSTests {
                         isSecured = true
                     case .room: session.machine.roomChecked(true)
                     case .envelope: session.machine.envelopeGrown(true)
+                    case .ask: session.machine.answered(nil)
                     case .begin: session.machine.begun(true)
                     case .authenticate: session.machine.authenticated(.refused)
                     case .commit: session.machine.committed(.refused(.noRoom))

@@ -22,6 +22,7 @@ struct TurnawayTests {
             case .input, .close: return machine.takeTurnaways()
             case .room: machine.roomChecked(false)
             case .envelope: machine.envelopeGrown(true)
+            case .ask: machine.answered(nil)
             case .authenticate: machine.authenticated(.refused)
             case .startTLS: machine.tlsBegins(false)
             case .begin: machine.begun(true)
