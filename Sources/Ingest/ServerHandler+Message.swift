@@ -16,6 +16,7 @@ extension ServerHandler: ReceptionOwner {
 
     /// The machine is about to receive a message of at most so many octets.
     func beginMessage(_ octets: Int) {
+        reception.way = way
         let login = machine.user.map { Login($0, bound: machine.offer.constraint) }
         machine.begun(reception.begin(octets, by: login))
     }

@@ -108,7 +108,6 @@ final class ServerHandler: ChannelDuplexHandler {
         machine.offersTLS = !isImplicitTLS && door.tls() != nil
         reception.mender = Self.mender(machine.limits)
         learnHooks()
-        reception.way = way
         machine.judge = door.intake.judge(settings, for: way)
     }
 
