@@ -152,6 +152,7 @@ let package = Package(
                 "Storage",
                 "Queue",
                 "Config",
+                "Hooks",
                 "Intake",
                 core,
                 posix,

@@ -216,6 +216,9 @@ package enum Endpoints {
         Endpoint(.get, "/v1/sessions", "listSessions", .accessRead, SessionEndpoints.list),
         Endpoint(.delete, "/v1/sessions/{id}", "revokeSession", .accessWrite, SessionEndpoints.revoke),
 
+        Endpoint(.get, "/v1/rewriting", "listRewriting", .configRead, RewriteEndpoints.list),
+        Endpoint(.put, "/v1/rewriting/{table}", "putRewriting", .configWrite, body: .json, RewriteEndpoints.put),
+        Endpoint(.delete, "/v1/rewriting/{table}", "removeRewriting", .configWrite, RewriteEndpoints.remove),
         Endpoint(.get, "/v1/limits", "listLimits", .configRead, LimitEndpoints.list),
         Endpoint(.get, "/v1/limits/{scope}", "showLimit", .configRead, LimitEndpoints.show),
         Endpoint(.put, "/v1/limits/{scope}", "putLimit", .configWrite, body: .json, LimitEndpoints.put),

@@ -7,19 +7,16 @@ import Mail
 
 /// The answer to "why does it go there?".
 enum ExplainEndpoint {
-    /// `GET /v1/explain?recipient&sender&user&client&force_tls&require_tls`.
+    /// `GET /v1/explain?recipient&sender&user&client&listener&force_tls&require_tls`.
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery(["recipient", "sender", "user", "client", "force_tls", "require_tls"])
+        try request.allowQuery(["recipient", "sender", "user", "client", "listener", "force_tls", "require_tls"])
         guard let text = request.value("recipient") else {
             throw Problem.invalid("?recipient", "required", "is missing: an address")
         }
         guard let given = EmailAddress(text) else {
             throw Problem.invalid("?recipient", "format", "is no address (a plus sign is %2B in a query)")
         }
-        // Mail to a name of this machine goes to others from the moment it comes in.
-        let targets = services.settings.current.local.target(given)
-        let recipient = targets?.first ?? given
-        var envelope = Envelope(sender: .null, recipients: [Recipient(recipient)])
+        var envelope = Envelope(sender: .null, recipients: [])
         if let text = request.value("sender"), !text.isEmpty, text != "<>" {
             guard let address = EmailAddress(text) else {
                 throw Problem.invalid("?sender", "format", "is neither an address nor <>")
@@ -31,9 +28,47 @@ enum ExplainEndpoint {
             envelope.notes.client = address
         }
         envelope.user = request.value("user")
+        let settings = services.settings.current
+        // Addresses are rewritten first; mail to a name of this machine then goes to others, as it does when it comes in.
+        let rewriter = try rewriter(request, envelope, settings)
+        let said = envelope.sender
+        envelope.sender = rewriter?.rewritten(said) ?? said
+        let meant = rewriter?.rewritten(given, .recipients) ?? given
+        let targets = settings.local.target(meant)
+        let recipient = targets?.first ?? meant
+        envelope.recipients = [Recipient(recipient)]
+        var rewritten: JSON = ["recipient": JSON(given, .recipients, by: rewriter), "sender": nil]
+        if case .address(let address) = said { rewritten["sender"] = JSON(address, .senders, by: rewriter) }
         envelope.notes.forceTLS = try request.flag("force_tls")
         envelope.requiresTLS = try request.flag("require_tls")
-        let (guide, settings, asked) = (services.guide, services.settings.current, envelope)
-        return .json(JSON(try services.wait { await guide.way(of: asked, to: recipient, settings) }, alias: targets))
+        let (guide, asked) = (services.guide, envelope)
+        return .json(
+            JSON(
+                try services.wait { await guide.way(of: asked, to: recipient, settings) },
+                alias: targets,
+                rewritten: rewritten
+            )
+        )
+    }
+
+    /// What rewrites addresses of mail that comes in as the question says: by the API, or at a listener.
+    private static func rewriter(
+        _ request: AdminRequest,
+        _ envelope: Envelope,
+        _ settings: Settings
+    ) throws(Problem) -> Rewriter? {
+        var way = WayIn(.smtp(nil), client: envelope.notes.client, login: envelope.user)
+        if let text = request.value("listener") {
+            let listener = settings.listener
+            let named = listener.sections.first { $0.name.isSame(octets: text) }?.everywhere.first
+            if let place = named ?? ListenAddress(text) {
+                way.door = .smtp(place)
+            } else if text.isSame(octets: Whose.api) {
+                way.door = .api
+            } else {
+                throw Problem.invalid("?listener", "format", "is neither address:port, the name of a listener, nor api")
+            }
+        }
+        return settings.rewriting.rewriter(for: way, settings.listener)
     }
 }

@@ -12,13 +12,16 @@ import Queue
 extension JSON {
     /// The way of one recipient's mail, each decision with its because.
     ///
-    /// - Parameter alias: everybody whom `aliases` has for the address that was asked about; nil for no such line.
-    init(_ way: Itinerary, alias: [EmailAddress]? = nil) {
+    /// - Parameters:
+    ///   - alias: everybody whom `aliases` has for the address that was asked about; nil for no such line.
+    ///   - rewritten: what `rewrite.ini` makes of the addresses that were asked about.
+    init(_ way: Itinerary, alias: [EmailAddress]? = nil, rewritten: JSON = ["recipient": nil, "sender": nil]) {
         let source = way.sourceBecause
         let members: [Member] = [
             Member("recipient", .string("\(way.recipient)")),
             Member("alias", alias.map { .strings($0.map(\.description)) } ?? nil),
             Member("sender", .string("\(way.envelope.sender)")),
+            Member("rewritten", rewritten),
             Member("route", .optional(way.decision.route?.match)),
             Member("route_because", .optional(way.decision.because?.rawValue)),
             Member("action", .string(way.action)),

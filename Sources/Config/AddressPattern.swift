@@ -33,6 +33,37 @@ enum AddressPattern: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// Reads `ann@example.org`, `@example.org`, `.example.org` or `*`, as `rewrite.ini` and `archive.ini` have them.
+    ///
+    /// - Throws: what is wrong with it, as a sentence.
+    init(word text: some StringProtocol) throws(ValueError) {
+        let found: AddressPattern?
+        if let domain = text.rest(behind: "@") {
+            found = Domain(domain).map { .domain($0.name) }
+        } else if let suffix = text.rest(behind: ".") {
+            found = Domain(suffix).flatMap { $0.literal == nil ? .suffix($0.name) : nil }
+        } else if text.isSame(octets: "*") {
+            found = .any
+        } else {
+            found = EmailAddress(text).map { .address(Self.key($0)) }
+        }
+        guard let found else {
+            throw ValueError(
+                "\"\(ValueParsing.shown(text))\" is none of ann@example.org, @example.org, .example.org and *"
+            )
+        }
+        self = found
+    }
+
+    /// As ``init(word:)`` reads it, in normal form.
+    var word: String {
+        switch self {
+        case .domain(let name): "@\(name)"
+        case .suffix(let name): ".\(name)"
+        case .address, .any, .null: description
+        }
+    }
+
     /// As it stands in the brackets, in normal form.
     var description: String {
         switch self {

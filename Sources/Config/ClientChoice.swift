@@ -52,12 +52,7 @@ package struct ClientChoice: Hashable, Sendable, CustomStringConvertible {
         if isForAll { return true }
         if let client, networks.contains(where: { $0.contains(client) }) { return true }
         guard let here else { return false }
-        return places.contains { place in
-            guard place.port == here.port else { return false }
-            if place.ip == here.ip { return true }
-            guard place.ip.isUnspecified else { return false }
-            return place.ip.isV6 ? here.ip.isV6 || !place.isV6Only(among: listeners) : !here.ip.isV6
-        }
+        return places.contains { $0.takes(here, among: listeners) }
     }
 }
 
@@ -81,6 +76,9 @@ extension SettingsReader {
         }
         for place in listener.lenient.places where !listener.everywhere.contains(place) {
             warn("lenient names \(place), and nothing listens there but a socket of systemd, if there is one")
+        }
+        for section in listener.sections where section.everywhere.isEmpty {
+            warn("[listener \(section.name)] has no listen and no smtps_listen, so nobody comes in there")
         }
         if listener.lenient.isForAll || listener.lenient.networks.contains(where: { $0.prefix == 0 }) {
             warn("lenient is for everybody: name the networks or listeners of the clients that need it")

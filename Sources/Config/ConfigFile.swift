@@ -13,6 +13,7 @@ package enum ConfigFile: String, Hashable, Sendable, CaseIterable {
     case relayNetworks = "relay_acl_allow"
     case events = "events.ini"
     case limits = "limits.ini"
+    case rewriting = "rewrite.ini"
 
     /// The file's name.
     package var name: String { rawValue }

@@ -7,7 +7,7 @@
 package enum ConfigPart: Hashable, Sendable, CaseIterable {
     case me, listener, auth, dkim, outbound, routes, outboundIPs, resolver, admin, tls, relayCertificates
     case relayNetworks, hooks, aliases, bounceTemplate, events, bounceClasses, suppressions, limits, logins
-    case storage, milters
+    case storage, milters, rewriting, archive
 
     /// The file that the part is called after.
     package var file: String {
@@ -34,6 +34,8 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
         case .limits: LimitSettings.file
         case .logins: LoginSettings.file
         case .milters: MilterSettings.file
+        case .rewriting: Rewriting.file
+        case .archive: ArchiveSettings.file
         }
     }
 
@@ -54,6 +56,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
             case .relayNetworks: .relayNetworks
             case .events: .events
             case .limits: .limits
+            case .rewriting: .rewriting
             }
     }
 }

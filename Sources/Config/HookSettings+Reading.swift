@@ -13,11 +13,11 @@ extension HookSettings {
     static let timeoutFile = "plugin_timeout"
 
     private static let sectionKeys = [
-        "url", "hooks", "timeout", "fail", "fail_queue_outbound", "fail_send_email", "fail_get_mx", "contents",
-        "breaker_failures", "breaker_pause", "auth_tokens",
+        "url", "hooks", "timeout", "fail", "fail_queue_outbound", "fail_send_email", "fail_get_mx", "fail_connect",
+        "fail_mail", "fail_rcpt", "contents", "breaker_failures", "breaker_pause", "auth_tokens",
     ]
     /// Hooks for which waiting is an answer; the others go on as if there were no plugin.
-    private static let closable: HookSet = [.queueOutbound, .sendEmail, .getMX]
+    private static let closable: HookSet = [.queueOutbound, .sendEmail, .getMX, .connect, .mail, .rcpt]
 
     /// Reads the whole file.
     ///

@@ -14,14 +14,7 @@ extension ListenerSettings: KeyedSettings {
             target.smtpsListen = try addresses(text)
         },
         SettingKey("allowed_sender_domains") { (text, target) throws(ValueError) in
-            var found: Set<Domain> = []
-            for piece in ValueParsing.list(text) {
-                guard let domain = Domain(piece) else {
-                    throw ValueError("\"\(ValueParsing.shown(piece))\" is not a domain such as example.org")
-                }
-                found.insert(domain)
-            }
-            target.allowedSenderDomains = found
+            target.allowedSenderDomains = try domains(text)
         },
         SettingKey("proxy") { (text, target) throws(ValueError) in target.proxy = try addresses(text) },
         .networks("proxy_networks", \.proxyNetworks),

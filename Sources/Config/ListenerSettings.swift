@@ -22,6 +22,18 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
         guard ip.isV6 else { return false }
         return !ip.isUnspecified || places.contains { !$0.ip.isV6 && $0.port == port }
     }
+
+    /// Whether a connection came in here.
+    ///
+    /// - Parameters:
+    ///   - here: our end of the connection.
+    ///   - places: everything that is listened to, this place included.
+    package func takes(_ here: ListenAddress, among places: some Sequence<ListenAddress>) -> Bool {
+        guard port == here.port else { return false }
+        if ip == here.ip { return true }
+        guard ip.isUnspecified else { return false }
+        return ip.isV6 ? here.ip.isV6 || !isV6Only(among: places) : !here.ip.isV6
+    }
 }
 
 /// `smtp.ini`.
@@ -33,7 +45,13 @@ package struct ListenerSettings: Hashable, Sendable {
     /// `[main] smtps_listen`: where the session begins with a TLS handshake; needs the certificate of `tls.ini`.
     package var smtpsListen: [ListenAddress] = []
     /// Both.
-    package var everywhere: [ListenAddress] { listen + smtpsListen }
+    package var everywhere: [ListenAddress] { plainPlaces + securePlaces }
+    /// The sections `[listener NAME]`, in the order of the file.
+    package var sections: [ListenerSection] = []
+    /// Every place where sessions begin in the clear.
+    package var plainPlaces: [ListenAddress] { listen + sections.flatMap(\.listen) }
+    /// Every place where sessions begin with a TLS handshake.
+    package var securePlaces: [ListenAddress] { smtpsListen + sections.flatMap(\.smtpsListen) }
     /// `[main] allowed_sender_domains`: envelope senders must be of one of these; empty: any.
     package var allowedSenderDomains: Set<Domain> = []
     /// `[main] proxy`: listeners where each connection begins with a balancer's PROXY header.

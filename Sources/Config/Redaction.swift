@@ -52,6 +52,11 @@ enum Redaction {
             let isKnown =
                 LimitTerms.Key(rawValue: entry.key) != nil || ["mx", "when", "threshold", "do"].contains(entry.key)
             return isKnown ? ValueParsing.shown(entry.value) : unknown
+        case Rewriting.file where section.map { $0.isSame(octets: SRS.section) } ?? false:
+            return ["domain", "days"].contains { $0.isSame(octets: entry.key) }
+                ? ValueParsing.shown(entry.value) : secret
+        // Addresses, and words about them.
+        case Rewriting.file, ArchiveSettings.file: return ValueParsing.shown(entry.value)
         case HookSettings.file: return hook(entry)
         case StorageSettings.file where entry.key.isSame(octets: "queue"): return StorageSettings.shown(entry.value)
         case EventSettings.file:

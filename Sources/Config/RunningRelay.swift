@@ -114,7 +114,7 @@ extension SettingsReader {
         var warnings: [ConfigError] = []
         var relay = RunningRelay(name: (try? name()) ?? HostName.valid(HostName.ofMachine()))
         let listener = (try? keyed(ListenerSettings.self, &warnings)) ?? ListenerSettings()
-        (relay.smtp, relay.smtps) = (listener.listen, listener.smtpsListen)
+        (relay.smtp, relay.smtps) = (listener.plainPlaces, listener.securePlaces)
         let admin = (try? text(AdminSettings.file)).flatMap { text in
             text.flatMap { try? AdminSettings.readWithTokens(INIDocument(parsing: $0), warnings: &warnings) }
         }

@@ -91,7 +91,7 @@ extension Settings {
         guard tls.isAvailable else {
             return "clients are offered none, for there is no certificate (martlet tls self-signed)"
         }
-        return listener.smtpsListen.isEmpty
+        return listener.securePlaces.isEmpty
             ? "clients are offered STARTTLS" : "clients are offered STARTTLS, and begin with TLS on smtps_listen"
     }
 

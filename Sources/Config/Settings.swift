@@ -41,6 +41,10 @@ package struct Settings: Hashable, Sendable {
     package var milters: [MilterSettings] = []
     /// `suppressions.ini`.
     package var suppressions = SuppressionSettings()
+    /// `rewrite.ini`: which addresses become others on the way in.
+    package var rewriting = Rewriting()
+    /// `archive.ini`: whose mail is copied to an archive.
+    package var archive = ArchiveSettings()
     /// What variables said when this was read.
     package var environment = Environment()
     /// `aliases`: who gets the mail of this machine's names.

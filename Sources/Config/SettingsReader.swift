@@ -24,6 +24,7 @@ package struct SettingsReader: Sendable {
         ResolverSettings.file, AdminSettings.file, TLSSettings.file, EventSettings.file, DKIMSettings.file, relayFile,
         RelayCertificates.file, AliasFile.name, bounceFile, HookSettings.file, HookSettings.timeoutFile,
         StorageSettings.file, BounceClasses.file, SuppressionSettings.file, LoginSettings.file, MilterSettings.file,
+        Rewriting.file, ArchiveSettings.file,
     ]
 
     /// Those that are tables of typed keys: each key has a variable of the environment.
@@ -193,6 +194,10 @@ package struct SettingsReader: Sendable {
         case .suppressions: settings.suppressions = try keyed(SuppressionSettings.self, &finding.warnings)
         case .storage: settings.storage = try readStorage(&finding)
         case .logins: settings.logins = try readLogins()
+        case .rewriting:
+            settings.rewriting = try readRewriting(&finding)
+        case .archive:
+            settings.archive = try ArchiveSettings.read(try document(ArchiveSettings.file) ?? INIDocument(parsing: ""))
         case .limits:
             settings.limits = try LimitSettings.read(try document(LimitSettings.file) ?? INIDocument(parsing: ""))
         case .milters:
@@ -218,7 +223,7 @@ package struct SettingsReader: Sendable {
     /// What two files must agree about: the one that changed is to blame, and what it said before stays.
     private func reconcile(_ reading: inout ConfigReading, before: Settings?) {
         func isAtOdds(_ settings: Settings) -> Bool {
-            !settings.listener.smtpsListen.isEmpty && !settings.tls.isAvailable
+            !settings.listener.securePlaces.isEmpty && !settings.tls.isAvailable
         }
         guard isAtOdds(reading.settings) else { return }
         if let before, before.listener == reading.settings.listener {

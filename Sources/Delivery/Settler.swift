@@ -186,6 +186,7 @@ package final class Settler: Sendable {
             queue.recentFailures.note(parcel.id.message, to: recipient, failed.failure.reply.description, at: wall)
             logFailed(LogEvent.bounced.text, parcel, envelope, failed, wall, delay: nil, isSuppressed: isSuppressed)
         }
+        noteLostCopy(assignment, verdicts)
         for failed in verdicts.dropped { logFailed("dropped by a plugin", parcel, envelope, failed, wall, delay: 0) }
         let done = verdicts.delivered.map(\.recipient) + (verdicts.bounced + verdicts.dropped).map(\.recipient)
         let deferral = deferral(of: verdicts, delayReported: reports.contains(.delay))

@@ -14,7 +14,7 @@ extension Doctor {
     /// Who may send through us without a password: the question of open relays.
     static func relaying(_ patient: Patient) -> [Finding] {
         let networks = patient.settings.relayNetworks
-        let isPublic = patient.settings.listener.listen.contains { !$0.ip.isLoopback }
+        let isPublic = patient.settings.listener.plainPlaces.contains { !$0.ip.isLoopback }
         let hasUsers = !patient.settings.auth.users.isEmpty
         var findings: [Finding] = []
         for network in networks where network.prefix < (network.address.isV6 ? 16 : 8) {
@@ -136,7 +136,7 @@ extension Doctor {
     static func certificate(_ patient: Patient) -> [Finding] {
         let path = "\(patient.configPath)/tls_cert.pem"
         guard let pem = try? LinuxDisk().contents(of: path, limit: 1 << 20) else {
-            let isPublic = patient.settings.listener.listen.contains { !$0.ip.isLoopback }
+            let isPublic = patient.settings.listener.plainPlaces.contains { !$0.ip.isLoopback }
             return [
                 Finding(
                     isPublic ? .odd : .skipped,

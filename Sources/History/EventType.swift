@@ -31,6 +31,8 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case credentialLimited = 44
     case tokenExpiring = 45
     case webhookDisabled = 46
+    /// A copy that `archive.ini` asks for was not made, or is lost.
+    case archiveFailed = 47
     case credentialParked = 60
     case credentialReleased = 61
     /// Somebody was not let in.
@@ -67,6 +69,7 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
         case .credentialParked: "credential.parked"
         case .credentialReleased: "credential.released"
         case .credentialRefused: "credential.refused"
+        case .archiveFailed: "archive.failed"
         case .journalTruncated: "journal.truncated"
         case .historyErased: "history.erased"
         }

@@ -1,6 +1,7 @@
 // Answers.swift — what a plugin may answer to each hook. An answer that would make no sense cannot be written.
 //
-//     queue_outbound   CONT / OK / DENY…          .next / .taken / .reject(reply)
+//     queue_outbound   CONT / OK / DENY…          .next / .edit(changes) / .taken / .reject(reply)
+//     connect, mail, rcpt   CONT / OK / DENY…    .next / .reject(reply)
 //     send_email       CONT / DELAY, seconds      .next / .delay
 //     get_mx           CONT / OK, mx / DENY / DENYSOFT    .next / .use([MX]) / .reject / .tryLater
 //     deferred         CONT / OK / DENYSOFT, s    .next / .drop / .delay
@@ -11,9 +12,18 @@ package import Mail
 /// Before a message is queued.
 package enum QueueOutboundAnswer: Hashable, Sendable {
     case next
+    /// As ``next``, with changes.
+    case edit(MessageEdits)
     /// The plugin has seen to the message itself: the client gets its 250, nothing is queued.
     case taken
     /// The client gets this reply, 4xx or 5xx.
+    case reject(Reply)
+}
+
+/// While a client connects, names a sender, or a recipient.
+package enum ReceptionAnswer: Hashable, Sendable {
+    case next
+    /// The client gets this reply, 4xx or 5xx; one that has just connected is sent away.
     case reject(Reply)
 }
 

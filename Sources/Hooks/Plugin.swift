@@ -1,4 +1,4 @@
-// Plugin.swift — the contract of a plugin: six hooks, each of which may be left out.
+// Plugin.swift — the contract of a plugin: hooks, each of which may be left out.
 
 package import Mail
 
@@ -15,6 +15,15 @@ package protocol Plugin: Sendable {
 
     /// Called once, before the first hook.
     func start(_ services: any RelayServices) async
+
+    /// A client has connected.
+    func connect(_ guest: Guest) async -> ReceptionAnswer
+
+    /// A client has named a sender.
+    func mail(_ guest: Guest) async -> ReceptionAnswer
+
+    /// A client has named a recipient.
+    func rcpt(_ guest: Guest) async -> ReceptionAnswer
 
     /// A message came in complete and is about to be queued; its envelope may be changed.
     ///
@@ -40,6 +49,9 @@ package protocol Plugin: Sendable {
 
 extension Plugin {
     package func start(_ services: any RelayServices) async {}
+    package func connect(_ guest: Guest) async -> ReceptionAnswer { .next }
+    package func mail(_ guest: Guest) async -> ReceptionAnswer { .next }
+    package func rcpt(_ guest: Guest) async -> ReceptionAnswer { .next }
     package func queueOutbound(_ envelope: inout Envelope, _ contents: MessageContents) async -> QueueOutboundAnswer {
         .next
     }

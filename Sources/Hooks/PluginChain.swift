@@ -23,7 +23,7 @@ package final class PluginChain: Sendable {
 
     private let active = Mutex(Active())
     /// The raw value of the hooks that some active plugin serves.
-    private let asked = Atomic<UInt8>(0)
+    private let asked = Atomic<UInt16>(0)
     private let deadline: @Sendable () -> Duration
     private let sleep: @Sendable (Duration) async -> Void
     private let log: LogSink
@@ -75,6 +75,7 @@ extension PluginChain {
         _ contents: MessageContents,
         id: QueueID
     ) async -> QueueOutboundAnswer {
+        var edits = MessageEdits()
         for plugin in plugins(for: .queueOutbound) {
             let asked = envelope
             let answer = await call(.queueOutbound) { () -> (QueueOutboundAnswer, Envelope) in
@@ -87,18 +88,21 @@ extension PluginChain {
                 return .reject(Reply(451, EnhancedStatus(4, 3, 0), "a plugin gave no answer in time, try again later"))
             }
             switch answer {
-            case .next:
-                guard changed.recipients.isEmpty || !changed.notes.isWithinBounds else {
-                    envelope = changed
+            case .next, .edit:
+                var all = edits
+                if case .edit(let more) = answer { all.add(more) }
+                let isUsable = !changed.recipients.isEmpty && changed.notes.isWithinBounds && all.isWithinBounds
+                guard !isUsable else {
+                    (envelope, edits) = (changed, all)
                     continue
                 }
-                useless(.queueOutbound, plugin, id, "an envelope without recipients, or with too large notes")
+                useless(.queueOutbound, plugin, id, "an envelope without recipients, or too many notes or fields")
                 return .reject(Reply(451, EnhancedStatus(4, 3, 0), "a plugin failed, try again later"))
             case .taken: return .taken
             case .reject(let reply): return .reject(reply.asRefusal())
             }
         }
-        return .next
+        return edits.isEmpty ? .next : .edit(edits)
     }
 
     /// Asks whether a mail may be sent now.
@@ -161,6 +165,38 @@ extension PluginChain {
         where await call(.delivered, { await plugin.delivered(mail, notice) }) == nil {
             missed(.delivered, plugin, mail.id)
         }
+    }
+}
+
+// MARK: - Clients
+
+extension PluginChain {
+    /// Asks whether a client that has connected, or what it says, is taken.
+    ///
+    /// - Parameter hook: one of connect, mail and rcpt.
+    /// - Returns: nil when it is; else what it hears.
+    package func receive(_ hook: Hook, _ guest: Guest) async -> Reply? {
+        for plugin in plugins(for: hook) {
+            let answer = await call(hook) { () -> ReceptionAnswer in
+                switch hook {
+                case .connect: await plugin.connect(guest)
+                case .mail: await plugin.mail(guest)
+                default: await plugin.rcpt(guest)
+                }
+            }
+            switch answer {
+            case .next?: continue
+            case .reject(let reply)?: return reply.asRefusal()
+            case nil:
+                HookMetrics.count(.late, of: hook)
+                log.write(.warning, "hook missed its deadline") { line in
+                    line.add(.hook, hook.rawValue)
+                    line.add(.plugin, plugin.name)
+                }
+                return Reply(451, EnhancedStatus(4, 3, 0), "a plugin gave no answer in time, try again later")
+            }
+        }
+        return nil
     }
 }
 

@@ -1,6 +1,7 @@
 // ServerHandler+Message.swift — what a client sends between DATA and the 250 goes to its reception; what becomes of it
 // comes back.
 
+import Config
 import Intake
 import Mail
 import MessageFormat
@@ -10,8 +11,12 @@ import SMTP
 import Storage
 
 extension ServerHandler: ReceptionOwner {
+    /// How its mail comes in.
+    var way: WayIn { WayIn(.smtp(here), client: client, login: machine.user) }
+
     /// The machine is about to receive a message of at most so many octets.
     func beginMessage(_ octets: Int) {
+        reception.way = way
         let login = machine.user.map { Login($0, bound: machine.constraint) }
         machine.begun(reception.begin(octets, by: login))
     }

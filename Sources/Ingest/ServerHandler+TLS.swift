@@ -77,10 +77,10 @@ extension ServerHandler {
     func mayRelay(_ settings: Settings, isAuthenticated: Bool) -> Bool {
         RelayPolicy.mayRelay(
             client,
-            networks: settings.relayNetworks,
+            networks: settings.networks(at: here),
             isAuthenticated: isAuthenticated,
             certificate: isReaddressed ? nil : security?.peerFingerprint,
-            certificates: settings.relayCertificates
+            certificates: settings.certificates(at: here)
         )
     }
 

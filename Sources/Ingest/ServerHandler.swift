@@ -86,6 +86,8 @@ final class ServerHandler: ChannelDuplexHandler {
     private var holdsRead = false
     private var isWritable = true
     private var greets: Scheduled<Void>?
+    /// Plugins are asked about the client; it is not greeted yet.
+    var isAskedAbout = false
     private var lineBegan: NIODeadline?
     private var dataBegan: NIODeadline?
     private var began = NIODeadline.uptimeNanoseconds(0)
@@ -107,24 +109,25 @@ final class ServerHandler: ChannelDuplexHandler {
         self.here = here
         clientLiteral = client?.addressLiteral ?? "[unknown]"
         number = door.book.nextSession()
-        self.settings = settings.listener
+        self.settings = settings.listener.applied(at: here)
         isImplicitTLS = kind == .implicitTLS
         reception = Reception(door.intake, IntakeRules(settings), on: loop)
         machine = ServerMachine(
-            me: settings.me,
+            me: settings.name(at: here),
             limits: Self.limits(settings, client, at: here),
-            mayRelay: RelayPolicy.mayRelay(client, networks: settings.relayNetworks),
+            mayRelay: RelayPolicy.mayRelay(client, networks: settings.networks(at: here)),
             offer: Authenticator.offer(settings, to: client, isSecure: false)
         )
         machine.offersTLS = !isImplicitTLS && door.tls() != nil
         machine.offersXCLIENT = settings.listener.mayTell(client, \.xclientNetworks)
         machine.offersXFORWARD = settings.listener.mayTell(client, \.xforwardNetworks)
         reception.mender = Self.mender(machine.limits)
-        machine.judge = door.intake.judge(settings)
+        learnHooks()
+        machine.judge = door.intake.judge(settings, for: way)
     }
 
     static func limits(_ settings: Settings, _ client: IPAddress?, at here: ListenAddress?) -> Limits {
-        let listener = settings.listener
+        let listener = settings.listener.applied(at: here)
         let isLenient = listener.lenient.includes(client, at: here, among: listener.everywhere)
         // Programs of this machine are known by where they come from; what they leave out, nobody else may.
         let isLocal = client?.isLoopback == true && settings.local.isOn
@@ -188,8 +191,14 @@ final class ServerHandler: ChannelDuplexHandler {
 
     /// Greets, now or after the delay that catches early talkers.
     func welcome(_ context: ChannelHandlerContext) {
-        guard settings.bannerDelay > 0 else {
-            greet(spokeEarly: !isImplicitTLS && (spokeEarly || Self.hasUnreadInput(context.channel)))
+        if !askAboutClient(context) { greetNow(context) }
+    }
+
+    /// Nobody objects to the client.
+    func greetNow(_ context: ChannelHandlerContext) {
+        guard settings.bannerDelay > 0, input.readableBytes == 0 else {
+            let spokeEarly = self.spokeEarly || input.readableBytes > 0 || Self.hasUnreadInput(context.channel)
+            greet(spokeEarly: !isImplicitTLS && spokeEarly)
             return
         }
         greets = context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(Int64(settings.bannerDelay))) {
@@ -246,7 +255,7 @@ final class ServerHandler: ChannelDuplexHandler {
     }
 
     private func step() {
-        guard input.readableBytes > 0 || machine.isClosed else { return }
+        guard input.readableBytes > 0 || machine.isClosed || machine.isResuming else { return }
         var work = ByteBuffer()
         swap(&work, &input)
         process(&work)
@@ -261,6 +270,7 @@ final class ServerHandler: ChannelDuplexHandler {
             case .room(let octets): machine.roomChecked(door.intake.queue.hasRoom(for: octets))
             case .envelope(let bytes): machine.envelopeGrown(reception.reserveEnvelope(bytes))
             case .authenticate(let question): authenticate(question)
+            case .ask(let question): ask(question)
             case .startTLS: beginTLS(behind: work)
             case .readdress(let claim): readdress(claim)
             case .begin(let octets): beginMessage(octets)
@@ -324,7 +334,8 @@ final class ServerHandler: ChannelDuplexHandler {
     private var mayRead: Bool {
         guard phase == .talking else { return true }
         guard isWritable, !reception.isAtDisk else { return false }
-        return input.readableBytes == 0 || !(machine.isCommitting || machine.isVerifying)
+        return input.readableBytes == 0
+            || !(machine.isCommitting || machine.isVerifying || machine.isAsking || isAskedAbout)
     }
 
     func read(context: ChannelHandlerContext) {
@@ -357,7 +368,7 @@ final class ServerHandler: ChannelDuplexHandler {
     private var wait: Wait {
         if reception.isAsking || greets != nil { return .ourselves }
         if machine.isCommitting { return .commit }
-        if reception.isAtDisk || machine.isVerifying { return .ourselves }
+        if reception.isAtDisk || machine.isVerifying || machine.isAsking || isAskedAbout { return .ourselves }
         return machine.isReceiving ? .content : .command
     }
 
@@ -404,10 +415,10 @@ final class ServerHandler: ChannelDuplexHandler {
         guard now - settingsRead >= .milliseconds(Self.settingsAge), !machine.hasTransaction else { return }
         settingsRead = now
         let fresh = door.settings.current
-        settings = fresh.listener
+        settings = fresh.listener.applied(at: here)
         reception.rules = IntakeRules(fresh)
         machine.update(
-            me: fresh.me,
+            me: fresh.name(at: here),
             limits: Self.limits(fresh, client, at: here),
             mayRelay: mayRelay(
                 fresh,
@@ -417,7 +428,8 @@ final class ServerHandler: ChannelDuplexHandler {
         )
         machine.offersTLS = !machine.isSecure && door.tls() != nil
         reception.mender = Self.mender(machine.limits)
-        machine.judge = door.intake.judge(fresh)
+        machine.judge = door.intake.judge(fresh, for: way)
+        learnHooks()
     }
 
     private func timeIsUp() {

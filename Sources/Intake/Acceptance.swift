@@ -11,6 +11,8 @@ struct Acceptance: Sendable {
     let id: QueueID
     /// The first of the messages that one was made into.
     private let first: QueueID?
+    /// Of the archive's copy: the message.
+    private let original: QueueID?
     private let sender: ReversePath
     /// Of a report, and of a message that was split: who gets it.
     private let recipient: EmailAddress?
@@ -27,13 +29,17 @@ struct Acceptance: Sendable {
         _ provenance: Provenance,
         _ mending: Mending,
         partOf first: QueueID? = nil,
-        use: EntryUse? = nil
+        use: EntryUse? = nil,
+        copyOf original: QueueID? = nil
     ) {
         self.use = use
         id = message.id
         self.first = first
+        self.original = original
         sender = message.envelope.sender
-        recipient = provenance.about == nil && first == nil ? nil : message.envelope.recipients.first?.address
+        recipient =
+            provenance.about == nil && first == nil && original == nil
+            ? nil : message.envelope.recipients.first?.address
         recipients = message.envelope.recipients.count
         size = message.content.size
         user = message.envelope.user
@@ -63,6 +69,7 @@ struct Acceptance: Sendable {
             if !mending.isEmpty { line.add(.mended, mending.names) }
             if let about = provenance.about { line.add(.about, about.description) }
             if let first { line.add(.partOf, first.description) }
+            if let original { line.add(.archiveOf, original.description) }
         }
     }
 }

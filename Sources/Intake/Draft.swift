@@ -1,5 +1,6 @@
 // Draft.swift — a message while it is received: what is known of it, what it costs, where its bytes are.
 
+import Config
 import Mail
 import MessageFormat
 import NIOCore
@@ -13,21 +14,32 @@ struct Draft {
     /// Bytes of a large body that are gathered before they are written.
     static let spillBlock = 128 << 10
 
-    let id: QueueID
+    /// Another one once its body was written anew.
+    var id: QueueID
     /// Of further messages that it becomes, where each recipient gets one of its own.
     var others: [QueueID] = []
     let startedAt: Timestamp
     /// Who hands it in, where somebody has proved to be somebody.
     var login: Login?
     var header: HeaderBlock
-    /// Puts its header right as soon as that is complete; nil when it has, or there is nothing to put right.
-    var mender: HeaderMender?
+    /// What its header goes through as soon as that is complete.
+    var editing = HeaderEditing()
+    /// Its header is kept in memory until it is complete, because somebody edits or reads it.
+    var awaitsHeader = false
+    /// Who hands it in.
+    var login: Login?
+    /// Which of its addresses become others; nil: none.
+    var rewriter: Rewriter?
+    /// What its copy for an archive tells of its header.
+    var glance = JournalReport.Glance()
+    /// Fields of ours that stand behind the trace fields, complete lines.
+    var added: [UInt8] = []
     /// What was put right in it.
     var mending = Mending()
     /// Octets of the body buffer that the header scanner has seen.
     var scanned = 0
     /// Gathers what its signatures need; nil when nobody's mail is signed.
-    let dkim: DKIMDraft?
+    var dkim: DKIMDraft?
     /// What is to be signed, once the message is complete; nil when nobody's keys are to sign it.
     var signature: DKIMWork?
     /// Octets of the body buffer that ``dkim`` has seen.

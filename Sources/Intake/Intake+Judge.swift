@@ -14,13 +14,22 @@ extension Intake {
     /// A plugin that serves `get_mx` comes before the table and has its say later: then nobody is turned away here, and what
     /// it leaves to the table bounces.
     ///
+    /// - Parameter way: how the mail comes in: what is judged are the addresses that `rewrite.ini` makes of those said.
     /// - Returns: nil when no section rejects.
-    package func judge(_ settings: Settings) -> (@Sendable (EmailAddress, ReversePath) -> Reply?)? {
+    package func judge(
+        _ settings: Settings,
+        for way: WayIn
+    ) -> (@Sendable (EmailAddress, ReversePath) -> Reply?)? {
         let (routes, plugins, list) = (settings.routes, plugins, suppressions)
         let holdsBack = list.map { !$0.isEmpty } ?? false && settings.suppressions.check == .refuse
-        guard routes.rejects || holdsBack else { return nil }
+        let srs = settings.rewriting.srs
+        guard routes.rejects || holdsBack || srs != nil else { return nil }
         let suppressions = settings.suppressions
+        let rewriter = settings.rewriting.rewriter(for: way, settings.listener)
         return { recipient, sender in
+            if let srs, srs.returned(recipient, at: .now()) == .refused { return Self.forged }
+            let recipient = rewriter?.rewritten(recipient, .recipients) ?? recipient
+            let sender = rewriter?.rewritten(sender) ?? sender
             if routes.rejects, !plugins.asks(.getMX), let refusal = routes.refusal(of: recipient, from: sender) {
                 return refusal
             }
@@ -28,6 +37,9 @@ extension Intake {
             return list?.reason(for: recipient, from: sender, at: .now()).map(Self.suppressed)
         }
     }
+
+    /// What is said of a sender of forwarded mail that we did not make, or too long ago.
+    private static let forged = Reply(550, EnhancedStatus(5, 1, 1), "no such address here, or not any more")
 
     /// What is said of an address that gets nothing.
     package static func suppressed(_ reason: Suppression.Reason) -> Reply {
@@ -43,7 +55,9 @@ extension Intake {
 
     /// The first recipient of a whole message whose mail is rejected; reports of ours are never asked about.
     func refusal(of submission: Submission) -> Refusal? {
-        guard submission.provenance.entrance == .api, let judge = judge(settings.current) else { return nil }
+        guard submission.provenance.entrance == .api,
+            let judge = judge(settings.current, for: submission.way)
+        else { return nil }
         for recipient in submission.envelope.recipients {
             guard let reply = judge(recipient.address, submission.envelope.sender) else { continue }
             let words = reply.lines.joined(separator: " ")

@@ -32,6 +32,8 @@ package struct Intake: Sendable {
 
     /// Counts who sends how much.
     package let gate: EntryGate
+    /// Marks copies for archives, so that none of them is archived again.
+    let marks = ArchiveMarks()
 
     package init(
         queue: MailQueue,
@@ -69,9 +71,15 @@ package struct IntakeRules: Sendable {
     let local: LocalMail
     /// Some milter may want to see a message.
     let hasMilters: Bool
-    /// Where clients of SMTP come in.
-    let listeners: [ListenAddress]
     let messageBytes: Int
+    /// The field whose value events carry; nil: none.
+    let tagHeader: String?
+    /// `rewrite.ini`.
+    let rewriting: Rewriting
+    /// `archive.ini`.
+    let archive: ArchiveSettings
+    /// Names the listeners that rules are about.
+    let listeners: ListenerSettings
 
     package init(_ settings: Settings) {
         me = settings.me
@@ -84,7 +92,10 @@ package struct IntakeRules: Sendable {
         splits = settings.outbound.alwaysSplit
         local = settings.local
         hasMilters = !settings.milters.isEmpty
-        listeners = hasMilters ? settings.listener.everywhere : []
         messageBytes = settings.listener.messageBytes
+        tagHeader = settings.events.tagHeader
+        rewriting = settings.rewriting
+        archive = settings.archive
+        listeners = settings.listener
     }
 }

@@ -35,10 +35,32 @@ package enum IntakeMetrics {
         for (kind, counter) in mended where mending.contains(kind) { counter.increment() }
     }
 
+    /// What became of a copy for an archive.
+    package enum Copy: String, CaseIterable, Sendable {
+        /// It is durable, with its message.
+        case made
+        /// The message was taken without it.
+        case missed
+        /// The message was not taken for want of it.
+        case refused
+        /// Its delivery failed for good.
+        case lost
+    }
+
+    private static let copies = Dictionary(
+        uniqueKeysWithValues: Copy.allCases.map {
+            ($0, Counter(label: "martlet_archive_copies_total", dimensions: [("result", $0.rawValue)]))
+        }
+    )
+
+    /// Something became of a copy for an archive.
+    package static func count(_ copy: Copy) { copies[copy]?.increment() }
+
     /// Makes every series, so that each is there from the start, at zero.
     package static func declare() {
         for counter in rejected.values.flatMap(\.values) { counter.increment(by: 0) }
         for (_, counter) in mended { counter.increment(by: 0) }
+        for counter in copies.values { counter.increment(by: 0) }
     }
 
     /// A message was refused, or a recipient of a client that may not relay.

@@ -24,7 +24,7 @@ extension Reception {
         guard rules.hasMilters, let draft, let pending, let filters = intake.filters,
             let way = MilterSettings.Way(pending.provenance.entrance)
         else { return ask(body, for: owner) }
-        let client = pending.provenance.client.map { ($0.address, $0.here, rules.listeners) }
+        let client = pending.provenance.client.map { ($0.address, $0.here, rules.listeners.everywhere) }
         let desks = filters.desks { $0.concerns(pending.envelope, by: way, from: client) }
         guard !desks.isEmpty else { return ask(body, for: owner) }
         phase = .screening
@@ -147,7 +147,7 @@ extension Reception {
             do throws(QueueError) { body = try assembly.make(queue) } catch { return .failure(Refusal(because: error)) }
             let looked: Result<LookedAt, Refusal> =
                 switch body {
-                case .memory(let bytes): LookedAt.make(bytes, rules, nil, by: login)
+                case .memory(let bytes): LookedAt.make(bytes, rules, by: login)
                 case .file(let file): LookedAt.make(file, rules, by: login)
                 }
             if case .failure = looked, case .file(let file) = body { file.discard() }

@@ -43,9 +43,13 @@ extension Reception {
         guard phase == .asking, serial == self.serial, let draft, let pending else { return }
         let id = draft.id
         switch answer {
-        case .next:
+        case .next, .edit:
             self.pending?.envelope = envelope
-            complete(body, for: owner)
+            guard case .edit(let edits) = answer else {
+                complete(body, for: owner)
+                return owner.receptionGoesOn(nil)
+            }
+            apply(edits, to: body, for: owner)
             // The disk may be at work, or the queue: there is nothing to tell yet.
             owner.receptionGoesOn(nil)
         case .taken:

@@ -22,26 +22,31 @@ extension Reception {
         self.draft?.others = (1..<count).map { _ in intake.queue.makeID(at: draft.startedAt) }
     }
 
-    /// Hands the queue a message for each recipient.
-    func split(_ body: Content.Body, _ prologue: ByteBuffer, for owner: any ReceptionOwner) {
+    /// Hands the queue a message for each recipient, or the one for all of them, and the archive's copy with it.
+    func acceptTogether(
+        _ body: Content.Body,
+        _ prologue: ByteBuffer,
+        _ copy: ArchiveCopy?,
+        for owner: any ReceptionOwner
+    ) {
         guard let draft, let pending else { return }
         let ids = [draft.id] + draft.others
-        let envelopes = pending.envelope.apart
-        guard case .file(let file) = body, ids.count > 1 else {
+        let envelopes = rules.splits ? pending.envelope.apart : [pending.envelope]
+        guard case .file(let file) = body, ids.count > 1 || copy != nil else {
             let content = pending.content(prologue, body)
-            return accept(
-                zip(ids, envelopes).map {
-                    NewMessage(id: $0, acceptedAt: draft.startedAt, envelope: $1, content: content)
-                },
-                for: owner
-            )
+            let messages = zip(ids, envelopes).map {
+                NewMessage(id: $0, acceptedAt: draft.startedAt, envelope: $1, content: content)
+            }
+            return accept(messages, copy?.message(of: body), for: owner)
         }
         phase = .spilling
         let (id, others, queue) = (draft.id, draft.others, intake.queue)
-        let copied = queue.disk.runIfActive(eventLoop: loop) { BodyCopies.make(of: file, for: others, in: queue) }
+        let copied = queue.disk.runIfActive(eventLoop: loop) {
+            BodyCopies.make(of: file, for: others, copy, in: queue)
+        }
         copied.assumeIsolated().whenComplete { result in
             let copies = (try? result.get()) ?? BodyCopies(files: [], error: .closing)
-            self.copied(copies, id, file, envelopes, prologue, for: owner)
+            self.copied(copies, id, file, envelopes, prologue, copy, for: owner)
         }
     }
 
@@ -51,11 +56,12 @@ extension Reception {
         _ file: any LargeBody,
         _ envelopes: [Envelope],
         _ prologue: ByteBuffer,
+        _ copy: ArchiveCopy?,
         for owner: any ReceptionOwner
     ) {
         let isForgotten = draft?.id != id
         guard !isForgotten, copies.error == nil, let draft, let pending else {
-            let files = copies.files + (isForgotten ? [file] : [])
+            let files = copies.files + [copies.archived].compactMap(\.self) + (isForgotten ? [file] : [])
             intake.queue.disk.submit { _ in for file in files { file.discard() } }
             guard !isForgotten, let error = copies.error else {
                 // The message was forgotten meanwhile.
@@ -77,19 +83,27 @@ extension Reception {
                 content: pending.content(prologue, .file(file))
             )
         }
-        accept(messages, for: owner)
+        if let copy, let error = copies.archiveError { miss(copy, because: error) }
+        accept(messages, copies.archived.flatMap { copy?.message(of: .file($0)) }, for: owner)
         owner.receptionGoesOn(nil)
     }
 
-    private func accept(_ messages: [NewMessage], for owner: any ReceptionOwner) {
+    /// The copy goes first: where a crash before the answer leaves one of them alone, it is the copy.
+    private func accept(_ messages: [NewMessage], _ copy: NewMessage?, for owner: any ReceptionOwner) {
         guard let draft, let pending else { return }
-        let serial = commits(messages.reduce(0) { $0 + $1.residentBytes }, of: draft)
+        let all = [copy].compactMap(\.self) + messages
+        let serial = commits(all.reduce(0) { $0 + $1.residentBytes }, of: draft)
         let bound = NIOLoopBound((self, owner), eventLoop: loop)
-        var acceptances = messages.map { Acceptance($0, pending.provenance, draft.mending, partOf: draft.id) }
+        let first = messages.count > 1 ? draft.id : nil
+        let ofCopy = copy.map { Acceptance($0, Provenance(.inside), Mending(), copyOf: draft.id) }
+        var acceptances =
+            messages.map { Acceptance($0, pending.provenance, draft.mending, partOf: first) }
+            + [ofCopy].compactMap(\.self)
         // They were counted as one.
-        if !acceptances.isEmpty { acceptances[0].use = draft.use }
-        let (parts, others) = (acceptances, draft.others)
-        intake.queue.accept(messages, by: pending.provenance.entrance, on: loop) { error in
+        if !messages.isEmpty { acceptances[0].use = draft.use }
+        let (parts, others, hasCopy) = (acceptances, draft.others, copy != nil)
+        intake.queue.accept(all, by: pending.provenance.entrance, on: loop) { error in
+            if error == nil, hasCopy { IntakeMetrics.count(.made) }
             let (reception, owner) = bound.value
             reception.committed(error, parts, others, serial, for: owner)
         }
@@ -119,33 +133,63 @@ extension Reception {
 /// The body of a message once more for each of its further recipients.
 private struct BodyCopies: Sendable {
     var files: [any LargeBody]
+    /// The archive's.
+    var archived: (any LargeBody)?
+    /// Of all of them.
     var error: QueueError?
+    /// Of the archive's alone, which a message may be taken without.
+    var archiveError: QueueError?
 
     private static let piece = 1 << 20
 
     /// Blocks.
-    static func make(of file: any LargeBody, for ids: [QueueID], in queue: MailQueue) -> BodyCopies {
+    static func make(
+        of file: any LargeBody,
+        for ids: [QueueID],
+        _ archive: ArchiveCopy?,
+        in queue: MailQueue
+    ) -> BodyCopies {
         var made = BodyCopies(files: [])
-        guard queue.hasRoom(for: file.size * ids.count) else {
-            made.error = .full("no room for a body of \(file.size) bytes for each of \(ids.count) more recipients")
+        let count = ids.count + (archive?.isRequired == true ? 1 : 0)
+        guard count == 0 || queue.hasRoom(for: file.size * count) else {
+            made.error = .full("no room for a body of \(file.size) bytes for each of \(count) more messages")
             return made
         }
         do throws(QueueError) {
-            for id in ids {
-                let copy = try queue.makeLargeBody(id)
-                made.files.append(copy)
-                var offset = 0
-                while offset < file.size {
-                    let bytes = try file.read(at: offset, count: piece)
-                    try copy.write(bytes)
-                    offset += bytes.readableBytes
-                }
-                try copy.finish()
-            }
+            for id in ids { made.files.append(try copy(file, for: id, in: queue)) }
         } catch {
             made.error = error
         }
+        guard made.error == nil, let archive else { return made }
+        do throws(QueueError) {
+            made.archived = try copy(file, for: archive.id, ending: archive.ending, in: queue)
+        } catch {
+            if archive.isRequired { made.error = error } else { made.archiveError = error }
+        }
         return made
+    }
+
+    private static func copy(
+        _ file: any LargeBody,
+        for id: QueueID,
+        ending: [UInt8] = [],
+        in queue: MailQueue
+    ) throws(QueueError) -> any LargeBody {
+        let copy = try queue.makeLargeBody(id)
+        do throws(QueueError) {
+            var offset = 0
+            while offset < file.size {
+                let bytes = try file.read(at: offset, count: piece)
+                try copy.write(bytes)
+                offset += bytes.readableBytes
+            }
+            if !ending.isEmpty { try copy.write(ByteBuffer(bytes: ending)) }
+            try copy.finish()
+        } catch {
+            copy.discard()
+            throw error
+        }
+        return copy
     }
 }
 

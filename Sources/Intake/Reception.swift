@@ -5,7 +5,7 @@
 // a disk thread works for it nothing more is to be handed in; every reserved byte is released and every file removed,
 // whatever ends the message. It is bound to one event loop; one serves a session for as long as that lasts.
 
-import Config
+package import Config
 import Hooks
 import Log
 package import Mail
@@ -51,6 +51,8 @@ package final class Reception {
     package var rules: IntakeRules { didSet { trace.comment = rules.comment } }
     /// Puts the headers of the next messages right; nil leaves them as they are.
     package var mender: HeaderMender?
+    /// How the next messages come in, but for their login.
+    package var way = WayIn(.inside)
 
     let intake: Intake
     let loop: any EventLoop
@@ -107,8 +109,7 @@ package final class Reception {
         let now = Timestamp.now()
         let header = HeaderBlock(limit: rules.headerBytes)
         draft = Draft(id: intake.queue.makeID(at: now), at: now, header: header, dkim: rules.newSignature(by: login))
-        draft?.mender = mender
-        draft?.login = login
+        prepareEditing(by: login)
         body = ByteBuffer()
         phase = .receiving
         return true
@@ -120,8 +121,8 @@ package final class Reception {
     package func look(for owner: any ReceptionOwner) -> Rejection? {
         if let rejection = lookAtHeader() { return rejection }
         guard let draft else { return nil }
-        // A header that is to be put right is kept until it is complete; its length has a limit.
-        if draft.mender != nil {
+        // A header that somebody edits or reads is kept until it is complete; its length has a limit.
+        if draft.awaitsHeader {
             guard !reserve(body.readableBytes) else { return nil }
             discard()
             return .noRoom
@@ -145,7 +146,7 @@ package final class Reception {
         _ traits: ContentTraits,
         for owner: any ReceptionOwner
     ) -> Refusal? {
-        if let rejection = lookAtHeader() ?? mendHeader() { return Refusal(rejection) }
+        if let rejection = lookAtHeader() ?? editHeader() { return Refusal(rejection) }
         guard let draft else { return Refusal(.storageFailed) }
         hashContent()
         self.draft?.signature = draft.dkim?.complete()
@@ -157,7 +158,7 @@ package final class Reception {
             noteForeignAuthor(draft.id, envelope)
         }
         self.draft?.mending.formUnion(provenance.client?.mending ?? [])
-        pending = Pending(envelope: redirected(envelope), provenance: provenance, traits: traits)
+        pending = Pending(envelope: redirected(rewritten(envelope)), provenance: provenance, traits: traits)
         if let refusal = count(envelope, provenance) { return refusal }
         goOn(for: owner)
         return nil
@@ -172,8 +173,11 @@ package final class Reception {
             signature: message.signature
         )
         draft?.mending = message.mending
+        draft?.rewriter = rules.rewriter(for: submission)
+        draft?.glance = message.glance
+        way = submission.way
         pending = Pending(
-            envelope: redirected(localised(submission.envelope, from: submission.provenance)),
+            envelope: redirected(rewritten(localised(submission.envelope, from: submission.provenance))),
             provenance: submission.provenance,
             traits: message.traits,
             hold: submission.hold,
@@ -198,7 +202,9 @@ package final class Reception {
     /// The message is complete: what is left of it goes to its file, or it stays in memory.
     private func goOn(for owner: any ReceptionOwner) {
         guard let draft else { return }
-        if !draft.isSpilling, body.readableBytes * copies <= rules.inMemoryBytes, reserve(body.readableBytes) {
+        if !draft.isSpilling, body.readableBytes * (copies + (rules.archive.isEmpty ? 0 : 1)) <= rules.inMemoryBytes,
+            reserve(body.readableBytes)
+        {
             screen(.memory(body), for: owner)
         } else {
             self.draft?.isSpilling = true
@@ -238,7 +244,7 @@ package final class Reception {
         self.draft?.header.consume(body, from: draft.scanned)
         self.draft?.scanned = body.readableBytes
         guard let rejection = self.draft.flatMap({ rules.rejection(of: $0.header) }) else {
-            return self.draft?.header.hasEnded == true ? mendHeader() : nil
+            return self.draft?.header.hasEnded == true ? editHeader() : nil
         }
         discard()
         return rejection
@@ -340,7 +346,18 @@ package final class Reception {
     /// Hands the complete message to the queue.
     private func accept(_ body: Content.Body, _ prologue: ByteBuffer, for owner: any ReceptionOwner) {
         guard let draft, let pending else { return }
-        if rules.splits, pending.envelope.recipients.count > 1 { return split(body, prologue, for: owner) }
+        let copy: ArchiveCopy?
+        do throws(QueueError) {
+            copy = try archiveCopy(prologue)
+        } catch {
+            giveBack(draft.use)
+            report(error, draft.id)
+            discard()
+            return owner.receptionEnded(.refused(Refusal(because: error)))
+        }
+        if copy != nil || rules.splits && pending.envelope.recipients.count > 1 {
+            return acceptTogether(body, prologue, copy, for: owner)
+        }
         let content = pending.content(prologue, body)
         let message = NewMessage(
             id: draft.id,
@@ -401,7 +418,8 @@ package final class Reception {
             clientLiteral: client?.literal ?? "",
             with: client?.with ?? TraceHeaders.Transport(),
             tls: client?.tls,
-            onlyRecipient: envelope.recipients.count == 1 ? envelope.recipients.first?.address : nil
+            onlyRecipient: envelope.recipients.count == 1 ? envelope.recipients.first?.address : nil,
+            added: draft.added
         )
         trace.write(facts, header: draft.header, to: &prologue)
         return prologue

@@ -1,6 +1,7 @@
 // Submission.swift — mail that is there as a whole: by the API, the source document's `send_email()`, reports of ours.
 // From here on it is a message like one that came in by SMTP.
 
+import Config
 import Hooks
 import Loop
 package import Mail
@@ -114,13 +115,13 @@ extension Intake {
         guard submission.provenance.about != nil || queue.hasRoom(for: submission.content.size) else {
             return .failure(Refusal(.noRoom))
         }
-        let mender = rules.mender(for: submission.provenance)
+        let editing = rules.editing(of: submission)
         if case .memory(let bytes) = submission.content, bytes.readableBytes <= Self.quick {
-            return LookedAt.make(bytes, rules, mender)
+            return LookedAt.make(bytes, rules, editing)
         }
         let made = queue.disk.runIfActive(eventLoop: loop) {
             switch submission.content {
-            case .memory(let bytes): LookedAt.make(bytes, rules, mender)
+            case .memory(let bytes): LookedAt.make(bytes, rules, editing)
             case .file(let file): LookedAt.make(file, rules)
             }
         }
@@ -136,14 +137,16 @@ struct LookedAt: Sendable {
     let signature: DKIMWork?
     /// What was put right in its header.
     var mending = Mending()
+    /// What its copy for an archive tells of its header.
+    var glance = JournalReport.Glance()
 
     /// Checks, scans and hashes content; takes as long as that does.
     ///
-    /// - Parameter mender: puts the header right; nil leaves it as it is.
+    /// - Parameter editing: what the header goes through.
     static func make(
         _ content: ByteBuffer,
         _ rules: IntakeRules,
-        _ mender: HeaderMender? = nil,
+        _ editing: HeaderEditing = HeaderEditing(),
         by login: Login? = nil
     ) -> Result<LookedAt, Refusal> {
         var (input, body) = (content, ByteBufferAllocator().buffer(capacity: content.readableBytes + 2))
@@ -156,8 +159,10 @@ struct LookedAt: Sendable {
         header.consume(body, from: 0)
         if let rejection = rules.rejection(of: header) { return .failure(Refusal(rejection)) }
         var mending = Mending()
-        if let mended = mender?.mend(&body, header) {
-            (header, mending) = (HeaderBlock(limit: rules.headerBytes), mended)
+        let edited = editing.edit(&body, header)
+        let glance = rules.archive.isEmpty ? JournalReport.Glance() : JournalReport.Glance(of: body, edited, header)
+        if let edited {
+            (header, mending) = (HeaderBlock(limit: rules.headerBytes), edited.did)
             header.consume(body, from: 0)
             if let rejection = rules.rejection(of: header) { return .failure(Refusal(rejection)) }
         }
@@ -169,7 +174,8 @@ struct LookedAt: Sendable {
                 traits: ContentTraits(hasLeadingDots: check.hasLeadingDots, isEightBit: check.isEightBit),
                 header: header,
                 signature: dkim?.complete(),
-                mending: mending
+                mending: mending,
+                glance: glance
             )
         )
     }

@@ -16,6 +16,8 @@ package enum LogKey: String, Hashable, Sendable {
     case about
     /// The first of the messages that one was made into, one for each recipient.
     case partOf = "part_of"
+    /// The message that one is the archive's copy of.
+    case archiveOf = "archive_of"
     // Sessions
     /// What was put right in a message, kind by kind.
     case mended

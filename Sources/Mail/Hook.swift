@@ -1,4 +1,4 @@
-// Hook.swift — the six moments at which plugins are asked, by the document's names.
+// Hook.swift — the moments at which plugins are asked, the first six by the document's names.
 
 /// A moment in the life of a message.
 package enum Hook: String, CaseIterable, Hashable, Sendable {
@@ -14,12 +14,18 @@ package enum Hook: String, CaseIterable, Hashable, Sendable {
     case bounce
     /// Some recipients were delivered.
     case delivered
+    /// A client has connected and waits for the greeting.
+    case connect
+    /// A client has named a sender.
+    case mail
+    /// A client has named a recipient.
+    case rcpt
 }
 
 /// Some hooks: those that a plugin serves.
 package struct HookSet: OptionSet, Hashable, Sendable {
-    package let rawValue: UInt8
-    package init(rawValue: UInt8) { self.rawValue = rawValue }
+    package let rawValue: UInt16
+    package init(rawValue: UInt16) { self.rawValue = rawValue }
 
     package static let queueOutbound = HookSet(.queueOutbound)
     package static let sendEmail = HookSet(.sendEmail)
@@ -27,6 +33,9 @@ package struct HookSet: OptionSet, Hashable, Sendable {
     package static let deferred = HookSet(.deferred)
     package static let bounce = HookSet(.bounce)
     package static let delivered = HookSet(.delivered)
+    package static let connect = HookSet(.connect)
+    package static let mail = HookSet(.mail)
+    package static let rcpt = HookSet(.rcpt)
 
     /// Hooks before an attempt: parcels wait for their answers.
     package static let preparation: HookSet = [.sendEmail, .getMX]
@@ -35,7 +44,7 @@ package struct HookSet: OptionSet, Hashable, Sendable {
 
     /// The set of one.
     package init(_ hook: Hook) {
-        rawValue = 1 << UInt8(Hook.allCases.firstIndex(of: hook) ?? 7)
+        rawValue = 1 << UInt16(Hook.allCases.firstIndex(of: hook) ?? 15)
     }
 
     /// The set of several.

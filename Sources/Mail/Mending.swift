@@ -2,8 +2,8 @@
 
 /// The kinds of things that were put right in one message; each is counted and named in the log.
 package struct Mending: OptionSet, Hashable, Sendable {
-    package let rawValue: UInt8
-    package init(rawValue: UInt8) { self.rawValue = rawValue }
+    package let rawValue: UInt16
+    package init(rawValue: UInt16) { self.rawValue = rawValue }
 
     /// A path without its angle brackets, with a name in front of them, or without the colon before it.
     package static let brackets = Mending(rawValue: 1)
@@ -21,11 +21,13 @@ package struct Mending: OptionSet, Hashable, Sendable {
     package static let sender = Mending(rawValue: 64)
     /// A recipient of this machine was one of the `aliases`.
     package static let alias = Mending(rawValue: 128)
+    /// An address was rewritten by `rewrite.ini`.
+    package static let rewritten = Mending(rawValue: 256)
 
     /// Every kind and its name, in metrics and log.
     package static let kinds: [(kind: Mending, name: String)] = [
         (.brackets, "brackets"), (.dots, "dots"), (.domain, "domain"), (.lineEnds, "line_ends"), (.secret, "bcc"),
-        (.mailbox, "mailbox_line"), (.sender, "sender"), (.alias, "alias"),
+        (.mailbox, "mailbox_line"), (.sender, "sender"), (.alias, "alias"), (.rewritten, "rewritten"),
     ]
 
     /// The names, with commas between them.

@@ -20,6 +20,8 @@ package struct AddressList: Sendable {
         package let isBracketed: Bool
         /// Where the address stands, counted from the first octet of what was read; without its brackets.
         let place: Range<Int>
+        /// Where its domain stands, likewise; empty without one.
+        let domainPlace: Range<Int>
 
         /// The complete address; nil without a domain or a local part.
         package var address: EmailAddress? {
@@ -117,10 +119,21 @@ package struct AddressList: Sendable {
         if spec.local == nil || !isClean { note(.noAddress(spelling)) }
         let name = inside == nil ? "" : AddressToken.text(of: outside)
         let tokens = inside ?? outside
-        let place = (tokens.first?.place.lowerBound ?? 0)..<(tokens.last?.place.upperBound ?? 0)
         entries.append(
-            Entry(name: name, local: spec.local, domain: spec.domain, isBracketed: inside != nil, place: place)
+            Entry(
+                name: name,
+                local: spec.local,
+                domain: spec.domain,
+                isBracketed: inside != nil,
+                place: Self.place(of: tokens[...]),
+                domainPlace: spec.domain == nil ? 0..<0 : Self.place(of: tokens[spec.domainIndex(in: tokens)...])
+            )
         )
+    }
+
+    /// From the first octet of these tokens to the last one.
+    private static func place(of tokens: ArraySlice<AddressToken>) -> Range<Int> {
+        (tokens.first?.place.lowerBound ?? 0)..<(tokens.last?.place.upperBound ?? 0)
     }
 
     /// `@a.example,@b.example:local@domain` → `local@domain` (RFC 5322 §4.4).
@@ -166,6 +179,11 @@ private struct AddressSpec {
         }
         guard let domain = Self.domain(tokens[(at + 1)...]) else { return nil }
         self.domain = domain
+    }
+
+    /// Where the domain's tokens begin.
+    func domainIndex(in tokens: [AddressToken]) -> Int {
+        tokens.lastIndex { $0.mark == UInt8(ascii: "@") }.map { $0 + 1 } ?? tokens.endIndex
     }
 
     /// Words with dots between them; blanks may stand around the dots.

@@ -90,7 +90,8 @@ package final class DKIMDraft {
 /// Signatures that are still to be made: may go to another thread.
 package struct DKIMWork: Sendable {
     let signers: [DKIMSigner]
-    let header: [UInt8]
+    /// As it is signed.
+    package var header: [UInt8]
     let bodyHash: [UInt8]
 
     /// One `DKIM-Signature` field for each key.

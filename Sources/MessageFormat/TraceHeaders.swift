@@ -26,6 +26,8 @@ package struct TraceHeaders: Sendable {
         package var tls: String?
         /// The only recipient; nil when there are several, which are nobody's business (RFC 5321 §7.2).
         package var onlyRecipient: EmailAddress?
+        /// Further fields of ours, complete lines.
+        package var added: [UInt8]
 
         package init(
             id: QueueID,
@@ -35,7 +37,8 @@ package struct TraceHeaders: Sendable {
             clientLiteral: String,
             with: Transport,
             tls: String? = nil,
-            onlyRecipient: EmailAddress?
+            onlyRecipient: EmailAddress?,
+            added: [UInt8] = []
         ) {
             self.id = id
             self.at = at
@@ -45,6 +48,7 @@ package struct TraceHeaders: Sendable {
             self.with = with
             self.tls = tls
             self.onlyRecipient = onlyRecipient
+            self.added = added
         }
     }
 
@@ -106,6 +110,7 @@ package struct TraceHeaders: Sendable {
             date.write(facts.at, to: &output)
             output.writeStaticString("\r\n")
         }
+        if !facts.added.isEmpty { output.writeBytes(facts.added) }
         if header.isMissing {
             output.writeStaticString("\r\n")
         } else if header.beginsAsMailbox {

@@ -50,19 +50,27 @@ package final class HookProgram: Plugin {
     }
 
     package func queueOutbound(_ envelope: inout Envelope, _ contents: MessageContents) async -> QueueOutboundAnswer {
-        var question = HookQuestion.queueOutbound(envelope, size: contents.size)
-        await add(contents, to: &question)
-        let before = envelope
-        let answer = await ask(.queueOutbound, question, nil) { reply throws(HookTrouble) in
-            var changed = before
-            return (try reply.queueOutbound(&changed), changed)
-        }
-        guard let (answer, changed) = answer else {
+        guard let (answer, changed) = await answer(to: envelope, contents) else {
             let reply = Reply(451, EnhancedStatus(4, 3, 0), "a policy program is not available, try again later")
             return isClosed(.queueOutbound) ? .reject(reply) : .next
         }
         envelope = changed
         return answer
+    }
+
+    /// What it says of a message that is about to be queued, and the envelope as it wants it.
+    ///
+    /// - Returns: nil when there is no answer that can be used.
+    package func answer(
+        to envelope: Envelope,
+        _ contents: MessageContents
+    ) async -> (QueueOutboundAnswer, Envelope)? {
+        var question = HookQuestion.queueOutbound(envelope, size: contents.size)
+        await add(contents, to: &question)
+        return await ask(.queueOutbound, question, nil) { reply throws(HookTrouble) in
+            var changed = envelope
+            return (try reply.queueOutbound(&changed), changed)
+        }
     }
 
     package func sendEmail(_ mail: HMail) async -> SendEmailAnswer {
@@ -92,6 +100,17 @@ package final class HookProgram: Plugin {
     package func delivered(_ mail: HMail, _ notice: DeliveredNotice) async {
         // The answer has no effect, whatever it says.
         _ = await ask(.delivered, .delivered(mail, notice), mail) { _ throws(HookTrouble) in true }
+    }
+
+    package func connect(_ guest: Guest) async -> ReceptionAnswer { await receive(.connect, guest) }
+    package func mail(_ guest: Guest) async -> ReceptionAnswer { await receive(.mail, guest) }
+    package func rcpt(_ guest: Guest) async -> ReceptionAnswer { await receive(.rcpt, guest) }
+
+    private func receive(_ hook: Hook, _ guest: Guest) async -> ReceptionAnswer {
+        let answer = await ask(hook, .receive(hook, guest), nil) { reply throws(HookTrouble) in try reply.receive(hook)
+        }
+        guard answer == nil, isClosed(hook) else { return answer ?? .next }
+        return .reject(Reply(451, EnhancedStatus(4, 3, 0), "a policy program is not available, try again later"))
     }
 
     private func isClosed(_ hook: Hook) -> Bool { endpoint.closed.has(hook) }

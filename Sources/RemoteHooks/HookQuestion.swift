@@ -60,6 +60,16 @@ struct HookQuestion: Sendable {
         return HookQuestion(.delivered, mail, "params", params)
     }
 
+    static func receive(_ hook: Hook, _ guest: Guest) -> HookQuestion {
+        var connection: JSON = ["helo": .string(guest.helo), "secured": .bool(guest.isSecure)]
+        connection["remote_ip"] = guest.address.map { .string($0.description) }
+        connection["listener"] = guest.listener.map { .string($0) }
+        connection["auth_user"] = guest.user.map { .string($0) }
+        connection["mail_from"] = guest.sender.map { .string($0.description) }
+        connection["rcpt_to"] = guest.recipient.map { .string($0.description) }
+        return HookQuestion(hook, nil, "connection", connection)
+    }
+
     static func queueOutbound(_ envelope: Envelope, size: Int) -> HookQuestion {
         var transaction: JSON = [
             "mail_from": .string(envelope.sender.description),

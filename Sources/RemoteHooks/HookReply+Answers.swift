@@ -9,13 +9,23 @@ extension HookReply {
         switch code {
         case .CONT:
             try edit(&envelope.notes)
-            return .next
+            return try edits.apply(to: &envelope)
         case .OK: return .taken
         case let code where code.refuses:
             return .reject(Reply(550, EnhancedStatus(5, 7, 1), message ?? "refused"))
         case let code where code.refusesForNow:
             return .reject(Reply(450, EnhancedStatus(4, 7, 1), message ?? "try again later"))
         default: throw unusable(.queueOutbound)
+        }
+    }
+
+    func receive(_ hook: Hook) throws(HookTrouble) -> ReceptionAnswer {
+        switch code {
+        case .CONT, .OK: .next
+        case let code where code.refuses: .reject(Reply(550, EnhancedStatus(5, 7, 1), message ?? "refused"))
+        case let code where code.refusesForNow:
+            .reject(Reply(450, EnhancedStatus(4, 7, 1), message ?? "try again later"))
+        default: throw unusable(hook)
         }
     }
 

@@ -4,6 +4,8 @@
 //     {"code": "OK"}                                     queue_outbound, deferred (drop), bounce (no report)
 //     {"code": "DENY", "message": "no"}                  queue_outbound (550), get_mx (bounce)
 //     {"code": "DENYSOFT", "message": "later"}           queue_outbound (450), get_mx (try later)
+//     {"code": "CONT", "add_header": {"X-Seen": "yes"}, "remove_header": ["X-Spam"], "change_sender": "a@b.example",
+//      "add_recipient": ["c@d.example"], "hold": "why", "tag": "bulk"}            queue_outbound
 //     {"code": "DENYSOFT", "delay": 300}                 deferred
 //     {"code": "DELAY", "delay": 300}                    send_email
 //     {"code": "OK", "mx": "host:25" | {…} | […]}        get_mx
@@ -34,6 +36,8 @@ struct HookReply: Sendable {
     var delay: Double?
     /// The hosts of a `get_mx` answer.
     var mx: [MX.Written]?
+    /// `queue_outbound`: what it changes.
+    var edits = HookEdits()
     /// `queue_outbound`: notes to set; null takes one away.
     var notes: [(name: String, value: String?)] = []
 
@@ -62,6 +66,7 @@ struct HookReply: Sendable {
         message = try object.text("message")
         delay = try object.number("delay")
         mx = try object.take("mx").flatMap { value throws(HookTrouble) in try Self.hosts(value) }
+        edits = try HookEdits(&object)
         guard let notes = try object.object("notes") else { return }
         for (name, value) in notes.rest { self.notes.append((name, try Self.word(value, notes.pointer(name)))) }
     }

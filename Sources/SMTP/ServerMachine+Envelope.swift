@@ -19,7 +19,16 @@ extension ServerMachine {
             return nil
         }
         transaction = Transaction(sender: sender, parameters: parameters)
-        if let size = parameters.size {
+        guard !asksSender else {
+            phase = .asking(.mail(parameters.size))
+            return .ask(.mail(sender))
+        }
+        return opened(parameters.size)
+    }
+
+    /// The sender is taken, if there is room.
+    mutating func opened(_ size: Int?) -> Need? {
+        if let size {
             phase = .checkingRoom
             return .room(size)
         }
@@ -66,6 +75,15 @@ extension ServerMachine {
             if countIdle() { reply.write(to: &output) }
             return nil
         }
+        if asksRecipient, let sender = transaction?.sender {
+            phase = .asking(.rcpt(recipient))
+            return .ask(.rcpt(recipient.address, from: sender))
+        }
+        return added(recipient)
+    }
+
+    /// The recipient is taken, if there is memory.
+    mutating func added(_ recipient: Recipient) -> Need? {
         if let total = transaction?.bytesNeeded(with: recipient) {
             phase = .growing(recipient)
             return .envelope(total)
@@ -249,7 +267,7 @@ extension ServerMachine {
 
 extension Reply {
     /// Writes a reply that was made elsewhere, line by line.
-    fileprivate func write(to output: inout ByteBuffer) {
+    func write(to output: inout ByteBuffer) {
         let status = status.map { "\($0) " } ?? ""
         for (index, line) in lines.enumerated() {
             output.writeString("\(code)\(index == lines.count - 1 ? " " : "-")\(status)\(line)\r\n")

@@ -22,6 +22,8 @@ package struct ServerMachine: ~Copyable, Sendable {
         case room(Int)
         /// The envelope of the transaction takes so many bytes altogether from now on. Then ``envelopeGrown(_:)``.
         case envelope(Int)
+        /// Whether somebody else objects: find out, then ``answered(_:)``.
+        case ask(ReceptionQuestion)
         /// A message of at most so many octets begins. Then ``begun(_:)``.
         case begin(Int)
         /// Whether a client is who it says: find out, then ``authenticated(_:)``.
@@ -73,6 +75,10 @@ package struct ServerMachine: ~Copyable, Sendable {
         case checkingRoom
         /// ``Need/envelope(_:)`` is open: RCPT waits.
         case growing(Recipient)
+        /// ``Need/ask(_:)`` is open: MAIL or RCPT waits.
+        case asking(Asked)
+        /// It was answered: the command goes on.
+        case resuming(Asked)
         /// ``Need/begin(_:)`` is open: DATA waits, or the chunk.
         case beginning
         case data
@@ -108,6 +114,9 @@ package struct ServerMachine: ~Copyable, Sendable {
 
     /// Says of a recipient, and of the sender, why no mail is taken: 4xx or 5xx; nil when every recipient is welcome.
     package var judge: (@Sendable (EmailAddress, ReversePath) -> Reply?)?
+
+    /// Somebody else has a say in senders, and in recipients.
+    package var (asksSender, asksRecipient) = (false, false)
 
     /// What is to be sent to the client; whoever owns the session sends and clears it.
     package var output = ByteBuffer()
@@ -269,7 +278,8 @@ package struct ServerMachine: ~Copyable, Sendable {
             case .data: need = data(&input, &body)
             case .chunk: need = chunk(&input, &body)
             case .swallowing(let octets, let reply): need = swallow(octets, reply, &input)
-            case .connected, .securing, .verifying, .readdressing, .checkingRoom, .growing, .beginning, .committing:
+            case .resuming(let asked): need = resumed(asked)
+            case .connected, .securing, .verifying, .readdressing, .checkingRoom, .growing, .asking, .beginning, .committing:
                 need = .input
             case .closed: need = .close
             }

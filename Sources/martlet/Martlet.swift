@@ -24,7 +24,7 @@ struct Martlet: ParsableCommand {
         subcommands: [
             Serve.self, Check.self, SpoolCommand.self, ConfigCommand.self, TokenCommand.self, PasswdCommand.self,
             TLSCommand.self, OAuthCommand.self, DKIMCommand.self, DoctorCommand.self, ClassifyCommand.self,
-            StorageCommand.self,
+            StorageCommand.self, HookCommand.self,
         ] + OperatorCommands.all + [Version.self]
     )
 }

@@ -20,8 +20,8 @@ extension Listener.Place {
 extension ListenerSettings {
     /// Where clients connect.
     var places: [Listener.Place] {
-        let all = listen + smtpsListen
-        return listen.map { Listener.Place($0, .plain, isV6Only: $0.isV6Only(among: all)) }
-            + smtpsListen.map { Listener.Place($0, .implicitTLS, isV6Only: $0.isV6Only(among: all)) }
+        let all = everywhere
+        return plainPlaces.map { Listener.Place($0, .plain, isV6Only: $0.isV6Only(among: all)) }
+            + securePlaces.map { Listener.Place($0, .implicitTLS, isV6Only: $0.isV6Only(among: all)) }
     }
 }

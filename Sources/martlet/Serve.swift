@@ -117,8 +117,8 @@ struct Serve: ParsableCommand {
         guard let account = try Privileges.account(wanted) else { return (sockets, nil) }
         if sockets == nil {
             sockets = try HeldSockets.bound(
-                plain: listener.listen.map { $0.place(among: listener) },
-                implicitTLS: listener.smtpsListen.map { $0.place(among: listener) }
+                plain: listener.plainPlaces.map { $0.place(among: listener) },
+                implicitTLS: listener.securePlaces.map { $0.place(among: listener) }
             )
         }
         try ProcessSettings.makeDataDirectory(data)
@@ -183,7 +183,7 @@ extension ListenAddress {
     }
 
     func place(among listener: ListenerSettings) -> SocketPlace {
-        let isV6Only = isV6Only(among: listener.listen + listener.smtpsListen)
+        let isV6Only = isV6Only(among: listener.everywhere)
         return SocketPlace(octets: Array(ip.bytes), port: port, isV6Only: isV6Only)
     }
 }

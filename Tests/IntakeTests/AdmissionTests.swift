@@ -112,7 +112,7 @@ import Testing
     }
 }
 
-private struct NotTaken: Error {}
+struct NotTaken: Error {}
 
 /// Has one answer to everything.
 private final class Answering: Plugin {

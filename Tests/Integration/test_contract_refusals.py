@@ -18,6 +18,7 @@ MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: contract\r\n\r\nbody\r\n"
 HOST = {"exchange": "127.0.0.1", "port": 1, "priority": 1, "tls": "may", "using_lmtp": False}
 # Right bodies, with as many members as there can be, because only what is there is made wrong from the inside.
 RIGHT = {
+    "putRewriting": {"rules": [{"match": "@host.internal", "becomes": "@example.org"}]},
     "putLimit": {"rate": "20/m", "connections": 3, "mx": []},
     "editLimit": {"rate": "30/m"},
     "addSuppressions": {"items": [{"target": "gone@put.example", "note": "ticket 9"}]},
@@ -78,6 +79,7 @@ PLACES = {
     "domain": "put.example",
     "selector": "s1",
     "scope": "lane%20put.example",
+    "table": "senders",
     "lane": "put.example",
 }
 ONE_OF_EACH = {

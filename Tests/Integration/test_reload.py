@@ -119,6 +119,20 @@ class World:
         explained = Api(self.relay).ask("GET", "/v1/explain?recipient=a@b.test")[2]
         return [one["value"] for one in explained["limits_in_force"]] == ["7/m"]
 
+    def rewriting(self):
+        self.relay.write("rewrite.ini", "[recipients]\n@b.test = @rewritten.test\n")
+
+    def rewriting_holds(self):
+        return Api(self.relay).ask("GET", "/v1/explain?recipient=a@b.test")[2]["recipient"] == "a@rewritten.test"
+
+    def archive(self):
+        self.relay.write("archive.ini", "[law]\nto = keep@vault.test\n")
+
+    def archive_holds(self):
+        count = len(self.sink.messages)
+        submit(self.relay, "b@b.test")
+        return ["keep@vault.test"] in [one.recipients for one in self.sink.wait_for(count + 2)[count:]]
+
     def resolver(self):
         self.relay.write("resolver.ini", f"forward = {self.dns.forward}\n")
 
@@ -246,6 +260,8 @@ CASES = {
     "routes.ini": Case("[*]\nmx = no host!\n", 2, World.routes, World.routes_hold),
     "outbound_ip.ini": Case("[*]\nip = here\n", 2, World.addresses, World.addresses_hold),
     "limits.ini": Case("[lane *]\nrate = soon\n", 2, World.pace, World.pace_holds),
+    "rewrite.ini": Case("[senders]\n@a.test = b\n", 2, World.rewriting, World.rewriting_holds),
+    "archive.ini": Case("[law]\nto = nobody\n", 2, World.archive, World.archive_holds),
     "resolver.ini": Case("; ours\nforward = nowhere\n", 2, World.resolver, World.resolver_holds),
     "admin.ini": Case("listen = 127.0.0.1:0\nconnections = many\n", 2, World.admin, World.admin_holds),
     "tls.ini": Case("minVersion = TLSv9\n", 1, World.tls, World.tls_holds),

@@ -94,4 +94,43 @@ import Testing
             _ = try bad.queueOutbound(&other)
         }
     }
+
+    @Test func changesOfAMessageAreRead() throws {
+        var envelope = Envelope(sender: .null, recipients: [])
+        envelope.recipients = [Recipient(try #require(EmailAddress("b@x.example")))]
+        let text = #"""
+            {"code":"CONT","add_header":{"X-A":"one","X-B":["two","Gr\u00fc\u00dfe"]},"remove_header":["X-Spam","SUBJECT"],
+            "change_sender":"new@x.example","add_recipient":["c@x.example","b@x.example"],"hold":"look at it","tag":"bulk 7"}
+            """#
+        let answer = try read(text).queueOutbound(&envelope)
+        guard case .edit(let edits) = answer else {
+            Issue.record("\(answer)")
+            return
+        }
+        #expect(edits.added.map(\.lines) == ["X-A: one\r\n", "X-B: two\r\n", "X-B: =?UTF-8?B?R3LDvMOfZQ==?=\r\n"])
+        #expect(edits.removed == ["x-spam", "subject"] && edits.hold == "look at it" && edits.tag == "bulk 7")
+        #expect("\(envelope.sender)" == "new@x.example")
+        #expect(envelope.recipients.map(\.address.description) == ["b@x.example", "c@x.example"])
+        _ = try read(#"{"code":"CONT","change_sender":"<>"}"#).queueOutbound(&envelope)
+        #expect(envelope.sender == .null)
+    }
+
+    @Test(arguments: [
+        #""add_header":{"X-A":"one\r\nX-B: two"}"#, #""add_header":{"From":"x"}"#, #""add_header":{"X A":"x"}"#,
+        #""add_header":{"":"x"}"#, #""add_header":{"X-A":7}"#, #""remove_header":["Received"]"#,
+        #""remove_header":["From"]"#, #""remove_header":["a: b"]"#,
+        #""change_sender":"nobody""#, #""add_recipient":["nobody"]"#,
+        #""tag":"""#, #""tag":"two\nlines""#, #""hold":7"#,
+    ])
+    func whatNoMessageMayHaveIsTrouble(member: String) throws {
+        var envelope = Envelope(sender: .null, recipients: [])
+        #expect(throws: HookTrouble.self) { _ = try read("{\"code\":\"CONT\",\(member)}").queueOutbound(&envelope) }
+    }
+
+    @Test func changesAreBounded() throws {
+        let many = (0...MessageEdits.mostFields).map { "\"X-\($0)\":\"x\"" }.joined(separator: ",")
+        #expect(throws: HookTrouble.self) { try read("{\"code\":\"CONT\",\"add_header\":{\(many)}}") }
+        let people = (0...MessageEdits.mostRecipients).map { "\"p\($0)@x.example\"" }.joined(separator: ",")
+        #expect(throws: HookTrouble.self) { try read("{\"code\":\"CONT\",\"add_recipient\":[\(people)]}") }
+    }
 }

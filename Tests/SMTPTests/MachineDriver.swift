@@ -93,6 +93,7 @@ final class MachineDriver: DialogueServer {
             case .input: return
             case .room: machine.roomChecked(setup.hasRoom)
             case .envelope: machine.envelopeGrown(true)
+            case .ask: machine.answered(nil)
             case .authenticate(let question):
                 let answer = answer(question)
                 switch answer {

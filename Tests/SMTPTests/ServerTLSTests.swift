@@ -109,6 +109,7 @@ struct ServerTLSTests {
                     case .envelope: session.machine.envelopeGrown(true)
                     case .readdress:
                         break loop
+                    case .ask: session.machine.answered(nil)
                     case .begin: session.machine.begun(true)
                     case .authenticate: session.machine.authenticated(.refused)
                     case .commit: session.machine.committed(.refused(.noRoom))

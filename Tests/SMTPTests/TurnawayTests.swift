@@ -23,6 +23,7 @@ struct TurnawayTests {
             case .room: machine.roomChecked(false)
             case .envelope: machine.envelopeGrown(true)
             case .readdress: return machine.takeTurnaways()
+            case .ask: machine.answered(nil)
             case .authenticate: machine.authenticated(.refused)
             case .startTLS: machine.tlsBegins(false)
             case .begin: machine.begun(true)

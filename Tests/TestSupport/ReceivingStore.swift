@@ -18,6 +18,7 @@ package final class ReceivingStore: QueueStore {
         var mode = Mode.immediately
         var hasRoom = true
         var bodyError: QueueError?
+        var mostBodies = Int.max
         var messages: [NewMessage] = []
         var pending: [QueueID] = []
         var bodies: [MemoryBody] = []
@@ -49,6 +50,9 @@ package final class ReceivingStore: QueueStore {
     package func set(_ mode: Mode) { state.withLock { $0.mode = mode } }
     package func setRoom(_ hasRoom: Bool) { state.withLock { $0.hasRoom = hasRoom } }
     package func setBodyError(_ error: QueueError?) { state.withLock { $0.bodyError = error } }
+
+    /// So many bodies can be made, and no more.
+    package func setMostBodies(_ count: Int) { state.withLock { $0.mostBodies = count } }
 
     /// Ends the commits that are held.
     package func commit(_ error: QueueError? = nil) {
@@ -109,9 +113,10 @@ package final class ReceivingStore: QueueStore {
 
     package func makeLargeBody(_ id: QueueID) throws(QueueError) -> any LargeBody {
         let (body, error) = state.withLock { state in
-            let body = MemoryBody(error: state.bodyError)
-            if state.bodyError == nil { state.bodies.append(body) }
-            return (body, state.bodyError)
+            let error = state.bodies.count < state.mostBodies ? state.bodyError : .broken("no more bodies")
+            let body = MemoryBody(error: error)
+            if error == nil { state.bodies.append(body) }
+            return (body, error)
         }
         if let error { throw error }
         return body
