@@ -32,7 +32,13 @@ extension ServerHandler {
         let mayRelay = mayRelay(fresh, isAuthenticated: user != nil)
         let offer = Authenticator.offer(fresh, to: client, isSecure: machine.isSecure)
         machine.readdressed(told, user: user, mayRelay: mayRelay, offer: offer, isWelcome: isWelcome)
-        machine.update(me: fresh.me, limits: Self.limits(fresh, client, at: here), mayRelay: mayRelay, offer: offer)
+        machine.update(
+            me: fresh.name(at: here),
+            limits: Self.limits(fresh, client, at: here),
+            mayRelay: mayRelay,
+            offer: offer
+        )
+        machine.judge = door.intake.judge(fresh, for: way)
         reception.mender = Self.mender(machine.limits)
         tell(.connected)
     }
