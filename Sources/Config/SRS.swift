@@ -156,6 +156,7 @@ extension SRS {
     ) -> SRS? {
         var (domain, days): (Domain?, Int) = (nil, 21)
         var secrets: [String: Secret] = [:]
+        let errors = report.count
         for entry in block.entries {
             do throws(ValueError) {
                 switch entry.key {
@@ -183,6 +184,7 @@ extension SRS {
             }
         }
         guard let domain, let secret = secrets["secret"] else {
+            guard report.count == errors else { return nil }
             report.fail(block.line, "[srs] needs domain and secret; the secret may be @file:secrets/NAME or @env:NAME")
             return nil
         }

@@ -136,7 +136,7 @@ package struct SettingsReader: Sendable {
             reading.findings[part] = blamed
         }
         if parts.count == ConfigPart.allCases.count {
-            reading.others = ForeignFiles.warnings(source) + silence(reading.settings)
+            reading.others = ForeignFiles.warnings(source) + silence(reading.settings) + reading.settings.strangers
         }
         return reading
     }

@@ -72,6 +72,27 @@ struct ListenerSectionTests {
         #expect(applied.allowedSenderDomains.isEmpty == (name != "partners"))
     }
 
+    /// A section that never counts would go unnoticed: an archive without its mail.
+    @Test func whoIsNotThereIsNamed() throws {
+        var settings = try Self.settings()
+        settings.archive = try ArchiveSettings.read(
+            INIDocument(parsing: "[law]\nto = a@x.example\nfor = listener partner, client 10.0.0.0/8, login ann\n")
+        )
+        settings.rewriting = try Rewriting.read(
+            INIDocument(
+                parsing:
+                    "[senders listener partners]\n* = keep\n[senders listener 192.0.2.1:26]\n* = keep\n[senders listener api]\n* = keep\n"
+            )
+        )
+        #expect(
+            settings.strangers.map(\.description) == [
+                "rewrite.ini: [senders listener 192.0.2.1:26]: nothing listens there by smtp.ini",
+                "archive.ini: [law] for = listener partner: smtp.ini has no [listener partner]",
+                "archive.ini: [law] for = login ann: nobody of that name is in auth_flat_file.ini",
+            ]
+        )
+    }
+
     @Test(arguments: [
         (
             "[listener x]\nauth_requird = true\n",
