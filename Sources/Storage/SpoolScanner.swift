@@ -130,6 +130,11 @@ enum SpoolScanner {
             let found = window.with(chunk, at: position) { bytes -> Int? in
                 var offset = 0
                 while offset + SpoolRecord.headerSize <= bytes.count {
+                    // Most of what is passed over was never written: a record does not begin with a length of zero.
+                    if bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self) == 0 {
+                        offset += 8
+                        continue
+                    }
                     let part = UnsafeRawBufferPointer(rebasing: bytes[offset...])
                     if SpoolRecord.frame(part, at: position + offset, in: stamp) != nil { return offset }
                     offset += 8
