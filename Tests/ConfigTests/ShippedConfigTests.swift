@@ -32,7 +32,7 @@ import Testing
     }
 
     @Test func tellsTheDefaults() throws {
-        #expect(try Self.checkDefaults(ListenerSettings.self) == 27)
+        #expect(try Self.checkDefaults(ListenerSettings.self) == 28)
         #expect(try Self.checkDefaults(AuthSettings.self) == 6)
         #expect(try Self.checkDefaults(DKIMSettings.self) == 2)
         #expect(try Self.checkDefaults(OutboundSettings.self) == 39)
