@@ -32,12 +32,12 @@ import Testing
     }
 
     @Test func tellsTheDefaults() throws {
-        #expect(try Self.checkDefaults(ListenerSettings.self) == 31)
+        #expect(try Self.checkDefaults(ListenerSettings.self) == 32)
         #expect(try Self.checkDefaults(AuthSettings.self) == 6)
         #expect(try Self.checkDefaults(DKIMSettings.self) == 2)
         #expect(try Self.checkDefaults(OutboundSettings.self) == 40)
         #expect(try Self.checkDefaults(ResolverSettings.self) == 5)
-        #expect(try Self.checkDefaults(EventSettings.self) == 6)
+        #expect(try Self.checkDefaults(EventSettings.self) == 9)
         #expect(try Self.checkDefaults(TLSSettings.self) == 7)
         #expect(try Self.checkDefaults(StorageSettings.self) == 4)
         #expect(try Self.checkDefaults(SuppressionSettings.self) == 4)

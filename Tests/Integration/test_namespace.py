@@ -73,19 +73,6 @@ def test_dead_domains_defer_no_good_mail(make_relay, root, sink, closing):
     assert found[int(len(found) * 0.99)] < 2 * PATIENCE, found
 
 
-@pytest.mark.skipif(not SOAK, reason="5000 dead domains: TEST_SOAK=1")
-def test_more_dead_domains_than_are_looked_up_at_once(make_relay, root, sink, closing):
-    """Every place for look-ups is taken by dead domains, and more wait: who comes two seconds later is delivered at once."""
-    dead = [f"dead{number}.test" for number in range(5000)]
-    root.kill(*dead)
-    relay = make_relay(resolver=closing(Resolver(root)), outbound=PATIENT)
-    for begin in range(0, len(dead), 500):
-        submit(relay, [f"u@{domain}" for domain in dead[begin : begin + 500]])
-    time.sleep(3 * PATIENCE)
-    found = waits(relay, submit_some(relay, root, 20, "good"))
-    assert found[-1] < 1, found[-5:]
-
-
 @pytest.mark.parametrize("how", ["silent", "refusing"])
 def test_after_the_resolver_was_away_mail_goes_at_once(make_relay, root, sink, closing, how):
     resolver = closing(Resolver(root))
