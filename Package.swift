@@ -80,6 +80,7 @@ let package = Package(
         room("Hooks", ["Mail", "Log", metrics]),
         room("Storage", ["Mail", "JSON", "Files", "Database", core, metrics]),
         room("History", ["Mail", "JSON", "Files", "Database"]),
+        room("ACME", ["Mail", "JSON", "OpenSSL", "HTTPClient"]),
         room("Page", ["OpenSSL", "CPage", "CZlib"]),
         // floor 3
         room("Queue", ["Mail", "Files", "Storage", "History", core, posix, deque, heap, metrics]),
@@ -210,6 +211,7 @@ let package = Package(
         room(
             "Doctor",
             [
+                "ACME",
                 "Mail",
                 "Files",
                 "OpenSSL",
@@ -227,6 +229,7 @@ let package = Package(
         .executableTarget(
             name: "martlet",
             dependencies: [
+                "ACME",
                 "Mail",
                 "JSON",
                 "Files",
@@ -297,6 +300,7 @@ let package = Package(
         tests("History", ["Mail", "JSON"]),
         tests("SMTP", ["OpenSSL", core]),
         tests("MessageFormat", ["OpenSSL", core]),
+        tests("ACME", ["Mail", "JSON", "OpenSSL", "HTTPClient"]),
         tests("Page"),
         tests("Storage", ["Mail", "JSON", "Files", core]),
         tests("Chronicle", ["Mail", "Files", "Log", "Storage", "History", core]),

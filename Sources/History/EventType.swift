@@ -36,6 +36,9 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case journalTruncated = 50
     /// Somebody had what is known of a person erased.
     case historyErased = 51
+    // The relay, too.
+    /// The certificate ends soon, and none has come in its place.
+    case certificateExpiring = 60
 
     /// The word of the API: `delivery.delivered`.
     package var name: String {
@@ -62,6 +65,7 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
         case .webhookDisabled: "webhook.disabled"
         case .journalTruncated: "journal.truncated"
         case .historyErased: "history.erased"
+        case .certificateExpiring: "certificate.expiring"
         }
     }
 
