@@ -82,6 +82,7 @@ let package = Package(
         room("Hooks", ["Mail", "Log", metrics]),
         room("Storage", ["Mail", "JSON", "Files", "Database", core, metrics]),
         room("History", ["Mail", "JSON", "Files", "Database"]),
+        room("ACME", ["Mail", "JSON", "OpenSSL", "HTTPClient"]),
         room("Page", ["OpenSSL", "CPage", "CZlib"]),
         room("Milter", ["Mail", core]),
         // floor 3
@@ -223,6 +224,7 @@ let package = Package(
         room(
             "Doctor",
             [
+                "ACME",
                 "Mail",
                 "Files",
                 "OpenSSL",
@@ -242,6 +244,7 @@ let package = Package(
         .executableTarget(
             name: "martlet",
             dependencies: [
+                "ACME",
                 "Mail",
                 "JSON",
                 "Files",
@@ -314,6 +317,7 @@ let package = Package(
         tests("History", ["Mail", "JSON"]),
         tests("SMTP", ["OpenSSL", core]),
         tests("MessageFormat", ["OpenSSL", core]),
+        tests("ACME", ["Mail", "JSON", "OpenSSL", "HTTPClient"]),
         tests("Page"),
         tests("Milter", ["Mail", core]),
         tests("Storage", ["Mail", "JSON", "Files", core]),

@@ -7,29 +7,30 @@ extension TLSSettings: KeyedSettings {
     private static let versions = ["TLSv1.2", "TLSv1.3"]
     private static let largestFile = 1 << 20
 
-    package static let keys: [SettingKey<TLSSettings>] = [
-        SettingKey("key") { (text, target) throws(ValueError) in target.files.keyFile = try path(text) },
-        SettingKey("cert") { (text, target) throws(ValueError) in target.files.certificateFile = try path(text) },
-        SettingKey("ciphers") { (text, target) throws(ValueError) in
-            guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F || $0 == 0x20 }) else {
-                throw ValueError("a list of ciphers is ASCII")
-            }
-            target.ciphers = text
-        },
-        SettingKey("minVersion") { (text, target) throws(ValueError) in
-            guard let version = versions.first(where: { $0.lowercasedASCII == text.lowercasedASCII }) else {
-                throw ValueError(
-                    "\"\(ValueParsing.shown(text))\" is neither TLSv1.2 nor TLSv1.3; older ones are broken"
-                )
-            }
-            target.minimumVersion = version
-        },
-        .boolean("honorCipherOrder", \.honorsCipherOrder),
-        .boolean("requestCert", \.requestsCertificate),
-        SettingKey("clientCA") { (text, target) throws(ValueError) in
-            target.clientAuthorityFile = text.isEmpty ? nil : try path(text)
-        },
-    ]
+    package static let keys: [SettingKey<TLSSettings>] =
+        [
+            SettingKey("key") { (text, target) throws(ValueError) in target.files.keyFile = try path(text) },
+            SettingKey("cert") { (text, target) throws(ValueError) in target.files.certificateFile = try path(text) },
+            SettingKey("ciphers") { (text, target) throws(ValueError) in
+                guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F || $0 == 0x20 }) else {
+                    throw ValueError("a list of ciphers is ASCII")
+                }
+                target.ciphers = text
+            },
+            SettingKey("minVersion") { (text, target) throws(ValueError) in
+                guard let version = versions.first(where: { $0.lowercasedASCII == text.lowercasedASCII }) else {
+                    throw ValueError(
+                        "\"\(ValueParsing.shown(text))\" is neither TLSv1.2 nor TLSv1.3; older ones are broken"
+                    )
+                }
+                target.minimumVersion = version
+            },
+            .boolean("honorCipherOrder", \.honorsCipherOrder),
+            .boolean("requestCert", \.requestsCertificate),
+            SettingKey("clientCA") { (text, target) throws(ValueError) in
+                target.clientAuthorityFile = text.isEmpty ? nil : try path(text)
+            },
+        ] + ACMESettings.keys
 
     package static let quietKeys: [SettingKey<TLSSettings>] = []
 

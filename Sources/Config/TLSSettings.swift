@@ -46,6 +46,8 @@ package struct TLSSettings: Hashable, Sendable {
     package internal(set) var clientAuthorities: [UInt8] = []
     /// Sections `[host.name]` with `key` and `cert`.
     package var named: [Named] = []
+    /// `acme_…`.
+    package var acme = ACMESettings()
     /// The files of `key` and `cert` are there.
     package internal(set) var isAvailable = false
 

@@ -22,6 +22,7 @@ package struct Visit: Sendable {
     private let router: Router
     private let trust: TrustFinder
     private let settings: Settings
+    private let office: PostOffice?
 
     /// - Parameters:
     ///   - loop: where sessions live.
@@ -29,7 +30,16 @@ package struct Visit: Sendable {
     ///   - router: finds addresses.
     ///   - trust: knows how well hosts must be protected, and what to log in with.
     ///   - settings: those that a delivery would have.
-    package init(loop: any EventLoop, disk: NIOThreadPool, router: Router, trust: TrustFinder, settings: Settings) {
+    ///   - office: for hosts that take mail over HTTPS; nothing is posted.
+    package init(
+        loop: any EventLoop,
+        disk: NIOThreadPool,
+        router: Router,
+        trust: TrustFinder,
+        settings: Settings,
+        office: PostOffice? = nil
+    ) {
+        self.office = office
         self.loop = loop
         self.disk = disk
         self.router = router
@@ -56,7 +66,8 @@ package struct Visit: Sendable {
                 settings: settings,
                 disk: disk,
                 budget: nil,
-                slot: nil
+                slot: nil,
+                office: office
             )
             var troubles: [Failure] = []
             try await opener.open(Lane(.chosen([mx])), carrying: [], after: nil, troubles: &troubles)

@@ -152,6 +152,7 @@ extension Doctor {
             ]
         }
         let days = (end - Int(Timestamp.now().milliseconds / 1000)) / 86_400
+        if let trouble = renewalTrouble(patient) { return [trouble] }
         let state: Finding.State = days < 0 ? .bad : days < 14 ? .odd : .good
         return [
             Finding(

@@ -60,6 +60,11 @@ extension Doctor {
 
     /// We were let in; how well protected, and as whom, is the question.
     private static func judge(_ impression: Impression, _ mx: MX) -> [Finding] {
+        if let api = mx.api {
+            // What a visit proves is that there is a token; a key is looked at with the first mail.
+            let user = mx.auth?.user ?? ""
+            return [Finding(.good, "smart host", "mail is posted to \(api.base) over HTTPS, as \(user)")]
+        }
         let channel = impression.security.map(\.description) ?? "in the clear"
         var words = "\(impression.peer) answers, \(channel)"
         switch impression.foundBy {

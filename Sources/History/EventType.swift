@@ -42,6 +42,9 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case journalTruncated = 50
     /// Somebody had what is known of a person erased.
     case historyErased = 51
+    // The relay, too.
+    /// The certificate ends soon, and none has come in its place.
+    case certificateExpiring = 60
 
     /// The word of the API: `delivery.delivered`.
     package var name: String {
@@ -72,6 +75,7 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
         case .archiveFailed: "archive.failed"
         case .journalTruncated: "journal.truncated"
         case .historyErased: "history.erased"
+        case .certificateExpiring: "certificate.expiring"
         }
     }
 

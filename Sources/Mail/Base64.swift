@@ -39,6 +39,22 @@ package enum Base64 {
         return String(decoding: text, as: UTF8.self)
     }
 
+    /// Undoes ``urlEncode(_:)``; padding may stand behind it.
+    ///
+    /// - Returns: nil for what it did not write.
+    package static func urlDecode(_ text: some StringProtocol) -> [UInt8]? {
+        var octets = text.utf8.map { octet in
+            switch octet {
+            case UInt8(ascii: "-"): UInt8(ascii: "+")
+            case UInt8(ascii: "_"): UInt8(ascii: "/")
+            default: octet
+            }
+        }
+        while octets.last == UInt8(ascii: "=") { octets.removeLast() }
+        while octets.count & 3 != 0 { octets.append(UInt8(ascii: "=")) }
+        return decode(octets)
+    }
+
     /// Decodes letters; white space counts as a mistake.
     ///
     /// - Returns: nil for anything but whole groups of four letters with their padding.

@@ -78,8 +78,9 @@ struct DoctorCommand: ParsableCommand {
         let settings = InForce(patient.settings)
         let current = InForce<any DNS.Resolver>(resolver)
         // Tokens that are replaced meanwhile are kept where the relay keeps its own, and finds them.
+        let fetch = WebFetch(HTTPClient(), on: threads)
         let tokens = TokenSource(
-            WebFetch(HTTPClient(), on: threads),
+            fetch,
             store: TokenStore(directory: "\(patient.dataPath)/oauth")
         )
         let visit = Visit(
@@ -91,7 +92,8 @@ struct DoctorCommand: ParsableCommand {
                 settings: settings,
                 tokens: tokens
             ),
-            settings: patient.settings
+            settings: patient.settings,
+            office: PostOffice(fetch, tokens: tokens)
         )
         let findings = await Doctor.examine(patient, .success(resolver)) { mx in
             do throws(Failure) { return .success(try await visit(to: mx)) } catch { return .failure(error) }

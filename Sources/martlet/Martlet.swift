@@ -23,8 +23,8 @@ struct Martlet: ParsableCommand {
         version: Version.text,
         subcommands: [
             Serve.self, Check.self, SpoolCommand.self, ConfigCommand.self, TokenCommand.self, PasswdCommand.self,
-            TLSCommand.self, OAuthCommand.self, DKIMCommand.self, DoctorCommand.self, ClassifyCommand.self,
-            StorageCommand.self, HookCommand.self,
+            TLSCommand.self, ACMECommand.self, OAuthCommand.self, DKIMCommand.self, DoctorCommand.self,
+            ClassifyCommand.self, StorageCommand.self, HookCommand.self,
         ] + OperatorCommands.all + [Version.self]
     )
 }

@@ -54,7 +54,7 @@ final class Wiring: Sendable {
     private let loops: MultiThreadedEventLoopGroup
     private let disk: NIOThreadPool
     private let web: NIOThreadPool
-    private let tokens: TokenCare
+    private let upkeep: Upkeep
     private let memory: PeerMemory
     let queue: MailQueue
     private let past: Past
@@ -128,8 +128,8 @@ final class Wiring: Sendable {
         let fetch = WebFetch(HTTPClient(), on: web, count: Self.webThreads, resolver: resolver)
         let kept = STSStore(directory: "\(launch.dataPath)/mta-sts")
         let policies = STSPolicies(resolver: resolver, settings: inForce, fetch: fetch, store: kept, log: log)
-        (tokens, memory) = (TokenCare(fetch, launch, queue), PeerMemory(directory: launch.dataPath, disk: LinuxDisk()))
-        let access = tokens.source
+        (upkeep, memory) = (Upkeep(fetch, launch, queue), PeerMemory(directory: launch.dataPath, disk: LinuxDisk()))
+        let access = upkeep.tokens.source
         trust = TrustFinder(resolver: resolver, settings: inForce, policies: policies, tokens: access, memory: memory)
         dispatcher = Dispatcher(
             Dispatcher.Parts(
@@ -185,7 +185,7 @@ extension Wiring {
         try wait { [plugins, services] in await plugins.start(Plugins.compiledIn, services) }
         _ = usePlugins(settings.current)
         filters.use(settings.current.milters)
-        TokenMetrics.declare()
+        Upkeep.declareMetrics()
         IntakeMetrics.declare()
         prepareGate(settings.current)
         IngestMetrics.declare()
@@ -363,7 +363,7 @@ extension Wiring {
         report(settings.reloadIfChanged(now: .now()))
         api.tick()
         post.tick()
-        tokens.tick(at: .now())
+        upkeep.tick(at: .now())
         certificates.renewTickets(now: .now())
         tellExpiring()
         disk.submit { [queue, gate] _ in

@@ -38,7 +38,7 @@ import Testing
         #expect(try Self.checkDefaults(OutboundSettings.self) == 40)
         #expect(try Self.checkDefaults(ResolverSettings.self) == 5)
         #expect(try Self.checkDefaults(EventSettings.self) == 9)
-        #expect(try Self.checkDefaults(TLSSettings.self) == 7)
+        #expect(try Self.checkDefaults(TLSSettings.self) == 17)
         #expect(try Self.checkDefaults(StorageSettings.self) == 4)
         #expect(try Self.checkDefaults(SuppressionSettings.self) == 4)
     }
@@ -69,7 +69,7 @@ import Testing
             let others = [
                 "true", "ca.pem", "4242", "65537", "v6", "17", "PLAIN", "From", "127.0.0.1:1", "127.0.0.1", "TLSv1.3",
                 "no", "refuse", "encode", "boss@x.example",
-                "32M", "hash", "drop", "postgresql://db.example/martlet",
+                "32M", "hash", "drop", "postgresql://db.example/martlet", "https://acme.example/directory", "dns-01",
             ]
             let changes = others.contains { other in
                 var settings = Target()

@@ -1,7 +1,10 @@
 """test_mail_apis.py - delivery over HTTPS: Microsoft Graph and Amazon SES, by a provider of our own."""
 
+import json
+import subprocess
+
 import pytest
-from harness import Relay
+from harness import MARTLET, Relay, environment
 from mail_apis import ACCESS_KEY, SECRET_KEY, MailProvider
 from smtp_client import send_mail
 
@@ -179,3 +182,18 @@ def test_what_makes_no_sense_is_refused(tmp_path, provider, change, said):
     relay.write_config()
     result = relay.run("check")
     assert result.returncode == 1 and said in result.stdout + result.stderr, result.stdout
+
+
+def test_doctor_gets_a_token_and_posts_nothing(tmp_path, provider):
+    relay = Relay(tmp_path, routes={"*": graph(provider)})
+    relay.write_config()
+    command = [MARTLET, "doctor", "--json", "--probe", "none", "--config", str(relay.config), "--data", str(relay.data)]
+    answer = subprocess.run(command, capture_output=True, timeout=120, env=environment())
+    found = {one["check"]: one for one in json.loads(answer.stdout)}
+    assert found["smart host"]["state"] == "good" and "over HTTPS" in found["smart host"]["detail"], found["smart host"]
+    assert found["access token"]["state"] == "good", found["access token"]
+    assert len(provider.forms) == 1 and not provider.posts
+    provider.tokens = [(401, {"error": "invalid_client"}, {})] * 5
+    answer = subprocess.run(command, capture_output=True, timeout=120, env=environment())
+    found = {one["check"]: one for one in json.loads(answer.stdout)}
+    assert "invalid_client" in found["access token"]["detail"] and "new one" in found["access token"]["fix"]
