@@ -33,6 +33,8 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case webhookDisabled = 46
     /// A copy that `archive.ini` asks for was not made, or is lost.
     case archiveFailed = 47
+    /// The certificate ends soon, and none has come in its place.
+    case certificateExpiring = 48
     case credentialParked = 60
     case credentialReleased = 61
     /// Somebody was not let in.
@@ -42,9 +44,6 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case journalTruncated = 50
     /// Somebody had what is known of a person erased.
     case historyErased = 51
-    // The relay, too.
-    /// The certificate ends soon, and none has come in its place.
-    case certificateExpiring = 60
 
     /// The word of the API: `delivery.delivered`.
     package var name: String {

@@ -219,6 +219,7 @@ class World:
 
     def logins(self):
         self.relay.write("logins.ini", "[ldap a]\nurl = ldap://127.0.0.1:1\nuser_dn = uid=%u\n")
+
     def milters(self):
         self.relay.write("milters.ini", "[gone]\nsocket = unix:/nowhere\ndefault = accept\n")
 
