@@ -58,7 +58,7 @@ extension ListenerSettings {
         guard let section = here.flatMap(section) else { return self }
         var settings = self
         if let isLenient = section.isLenient {
-            settings.lenient = Lenience()
+            settings.lenient = ClientChoice()
             settings.lenient.isForAll = isLenient
         }
         settings.messageBytes = section.messageBytes ?? messageBytes

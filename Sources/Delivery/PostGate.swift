@@ -120,7 +120,7 @@ final class PostGate: ChannelInboundHandler {
         case .quit:
             say(context, "221 2.0.0 bye")
             end(context)
-        case .bdat, .startTLS, .auth: say(context, "502 5.5.1 not here")
+        case .bdat, .startTLS, .auth, .claim: say(context, "502 5.5.1 not here")
         case .refused(let refusal): say(context, "\(refusal.reply)")
         }
     }

@@ -26,8 +26,6 @@ struct Draft {
     var editing = HeaderEditing()
     /// Its header is kept in memory until it is complete, because somebody edits or reads it.
     var awaitsHeader = false
-    /// Who hands it in.
-    var login: Login?
     /// Which of its addresses become others; nil: none.
     var rewriter: Rewriter?
     /// What its copy for an archive tells of its header.

@@ -26,7 +26,7 @@ struct ServerAskingTests {
             case .room: machine.roomChecked(true)
             case .envelope: machine.envelopeGrown(true)
             case .begin: machine.begun(true)
-            case .authenticate, .startTLS, .content, .commit, .abandon: break
+            case .authenticate, .startTLS, .readdress, .content, .commit, .abandon: break
             case .input, .close: return (asked, String(buffer: machine.output))
             }
         }
