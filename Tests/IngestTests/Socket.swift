@@ -17,7 +17,7 @@ final class Socket {
     /// - Parameters:
     ///   - receiveBuffer: bytes of the kernel's receive buffer; nil leaves it alone.
     ///   - limit: seconds that a read may take; long, since it only ends tests that hang.
-    init(port: UInt16, limit: Int = 300, receiveBuffer: Int32? = nil) throws {
+    init(port: UInt16, limit: Int = 600, receiveBuffer: Int32? = nil) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw Failed(description: "socket: errno \(errno)") }
         var time = timeval(tv_sec: limit, tv_usec: 0)
