@@ -174,7 +174,7 @@ private final class World: Sendable {
         self.peers = peers
         pool.start()
         let log = LogSink(descriptor: open("/dev/null", O_WRONLY), level: .error)
-        plugins = PluginChain([], log: log, deadline: { .seconds(30) })
+        plugins = PluginChain([], log: log, deadline: { .seconds(600) })
         queue = MailQueue(
             store: MemoryStore(),
             disk: pool,

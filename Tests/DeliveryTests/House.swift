@@ -152,7 +152,7 @@ final class House: Sendable {
             let route = final.routes.route(for: recipient, from: envelope.sender)
             return Lane(route.map { .route($0.match) } ?? .domain(recipient.domain), from: envelope.notes.source)
         }
-        let chain = PluginChain(plugins, log: log, deadline: { .seconds(30) })
+        let chain = PluginChain(plugins, log: log, deadline: { .seconds(600) })
         _ = queue.setPreparing(chain.asks(.preparation))
         _ = try queue.recover(at: .now(), wall: .now())
         let resolver = InForce<any DNS.Resolver>(self.resolver)

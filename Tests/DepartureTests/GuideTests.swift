@@ -46,7 +46,7 @@ struct GuideTests {
         let guide = Guide(
             Router(resolver: resolver, settings: inForce, ownAddresses: { [] }),
             trust,
-            PluginChain(plugins, log: log, deadline: { .seconds(30) }),
+            PluginChain(plugins, log: log, deadline: { .seconds(600) }),
             queue
         )
         let address = try #require(EmailAddress(recipient))

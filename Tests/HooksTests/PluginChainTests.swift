@@ -106,7 +106,7 @@ private func untilCancelled() async {
 
     /// - Parameter isPatient: whether plugins get the time they want; otherwise every deadline has passed at once.
     private func chain(_ plugins: [any Plugin], isPatient: Bool = true) -> PluginChain {
-        PluginChain(plugins, log: Self.log, deadline: { .seconds(30) }) { _ in
+        PluginChain(plugins, log: Self.log, deadline: { .seconds(600) }) { _ in
             if isPatient { await untilCancelled() }
         }
     }

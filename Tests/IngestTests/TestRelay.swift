@@ -56,7 +56,7 @@ final class TestRelay: Sendable {
         _ = try queue.recover(at: Uptime.now(), wall: Timestamp.now())
         intake = Intake(
             queue: queue,
-            plugins: PluginChain(plugins, log: log, deadline: { .seconds(30) }),
+            plugins: PluginChain(plugins, log: log, deadline: { .seconds(600) }),
             log: log,
             settings: settings
         )

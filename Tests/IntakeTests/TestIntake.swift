@@ -48,7 +48,7 @@ struct TestIntake: Sendable {
         _ = try queue.recover(at: Uptime.now(), wall: Timestamp.now())
         intake = Intake(
             queue: queue,
-            plugins: PluginChain(plugins, log: log, deadline: { .seconds(30) }),
+            plugins: PluginChain(plugins, log: log, deadline: { .seconds(600) }),
             log: log,
             settings: InForce(settings)
         )
