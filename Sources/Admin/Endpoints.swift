@@ -217,7 +217,15 @@ package enum Endpoints {
         Endpoint(.delete, "/v1/sessions/{id}", "revokeSession", .accessWrite, SessionEndpoints.revoke),
 
         Endpoint(.get, "/v1/rewriting", "listRewriting", .configRead, RewriteEndpoints.list),
-        Endpoint(.put, "/v1/rewriting/{table}", "putRewriting", .configWrite, body: .json, RewriteEndpoints.put),
+        Endpoint(
+            .put,
+            "/v1/rewriting/{table}",
+            "putRewriting",
+            .configWrite,
+            body: .json,
+            atMost: .max,
+            RewriteEndpoints.put
+        ),
         Endpoint(.delete, "/v1/rewriting/{table}", "removeRewriting", .configWrite, RewriteEndpoints.remove),
         Endpoint(.get, "/v1/limits", "listLimits", .configRead, LimitEndpoints.list),
         Endpoint(.get, "/v1/limits/{scope}", "showLimit", .configRead, LimitEndpoints.show),

@@ -11,7 +11,15 @@ from webhook_receiver import Receiver, write_secret
 
 MAIL = b'From: a@a.test\r\nSubject: x\r\nMessage-ID: <\xc3\xa4%d@a.test>\r\nX-Tag: spring "1"\r\n\r\nbody\r\n'
 # What only time, a full disk or a limit says; other tests make it happen.
-ELSEWHERE = {"destination.slowed", "credential.limited", "token.expiring", "journal.truncated"}
+ELSEWHERE = {
+    "destination.slowed",
+    "credential.limited",
+    "credential.refused",
+    "token.expiring",
+    "certificate.expiring",
+    "archive.failed",
+    "journal.truncated",
+}
 
 
 def answer(_, recipient):
@@ -66,6 +74,8 @@ def test_every_event_fits_its_schema(told):
     for disabled in (True, False):
         ask("PATCH", "/v1/outbound", {"disabled": disabled, "disabled_reason": "we move" if disabled else ""})
     ask("PUT", "/v1/routes/c.test", {"mx": ["127.0.0.1:1"]})
+    ask("POST", "/v1/credentials/app/park", {"reason": "stolen"})
+    ask("POST", "/v1/credentials/app/release")
     ask("DELETE", "/v1/history?recipient=one@b.test")
     kinds = set(ask("GET", "/v1/events/schema")["properties"]["type"]["enum"])
     wait_until(lambda: {e["type"] for e in seen(api)} >= kinds - ELSEWHERE, what="every kind of event")

@@ -159,7 +159,7 @@ def test_app_passwords(make):
     assert api.ask("POST", "/v1/credentials/own/app-passwords", body)[0] == 409
     code, words = login(relay, "own", value["password"])
     assert code == 535 and b"address" not in words
-    assert "is not for this address" in relay.log_path.read_text()
+    wait_until(lambda: "is not for this address" in relay.log_path.read_text(), what="why, for the operator")
     assert api.ask("DELETE", "/v1/credentials/own/app-passwords/old")[0] == 204
     assert api.ask("DELETE", "/v1/credentials/own/app-passwords/old")[0] == 404
     made = command(relay, "passwd", "app", "add", "own", "phone", "--senders", "a@a.test")
