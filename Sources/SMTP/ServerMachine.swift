@@ -279,7 +279,8 @@ package struct ServerMachine: ~Copyable, Sendable {
             case .chunk: need = chunk(&input, &body)
             case .swallowing(let octets, let reply): need = swallow(octets, reply, &input)
             case .resuming(let asked): need = resumed(asked)
-            case .connected, .securing, .verifying, .readdressing, .checkingRoom, .growing, .asking, .beginning, .committing:
+            case .connected, .securing, .verifying, .readdressing, .checkingRoom, .growing, .asking, .beginning,
+                .committing:
                 need = .input
             case .closed: need = .close
             }
