@@ -139,6 +139,8 @@ def test_settings_addresses_and_webhooks_are_changed(opened):
     confirm(page, "Save this? These lines change:", "Save")
     assert relays.api.ask("GET", "/v1/outbound-ips/good.example")[2]["ip"] == ["127.0.0.1"]
     page.goto(f"{relays.url}#/webhooks/+")
+    # The form before has a name too.
+    expect(page.get_by_role("heading", name="New webhook")).to_be_visible()
     page.get_by_label("Name").fill("shop")
     page.get_by_label("URL").fill("http://127.0.0.1:9/hook")
     page.get_by_label("May be at a private address").check()
