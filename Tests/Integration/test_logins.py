@@ -6,6 +6,7 @@ import os
 import smtplib
 import socketserver
 import threading
+import time
 
 import pytest
 from api import command
@@ -81,6 +82,20 @@ def login(relay, user, password, sender="a@a.test", mechanism="plain"):
 
 HOOKS = "[idp]\nurl = {url}\nhooks = auth\nbreaker_failures = 2\nbreaker_pause = 600\n"
 OWN = "[core]\nmax_delay = 1s\nmax_failures = 50\n[users]\nown = open sesame\n"
+
+
+def test_a_client_that_waits_for_its_login_is_not_told_that_it_was_silent(make, program):
+    """The timers of a session run while the client is awaited, not while it waits for us."""
+
+    def slowly(_):
+        time.sleep(2.5)
+        return {"result": "allow", "user": "alice@a.test", "senders": ["a@a.test"]}
+
+    relay, _ = make(
+        {"hooks.ini": HOOKS.format(url=program.url)}, smtp={"timeouts.command": 1, "timeouts.command_deadline": 1}
+    )
+    program.answer = slowly
+    assert login(relay, "alice", "secret") == (235, 250)
 
 
 def test_a_program_says_who_may_log_in(make, program):
