@@ -87,6 +87,23 @@ class Silence:
         self._socket.close()
 
 
+class Swallower:
+    """A host whose port 25 takes no connection and refuses none: its queue is full, and what comes is dropped."""
+
+    def __init__(self, host):
+        self._listener = socket.socket()
+        self._listener.bind((host, 25))
+        self._listener.listen(0)
+        self._fillers = [socket.socket() for _ in range(3)]
+        for filler in self._fillers:
+            filler.setblocking(False)
+            filler.connect_ex((host, 25))
+
+    def close(self):
+        for one in (*self._fillers, self._listener):
+            one.close()
+
+
 class Root(DnsServer):
     """The name server of every domain that works, at port 53; what it was told to `kill` it delegates.
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from harness import SOAK
-from namespace import Namespace, Resolver, Root
+from namespace import Namespace, Resolver, Root, Swallower
 from scripted import ScriptedServer
 from story import events, first_event, submit, wait_event
 from tls_peers import Authority, WebServer
@@ -71,6 +71,22 @@ def test_dead_domains_defer_no_good_mail(make_relay, root, sink, closing):
     found = waits(relay, sent)
     # A lookup is a part of it; the lane, the session and the transaction are the rest.
     assert found[int(len(found) * 0.99)] < 2 * PATIENCE, found
+
+
+def test_hosts_that_swallow_packets_hold_up_no_good_domain(make_relay, root, sink, closing):
+    """Six domains with forty mails each, and four hosts each that neither take a connection nor refuse one; as shipped."""
+    for number in range(6):
+        hosts = [f"203.0.113.{number * 4 + n + 1}" for n in range(4)]
+        for host in hosts:
+            closing(Swallower(host))
+        root.records[(f"dead{number}.test", "MX")] = [(10, f"mx{n}.dead{number}.test") for n in range(4)]
+        for n, host in enumerate(hosts):
+            root.records[(f"mx{n}.dead{number}.test", "A")] = [host]
+    relay = make_relay(resolver=closing(Resolver(root)))
+    swallowed = [submit(relay, f"u@dead{number}.test") for number in range(6) for _ in range(40)]
+    found = waits(relay, submit_some(relay, root, 4, "good"))
+    assert not any(events(relay, i) for i in swallowed), "nobody refused a connection"
+    assert found[-1] < 2 * PATIENCE, found
 
 
 @pytest.mark.parametrize("how", ["silent", "refusing"])
