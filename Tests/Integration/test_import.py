@@ -1,6 +1,8 @@
 """test_import.py - `martlet import`: what it writes is safe, passes `martlet check`, and delivers."""
 
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from harness import MARTLET, environment
@@ -120,6 +122,44 @@ def test_what_postfix_had_delivers(make_relay, tmp_path):
         send_mail(relay, "a@a.test", ["b@b.test"], b"Subject: x\r\n\r\nx\r\n")
         peer.wait_for(1)
         assert peer.logins and peer.logins[0][1] == "apikey"
+
+
+SETUPS = Path(__file__).resolve().parents[1] / "Setups"
+
+
+def unpacked(setup, place):
+    """The files of a setup in a directory, and the lines that are expected of it."""
+    parts = re.split(r"^\[\[(.+)\]\]\n", setup.read_text(), flags=re.M)[1:]
+    files = dict(zip(parts[::2], parts[1::2]))
+    expected = files.pop("expected").splitlines()
+    place.mkdir(parents=True)
+    if "tls_cert.pem" in files:  # a real one for the letter that stands there
+        chain, key = Authority(place.parent / "authority").issue("out.example.org")
+        files |= {"tls_cert.pem": Path(chain).read_text(), "tls_key.pem": Path(key).read_text()}
+    for name, text in files.items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return files, expected
+
+
+@pytest.mark.parametrize("kind", ["postfix", "haraka", "env"])
+def test_thirty_setups_move_by_the_command(kind, tmp_path):
+    """What `import` wrote, `check` reads: it says of it what the setup is expected to come to (ImportSetupsTests says the rest)."""
+    setups = sorted((SETUPS / kind).glob("*.setup"))
+    assert len(setups) >= 10
+    for setup in setups:
+        theirs, ours = tmp_path / setup.stem / "theirs", tmp_path / setup.stem / "ours"
+        files, expected = unpacked(setup, theirs)
+        variables = dict(line.split("=", 1) for line in files.get("env", "").splitlines() if line)
+        done = run(kind, *([] if kind == "env" else [theirs]), "--to", ours, env=variables if kind == "env" else None)
+        assert done.returncode == 0, (setup.name, done)
+        checked = check(ours)
+        assert checked.returncode == 0, (setup.name, checked.stdout)
+        for sentence in expected[-3:]:
+            assert sentence in checked.stdout, (setup.name, sentence, checked.stdout)
+        lost = [line for line in expected if line.startswith("lost: ")]
+        assert all(line.split()[1].split(":")[0] in done.stdout for line in lost), (setup.name, lost, done.stdout)
 
 
 def test_protection_that_is_lost_keeps_mail_here(tmp_path):
