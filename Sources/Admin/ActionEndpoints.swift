@@ -84,11 +84,11 @@ enum ActionEndpoints {
             request,
             Change(operation: "actOnQueue", subject: "\(job.action.name) \(job.id)", after: "\(job.matched)")
         )
-        return .json(
-            QueueView.job(job),
-            status: 202,
-            headers: [HeaderField("Location", "/v1/jobs/\(job.id)")]
-        )
+        return started(job)
+    }
+
+    private static func started(_ job: BulkJob) -> AdminResponse {
+        .json(QueueView.job(job), status: 202, headers: [HeaderField("Location", "/v1/jobs/\(job.id)")])
     }
 
     /// `GET /v1/jobs`.
@@ -122,6 +122,21 @@ enum ActionEndpoints {
         guard services.bulk.cancel(id) else { throw Problem(.conflict, "the job is over") }
         services.audit(request, Change(operation: "cancelJob", subject: id))
         return AdminResponse(204)
+    }
+
+    /// `POST /v1/jobs/{id}/undo`: exactly what a hold held goes on, by a job of its own.
+    static func undo(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        let id = request.parameter("id")
+        guard services.bulk.job(id) != nil else { throw noJob }
+        guard let job = services.bulk.undo(id) else {
+            throw Problem(
+                .conflict,
+                "there is nothing to take back: only a hold that is over can be, once, until the next start"
+            )
+        }
+        services.audit(request, Change(operation: "undoJob", subject: id, after: "\(job.id) \(job.matched)"))
+        return started(job)
     }
 
     private static let noJob = Problem(.notFound, "no such job; the last hundred are kept")

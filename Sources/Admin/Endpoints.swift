@@ -32,6 +32,7 @@ package enum Endpoints {
         Endpoint(.get, "/v1/jobs", "listJobs", .queueRead, ActionEndpoints.jobs),
         Endpoint(.get, "/v1/jobs/{id}", "showJob", .queueRead, ActionEndpoints.job),
         Endpoint(.delete, "/v1/jobs/{id}", "cancelJob", .queueWrite, ActionEndpoints.cancel),
+        Endpoint(.post, "/v1/jobs/{id}/undo", "undoJob", .queueWrite, ActionEndpoints.undo),
 
         Endpoint(.post, "/v1/messages", "submitMessage", .submit, body: .message, SubmitEndpoint.submit),
         Endpoint(.get, "/v1/messages/{id}", "traceMessage", .queueRead, EventEndpoints.show),

@@ -58,6 +58,7 @@ enum QueueView {
             "skipped": .count(job.skipped),
             "failed": .count(job.failed),
             "problem": .optional(job.problem),
+            "undoable": .bool(job.isUndoable),
             "started_at": time(job.startedAt),
             "finished_at": time(job.finishedAt),
         ]

@@ -56,6 +56,8 @@ package struct BulkJob: Hashable, Sendable, Identifiable {
     package var failed = 0
     /// The first reason of a failure.
     package var problem: String?
+    /// Whether ``BulkActions/undo(_:at:wall:)`` can take back what it did.
+    package var isUndoable = false
     package let startedAt: Timestamp
     package var finishedAt: Timestamp?
 }
@@ -72,12 +74,30 @@ package final class BulkActions: Sendable {
         var plans: [String: Planned] = [:]
         var jobs: [BulkJob] = []
         var cancelled: Set<String> = []
+        /// By job, the oldest first in `jobs`: what holds changed.
+        var trails: [String: HoldTrail] = [:]
+    }
+
+    /// What a job has to do.
+    private enum Work {
+        case act(BulkAction, [QueueID])
+        case takeBack(HoldTrail)
+
+        var count: Int {
+            switch self {
+            case .act(_, let ids): ids.count
+            case .takeBack(let trail): trail.count
+            }
+        }
     }
 
     private static let mostPlans = 16
     private static let mostJobs = 100
+    /// Messages whose holds can be taken back, over all jobs; the oldest job's are forgotten first.
+    private static let mostTrailed = 2_000_000
     /// Milliseconds that a plan can be carried out.
     private static let planLife: Int64 = 600_000
+    private static let unwritten = CommandResult.failed("the list of held messages could not be written")
     /// Messages between two looks at whether to go on.
     private static let slice = 500
 
@@ -137,17 +157,37 @@ package final class BulkActions: Sendable {
     ///
     /// - Returns: nil when the plan is not known, or no longer.
     package func start(_ token: String, at now: Uptime = .now(), wall: Timestamp = .now()) -> BulkJob? {
-        let started: (BulkJob, [QueueID])? = state.withLock { state in
+        let started: (BulkJob, Work)? = state.withLock { state in
             guard let plan = state.plans.removeValue(forKey: token), plan.until > now else { return nil }
-            let job = BulkJob(id: name(), action: plan.action, matched: plan.ids.count, startedAt: wall)
-            state.jobs.append(job)
-            while state.jobs.count > Self.mostJobs, let old = state.jobs.firstIndex(where: { $0.state != .running }) {
-                state.jobs.remove(at: old)
-            }
-            return (job, plan.ids)
+            return (add(plan.action, plan.ids.count, wall, &state), .act(plan.action, plan.ids))
         }
-        guard let (job, ids) = started else { return nil }
-        Task { await run(job, ids) }
+        guard let (job, work) = started else { return nil }
+        Task { await run(job, work) }
+        return job
+    }
+
+    /// Takes back what a hold did, once: exactly the messages that it held, unless somebody has held them anew since.
+    ///
+    /// - Returns: a job of its own, a release; nil when there is nothing to take back, or it is not over.
+    package func undo(_ id: String, wall: Timestamp = .now()) -> BulkJob? {
+        let started: (BulkJob, Work)? = state.withLock { state in
+            guard let place = state.jobs.firstIndex(where: { $0.id == id && $0.isUndoable }),
+                let trail = state.trails.removeValue(forKey: id)
+            else { return nil }
+            state.jobs[place].isUndoable = false
+            return (add(.release, trail.count, wall, &state), .takeBack(trail))
+        }
+        guard let (job, work) = started else { return nil }
+        Task { await run(job, work) }
+        return job
+    }
+
+    private func add(_ action: BulkAction, _ count: Int, _ wall: Timestamp, _ state: inout State) -> BulkJob {
+        let job = BulkJob(id: name(), action: action, matched: count, startedAt: wall)
+        state.jobs.append(job)
+        while state.jobs.count > Self.mostJobs, let old = state.jobs.firstIndex(where: { $0.state != .running }) {
+            state.trails[state.jobs.remove(at: old).id] = nil
+        }
         return job
     }
 
@@ -170,46 +210,75 @@ package final class BulkActions: Sendable {
 
     private func name() -> String { String(UInt64.random(in: .min ... .max), radix: 36) }
 
-    private func run(_ job: BulkJob, _ ids: [QueueID]) async {
+    private func run(_ job: BulkJob, _ work: Work) async {
         var position = 0
-        while position < ids.count, !state.withLock({ $0.cancelled.contains(job.id) }) {
-            let slice = Array(ids[position..<min(position + Self.slice, ids.count)])
-            note(await apply(job.action, slice), of: job.id)
-            position += slice.count
+        var trail: HoldTrail?
+        if case .hold(let reason, let until) = job.action {
+            trail = HoldTrail(Hold(since: job.startedAt, until: until, reason: reason))
         }
-        let isOver = position >= ids.count
+        while position < work.count, !state.withLock({ $0.cancelled.contains(job.id) }) {
+            let slice = position..<min(position + Self.slice, work.count)
+            note(await carryOut(work, slice, &trail), of: job.id)
+            position = slice.upperBound
+        }
+        let isOver = position >= work.count
         state.withLock { state in
             state.cancelled.remove(job.id)
             guard let place = state.jobs.firstIndex(where: { $0.id == job.id }) else { return }
             state.jobs[place].state = isOver ? .done : .cancelled
             state.jobs[place].finishedAt = .now()
+            if let trail, trail.count > 0 { keep(trail, at: place, &state) }
         }
     }
 
-    private func apply(_ action: BulkAction, _ ids: [QueueID]) async -> [CommandResult] {
+    private func keep(_ trail: HoldTrail, at place: Int, _ state: inout State) {
+        state.trails[state.jobs[place].id] = trail
+        state.jobs[place].isUndoable = true
+        var count = state.trails.values.reduce(0) { $0 + $1.count }
+        for index in state.jobs.indices where count > Self.mostTrailed {
+            guard let forgotten = state.trails.removeValue(forKey: state.jobs[index].id) else { continue }
+            state.jobs[index].isUndoable = false
+            count -= forgotten.count
+        }
+    }
+
+    private func carryOut(_ work: Work, _ slice: Range<Int>, _ trail: inout HoldTrail?) async -> [CommandResult] {
         let queue = queue
-        switch action {
-        case .retry:
-            return ids.map { queue.retry($0) }
-        case .hold(let reason, let until):
-            return await listed(ids) { ids throws(QueueError) in try queue.hold(ids, reason: reason, until: until) }
-        case .release:
-            return await listed(ids) { ids throws(QueueError) in try queue.release(ids) }
-        case .remove(let withReport, let reason):
+        switch work {
+        case .takeBack(let trail):
+            return await listed(trail[slice], failed: Self.unwritten) { steps throws(QueueError) in
+                try queue.takeBack(steps)
+            }
+        case .act(.retry, let ids):
+            return ids[slice].map { queue.retry($0) }
+        case .act(.hold, let ids):
+            guard let hold = trail?.hold else { return [] }
+            let steps = await listed(Array(ids[slice]), failed: HoldOutcome(Self.unwritten)) { ids throws(QueueError) in
+                try queue.hold(ids, hold)
+            }
+            for (id, step) in zip(ids[slice], steps) where step.result == .done { trail?.note(id, before: step.before) }
+            return steps.map(\.result)
+        case .act(.release, let ids):
+            return await listed(Array(ids[slice]), failed: Self.unwritten) { ids throws(QueueError) in
+                try queue.release(ids)
+            }
+        case .act(.remove(let withReport, let reason), let ids):
             var results: [CommandResult] = []
-            for id in ids { results.append(await queue.remove(id, withReport: withReport, reason: reason)) }
+            for id in ids[slice] { results.append(await queue.remove(id, withReport: withReport, reason: reason)) }
             return results
         }
     }
 
-    private func listed(
-        _ ids: [QueueID],
-        _ command: @escaping @Sendable ([QueueID]) throws(QueueError) -> [CommandResult]
-    ) async -> [CommandResult] {
-        let failed = ids.map { _ in CommandResult.failed("the list of held messages could not be written") }
+    /// A command that writes the list of held messages; what each message gets when that cannot be written is `failed`.
+    private func listed<Item: Sendable, Outcome: Sendable>(
+        _ items: [Item],
+        failed: Outcome,
+        _ command: @escaping @Sendable ([Item]) throws(QueueError) -> [Outcome]
+    ) async -> [Outcome] {
+        let failures = items.map { _ in failed }
         return await queue.onDisk {
-            do throws(QueueError) { return try command(ids) } catch { return failed }
-        } ?? failed
+            do throws(QueueError) { return try command(items) } catch { return failures }
+        } ?? failures
     }
 
     private func note(_ results: [CommandResult], of id: String) {

@@ -83,25 +83,59 @@ extension MailQueue {
         until: Timestamp? = nil,
         wall: Timestamp = .now()
     ) throws(QueueError) -> [CommandResult] {
+        try hold(ids, Hold(since: wall, until: until, reason: reason)).map(\.result)
+    }
+
+    /// The same, with what each was held by before, to take it back (``HoldTrail``).
+    ///
+    /// Blocks.
+    func hold(_ ids: [QueueID], _ hold: Hold) throws(QueueError) -> [HoldOutcome] {
         awaitRecovery(of: ids)
-        let hold = Hold(since: wall, until: until, reason: reason)
-        let (results, before) = state.withLock { state in
-            let before = ids.map { state.holds[$0] }
-            return (ids.map { state.hold($0, hold) }, before)
+        let steps = state.withLock { state in
+            ids.map { id in
+                let before = state.holds[id]
+                return HoldOutcome(state.hold(id, hold), before: before)
+            }
         }
         do throws(QueueError) {
             try saveHolds(ids)
         } catch {
             let now = Uptime.now()
             state.withLock { state in
-                for (index, id) in ids.enumerated() where results[index] == .done {
-                    if before[index] == nil { _ = state.release(id, at: now) } else { state.holds[id] = before[index] }
+                for (id, step) in zip(ids, steps) where step.result == .done {
+                    state.rehold(id, step.before, at: now)
                 }
             }
             wakeDispatcher()
             throw error
         }
-        for (id, result) in zip(ids, results) where result == .done { tell(hold, of: id) }
+        for (id, step) in zip(ids, steps) where step.result == .done { tell(hold, of: id) }
+        return steps
+    }
+
+    /// Takes back what a hold did, message by message: what was held since by another word stays as it is.
+    ///
+    /// Blocks.
+    /// - Throws: ``QueueError`` when it could not be written down: they go on now, but a restart would hold them again.
+    func takeBack(_ steps: [HoldTrail.Step], at now: Uptime = .now()) throws(QueueError) -> [CommandResult] {
+        let ids = steps.map(\.id)
+        awaitRecovery(of: ids)
+        let results = state.withLock { state in
+            steps.map { step -> CommandResult in
+                guard state.slot(of: step.id) != nil else { return .notFound }
+                guard state.holds[step.id] == step.placed else { return .unchanged }
+                state.rehold(step.id, step.before, at: now)
+                return .done
+            }
+        }
+        wakeDispatcher()
+        defer {
+            for (step, result) in zip(steps, results) where result == .done {
+                guard let before = step.before else { tell(CommandFact(.released, at: .now()), of: step.id); continue }
+                tell(before, of: step.id)
+            }
+        }
+        try saveHolds(ids)
         return results
     }
 
@@ -268,6 +302,11 @@ extension QueueState {
         holds[id] = nil
         for ticket in tickets(of: entry) { scheduler.release(ticket, at: now) }
         return .done
+    }
+
+    /// Gives a held message the hold that it had before; nil: it goes on.
+    fileprivate mutating func rehold(_ id: QueueID, _ before: Hold?, at now: Uptime) {
+        if before == nil { _ = release(id, at: now) } else { holds[id] = before }
     }
 
     /// Takes all parcels of a message, as if a session had them.

@@ -390,6 +390,33 @@ private struct Wait: Sendable {
         #expect(!actions.cancel(again.id))
     }
 
+    /// What was held before, released meanwhile, or held by another word since, is none of its business.
+    @Test func aBulkHoldIsTakenBackExactly() async throws {
+        let store = MemoryStore()
+        let queue = try make(store)
+        let actions = BulkActions(queue)
+        for number in UInt64(1)...1000 { try put(number, to: ["u@a.test"], queue, store) }
+        let id = { QueueID(rawValue: $0) }
+        _ = try queue.hold([id(1)], reason: "mine")
+        let job = try #require(actions.start(actions.plan(.hold(reason: "test"), QueueFilter()).token))
+        #expect(actions.undo(job.id) == nil || actions.job(job.id)?.state == .done, "not while it goes on")
+        while actions.job(job.id)?.state == .running { await Task.yield() }
+        #expect(queue.counts.held == 1000 && actions.job(job.id)?.isUndoable == true)
+        _ = try queue.release([id(2)])
+        _ = try queue.hold([id(3)], reason: "look at this one")
+        _ = try queue.release([id(4)])
+        _ = try queue.hold([id(4)], reason: "test")
+        _ = await queue.remove(id(5), withReport: false, reason: "")
+        let back = try #require(actions.undo(job.id))
+        #expect(actions.undo(job.id) == nil && actions.undo(back.id) == nil, "once")
+        while actions.job(back.id)?.state == .running { await Task.yield() }
+        let end = try #require(actions.job(back.id))
+        #expect(end.action == .release && end.matched == 1000 && end.done == 996 && end.skipped == 4)
+        let held = queue.state.withLock { $0.holds.all }.mapValues(\.reason)
+        #expect(held == [id(1): "mine", id(3): "look at this one", id(4): "test"])
+        #expect(queue.counts.held == 3)
+    }
+
     @Test func readsTheWholeContentInPieces() throws {
         let store = MemoryStore()
         let queue = try make(store)

@@ -3,7 +3,7 @@
 import { ask, get, may } from './api.js';
 import { act, fail, handwork, labelled, sentence } from './act.js';
 import { curl } from './api.js';
-import { doToAll, fieldsOf, membersOf } from './deed.js';
+import { fieldsOf, membersOf } from './deed.js';
 import { h, said, show } from './dom.js';
 import { age, bytes, count } from './format.js';
 import { fromAddress, parse, text, toBody } from './filter.js';
@@ -52,13 +52,13 @@ export default async function bulk({ main, query: params, isCurrent }) {
       const plan = (await ask('POST', '/v1/queue/actions', { body })).data;
       const sample = await get('/v1/queue', { ...parsed.query, limit: 1000 });
       if (!isCurrent()) return;
-      drawPreview(plan, sample.items, body, parsed.query, all);
+      drawPreview(plan, sample.items, body, all);
     } catch (error) {
       show(trouble, sentence(error));
     }
   }
 
-  function drawPreview(plan, rows, body, filterQuery, all) {
+  function drawPreview(plan, rows, body, all) {
     found.hidden = false;
     const go = h('button', { type: 'button', class: plan.action === 'remove' ? 'danger' : 'primary', disabled: plan.matched === 0 }, t(`act.${plan.action}.do`, { n: plan.matched }));
     go.addEventListener('click', async () => {
@@ -70,7 +70,7 @@ export default async function bulk({ main, query: params, isCurrent }) {
       });
       if (!job) return;
       found.hidden = true;
-      watch(job, filterQuery).catch(fail);
+      watch(job).catch(fail);
     });
     show(
       found,
@@ -86,11 +86,21 @@ export default async function bulk({ main, query: params, isCurrent }) {
     go.focus();
   }
 
-  async function watch(job, filterQuery) {
+  /** Exactly what a hold held goes on. */
+  async function undo(job) {
+    const back = await act({
+      ask: t('bulk.undo.ask', { n: job.done }),
+      verb: t('bulk.undo'),
+      request: () => ({ method: 'POST', path: `/v1/jobs/${job.id}/undo` }),
+    });
+    if (back) await watch(back);
+  }
+
+  async function watch(job) {
     progress.hidden = false;
     let now = job;
     while (isCurrent()) {
-      drawJob(progress, now, filterQuery);
+      drawJob(progress, now, () => undo(now).catch(fail));
       if (now.state !== 'running') break;
       now = await get(`/v1/jobs/${now.id}`, { wait_s: 1 });
     }
@@ -104,7 +114,7 @@ export default async function bulk({ main, query: params, isCurrent }) {
     show(
       jobs,
       h('h2', {}, t('bulk.jobs')),
-      page.items.length === 0 ? h('p', { class: 'soft' }, t('bulk.jobs.none')) : h('ul', { class: 'plain' }, page.items.slice(0, 20).map((one) => h('li', {}, h('strong', {}, t(`bulk.${one.action}`)), ' ', t(`job.${one.state}`), ' ', h('span', { class: 'soft' }, summary(one), ' · ', t('ago', { span: age(one.started_at) }))))),
+      page.items.length === 0 ? h('p', { class: 'soft' }, t('bulk.jobs.none')) : h('ul', { class: 'plain' }, page.items.slice(0, 20).map((one) => h('li', {}, h('strong', {}, t(`bulk.${one.action}`)), ' ', t(`job.${one.state}`), ' ', h('span', { class: 'soft' }, summary(one), ' · ', t('ago', { span: age(one.started_at) })), one.undoable && may('queue:write') && [' ', h('button', { type: 'button', class: 'quiet', onclick: () => undo(one).catch(fail) }, t('bulk.undo'))]))),
     );
   }
 
@@ -121,7 +131,7 @@ export default async function bulk({ main, query: params, isCurrent }) {
 
 const summary = (job) => t('bulk.progress', { done: job.done, all: job.matched, skipped: job.skipped, failed: job.failed });
 
-function drawJob(node, job, query) {
+function drawJob(node, job, undo) {
   const bar = h('progress', { max: Math.max(1, job.matched), 'aria-label': summary(job) });
   bar.value = job.done + job.skipped + job.failed;
   show(
@@ -133,7 +143,7 @@ function drawJob(node, job, query) {
       'div',
       { class: 'row' },
       job.state === 'running' && h('button', { type: 'button', onclick: () => ask('DELETE', `/v1/jobs/${job.id}`).catch(fail) }, t('bulk.stop')),
-      job.state === 'done' && job.action === 'hold' && may('queue:write') && h('button', { type: 'button', onclick: () => doToAll({ ...query, state: ['held'] }, 'release') }, t('bulk.undo')),
+      job.undoable && may('queue:write') && h('button', { type: 'button', onclick: undo }, t('bulk.undo')),
     ),
   );
 }
