@@ -67,6 +67,7 @@ function buttons(name) {
     h('button', { type: 'button', onclick: () => doToAll({ route: name }, 'hold') }, t('destination.hold')),
     may('routes:read') && h('a', { class: 'button', href: `#/routes/${encodeURIComponent(name)}` }, t('destination.route')),
     h('a', { class: 'button', href: `#/queue?${new URLSearchParams({ route: name })}` }, t('destination.waiting')),
+    may('submit') && isDomain(name) && h('a', { class: 'button', href: `#/explain?${new URLSearchParams({ recipient: postmaster(name) })}` }, t('destination.test')),
   ];
 }
 
@@ -126,12 +127,16 @@ function drawErrors(node, list) {
   );
 }
 
+/** Whether a destination is the domain of somebody, who has a postmaster (RFC 5321 §4.5.1). */
+const isDomain = (name) => /^[^\s@*]+$/.test(name);
+const postmaster = (name) => `postmaster@${name}`;
+
 async function wayThere(node, name) {
-  node.hidden = !may('routes:read') || !/^[^\s@*]+$/.test(name);
+  node.hidden = !may('routes:read') || !isDomain(name);
   if (node.hidden) return;
   show(node, h('h2', {}, t('destination.way')));
   try {
-    node.append(way(await get('/v1/explain', { recipient: `postmaster@${name.replace(/^.*@/, '')}` }, { timeout: 30_000 })));
+    node.append(way(await get('/v1/explain', { recipient: postmaster(name) }, { timeout: 30_000 })));
   } catch {
     node.hidden = true;
   }

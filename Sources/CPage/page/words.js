@@ -269,6 +269,7 @@ const WORDS = {
   'destination.errors': 'The last errors',
   'destination.errors.none': 'No errors among them.',
   'destination.way': 'The way there',
+  'destination.test': 'Test now…',
   'destination.waiting': 'Its mail',
   'destination.ages': 'Ages',
   'destination.flush': 'Retry its mail…',
