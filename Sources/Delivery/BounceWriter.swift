@@ -22,30 +22,35 @@ struct BounceWriter: Sendable {
 
     /// Reports recipients that failed for good.
     ///
-    /// - Returns: whether the report is on disk, or nobody wants it there.
-    func writeFailure(_ failed: [Verdicts.Failed], of message: Assignment) async -> Bool {
+    /// - Parameter tray: where it waits for the note of what it tells; nil: it is queued by itself.
+    /// - Returns: whether the report is on disk or in the tray, or nobody wants it there.
+    func writeFailure(_ failed: [Verdicts.Failed], of message: Assignment, into tray: ReportTray?) async -> Bool {
         await write(
             .failure,
             failed.map { BounceReport.Entry(recipient($0.recipient, message), .failed, $0.failure) },
-            message
+            message,
+            tray
         )
     }
 
     /// Reports recipients that are still being tried.
     ///
-    /// - Returns: whether the report is on disk, or nobody wants it there.
-    func writeDelay(_ failed: [Verdicts.Failed], of message: Assignment) async -> Bool {
+    /// - Parameter tray: where it waits for the note of what it tells; nil: it is queued by itself.
+    /// - Returns: whether the report is on disk or in the tray, or nobody wants it there.
+    func writeDelay(_ failed: [Verdicts.Failed], of message: Assignment, into tray: ReportTray?) async -> Bool {
         await write(
             .delay,
             failed.map { BounceReport.Entry(recipient($0.recipient, message), .delayed, $0.failure) },
-            message
+            message,
+            tray
         )
     }
 
     /// Reports recipients whose next hop took them and makes no promise about reports (RFC 3461 §5.2.2).
     ///
-    /// - Returns: whether the report is on disk, or nobody wants it there.
-    func writeSuccess(_ taken: [Verdicts.Taken], of message: Assignment) async -> Bool {
+    /// - Parameter tray: where it waits for the note of what it tells; nil: it is queued by itself.
+    /// - Returns: whether the report is on disk or in the tray, or nobody wants it there.
+    func writeSuccess(_ taken: [Verdicts.Taken], of message: Assignment, into tray: ReportTray?) async -> Bool {
         let entries = taken.map { taken in
             BounceReport.Entry(
                 recipient(taken.recipient, message),
@@ -56,17 +61,17 @@ struct BounceWriter: Sendable {
                 remote: taken.receipt.host
             )
         }
-        return await write(.success, entries, message)
+        return await write(.success, entries, message, tray)
     }
 
     /// A report of ours could not be delivered: it goes once more, shorter, where its length or what it brings back may be to
     /// blame; else somebody is told.
     ///
     /// Never more than that: the copy for the postmaster has the null sender, and nobody hears of its end.
-    /// - Returns: whether what takes its place is on disk, or nothing does.
-    func replace(_ failed: [Verdicts.Failed], of report: Assignment) async -> Bool {
+    /// - Returns: whether what takes its place is on disk or in the tray, or nothing does.
+    func replace(_ failed: [Verdicts.Failed], of report: Assignment, into tray: ReportTray?) async -> Bool {
         guard let first = failed.first, let form = report.envelope.reportForm else { return true }
-        if form == .whole, first.failure.blamesContent, let isStored = await shorten(report) { return isStored }
+        if form == .whole, first.failure.blamesContent, let isStored = await shorten(report, tray) { return isStored }
         DeliveryMetrics.countLostReport()
         intake.log.write(.warning, "report could not be delivered") { line in
             line.add(.id, report.parcel.id.message.description)
@@ -75,7 +80,7 @@ struct BounceWriter: Sendable {
         }
         guard form != .copy, let postmaster = intake.settings.current.outbound.postmaster else { return true }
         let entries = failed.map { BounceReport.Entry(recipient($0.recipient, report), .failed, $0.failure) }
-        return await write(.lostReport, entries, report, to: postmaster)
+        return await write(.lostReport, entries, report, tray, to: postmaster)
     }
 
     private func recipient(_ index: UInt32, _ message: Assignment) -> Recipient {
@@ -83,7 +88,7 @@ struct BounceWriter: Sendable {
     }
 
     /// Whether the shorter report is on disk; nil when there is no shorter one.
-    private func shorten(_ report: Assignment) async -> Bool? {
+    private func shorten(_ report: Assignment, _ tray: ReportTray?) async -> Bool? {
         let body = Content(prologue: ByteBuffer(), body: report.content.body, hasLeadingDots: false, isEightBit: false)
         let made: EventLoopFuture<Result<ByteBuffer?, QueueError>> = intake.queue.disk.runIfActive(eventLoop: loop) {
             do throws(QueueError) {
@@ -108,7 +113,7 @@ struct BounceWriter: Sendable {
             }
             var envelope = report.envelope
             envelope.reportForm = .header
-            return await submit(envelope, .memory(bytes), intake.queue.makeID(at: .now()), about: report)
+            return await submit(envelope, .memory(bytes), intake.queue.makeID(at: .now()), about: report, tray)
         }
     }
 
@@ -116,6 +121,7 @@ struct BounceWriter: Sendable {
         _ kind: BounceReport.Kind,
         _ entries: [BounceReport.Entry],
         _ message: Assignment,
+        _ tray: ReportTray?,
         to postmaster: EmailAddress? = nil
     ) async -> Bool {
         guard let addressee = postmaster ?? message.envelope.sender.address else { return false }
@@ -152,17 +158,20 @@ struct BounceWriter: Sendable {
             needsUTF8: report.needsUTF8
         )
         envelope.reportForm = postmaster == nil ? .whole : .copy
-        return await submit(envelope, body, id, about: message)
+        return await submit(envelope, body, id, about: message, tray)
     }
 
     private func submit(
         _ envelope: Envelope,
         _ body: Content.Body,
         _ id: QueueID,
-        about message: Assignment
+        about message: Assignment,
+        _ tray: ReportTray?
     ) async -> Bool {
         let provenance = Provenance(.inside, about: message.parcel.id.message)
-        switch await intake.submit(Submission(envelope, body, from: provenance, id: id), on: loop) {
+        var submission = Submission(envelope, body, from: provenance, id: id)
+        submission.tray = tray
+        switch await intake.submit(submission, on: loop) {
         case .queued, .taken: return true
         case .refused(let refusal):
             intake.log.write(.error, "report not stored") { line in

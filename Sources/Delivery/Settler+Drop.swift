@@ -38,6 +38,10 @@ extension Settler {
         let failed = recipients.enumerated().map { index, refused in
             Verdicts.Failed(recipient: UInt32(index), failure: Failure(.recipient, at: .recipient, refused.reply))
         }
-        return await reports.writeFailure(failed, of: Assignment(parcel: parcel, envelope: envelope, content: content))
+        return await reports.writeFailure(
+            failed,
+            of: Assignment(parcel: parcel, envelope: envelope, content: content),
+            into: nil
+        )
     }
 }

@@ -27,6 +27,6 @@ extension Settler {
         let failed = entries.map { entry in
             Verdicts.Failed(recipient: entry.index, failure: Failure(.recipient, at: .recipient, entry.reply))
         }
-        return await reports.writeFailure(failed, of: message)
+        return await reports.writeFailure(failed, of: message, into: nil)
     }
 }

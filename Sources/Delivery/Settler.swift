@@ -161,7 +161,8 @@ package final class Settler: Sendable {
         _ assignment: Assignment,
         _ verdicts: Verdicts,
         _ trail: Trail,
-        _ reports: AttemptFact.Reports
+        _ reports: AttemptFact.Reports,
+        _ tray: ReportTray? = nil
     ) {
         let (parcel, envelope) = (assignment.parcel, assignment.envelope)
         let wall = Timestamp.now()
@@ -197,6 +198,7 @@ package final class Settler: Sendable {
             bounced: (verdicts.bounced + verdicts.dropped).map(\.recipient).sorted(),
             deferred: deferral,
             facts: facts,
+            with: tray,
             at: .now(),
             wall: wall
         )
@@ -240,12 +242,15 @@ package final class Settler: Sendable {
     /// must not flood memory.
     private func work() async {
         while let entry = nextWaiting() {
-            await report(entry)
-            let hasRoomAgain = state.withLock { state in
-                state.count -= 1
-                return state.count == Self.mostWaiting - 1
+            if let tray = await report(entry) {
+                // The next one need not wait for the disk; sessions do, when there are too many.
+                Task {
+                    await tray.finished()
+                    self.leave()
+                }
+            } else {
+                leave()
             }
-            if hasRoomAgain { changed() }
         }
         let waiters: [CheckedContinuation<Void, Never>] = state.withLock { state in
             guard state.running == 0 else { return [] }
@@ -253,6 +258,15 @@ package final class Settler: Sendable {
             return state.finished
         }
         for waiter in waiters { waiter.resume() }
+    }
+
+    /// An attempt has neither reports nor plugins to wait for any more.
+    private func leave() {
+        let hasRoomAgain = state.withLock { state in
+            state.count -= 1
+            return state.count == Self.mostWaiting - 1
+        }
+        if hasRoomAgain { changed() }
     }
 
     /// The next attempt; nil ends the task that asked.
@@ -264,42 +278,52 @@ package final class Settler: Sendable {
         }
     }
 
-    private func report(_ entry: Waiting) async {
+    /// - Returns: where its reports wait for the disk; nil: they are there.
+    private func report(_ entry: Waiting) async -> ReportTray? {
         var verdicts = entry.verdicts
         let envelope = entry.assignment.envelope
         if plugins.asks(.failures) { await ask(about: &verdicts, of: entry.assignment, entry.trail) }
         let failures = verdicts.failures(envelope)
+        let tray = queue.makeReportTray()
         var sent: AttemptFact.Reports = []
         if !failures.isEmpty {
-            if await reports.writeFailure(failures, of: entry.assignment) {
+            if await reports.writeFailure(failures, of: entry.assignment, into: tray) {
                 sent.insert(.failure)
             } else {
                 verdicts.withdrawBounces(after: Self.storageDelay)
             }
         }
         if envelope.reportForm != nil, !verdicts.bounced.isEmpty,
-            await !reports.replace(verdicts.bounced, of: entry.assignment)
+            await !reports.replace(verdicts.bounced, of: entry.assignment, into: tray)
         {
             verdicts.withdrawBounces(after: Self.storageDelay)
         }
         let successes = verdicts.successes(envelope)
         // Asked for politely; when it cannot be stored the delivery is still a delivery.
-        if !successes.isEmpty, await reports.writeSuccess(successes, of: entry.assignment) { sent.insert(.success) }
+        if !successes.isEmpty, await reports.writeSuccess(successes, of: entry.assignment, into: tray) {
+            sent.insert(.success)
+        }
         let delays = entry.delayIsDue ? verdicts.delays(envelope) : []
-        if !delays.isEmpty, await reports.writeDelay(delays, of: entry.assignment) { sent.insert(.delay) }
-        mark(entry.assignment, verdicts, entry.trail, sent)
+        if !delays.isEmpty, await reports.writeDelay(delays, of: entry.assignment, into: tray) { sent.insert(.delay) }
+        mark(entry.assignment, verdicts, entry.trail, sent, tray)
+        return tray
     }
 
     /// Tells the sender that an administrator removed a message.
     ///
-    /// - Returns: whether the report is on disk, or nobody wants one.
-    package func reportRemoval(of message: Assignment, because reason: String) async -> Bool {
+    /// - Parameter tray: where it waits for the note of the removal.
+    /// - Returns: whether the report is on disk or in the tray, or nobody wants one.
+    package func reportRemoval(
+        of message: Assignment,
+        because reason: String,
+        into tray: ReportTray?
+    ) async -> Bool {
         let text = reason.isEmpty ? "removed by an administrator" : "removed by an administrator: \(reason)"
         let reply = Reply(550, EnhancedStatus(5, 7, 1), text)
         let failed = message.parcel.recipients
             .filter { message.envelope.recipients[Int($0)].wantsFailureReport }
             .map { Verdicts.Failed(recipient: $0, failure: Failure(.message, at: .route, reply)) }
-        return failed.isEmpty ? true : await reports.writeFailure(failed, of: message)
+        return failed.isEmpty ? true : await reports.writeFailure(failed, of: message, into: tray)
     }
 
     /// Returns when no report waits any more, or after so many milliseconds.
@@ -419,63 +443,5 @@ package final class Settler: Sendable {
     private func waitForRoom() async {
         if hasRoom { return }
         await finished()
-    }
-
-    // MARK: log
-
-    private func logDelivered(
-        _ parcel: Parcel,
-        _ recipient: EmailAddress,
-        _ receipt: Receipt,
-        _ mx: String,
-        _ wall: Timestamp
-    ) {
-        log.write(.delivered) { line in
-            line.add(.id, parcel.id.message.description)
-            line.add(.to, recipient.local, UInt8(ascii: "@"), recipient.domain.name)
-            line.add(.mx, mx)
-            line.add(.reply, receipt.reply.description)
-            if let security = receipt.security { line.add(.tls, security.description) }
-            if parcel.attempt > 1 { line.add(.attempt, parcel.attempt) }
-            line.add(.delay, seconds: wall.milliseconds &- parcel.acceptedAt.milliseconds)
-        }
-    }
-
-    func logFailed(
-        _ message: StaticString,
-        _ parcel: Parcel,
-        _ envelope: Envelope,
-        _ failed: Verdicts.Failed,
-        _ wall: Timestamp,
-        delay: Int64?,
-        isSuppressed: Bool = false
-    ) {
-        let recipient = envelope.recipients[Int(failed.recipient)]
-        let failure = failed.failure
-        log.write(.notice, message) { line in
-            line.add(.id, parcel.id.message.description)
-            line.add(.to, recipient.address.local, UInt8(ascii: "@"), recipient.address.domain.name)
-            if let remote = failure.remote { line.add(.mx, remote) }
-            line.add(.reply, failure.reply.description)
-            line.add(.stage, "\(failure.stage)")
-            line.add(.scope, "\(failure.scope)")
-            line.add(.attempt, parcel.attempt)
-            if let delay { line.add(.delay, seconds: delay) }
-            line.add(.age, seconds: wall.milliseconds &- parcel.acceptedAt.milliseconds)
-            if failure.mayBeDuplicate { line.add(.reason, "may be delivered twice") }
-            if delay == nil {
-                let isTold = envelope.sender != .null && recipient.wantsFailureReport
-                let none = isSuppressed ? "none, suppressed by a plugin" : "none wanted"
-                let report = envelope.sender == .null ? "none, null sender" : isTold && !isSuppressed ? "sent" : none
-                line.add(.report, report)
-            }
-        }
-    }
-
-    func logFinished(_ parcel: Parcel, _ wall: Timestamp) {
-        log.write(.finished) { line in
-            line.add(.id, parcel.id.message.description)
-            line.add(.elapsed, Int(wall.milliseconds &- parcel.acceptedAt.milliseconds))
-        }
     }
 }

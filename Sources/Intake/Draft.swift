@@ -81,6 +81,8 @@ struct Pending {
     var traits: ContentTraits
     /// What keeps it back once it is queued.
     var hold: Hold?
+    /// Where it waits for the note of what it tells.
+    var tray: ReportTray?
     /// `queue_outbound` is asked about it.
     var passesPlugins = true
 

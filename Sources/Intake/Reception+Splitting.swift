@@ -102,7 +102,7 @@ extension Reception {
         // They were counted as one.
         if !messages.isEmpty { acceptances[0].use = draft.use }
         let (parts, others, hasCopy) = (acceptances, draft.others, copy != nil)
-        intake.queue.accept(all, by: pending.provenance.entrance, on: loop) { error in
+        intake.queue.accept(all, by: pending.provenance.entrance, on: loop, into: pending.tray) { error in
             if error == nil, hasCopy { IntakeMetrics.count(.made) }
             let (reception, owner) = bound.value
             reception.committed(error, parts, others, serial, for: owner)

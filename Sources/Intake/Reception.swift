@@ -181,6 +181,7 @@ package final class Reception {
             provenance: submission.provenance,
             traits: message.traits,
             hold: submission.hold,
+            tray: submission.tray,
             passesPlugins: passesPlugins
         )
         phase = .receiving
@@ -365,10 +366,11 @@ package final class Reception {
             envelope: pending.envelope,
             content: content
         )
+        let tray = pending.tray
         let serial = commits(message.residentBytes, of: draft)
         let bound = NIOLoopBound((self, owner), eventLoop: loop)
         let acceptance = Acceptance(message, pending.provenance, draft.mending, use: draft.use)
-        intake.queue.accept(message, by: pending.provenance.entrance, on: loop) { error in
+        intake.queue.accept(message, by: pending.provenance.entrance, on: loop, into: tray) { error in
             let (reception, owner) = bound.value
             reception.committed(error, acceptance, serial, for: owner)
         }

@@ -8,7 +8,7 @@ package import Mail
 import MessageFormat
 package import NIOCore
 import NIOPosix
-import Queue
+package import Queue
 import SMTP
 package import Storage
 
@@ -24,6 +24,8 @@ package struct Submission: Sendable {
     package var time: Timestamp
     /// What keeps it back once it is queued.
     package var hold: Hold?
+    /// Where it waits for the note of what it tells; nil: it is queued by itself.
+    package var tray: ReportTray?
 
     package init(
         _ envelope: Envelope,

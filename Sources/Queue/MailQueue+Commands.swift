@@ -26,13 +26,17 @@ package enum CommandResult: Hashable, Sendable {
 
 /// Sends the report of a removal to the sender.
 struct Reporter: Sendable {
-    /// - Returns: whether the report is on disk.
-    var report: @Sendable (_ message: Assignment, _ reason: String) async -> Bool = { _, _ in false }
+    /// - Returns: whether the report is on disk, or in the tray.
+    var report: @Sendable (_ message: Assignment, _ reason: String, _ tray: ReportTray?) async -> Bool = { _, _, _ in
+        false
+    }
 }
 
 extension MailQueue {
     /// Says how a report about a removed message is written; the wiring knows.
-    package func setReporter(_ report: @escaping @Sendable (_ message: Assignment, _ reason: String) async -> Bool) {
+    package func setReporter(
+        _ report: @escaping @Sendable (_ message: Assignment, _ reason: String, _ tray: ReportTray?) async -> Bool
+    ) {
         reporter.withLock { $0.report = report }
     }
 
@@ -210,6 +214,8 @@ extension MailQueue {
         if isRecovering.load(ordering: .acquiring) { await onDisk { self.awaitRecovery(of: [id]) } }
         let claim = state.withLock { $0.claim(id) }
         guard case .claimed(let parcel) = claim else { return claim.result }
+        let tray = withReport ? makeReportTray() : nil
+        defer { discard(tray) }
         if withReport {
             let loaded = await onDisk { Result { () throws(QueueError) in try self.load(parcel) } }
             guard case .success(let assignment)? = loaded else {
@@ -218,7 +224,7 @@ extension MailQueue {
             }
             if assignment.envelope.sender != .null {
                 let report = reporter.withLock { $0.report }
-                guard await report(assignment, reason) else {
+                guard await report(assignment, reason, tray) else {
                     unclaim(id)
                     return .failed("the report to the sender could not be stored")
                 }
@@ -227,17 +233,19 @@ extension MailQueue {
         let freed = state.withLock { state in
             state.traffic.removed.add(parcel.recipients.count, at: now)
             QueueMetrics.countRemoved(parcel.recipients.count)
-            return drop(id, removalFacts(withReport, reason), in: &state)
+            return drop(id, removalFacts(withReport, reason), with: tray, in: &state)
         }
         memory.release(freed)
         wakeDispatcher()
+        discard(tray)
+        await tray?.finished()
         return .done
     }
 
     /// Takes a message out of index and store.
     ///
     /// - Returns: bytes of memory it held.
-    private func drop(_ id: QueueID, _ facts: Facts, in state: inout QueueState) -> Int {
+    private func drop(_ id: QueueID, _ facts: Facts, with tray: ReportTray?, in state: inout QueueState) -> Int {
         guard let slot = state.slot(of: id), let entry = state[slot] else { return 0 }
         if entry.isMoving, !facts.isEmpty { store.append(facts, of: id) }
         for ticket in state.tickets(of: entry) { state.removeParcel(ticket) }
@@ -245,7 +253,7 @@ extension MailQueue {
             state[slot]?.changedWhileMoving = true
             return state.dropResident(slot)
         }
-        store.appendSettled(id, at: entry.location, facts)
+        append(.end(entry.location), of: id, facts, with: tray, in: &state)
         return state.removeMessage(slot)
     }
 

@@ -210,6 +210,7 @@ extension MailQueue {
     ///   - isDiscarded: they neither came anywhere nor failed, and the traffic counts nobody.
     ///   - deferred: recipients to try again later.
     ///   - facts: for history, durable when this is.
+    ///   - tray: reports about it, durable when this is.
     ///
     /// Recipients in neither are due again at once: the session ended before their turn.
     /// - Returns: whether the message is finished, all its parcels together.
@@ -221,9 +222,11 @@ extension MailQueue {
         isDiscarded: Bool = false,
         deferred: Deferral?,
         facts: Facts = .none,
+        with tray: ReportTray? = nil,
         at now: Uptime,
         wall: Timestamp
     ) -> Bool {
+        defer { discard(tray) }
         var freed = 0
         // Some recipients are due at once, or earlier than the dispatcher means to look.
         var wakes = false
@@ -251,7 +254,7 @@ extension MailQueue {
             }
             isFinished = state[slot]?.openParcels == 0
             if !isFinished { state.note(done: done, bounced: bounced, of: slot) }
-            freed = record(slot, done: done, in: &state, deferred: deferred, facts, now: now, wall: wall)
+            freed = record(slot, done: done, in: &state, deferred: deferred, facts, tray, now: now, wall: wall)
             return startsCompaction(&state)
         }
         memory.release(freed)
@@ -269,6 +272,7 @@ extension MailQueue {
         in state: inout QueueState,
         deferred: Deferral?,
         _ facts: Facts,
+        _ tray: ReportTray?,
         now: Uptime,
         wall: Timestamp
     ) -> Int {
@@ -279,14 +283,17 @@ extension MailQueue {
                 state[slot]?.changedWhileMoving = true
                 return state.dropResident(slot)
             }
-            store.appendSettled(entry.id, at: entry.location, facts)
+            append(.end(entry.location), of: entry.id, facts, with: tray, in: &state)
             return state.removeMessage(slot)
         }
         guard !done.isEmpty || deferred != nil else { return 0 }
         if deferred?.delayReported == true { entry.delayReported = true }
         entry.changedWhileMoving = entry.isMoving
         state[slot] = entry
-        if !entry.isMoving { store.append(state.deliveryState(of: slot, now: now, wall: wall), of: entry.id, facts) }
+        if !entry.isMoving {
+            let note = JointNote.Note.state(state.deliveryState(of: slot, now: now, wall: wall))
+            append(note, of: entry.id, facts, with: tray, in: &state)
+        }
         return deferred == nil ? 0 : state.dropResident(slot)
     }
 

@@ -214,13 +214,19 @@ extension MailQueue {
     /// - Parameters:
     ///   - entrance: the door it came in by, for the metrics.
     ///   - loop: where `done` is called.
+    ///   - tray: where it waits for the note of what it tells, as good as accepted; nil: it is on its own.
     ///   - done: called once the message is synced (nil) or could not be.
     package func accept(
         _ message: NewMessage,
         by entrance: Entrance,
         on loop: any EventLoop,
+        into tray: ReportTray? = nil,
         done: @escaping @Sendable (QueueError?) -> Void
     ) {
+        if let tray {
+            tray.put([message], entrance, loop)
+            return loop.execute { done(nil) }
+        }
         let arrival = Arrival(message: message, entrance: entrance, loop: loop, done: done)
         state.withLock { state in
             state.arriving[message.id] = arrival
@@ -234,14 +240,20 @@ extension MailQueue {
     ///   - messages: at least one; as for one alone, their resident bytes were reserved.
     ///   - entrance: the door they came in by, for the metrics.
     ///   - loop: where `done` is called.
+    ///   - tray: as for one alone.
     ///   - done: called once, when all are synced (nil), or when it is known of all and some could not be.
     package func accept(
         _ messages: [NewMessage],
         by entrance: Entrance,
         on loop: any EventLoop,
+        into tray: ReportTray? = nil,
         done: @escaping @Sendable (QueueError?) -> Void
     ) {
         guard let first = messages.first else { return }
+        if let tray {
+            tray.put(messages, entrance, loop)
+            return loop.execute { done(nil) }
+        }
         let nobody: @Sendable (QueueError?) -> Void = { _ in }
         state.withLock { state in
             state.arrivingGroups[first.id] = ArrivingGroup(left: messages.count)

@@ -22,6 +22,8 @@ enum SpoolItem: Sendable {
     /// For history alone.
     case facts(QueueID, Facts)
     case move(SpoolMove)
+    /// A note with reports about it; of a shared queue.
+    case joint(JointNote)
     /// Live messages that an earlier life of the relay wrote; comes before everything about them.
     case found([Location])
     /// All of them are known; segments of these numbers could not be read and stay.
@@ -32,7 +34,7 @@ enum SpoolItem: Sendable {
     /// Somebody waits for it.
     var isUrgent: Bool {
         switch self {
-        case .message, .move, .sync: true
+        case .message, .move, .joint, .sync: true
         case .attempt, .settled, .facts, .found, .foundAll: false
         }
     }

@@ -6,12 +6,13 @@ import Mail
 struct HeldNotes {
     private var states: [QueueID: (state: DeliveryState, facts: Facts)] = [:]
     private var settled: [QueueID: (location: Location?, facts: Facts)] = [:]
+    private var joints: [JointNote] = []
     private var facts: [(id: QueueID, facts: Facts)] = []
     private let limit: Int
 
     init(limit: Int) { self.limit = limit }
 
-    var isEmpty: Bool { states.isEmpty && settled.isEmpty && facts.isEmpty }
+    var isEmpty: Bool { states.isEmpty && settled.isEmpty && joints.isEmpty && facts.isEmpty }
 
     func hasSettled(_ id: QueueID) -> Bool { settled[id] != nil }
 
@@ -27,6 +28,10 @@ struct HeldNotes {
             settled[id] = (location, earlier.followed(by: facts))
         case .facts(let id, let facts):
             if self.facts.count < limit { self.facts.append((id, facts)) }
+        case .joint(var joint):
+            // What was noted before is part of this note.
+            joint.facts = (states.removeValue(forKey: joint.id)?.facts ?? .none).followed(by: joint.facts)
+            joints.append(joint)
         case .message, .move, .found, .foundAll, .sync:
             break
         }
@@ -36,11 +41,22 @@ struct HeldNotes {
     mutating func takeAll() -> [SpoolItem] {
         let items =
             facts.map { SpoolItem.facts($0.id, $0.facts.again) }
+            + takeJoints().map { joint in
+                var again = joint
+                again.facts = joint.facts.again
+                return SpoolItem.joint(again)
+            }
             + states.map { SpoolItem.attempt($0.key, $0.value.state, $0.value.facts.again) }
             + settled.map { SpoolItem.settled($0.key, $0.value.location, $0.value.facts.again) }
         states = [:]
         settled = [:]
         facts = []
         return items
+    }
+
+    /// Takes those with reports out, for who gives them up.
+    mutating func takeJoints() -> [JointNote] {
+        defer { joints = [] }
+        return joints
     }
 }

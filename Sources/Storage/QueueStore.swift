@@ -186,6 +186,15 @@ package protocol QueueStore: AnyObject, Sendable {
     /// - Parameter id: of the message that they are about; zero of none.
     func append(_ facts: Facts, of id: QueueID)
 
+    /// Reports can be durable together with the note of what they tell. Cheap.
+    var joinsNotes: Bool { get }
+
+    /// A note and the reports that tell of it: all are durable with the next commit, or nothing is. Only where ``joinsNotes``.
+    ///
+    /// `committed` of ``start(committed:)`` is called with each report. A failure means that the message is another node's, and
+    /// nothing is there of either; while the outcome is not known, or cannot be had, it waits.
+    func append(_ joint: JointNote)
+
     /// Visits live messages and sets aside what cannot be read. Blocks.
     ///
     /// A store may leave them to ``recoverRest(_:)``, so that it can be written sooner.
@@ -279,6 +288,18 @@ package struct RecoveryProgress: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension QueueStore {
+    /// Each is durable by itself, a report before its note.
+    package var joinsNotes: Bool { false }
+
+    /// Reports first.
+    package func append(_ joint: JointNote) {
+        for report in joint.reports { append(report) }
+        switch joint.note {
+        case .state(let state): append(state, of: joint.id, joint.facts)
+        case .end(let location): appendSettled(joint.id, at: location, joint.facts)
+        }
+    }
+
     /// The whole list is written.
     package func save(_ changes: [HoldChange], all: () -> [QueueID: Hold]) throws(QueueError) { try save(all()) }
 

@@ -47,6 +47,8 @@ package enum SharedNotice: Hashable, Sendable {
     case draining(Bool)
     /// A message cannot be read; it belongs to nobody until a person has looked at it.
     case setAside(QueueID, String)
+    /// A report was not queued, because its message is another node's.
+    case withdrawn(QueueID, about: QueueID)
 }
 
 /// What a store that is shared tells the queue.

@@ -234,6 +234,10 @@ extension SharedStore {
         commits.submit(.settled(id, location, facts))
     }
 
+    package var joinsNotes: Bool { true }
+
+    package func append(_ joint: JointNote) { commits.submit(.joint(joint)) }
+
     package func append(_ facts: Facts, of id: QueueID) { commits.submit(.facts(id, facts)) }
 
     package func makeLargeBody(_ id: QueueID) throws(QueueError) -> any LargeBody {

@@ -28,6 +28,8 @@ final class SharedWriter: BatchWriter {
     private let committed: @Sendable ([CommitResult]) -> Void
     private var connection: ServerConnection?
     private var held = HeldNotes(limit: heldMost)
+    /// Notes with reports that stood in the transaction whose outcome is not known.
+    private var unsure: [JointNote] = []
     /// A transaction whose COMMIT was not answered: its number on the server.
     private var pending: String?
     /// The life and the number of the last batch.
@@ -54,7 +56,7 @@ final class SharedWriter: BatchWriter {
     func commit(_ items: [SpoolItem]) {
         var small = SharedBatch()
         var large: [SharedBatch] = []
-        if trouble.map({ Uptime.now() >= $0.until }) ?? true {
+        if trouble.map({ Uptime.now() >= $0.until }) ?? true, resolve() {
             for item in held.takeAll() { small.add(item, isFollowed: journal.isFollowed) }
         }
         var bells: [Doorbell] = []
@@ -81,15 +83,54 @@ final class SharedWriter: BatchWriter {
     func close() {
         trouble = nil
         options.patience = Self.farewell
-        if !held.isEmpty { commit([]) }
+        if !held.isEmpty || !unsure.isEmpty { commit([]) }
+        // Who has their messages next reports by itself.
+        let left = (unsure + held.takeJoints()).flatMap(\.reports)
+        if !left.isEmpty { committed(left.map { CommitResult(id: $0.id, result: .failure(.closing)) }) }
         connection = nil
+    }
+
+    /// Learns what became of the transaction that was given up without an answer.
+    ///
+    /// - Returns: false while that cannot be known.
+    private func resolve() -> Bool {
+        guard pending != nil else { return true }
+        do throws(ServerError) {
+            let connection = try connected()
+            let isCommitted = try outcome(connection) ?? false
+            if isCommitted {
+                tell(unsure, withdrawn: try withdrawn(unsure, connection))
+            } else {
+                for joint in unsure { held.add(.joint(joint)) }
+            }
+            unsure = []
+            return true
+        } catch {
+            if error.isLost { connection = nil }
+            trouble = (QueueError(error), Uptime.now().adding(milliseconds: Self.rest))
+            return false
+        }
+    }
+
+    /// Of reports whose transaction was committed, those that are not there.
+    private func withdrawn(
+        _ joints: [JointNote],
+        _ connection: ServerConnection
+    ) throws(ServerError) -> Set<QueueID> {
+        let ids = joints.flatMap(\.reports).map(\.id)
+        guard !ids.isEmpty else { return [] }
+        let rows = try connection.rows(
+            "SELECT id FROM martlet.message WHERE id = ANY($1)",
+            [.numbers(ids.map { Int64(bitPattern: $0.rawValue) })]
+        )
+        let there = (0..<rows.count).map { QueueID(rawValue: UInt64(bitPattern: rows.integer($0, 0))) }
+        return Set(ids).subtracting(there)
     }
 
     /// Nothing is to be written; whether it could be is asked for others' sake.
     private func probe() {
         do throws(ServerError) {
             let connection = try connected()
-            _ = try outcome(connection)
             try connection.run("SELECT 1")
             trouble = nil
             if node.setTrouble(nil) { say(.back) }
@@ -120,6 +161,9 @@ final class SharedWriter: BatchWriter {
                 guard error.isPassing, now.adding(milliseconds: Self.pause) < end else {
                     trouble = (QueueError(error), now.adding(milliseconds: Self.rest))
                     if node.setTrouble("\(error)") { say(.away("\(error)")) }
+                    if !error.isPassing, error.state.utf8.first == 0x32, case .joint(let joint)? = batch.items.first {
+                        return giveUp(joint, error)
+                    }
                     return refuse(batch, QueueError(error), isUnknown: wasSent && pending != nil)
                 }
                 usleep(UInt32(Self.pause) * 1_000)
@@ -142,7 +186,8 @@ final class SharedWriter: BatchWriter {
         let connection = try connected()
         if let isCommitted = try outcome(connection), isCommitted, wasSent {
             // Of this batch: nothing else is written in between.
-            return node.writing.withLock { _ in tell(batch, updated: nil) }
+            let withdrawn = try withdrawn(batch.joints, connection)
+            return node.writing.withLock { _ in tell(batch, updated: nil, withdrawn: withdrawn) }
         }
         wasSent = false
         var sent = false
@@ -154,20 +199,22 @@ final class SharedWriter: BatchWriter {
             let count = batch.journal.count
             number = journal.take(count)
             self.batch = (incarnation, self.batch.number + 1)
-            var updated: Set<QueueID> = []
+            var (updated, withdrawn): (Set<QueueID>, Set<QueueID>) = ([], [])
+            var answers = 0
             let start = Self.nanoseconds
             do throws(ServerError) {
-                try connection.run(batch.sql(own: node.own, number: self.batch.number)) { place throws(ServerError) in
-                    let first = number - Int64(count) + 1
+                let first = number - Int64(count) + 1
+                let sql = batch.sql(own: node.own, number: self.batch.number, journal: (options.node, first))
+                try connection.run(sql) { place throws(ServerError) in
                     try batch.fill(place, owner: incarnation, node: options.node, from: first, to: connection)
                 } each: { rows in
-                    if pending == nil {
+                    answers += 1
+                    guard answers > 1 else {
                         pending = rows.text(0, 0)
                         return
                     }
-                    for row in 0..<rows.count {
-                        updated.insert(QueueID(rawValue: UInt64(bitPattern: rows.integer(row, 0))))
-                    }
+                    let ids = (0..<rows.count).map { QueueID(rawValue: UInt64(bitPattern: rows.integer($0, 0))) }
+                    if answers == 2, !batch.links.isEmpty { withdrawn.formUnion(ids) } else { updated.formUnion(ids) }
                 }
                 pending = nil
             } catch {
@@ -181,7 +228,7 @@ final class SharedWriter: BatchWriter {
                 throw error
             }
             StorageMetrics.commit.recordNanoseconds(Self.nanoseconds - start)
-            tell(batch, updated: updated)
+            tell(batch, updated: updated, withdrawn: withdrawn)
         }
     }
 
@@ -224,8 +271,10 @@ final class SharedWriter: BatchWriter {
 
     // MARK: - Telling
 
-    /// - Parameter updated: whose state was written; nil: nobody knows.
-    private func tell(_ batch: SharedBatch, updated: Set<QueueID>?) {
+    /// - Parameters:
+    ///   - updated: whose state was written; nil: nobody knows.
+    ///   - withdrawn: reports that are not there, because their message is another node's.
+    private func tell(_ batch: SharedBatch, updated: Set<QueueID>?, withdrawn: Set<QueueID>) {
         if node.setTrouble(nil) { say(.back) }
         let location = Location(number: UInt64(bitPattern: node.own.last ?? 0))
         var results: [CommitResult] = []
@@ -233,15 +282,44 @@ final class SharedWriter: BatchWriter {
             switch item {
             case .message(let message): results.append(CommitResult(id: message.id, result: .success(location)))
             case .move(let move): move.finish(.success(location))
-            case .attempt, .settled, .facts, .found, .foundAll, .sync: break
+            case .joint, .attempt, .settled, .facts, .found, .foundAll, .sync: break
             }
         }
+        results += self.results(batch.joints, withdrawn: withdrawn)
         journal.wrote(upTo: number)
         guard self.batch.incarnation == node.incarnation else { return tellLate(results) }
         if !results.isEmpty { committed(results) }
         guard let updated else { return }
-        let lost = batch.states.keys.filter { !updated.contains($0) }
+        let isLost = batch.links.filter { withdrawn.contains($0.report) }.map(\.about)
+        let lost = batch.states.keys.filter { !updated.contains($0) } + isLost
         if !lost.isEmpty { node.news.lost(lost) }
+    }
+
+    private func results(_ joints: [JointNote], withdrawn: Set<QueueID>) -> [CommitResult] {
+        let location = Location(number: UInt64(bitPattern: node.own.last ?? 0))
+        return joints.flatMap { joint in
+            joint.reports.map { report in
+                guard withdrawn.contains(report.id) else {
+                    return CommitResult(id: report.id, result: .success(location))
+                }
+                say(.withdrawn(report.id, about: joint.id))
+                return CommitResult(id: report.id, result: .failure(.damaged("\(joint.id) is another node's")))
+            }
+        }
+    }
+
+    /// Tells late of notes with reports that stood in a transaction whose answer was lost.
+    private func tell(_ joints: [JointNote], withdrawn: Set<QueueID>) {
+        let results = results(joints, withdrawn: withdrawn)
+        guard batch.incarnation == node.incarnation else { return tellLate(results) }
+        if !results.isEmpty { committed(results) }
+    }
+
+    /// Something about the reports themselves is wrong: the note stands, and people hear of what is lost.
+    private func giveUp(_ joint: JointNote, _ error: ServerError) {
+        for report in joint.reports { say(.setAside(report.id, "report about \(joint.id): \(error)")) }
+        committed(joint.reports.map { CommitResult(id: $0.id, result: .failure(QueueError(error))) })
+        held.add(joint.alone)
     }
 
     /// What was committed in a former life, as is known only now: its clients hear so, and the mail is whoever's takes it over.
@@ -264,6 +342,7 @@ final class SharedWriter: BatchWriter {
                 // The client hears of a failure and will send it again.
                 if isUnknown { held.add(.settled(message.id, nil, .none)) }
             case .move(let move): move.finish(.failure(error))
+            case .joint(let joint): if isUnknown { unsure.append(joint) } else { held.add(item) }
             case .attempt, .settled, .facts: held.add(item)
             case .found, .foundAll, .sync: break
             }
@@ -278,6 +357,7 @@ extension SpoolItem {
         switch self {
         case .message(let message): message.content.isFile
         case .move(let move): move.message.content.isFile
+        case .joint(let joint): joint.reports.contains { $0.content.isFile }
         case .attempt, .settled, .facts, .found, .foundAll, .sync: false
         }
     }

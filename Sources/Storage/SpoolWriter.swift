@@ -130,6 +130,7 @@ final class SpoolWriter: BatchWriter {
             for sequence in kept { ledger.keep(sequence) }
             ledger.isComplete = true
             return
+        case .joint: return  // the spool joins nothing
         case .message, .move, .attempt, .settled, .facts: break
         }
         if case .move(let move) = item, !ledger.isLive(move.from) {
@@ -186,7 +187,7 @@ final class SpoolWriter: BatchWriter {
         case .move: needsSync = true
         // The note must be durable before a body is removed, or a crash would leave a message without it.
         case .settled: needsSync = needsSync || !largeToRemove.isEmpty
-        case .attempt, .facts, .found, .foundAll, .sync: break
+        case .attempt, .facts, .joint, .found, .foundAll, .sync: break
         }
     }
 
@@ -206,7 +207,7 @@ final class SpoolWriter: BatchWriter {
             return heads.appendRecord(settled: id, facts)
         case .facts(let id, let facts):
             return heads.appendRecord(facts, of: id)
-        case .found, .foundAll, .sync:
+        case .joint, .found, .foundAll, .sync:
             throw .closing  // never placed
         }
     }
@@ -241,7 +242,7 @@ final class SpoolWriter: BatchWriter {
             }
         case .move(let move): moves.append((move, .failure(error)))
         case .attempt, .settled, .facts: held.add(item)
-        case .found, .foundAll, .sync: break
+        case .joint, .found, .foundAll, .sync: break
         }
     }
 
@@ -317,7 +318,7 @@ final class SpoolWriter: BatchWriter {
         switch item {
         case .message(let new): message = new
         case .move(let move): message = move.message
-        case .attempt, .settled, .facts, .found, .foundAll, .sync: return (none, none)
+        case .attempt, .settled, .facts, .joint, .found, .foundAll, .sync: return (none, none)
         }
         let prologue = message.content.prologue.withUnsafeReadableBytesWithStorageManagement { bytes, _ in bytes }
         guard case .memory(let buffer) = message.content.body else { return (prologue, none) }
@@ -339,7 +340,7 @@ final class SpoolWriter: BatchWriter {
                 moves.append((move, .success(entry.location)))
             case .attempt, .settled, .facts:
                 if !isSynced { unsynced.append(entry.item) }
-            case .found, .foundAll, .sync: break
+            case .joint, .found, .foundAll, .sync: break
             }
         }
         if isSynced { removeLarge() }

@@ -53,6 +53,11 @@ enum SharedLog {
             log.write(.notice, isDraining ? "node is drained, its mail goes to the others" : "node takes part again") {
                 _ in
             }
+        case .withdrawn(let id, let about):
+            log.write(.notice, "report withdrawn, its message is another node's") { line in
+                line.add(.id, "\(id)")
+                line.add(.about, "\(about)")
+            }
         case .setAside(let id, let reason):
             log.write(.error, "message set aside") { line in
                 line.add(.id, "\(id)")

@@ -27,7 +27,9 @@ extension Wiring {
     /// Settles what was sent, and writes reports: also about messages that were removed, and recipients that milters refuse.
     static func settler(_ intake: Intake, _ loop: any EventLoop) -> Settler {
         let settler = Settler(intake, loop: loop)
-        intake.queue.setReporter { message, reason in await settler.reportRemoval(of: message, because: reason) }
+        intake.queue.setReporter { message, reason, tray in
+            await settler.reportRemoval(of: message, because: reason, into: tray)
+        }
         intake.refusals.use { await settler.report($0) }
         return settler
     }

@@ -344,7 +344,7 @@ private struct Wait: Sendable {
         let store = MemoryStore()
         let queue = try make(store)
         let told = Mutex<[String]>([])
-        queue.setReporter { message, reason in
+        queue.setReporter { message, reason, _ in
             told.withLock { $0.append("\(message.parcel.recipients) \(reason)") }
             return reason != "no room"
         }

@@ -50,6 +50,38 @@ import Testing
         #expect(sql.components("COPY ") == 3)
     }
 
+    @Test func aReportAndItsNoteAreOneTransaction() {
+        var batch = SharedBatch()
+        let about = QueueID(rawValue: 11)
+        let joint = JointNote([testMessage(12)], .end(Location(number: 1)), of: about, Facts([1]))
+        batch.add(.attempt(about, DeliveryState(), .none), isFollowed: true)
+        batch.add(.joint(joint), isFollowed: true)
+        #expect(batch.settled == [about] && batch.states.isEmpty && batch.messages.map(\.id) == [testMessage(12).id])
+        #expect(batch.items.count == 2 && batch.joints.count == 1 && batch.links.map(\.about) == [about])
+        #expect(batch.journal.map(\.kind) == [.note, .message, .settled])
+        let sql = batch.sql(own: [5, 6], number: 9, journal: ("a", 40))
+        let order = [
+            "COPY martlet.message", "FOR UPDATE", "SELECT id FROM gone;",
+            "DELETE FROM martlet.message WHERE id IN (11)",
+        ]
+        let places = order.compactMap { sql.ranges(of: $0).first?.lowerBound }
+        #expect(places.count == 4 && places == places.sorted())
+        #expect(sql.contains("l.about AND q.owner IN (5,6)") && sql.contains("number >= 40"))
+    }
+
+    @Test func aHeldNoteWithReportsHasWhatWasNotedBefore() {
+        var held = HeldNotes(limit: 10)
+        let about = QueueID(rawValue: 11)
+        held.add(.attempt(about, DeliveryState(done: [0]), Facts([1])))
+        held.add(.joint(JointNote([testMessage(12)], .state(DeliveryState(done: [0, 1])), of: about, Facts([2]))))
+        held.add(.attempt(about, DeliveryState(done: [0, 1, 2]), Facts([3])))
+        var batch = SharedBatch()
+        for item in held.takeAll() { batch.add(item, isFollowed: true) }
+        #expect(held.isEmpty && batch.states[about]?.done == [0, 1, 2] && batch.links.count == 1)
+        // The note that came before is told with it, and once.
+        #expect(batch.journal.count == 3)
+    }
+
     @Test func withoutAFollowerThereIsNoJournal() {
         var batch = SharedBatch()
         batch.add(.settled(QueueID(rawValue: 1), nil, Facts([2])), isFollowed: false)

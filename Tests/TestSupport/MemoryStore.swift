@@ -37,6 +37,7 @@ package final class MemoryStore: QueueStore {
 
     private static func segment(_ location: Location) -> UInt32 { UInt32(truncatingIfNeeded: location.number >> 32) }
 
+    package let joinsNotes: Bool
     private let contents = Mutex(Contents())
     private let duringMove: @Sendable (QueueID) -> Void
 
@@ -45,9 +46,11 @@ package final class MemoryStore: QueueStore {
     ///   - duringMove: called in the middle of every ``move(_:from:_:)``.
     package init(
         recovered: [RecoveredMessage] = [],
+        joinsNotes: Bool = false,
         duringMove: @escaping @Sendable (QueueID) -> Void = { _ in }
     ) {
         self.duringMove = duringMove
+        self.joinsNotes = joinsNotes
         contents.withLock { $0.recovered = recovered }
     }
 
