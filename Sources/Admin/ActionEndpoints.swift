@@ -94,10 +94,7 @@ enum ActionEndpoints {
     /// `GET /v1/jobs`.
     static func jobs(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
-        let jobs = services.bulk.jobs
-        return .json([
-            "items": .array(jobs.map(QueueView.job)), "next": nil, "total": .count(jobs.count), "total_exact": true,
-        ])
+        return .listing(services.bulk.jobs.map(QueueView.job))
     }
 
     /// `GET /v1/jobs/{id}`.

@@ -88,7 +88,7 @@ package struct AdminDesk: Sendable {
     /// Looks at the head of a request.
     func open(
         _ head: RequestHead,
-        by door: TokenGuard.Door,
+        by door: TokenGuard.Approach,
         at place: AdminConnections.Place,
         now: Uptime,
         wall: Timestamp
@@ -155,7 +155,7 @@ package struct AdminDesk: Sendable {
 
     /// A line for whoever came with a wrong token; after thirty of a client ``TokenGuard`` looks at none, and nothing is
     /// written (whoever brings no token at all is told so, and that is all).
-    private func tellRefused(_ head: RequestHead, by door: TokenGuard.Door, _ id: String) {
+    private func tellRefused(_ head: RequestHead, by door: TokenGuard.Approach, _ id: String) {
         guard head.fields.contains(where: { $0.name.lowercasedASCII == "authorization" }) else { return }
         services.log.write(.notice, "API token refused") { line in
             if case .tcp(let client?, _) = door { line.add(.client, client.addressLiteral) }

@@ -89,7 +89,7 @@ final class AdminDoor: @unchecked Sendable {
 
     fileprivate func begin(_ head: RequestHead, _ connection: OpaquePointer, _ number: UInt64) -> AdminExchange {
         let client = relay_client_address(connection).flatMap { IPAddress($0) }
-        let door: TokenGuard.Door =
+        let door: TokenGuard.Approach =
             switch kind {
             case .unix: .unix
             case .tcp(let isLoopback): .tcp(client: client, isLoopback: isLoopback)

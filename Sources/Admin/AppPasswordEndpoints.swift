@@ -20,10 +20,7 @@ enum AppPasswordEndpoints {
         let (_, headers) = try FileEdits.shown(file, services)
         let apps = services.settings.current.auth.apps[request.parameter("name")] ?? []
         let items = apps.sorted { $0.name < $1.name }.map { JSON.object(members($0, services)) }
-        return .json(
-            ["items": .array(items), "next": nil, "total": .count(items.count), "total_exact": true],
-            headers: headers
-        )
+        return .listing(items, headers: headers)
     }
 
     /// `POST /v1/credentials/{name}/app-passwords`: the answer is the one place that shows it.
@@ -34,37 +31,32 @@ enum AppPasswordEndpoints {
         guard let name = try body.string("name", atMost: 64) else {
             throw Problem.invalid("/name", "required", "is missing: what the program is called")
         }
-        let senders = try list("senders", &body) { SenderConstraint.pattern($0) != nil }
-        let networks = try list("networks", &body) { IPNetwork($0) != nil }
-        let expires = try end(try body.string("expires_at"))
+        let (senders, networks) = (try list("senders", &body), try list("networks", &body))
+        let text = try body.string("expires_at")
         try body.finish()
-        guard AdminSettings.isTokenName(name) else {
-            throw Problem.invalid(
-                "/name",
-                "format",
-                "has other octets than letters, digits, dots, hyphens, underscores"
+        let expires = text.flatMap { Timestamp(rfc3339: $0) }
+        let wish: AppPasswordWish
+        do throws(AppPasswordWish.Fault) {
+            if text != nil, expires == nil { throw .end }
+            wish = try AppPasswordWish(
+                name,
+                of: user,
+                senders: senders,
+                networks: networks,
+                expires: expires,
+                at: .now()
             )
+        } catch {
+            throw Problem.invalid(pointer(error), "format", error.reason)
         }
-        guard case .login? = EntryScope("login", user), let made = AppPassword.make() else {
-            throw Problem.invalid("/name", "format", "is no name of a user")
-        }
+        guard let made = AppPassword.make() else { throw Problem(.internalError, "there is no randomness") }
         let edit = try FileEdits.edit(file, request, services, operation: "add app password", key: user) {
             (document) throws(Problem) in
-            let section = AppPassword.section(name, of: user)
-            guard !document.sections.contains(where: { $0.isSame(octets: section) }) else {
+            guard !AppPassword.isThere(name, of: user, in: document) else {
                 throw Problem(.conflict, "there is an app password of that name already")
             }
             try FileEdits.say("") { () throws(ConfigError) in
-                try AppPassword.add(
-                    name,
-                    of: user,
-                    hash: made.hash,
-                    senders: senders,
-                    networks: networks,
-                    expires: expires,
-                    at: .now(),
-                    to: &document
-                )
+                try AppPassword.add(wish, hash: made.hash, to: &document)
             }
         }
         services.audit(request, Change(operation: "addAppPassword", subject: user, after: name))
@@ -91,22 +83,18 @@ enum AppPasswordEndpoints {
 
     // MARK: - Parts
 
-    /// When it ends, however far that is.
-    private static func end(_ text: String?) throws(Problem) -> Timestamp? {
-        guard let text else { return nil }
-        guard let time = Timestamp(rfc3339: text), time > .now() else {
-            throw Problem.invalid("/expires_at", "format", "is no time to come, such as 2030-01-31T12:00:00Z")
+    private static func pointer(_ fault: AppPasswordWish.Fault) -> String {
+        switch fault {
+        case .name, .user: "/name"
+        case .sender(let place): "/senders/\(place)"
+        case .network(let place): "/networks/\(place)"
+        case .end: "/expires_at"
         }
-        return time
     }
 
-    /// A member that is an array of words, as the file has them; nil when it is missing, null or empty.
-    private static func list(
-        _ name: String,
-        _ body: inout JSONObject,
-        _ isRight: (String) -> Bool
-    ) throws(Problem) -> String? {
-        guard let value = body.take(name), value != .null else { return nil }
+    /// A member that is an array of words; empty when it is missing or null.
+    private static func list(_ name: String, _ body: inout JSONObject) throws(Problem) -> [String] {
+        guard let value = body.take(name), value != .null else { return [] }
         guard case .array(let items) = value else {
             throw Problem.invalid("/\(name)", "type", "must be an array, not \(value.kind)")
         }
@@ -115,10 +103,9 @@ enum AppPasswordEndpoints {
             guard let text = item.string else {
                 throw Problem.invalid("/\(name)/\(place)", "type", "must be a string, not \(item.kind)")
             }
-            guard isRight(text) else { throw Problem.invalid("/\(name)/\(place)", "format", "is not understood") }
             words.append(text)
         }
-        return words.isEmpty ? nil : words.joined(separator: ", ")
+        return words
     }
 
     private static func members(_ app: AppPassword, _ services: AdminServices) -> [JSON.Member] {

@@ -24,7 +24,7 @@ package enum CredentialEndpoints {
             scopes.formUnion(book.parked.keys.map { .login($0) })
         }
         let items = scopes.sorted { $0.name < $1.name }.map { view($0, book, services, at: now) }
-        return .json(["items": .array(items), "next": nil, "total": .count(items.count), "total_exact": true])
+        return .listing(items)
     }
 
     /// `GET /v1/credentials/{name}`.

@@ -17,9 +17,7 @@ enum DestinationEndpoints {
         let statistics = services.queue.statistics(at: now)
         let lanes = statistics.destinations.prefix(most).map(\.lane)
         let items = lanes.map { view(services.queue.destination($0, at: now), now, wall) }
-        return .json([
-            "items": .array(items), "next": nil, "total": .count(statistics.destinationCount), "total_exact": true,
-        ])
+        return .listing(items, total: statistics.destinationCount)
     }
 
     /// `GET /v1/destinations/{lane}`.

@@ -194,7 +194,7 @@ extension Itinerary {
     }
 }
 
-extension Routes.Route {
+extension Routes.Entry {
     /// What a section says to mail that goes nowhere.
     fileprivate var words: String? {
         switch way {

@@ -4,114 +4,47 @@ import Config
 import JSON
 import Mail
 
-/// Operations on `limits.ini`.
-enum LimitEndpoints {
-    private static let file = ConfigFile.limits
+/// Operations on `limits.ini`: `/v1/limits`.
+enum LimitEndpoints: ConfigTable {
+    static let file = ConfigFile.limits
+    static let words = TableWords(
+        noun: "limit",
+        missing: Problem(.notFound, "limits.ini has no such section"),
+        taken: "there is a section of that name already"
+    )
 
-    /// `GET /v1/limits`.
-    static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        let (entries, headers) = try table(services)
-        return .json(
-            [
-                "items": .array(entries.map(view)), "next": nil, "total": .count(entries.count), "total_exact": true,
-            ],
-            headers: headers
-        )
+    static func rows(_ document: INIDocument?, _ settings: Settings, _ services: AdminServices) -> [LimitEntry] {
+        document.map { LimitSettings.entries(in: $0) } ?? LimitSettings.entries(of: settings.limits)
     }
 
-    /// `GET /v1/limits/{scope}`.
-    static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        let scope = try scope(request)
-        let (entries, headers) = try table(services)
-        guard let entry = entries.first(where: { $0.scope == scope }) else { throw missing }
-        return .json(view(entry), headers: headers)
+    static func isNamed(_ row: LimitEntry, _ key: LimitScope) -> Bool { row.scope == key }
+
+    static func write(
+        _ draft: inout Draft,
+        _ key: LimitScope,
+        over old: LimitEntry?,
+        isPatch: Bool,
+        to document: inout INIDocument,
+        _ services: AdminServices
+    ) throws(Problem) {
+        let base = isPatch ? old : nil
+        var values = base?.values ?? [:]
+        for (term, value) in draft.values { values[term] = value }
+        let entry = LimitEntry(scope: key, hosts: draft.hosts ?? base?.hosts ?? [], values: values)
+        try FileEdits.say("") { () throws(ConfigError) in try LimitSettings.put(entry, in: &document) }
     }
 
-    /// The sections in the order of the file; none of a file that is broken.
-    private static func table(_ services: AdminServices) throws(Problem) -> ([LimitEntry], [HeaderField]) {
-        let (document, headers) = try FileEdits.shown(file, services)
-        return (
-            document.map { LimitSettings.entries(in: $0) }
-                ?? LimitSettings.entries(of: services.settings.current.limits), headers
-        )
+    static func erase(_ key: LimitScope, from document: inout INIDocument, _ services: AdminServices) -> Bool {
+        LimitSettings.remove(key, in: &document)
     }
 
-    /// `PUT /v1/limits/{scope}`.
-    static func put(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        let scope = try scope(request)
-        let draft = try draft(request, scope)
-        let isCreateOnly = request.header("if-none-match") == "*"
-        return try edited(request, services, "putLimit", scope) { (old) throws(Problem) in
-            guard old == nil || !isCreateOnly else { throw Problem(.stale, "there is a section of that name already") }
-            return LimitEntry(scope: scope, hosts: draft.hosts ?? [], values: draft.values.compactMapValues(\.self))
-        }
-    }
-
-    /// `PATCH /v1/limits/{scope}`: what is left out stays.
-    static func patch(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        let scope = try scope(request)
-        let draft = try draft(request, scope)
-        return try edited(request, services, "editLimit", scope) { (old) throws(Problem) in
-            guard let old else { throw missing }
-            var values = old.values
-            for (key, value) in draft.values { values[key] = value }
-            return LimitEntry(scope: scope, hosts: draft.hosts ?? old.hosts, values: values)
-        }
-    }
-
-    /// `DELETE /v1/limits/{scope}`.
-    static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try FileEdits.allowDryRun(request)
-        let scope = try scope(request)
-        let edit = try FileEdits.edit(file, request, services, operation: "delete limit", key: "\(scope)") {
-            (document) throws(Problem) in
-            guard LimitSettings.remove(scope, in: &document) else { throw missing }
-        }
-        if let answer = FileEdits.rehearsal(edit) { return answer }
-        services.audit(request, Change(operation: "removeLimit", subject: "\(scope)"))
-        return AdminResponse(204, headers: [FileEdits.tag(edit.revision)])
-    }
-
-    // MARK: - Parts
-
-    private static func edited(
-        _ request: AdminRequest,
-        _ services: AdminServices,
-        _ operation: String,
-        _ scope: LimitScope,
-        _ change: (LimitEntry?) throws(Problem) -> LimitEntry
-    ) throws(Problem) -> AdminResponse {
-        try FileEdits.allowDryRun(request)
-        var (isNew, before, after) = (false, "", "")
-        let edit = try FileEdits.edit(file, request, services, operation: operation, key: "\(scope)") {
-            (document) throws(Problem) in
-            let old = LimitSettings.entries(in: document).first { $0.scope == scope }
-            isNew = old == nil
-            let entry = try change(old)
-            (before, after) = (shown(old), shown(entry))
-            try FileEdits.say("") { () throws(ConfigError) in try LimitSettings.put(entry, in: &document) }
-        }
-        if let answer = FileEdits.rehearsal(edit) { return answer }
-        if edit.isChanged {
-            services.audit(request, Change(operation: operation, subject: "\(scope)", before: before, after: after))
-        }
-        let (entries, _) = try table(services)
-        guard let entry = entries.first(where: { $0.scope == scope }) else {
-            throw Problem(.conflict, "the section was changed meanwhile; get it again")
-        }
-        return .json(view(entry), status: isNew ? 201 : 200, headers: [FileEdits.tag(edit.revision)])
-    }
-
-    private static func shown(_ entry: LimitEntry?) -> String {
-        guard let entry else { return "" }
+    static func logged(_ entry: LimitEntry) -> String {
         let values = LimitTerms.Key.allCases.compactMap { key in entry.values[key].map { "\(key.rawValue)=\($0)" } }
         let hosts = entry.hosts.isEmpty ? [] : ["mx=\(entry.hosts.joined(separator: ","))"]
         return (hosts + values).joined(separator: " ")
     }
 
-    private static func view(_ entry: LimitEntry) -> JSON {
+    static func view(_ entry: LimitEntry, _ services: AdminServices) -> JSON {
         var members = [
             JSON.Member("scope", .string("\(entry.scope)")),
             JSON.Member("origin", .string(entry.line > 0 ? "\(LimitSettings.file):\(entry.line)" : LimitSettings.file)),
@@ -121,7 +54,7 @@ enum LimitEndpoints {
         return .object(members)
     }
 
-    private static func scope(_ request: AdminRequest) throws(Problem) -> LimitScope {
+    static func key(_ request: AdminRequest) throws(Problem) -> LimitScope {
         guard let scope = LimitSettings.scope(request.parameter("scope")) else {
             throw Problem(
                 .invalid,
@@ -133,12 +66,17 @@ enum LimitEndpoints {
     }
 
     /// What a body says; null takes a key away.
-    private struct Draft {
+    struct Draft {
         var hosts: [String]?
         var values: [LimitTerms.Key: String?] = [:]
     }
 
-    private static func draft(_ request: AdminRequest, _ scope: LimitScope) throws(Problem) -> Draft {
+    static func draft(
+        _ request: AdminRequest,
+        _ scope: LimitScope,
+        isPatch: Bool,
+        _ services: AdminServices
+    ) throws(Problem) -> Draft {
         var body = try JSONObject(request.json(), at: "")
         var draft = Draft()
         // What comes out goes in.
@@ -176,6 +114,4 @@ enum LimitEndpoints {
         try body.finish()
         return draft
     }
-
-    private static let missing = Problem(.notFound, "limits.ini has no such section")
 }

@@ -19,13 +19,7 @@ enum ListenerEndpoints {
         try request.allowQuery([])
         let (_, headers) = try FileEdits.shown(file, services)
         let items = listeners(services.settings.current.listener)
-        return .json(
-            [
-                "items": .array(items.map { view($0.address, $0.tls, services) }), "next": nil,
-                "total": .count(items.count), "total_exact": true,
-            ],
-            headers: headers
-        )
+        return .listing(items.map { view($0.address, $0.tls, services) }, headers: headers)
     }
 
     /// `GET /v1/listeners/{address}`.

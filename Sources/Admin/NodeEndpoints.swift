@@ -11,10 +11,7 @@ enum NodeEndpoints {
     /// `GET /v1/nodes`: none where the queue is this relay's alone.
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
-        let nodes = try nodes(services)
-        return .json(
-            ["items": .array(nodes.map(view)), "next": nil, "total": .count(nodes.count), "total_exact": true]
-        )
+        return .listing(try nodes(services).map(view))
     }
 
     /// `POST /v1/nodes/{name}/drain`.

@@ -4,83 +4,45 @@ import Config
 import JSON
 import Mail
 
-/// Operations on `outbound_ip.ini`.
-enum OutboundIPEndpoints {
-    private static let file = ConfigFile.outboundIPs
+/// Operations on `outbound_ip.ini`: `/v1/outbound-ips`.
+enum OutboundIPEndpoints: ConfigTable {
+    static let file = ConfigFile.outboundIPs
+    static let words = TableWords(
+        noun: "outbound ip",
+        missing: Problem(.notFound, "there is no binding of that name"),
+        taken: "there is a binding of that name already",
+        areNamesJudged: false
+    )
 
-    /// `GET /v1/outbound-ips`.
-    static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        let (entries, headers) = try table(services)
-        return .json(
-            [
-                "items": .array(entries.map(view)), "next": nil, "total": .count(entries.count), "total_exact": true,
-            ],
-            headers: headers
+    static func rows(_ document: INIDocument?, _ settings: Settings, _ services: AdminServices) -> [OutboundIPEntry] {
+        document.map { OutboundIPs.entries(in: $0) } ?? settings.outboundIPs.entries
+    }
+
+    static func isNamed(_ row: OutboundIPEntry, _ key: String) -> Bool { row.match.isSame(octets: key) }
+
+    static func write(
+        _ draft: inout Wanted,
+        _ key: String,
+        over old: OutboundIPEntry?,
+        isPatch: Bool,
+        to document: inout INIDocument,
+        _ services: AdminServices
+    ) throws(Problem) {
+        let entry = OutboundIPEntry(
+            match: key,
+            addresses: draft.addresses ?? old?.addresses ?? [],
+            helo: isPatch && !draft.namesHelo ? old?.helo : draft.helo
         )
+        try FileEdits.say("/match") { () throws(ConfigError) in try OutboundIPs.put(entry, in: &document) }
     }
 
-    /// `GET /v1/outbound-ips/{match}`.
-    static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        let (entries, headers) = try table(services)
-        guard let match = name(request.parameter("match")), let entry = entries.first(where: { $0.match == match })
-        else { throw missing }
-        return .json(view(entry), headers: headers)
+    static func erase(_ key: String, from document: inout INIDocument, _ services: AdminServices) -> Bool {
+        OutboundIPs.remove(key, in: &document)
     }
 
-    /// The bindings in the order of the file; those in force where the file is broken.
-    private static func table(_ services: AdminServices) throws(Problem) -> ([OutboundIPEntry], [HeaderField]) {
-        let (document, headers) = try FileEdits.shown(file, services)
-        let entries =
-            document.map { OutboundIPs.entries(in: $0) } ?? services.settings.current.outboundIPs.entries
-        return (entries, headers)
-    }
+    static func logged(_ row: OutboundIPEntry) -> String { String(decoding: view(row).bytes, as: UTF8.self) }
 
-    /// `PUT /v1/outbound-ips/{match}`.
-    static func put(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        let match = try match(request)
-        let draft = try draft(request, match, services)
-        guard let addresses = draft.addresses else {
-            throw Problem.invalid("/ip", "required", "is missing: an address, or one of each family")
-        }
-        let isCreateOnly = request.header("if-none-match") == "*"
-        return try edited(request, services, "putOutboundIP", match) { (old) throws(Problem) in
-            guard old == nil || !isCreateOnly else {
-                throw Problem(.stale, "there is a binding of that name already")
-            }
-            return OutboundIPEntry(match: match, addresses: addresses, helo: draft.helo)
-        }
-    }
-
-    /// `PATCH /v1/outbound-ips/{match}`: what is left out stays.
-    static func patch(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        let match = try match(request)
-        let draft = try draft(request, match, services)
-        return try edited(request, services, "editOutboundIP", match) { (old) throws(Problem) in
-            guard let old else { throw missing }
-            return OutboundIPEntry(
-                match: match,
-                addresses: draft.addresses ?? old.addresses,
-                helo: draft.namesHelo ? draft.helo : old.helo
-            )
-        }
-    }
-
-    /// `DELETE /v1/outbound-ips/{match}`.
-    static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try FileEdits.allowDryRun(request)
-        let match = try match(request)
-        let edit = try FileEdits.edit(file, request, services, operation: "delete outbound ip", key: match) {
-            (document) throws(Problem) in
-            guard OutboundIPs.remove(match, in: &document) else { throw missing }
-        }
-        if let rehearsal = FileEdits.rehearsal(edit) { return rehearsal }
-        services.audit(request, Change(operation: "removeOutboundIP", subject: match))
-        return AdminResponse(204, headers: [FileEdits.tag(edit.revision)])
-    }
-
-    // MARK: - Parts
+    static func view(_ row: OutboundIPEntry, _ services: AdminServices) -> JSON { view(row) }
 
     private static func view(_ entry: OutboundIPEntry) -> JSON {
         [
@@ -95,7 +57,7 @@ enum OutboundIPEndpoints {
         OutboundIPs.normalized(text) ?? OutboundIPs.normalized("recipient \(text)")
     }
 
-    private static func match(_ request: AdminRequest) throws(Problem) -> String {
+    static func key(_ request: AdminRequest) throws(Problem) -> String {
         guard let match = name(request.parameter("match")) else {
             throw Problem(
                 .invalid,
@@ -107,23 +69,20 @@ enum OutboundIPEndpoints {
     }
 
     /// What a body says.
-    private struct Wanted {
+    struct Wanted {
         var addresses: [IPAddress]?
         var helo: Domain?
         var namesHelo = false
     }
 
-    private static func draft(
+    static func draft(
         _ request: AdminRequest,
         _ match: String,
+        isPatch: Bool,
         _ services: AdminServices
     ) throws(Problem) -> Wanted {
-        try FileEdits.allowDryRun(request)
         var body = try JSONObject(request.json(), at: "")
-        try body.refuseNull("match")
-        if let given = try body.string("match"), name(given) != match {
-            throw Problem.invalid("/match", "exclusive", "is another name than the path's")
-        }
+        try passOverName("match", in: &body) { name($0) == match }
         var draft = Wanted()
         if body.names.contains(where: { $0.isSame(octets: "ip") }) {
             draft.addresses = try addresses(&body, services.settings.isLocal)
@@ -134,6 +93,7 @@ enum OutboundIPEndpoints {
             draft.helo = domain
         }
         try body.finish()
+        guard isPatch || draft.addresses != nil else { throw withoutAddress }
         return draft
     }
 
@@ -151,42 +111,13 @@ enum OutboundIPEndpoints {
             }
             addresses.append(address)
         }
-        guard !addresses.isEmpty else {
-            throw Problem.invalid("/ip", "required", "is missing: an address, or one of each family")
-        }
+        guard !addresses.isEmpty else { throw withoutAddress }
         return addresses
     }
 
-    /// Writes what `change` makes of a binding, which may not be there yet.
-    private static func edited(
-        _ request: AdminRequest,
-        _ services: AdminServices,
-        _ operation: String,
-        _ match: String,
-        _ change: (OutboundIPEntry?) throws(Problem) -> OutboundIPEntry
-    ) throws(Problem) -> AdminResponse {
-        var before: OutboundIPEntry?
-        let edit = try FileEdits.edit(file, request, services, operation: operation, key: match) {
-            (document) throws(Problem) in
-            before = OutboundIPs.entries(in: document).first { $0.match == match }
-            let entry = try change(before)
-            try FileEdits.say("/match") { () throws(ConfigError) in try OutboundIPs.put(entry, in: &document) }
-        }
-        if let rehearsal = FileEdits.rehearsal(edit) { return rehearsal }
-        let entries = OutboundIPs.entries(in: try FileEdits.document(file, services).document)
-        guard let now = entries.first(where: { $0.match == match }) else { throw missing }
-        if edit.isChanged {
-            services.audit(
-                request,
-                Change(operation: operation, subject: match, before: shown(before), after: shown(now))
-            )
-        }
-        return .json(view(now), status: before == nil ? 201 : 200, headers: [FileEdits.tag(edit.revision)])
-    }
-
-    private static func shown(_ entry: OutboundIPEntry?) -> String {
-        entry.map { String(decoding: view($0).bytes, as: UTF8.self) } ?? ""
-    }
-
-    private static let missing = Problem(.notFound, "there is no binding of that name")
+    private static let withoutAddress = Problem.invalid(
+        "/ip",
+        "required",
+        "is missing: an address, or one of each family"
+    )
 }

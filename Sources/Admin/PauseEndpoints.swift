@@ -9,10 +9,7 @@ enum PauseEndpoints {
     /// `GET /v1/pauses`.
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
-        let pauses = services.queue.pauses
-        return .json([
-            "items": .array(pauses.map(view)), "next": nil, "total": .count(pauses.count), "total_exact": true,
-        ])
+        return .listing(services.queue.pauses.map(view))
     }
 
     /// `GET /v1/pauses/{scope}`.

@@ -21,12 +21,8 @@ enum QueueEndpoints {
         let limit = try request.number("limit", 1...(isStream ? 100_000_000 : MailQueue.longestPage))
         guard isStream else {
             let page = try page(services.queue, filter, sort, cursor, limit ?? usualPage)
-            return .json([
-                "items": .array(page.rows.map(QueueView.row)),
-                "next": .optional(page.next),
-                "total": .count(page.total),
-                "total_exact": .bool(page.isTotalExact),
-            ])
+            let rows = page.rows.map(QueueView.row)
+            return .listing(rows, next: page.next, total: page.total, isExact: page.isTotalExact)
         }
         let first = try page(services.queue, filter, sort, cursor, min(limit ?? .max, MailQueue.longestPage))
         return .stream("application/x-ndjson") { lines(first, limit ?? .max, services.queue) }

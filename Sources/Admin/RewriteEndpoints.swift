@@ -4,70 +4,44 @@ import Config
 import JSON
 import Mail
 
-/// Operations on `rewrite.ini`.
-enum RewriteEndpoints {
-    private static let file = ConfigFile.rewriting
+/// Operations on `rewrite.ini`: `/v1/rewriting`.
+enum RewriteEndpoints: ConfigTable {
+    static let file = ConfigFile.rewriting
+    static let words = TableWords(
+        noun: "rewriting",
+        missing: Problem(.notFound, "rewrite.ini has no such table"),
+        taken: "there is a table of that name already"
+    )
     /// Lines of a table that are taken.
     private static let most = 10_000
 
-    /// `GET /v1/rewriting`.
-    static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        let (tables, headers) = try tables(services)
-        return .json(
-            ["items": .array(tables.map(view)), "next": nil, "total": .count(tables.count), "total_exact": true],
-            headers: headers
-        )
+    static func rows(_ document: INIDocument?, _ settings: Settings, _ services: AdminServices) -> [Rewriting.Table] {
+        document.map { Rewriting.tables(in: $0) } ?? settings.rewriting.tables
     }
 
-    /// `PUT /v1/rewriting/{table}`: the whole table.
-    static func put(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try FileEdits.allowDryRun(request)
-        let table = try draft(request)
-        var isNew = false
-        let edit = try FileEdits.edit(file, request, services, operation: "put rewriting", key: table.name) {
-            (document) throws(Problem) in
-            isNew = !Rewriting.tables(in: document).contains { $0.name.isSame(octets: table.name) }
-            guard isNew || request.header("if-none-match") != "*" else {
-                throw Problem(.stale, "there is a table of that name already")
-            }
-            try FileEdits.say("/rules") { () throws(ConfigError) in try Rewriting.put(table, in: &document) }
-        }
-        if let answer = FileEdits.rehearsal(edit) { return answer }
-        if edit.isChanged { services.audit(request, Change(operation: "putRewriting", subject: table.name)) }
-        let (tables, _) = try tables(services)
-        guard let made = tables.first(where: { $0.name.isSame(octets: table.name) }) else {
-            throw Problem(.conflict, "the table was changed meanwhile; get it again")
-        }
-        return .json(view(made), status: isNew ? 201 : 200, headers: [FileEdits.tag(edit.revision)])
+    static func isNamed(_ row: Rewriting.Table, _ key: String) -> Bool { row.name.isSame(octets: key) }
+
+    static func key(_ request: AdminRequest) throws(Problem) -> String { try table(request).name }
+
+    static func write(
+        _ draft: inout Rewriting.Table,
+        _ key: String,
+        over old: Rewriting.Table?,
+        isPatch: Bool,
+        to document: inout INIDocument,
+        _ services: AdminServices
+    ) throws(Problem) {
+        let table = draft
+        try FileEdits.say("/rules") { () throws(ConfigError) in try Rewriting.put(table, in: &document) }
     }
 
-    /// `DELETE /v1/rewriting/{table}`.
-    static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try FileEdits.allowDryRun(request)
-        let name = try table(request).name
-        let edit = try FileEdits.edit(file, request, services, operation: "delete rewriting", key: name) {
-            (document) throws(Problem) in
-            guard Rewriting.remove(name, in: &document) else {
-                throw Problem(.notFound, "rewrite.ini has no such table")
-            }
-        }
-        if let answer = FileEdits.rehearsal(edit) { return answer }
-        services.audit(request, Change(operation: "removeRewriting", subject: name))
-        return AdminResponse(204, headers: [FileEdits.tag(edit.revision)])
+    static func erase(_ key: String, from document: inout INIDocument, _ services: AdminServices) -> Bool {
+        Rewriting.remove(key, in: &document)
     }
 
-    // MARK: - Parts
+    static func logged(_ row: Rewriting.Table) -> String { "\(row.rules.count) rules" }
 
-    /// The tables in the order of the file; none of a file that is broken.
-    private static func tables(_ services: AdminServices) throws(Problem) -> ([Rewriting.Table], [HeaderField]) {
-        let (document, headers) = try FileEdits.shown(file, services)
-        return (
-            document.map { Rewriting.tables(in: $0) } ?? services.settings.current.rewriting.tables, headers
-        )
-    }
-
-    private static func view(_ table: Rewriting.Table) -> JSON {
+    static func view(_ table: Rewriting.Table, _ services: AdminServices) -> JSON {
         [
             "table": .string(table.name),
             "rules": .array(
@@ -92,7 +66,12 @@ enum RewriteEndpoints {
         return table
     }
 
-    private static func draft(_ request: AdminRequest) throws(Problem) -> Rewriting.Table {
+    static func draft(
+        _ request: AdminRequest,
+        _ key: String,
+        isPatch: Bool,
+        _ services: AdminServices
+    ) throws(Problem) -> Rewriting.Table {
         var table = try table(request)
         var body = try JSONObject(request.json(), at: "")
         // What comes out goes in.

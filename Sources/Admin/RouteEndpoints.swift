@@ -8,8 +8,15 @@ import Mail
 import Queue
 import Storage
 
-/// Operations on `routes.ini`.
-enum RouteEndpoints {
+/// Operations on `routes.ini`: `/v1/routes`.
+enum RouteEndpoints: ConfigTable {
+    static let file = ConfigFile.routes
+    static let words = TableWords(
+        noun: "route",
+        missing: Problem(.notFound, "there is no route of that name"),
+        taken: "there is a route of that name already",
+        areNamesJudged: false
+    )
     /// Routes on a page.
     private static let longestPage = 10_000
 
@@ -17,11 +24,8 @@ enum RouteEndpoints {
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery(["limit", "cursor"])
         let limit = try request.number("limit", 1...longestPage)
-        let (document, headers) = try FileEdits.shown(.routes, services)
-        let routes = services.settings.current.routes
-        var matches = document.map { names($0).map(\.match) } ?? routes.all.keys.sorted()
-        if pin(smartHost, services) != nil, !matches.contains(smartHost) { matches.append(smartHost) }
-        let all = matches.compactMap { routes.route(named: $0) }
+        let (document, headers) = try FileEdits.shown(file, services)
+        let all = rows(document, services.settings.current, services)
         var page = all[...]
         if let cursor = request.value("cursor") {
             guard let last = all.firstIndex(where: { $0.match == cursor }) else {
@@ -30,67 +34,88 @@ enum RouteEndpoints {
             page = all[(last + 1)...]
         }
         let shown = page.prefix(limit ?? .max)
-        let next = shown.count < page.count ? shown.last?.match : nil
-        return .json(
-            [
-                "items": .array(shown.map { view($0, services) }), "next": next.map { .string($0) } ?? nil,
-                "total": .count(all.count), "total_exact": true,
-            ],
+        return .listing(
+            shown.map { view($0, services) },
+            next: shown.count < page.count ? shown.last?.match : nil,
+            total: all.count,
             headers: headers
         )
     }
 
-    /// `GET /v1/routes/{match}`.
-    static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        let (_, headers) = try FileEdits.shown(.routes, services)
-        guard let match = Routes.normalized(request.parameter("match")),
-            let route = services.settings.current.routes.route(named: match)
-        else { throw missing(request.parameter("match")) }
-        return .json(view(route, services), headers: headers)
+    static func rows(_ document: INIDocument?, _ settings: Settings, _ services: AdminServices) -> [Routes.Entry] {
+        let routes = settings.routes
+        var matches = document.map { names($0).map(\.match) } ?? routes.all.keys.sorted()
+        if pin(smartHost, services) != nil, !matches.contains(smartHost) { matches.append(smartHost) }
+        return matches.compactMap { routes.route(named: $0) }
     }
 
-    /// `PUT /v1/routes/{match}`.
-    static func put(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try change(request, services, isPatch: false)
+    static func row(
+        _ key: String,
+        _ document: INIDocument?,
+        _ settings: Settings,
+        _ services: AdminServices
+    ) -> Routes.Entry? {
+        settings.routes.route(named: key)
     }
 
-    /// `PATCH /v1/routes/{match}`.
-    static func patch(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try change(request, services, isPatch: true)
+    static func isNamed(_ row: Routes.Entry, _ key: String) -> Bool { row.match.isSame(octets: key) }
+
+    static func has(_ key: String, _ document: INIDocument, _ services: AdminServices) -> Bool {
+        names(document).contains { $0.match.isSame(octets: key) }
     }
 
-    private static func change(
+    static func draft(
         _ request: AdminRequest,
-        _ services: AdminServices,
-        isPatch: Bool
-    ) throws(Problem) -> AdminResponse {
-        try FileEdits.allowDryRun(request)
-        let match = try match(request)
-        let value = try request.json()
-        var object = try JSONObject(value, at: "")
-        try checkName(&object, match)
-        try refusePinned(match, services)
-        var isNew = false
-        let written = try edited(request, services, isPatch ? "patch route" : "put route", match) {
-            (document) throws(Problem) in
-            let known = RouteSection.all(in: document)[match]
-            isNew = known == nil
-            guard !isPatch || !isNew else { throw missing(match) }
-            guard request.header("if-none-match") != "*" || isNew else {
-                throw Problem(.stale, "there is a route of that name already")
-            }
-            try write(object, match, over: known, to: &document, isPatch: isPatch, services)
-        }
-        if let rehearsal = FileEdits.rehearsal(written.edit, written.members) { return rehearsal }
-        guard let route = written.edit.after.routes.route(named: match) else { throw missing(match) }
-        return .json(
-            .object(view(route, services).members + written.members),
-            status: isNew ? 201 : 200,
-            headers: [FileEdits.tag(written.edit.revision)]
-                + (isNew
-                    ? [HeaderField("Location", "/v1/routes/\(PercentEncoding.encoded(match, keeping: "*@"))")] : [])
-        )
+        _ match: String,
+        isPatch: Bool,
+        _ services: AdminServices
+    ) throws(Problem) -> JSONObject {
+        var object = try JSONObject(request.json(), at: "")
+        try object.passOver("messages_rerouted", "a whole number", JSONObject.isCount)
+        try object.passOver("messages_rerouted_exact", "true or false") { $0.bool != nil }
+        try passOverOrigin(&object)
+        try passOverName("match", in: &object) { Routes.normalized($0) == match }
+        return object
+    }
+
+    static func write(
+        _ draft: inout JSONObject,
+        _ key: String,
+        over old: Routes.Entry?,
+        isPatch: Bool,
+        to document: inout INIDocument,
+        _ services: AdminServices
+    ) throws(Problem) {
+        let known = RouteSection.all(in: document)[key]
+        try write(draft, key, over: known, to: &document, isPatch: isPatch, services)
+    }
+
+    static func erase(_ key: String, from document: inout INIDocument, _ services: AdminServices) -> Bool {
+        guard let known = names(document).first(where: { $0.match == key }) else { return false }
+        document.removeSection(known.section)
+        return true
+    }
+
+    static func removed(
+        _ key: String,
+        _ edit: Edit,
+        _ consequences: [JSON.Member],
+        _ services: AdminServices
+    ) throws(Problem) -> JSON? {
+        guard let gone = edit.before.routes.route(named: key) else { throw words.missing }
+        return .object(view(gone, services).members + consequences)
+    }
+
+    static func location(_ key: String) -> String? { "/v1/routes/\(PercentEncoding.encoded(key, keeping: "*@"))" }
+
+    /// What the change means for queued mail.
+    static func consequences(_ edit: Edit, _ services: AdminServices) -> [JSON.Member] {
+        guard edit.isChanged else { return [] }
+        let rerouted = RouteView.rerouted(edit, services.queue)
+        return [
+            JSON.Member("messages_rerouted", .count(rerouted.count)),
+            JSON.Member("messages_rerouted_exact", .bool(rerouted.isExact)),
+        ]
     }
 
     /// `PUT /v1/routes`: the whole table.
@@ -122,12 +147,14 @@ enum RouteEndpoints {
             try passOverOrigin(&object)
             if pin(match, services) != nil {
                 // As it was shown; the table of the file is the rest.
-                if origin != "environment" { try refusePinned(match, services) }
+                if origin != "environment" { try allowChange(match, services) }
                 continue
             }
             wanted.append((match, object))
         }
-        let written = try edited(request, services, "replace routes", "*") { (document) throws(Problem) in
+        let operation = "replace routes"
+        let edit = try FileEdits.edit(file, request, services, operation: operation, key: "*") {
+            (document) throws(Problem) in
             let known = RouteSection.all(in: document)
             for (match, old) in known where !matches.contains(match) && pin(match, services) == nil {
                 document.removeSection(old.name)
@@ -136,73 +163,23 @@ enum RouteEndpoints {
                 try write(object, match, over: known[match], to: &document, isPatch: false, services)
             }
         }
-        if let rehearsal = FileEdits.rehearsal(written.edit, written.members) { return rehearsal }
-        let routes = written.edit.after.routes
+        let consequences = consequences(edit, services)
+        if let rehearsal = FileEdits.rehearsal(edit, consequences) { return rehearsal }
+        if edit.isChanged { services.audit(request, Change(operation: operation, subject: "*")) }
+        let routes = edit.after.routes
         let views = wanted.compactMap { routes.route(named: $0.match).map { view($0, services) } }
         return .json(
             .object(
                 [
                     JSON.Member("items", .array(views)), JSON.Member("next", nil),
                     JSON.Member("total", .count(views.count)), JSON.Member("total_exact", true),
-                ] + written.members
+                ] + consequences
             ),
-            headers: [FileEdits.tag(written.edit.revision)]
+            headers: [FileEdits.tag(edit.revision)]
         )
-    }
-
-    /// `DELETE /v1/routes/{match}`.
-    static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try FileEdits.allowDryRun(request)
-        let match = try match(request)
-        try refusePinned(match, services)
-        let written = try edited(request, services, "delete route", match) { (document) throws(Problem) in
-            guard let known = names(document).first(where: { $0.match == match }) else { throw missing(match) }
-            document.removeSection(known.section)
-        }
-        if let rehearsal = FileEdits.rehearsal(written.edit, written.members) { return rehearsal }
-        let gone = written.edit.before.routes.route(named: match).map { view($0, services) }
-        guard case .object(let members)? = gone else { throw missing(match) }
-        return .json(.object(members + written.members), headers: [FileEdits.tag(written.edit.revision)])
     }
 
     // MARK: - Parts
-
-    /// An edit that was made.
-    private struct Written {
-        let edit: Edit
-        /// What the change means for queued mail.
-        let members: [JSON.Member]
-    }
-
-    private static func edited(
-        _ request: AdminRequest,
-        _ services: AdminServices,
-        _ operation: String,
-        _ match: String,
-        _ body: (inout INIDocument) throws(Problem) -> Void
-    ) throws(Problem) -> Written {
-        let edit = try FileEdits.edit(.routes, request, services, operation: operation, key: match, body)
-        guard edit.isChanged else { return Written(edit: edit, members: []) }
-        if !edit.isRehearsal {
-            services.audit(
-                request,
-                Change(
-                    operation: operation,
-                    subject: match,
-                    before: shown(edit.before.routes.route(named: match)),
-                    after: shown(edit.after.routes.route(named: match))
-                )
-            )
-        }
-        let rerouted = RouteView.rerouted(edit, services.queue)
-        return Written(
-            edit: edit,
-            members: [
-                JSON.Member("messages_rerouted", .count(rerouted.count)),
-                JSON.Member("messages_rerouted_exact", .bool(rerouted.isExact)),
-            ]
-        )
-    }
 
     /// Writes what a client says of a route, unless it is what the file says already.
     private static func write(
@@ -229,8 +206,8 @@ enum RouteEndpoints {
     }
 
     /// A route for the log, without its secrets.
-    private static func shown(_ route: Routes.Route?) -> String {
-        route.map { String(decoding: RouteView.route($0, from: nil).bytes, as: UTF8.self) } ?? ""
+    static func logged(_ route: Routes.Entry) -> String {
+        String(decoding: RouteView.route(route, from: nil).bytes, as: UTF8.self)
     }
 
     /// The sections of the file, with their names in normal form.
@@ -238,7 +215,7 @@ enum RouteEndpoints {
         document.sections.compactMap { name in Routes.normalized(name).map { (name, $0) } }
     }
 
-    private static func match(_ request: AdminRequest) throws(Problem) -> String {
+    static func key(_ request: AdminRequest) throws(Problem) -> String {
         let name = request.parameter("match")
         guard let match = Routes.normalized(name) else {
             throw Problem(
@@ -258,12 +235,12 @@ enum RouteEndpoints {
         services.settings.environment.pin("mx", in: match, of: ConfigFile.routes.name)?.variable
     }
 
-    private static func view(_ route: Routes.Route, _ services: AdminServices) -> JSON {
+    static func view(_ route: Routes.Entry, _ services: AdminServices) -> JSON {
         RouteView.route(route, from: pin(route.match, services))
     }
 
     /// - Throws: 409 for a route that an edit of the file would not change.
-    private static func refusePinned(_ match: String, _ services: AdminServices) throws(Problem) {
+    static func allowChange(_ match: String, _ services: AdminServices) throws(Problem) {
         guard let variable = pin(match, services) else { return }
         throw Problem(
             .pinned,
@@ -277,18 +254,4 @@ enum RouteEndpoints {
         try object.passOver("origin", "file or environment") { ["file", "environment"].contains($0.string) }
         try object.passOver("variable", "a string") { $0.string != nil }
     }
-
-    /// The body may repeat the name and where the route comes from, and nothing else.
-    private static func checkName(_ object: inout JSONObject, _ match: String) throws(Problem) {
-        try object.passOver("messages_rerouted", "a whole number", JSONObject.isCount)
-        try object.passOver("messages_rerouted_exact", "true or false") { $0.bool != nil }
-        try passOverOrigin(&object)
-        try object.refuseNull("match")
-        guard let given = try object.string("match") else { return }
-        guard Routes.normalized(given) == match else {
-            throw Problem.invalid("/match", "exclusive", "is another name than the path's")
-        }
-    }
-
-    private static func missing(_ match: String) -> Problem { Problem(.notFound, "there is no route of that name") }
 }

@@ -13,7 +13,7 @@ enum RouteView {
     /// A section.
     ///
     /// - Parameter variable: of the environment, which says it in place of the file; nil: the file does.
-    static func route(_ route: Routes.Route, from variable: String?) -> JSON {
+    static func route(_ route: Routes.Entry, from variable: String?) -> JSON {
         var members = [
             JSON.Member("match", .string(route.match)),
             JSON.Member("direct", .bool(route.isDirect)),

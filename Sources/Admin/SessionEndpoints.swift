@@ -65,7 +65,7 @@ enum SessionEndpoints {
                 "expires_at": .string(session.expiresAt.rfc3339), "is_this": .bool(session.id == own?.id),
             ]
         }
-        return .json(["items": .array(items), "next": nil, "total": .count(items.count), "total_exact": true])
+        return .listing(items)
     }
 
     /// `DELETE /v1/sessions/{id}`.

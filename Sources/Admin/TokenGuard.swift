@@ -12,7 +12,7 @@ import Synchronization
 /// Decides about each request before its body is read.
 package final class TokenGuard: Sendable {
     /// How a connection came in.
-    package enum Door: Hashable, Sendable {
+    package enum Approach: Hashable, Sendable {
         case unix
         /// - Parameters:
         ///   - client: where it comes from.
@@ -57,14 +57,14 @@ package final class TokenGuard: Sendable {
     ///   session stands for a token.
     /// - Throws: 401, 403, 421 or 429.
     package func admit(
-        _ door: Door,
+        _ approach: Approach,
         _ headers: [String: String],
         to need: Need,
         by method: String = "GET",
         now: Uptime,
         wall: Timestamp
     ) throws(Problem) -> Caller {
-        guard case .tcp(let client, let isLoopback) = door else {
+        guard case .tcp(let client, let isLoopback) = approach else {
             // Behind the socket may be a port that ssh forwards to somebody's browser.
             if headers["sec-fetch-site"] != nil || headers["origin"] != nil { try Self.refuseBrowsers(headers) }
             return Caller(name: "socket", scopes: Set(AdminSettings.Scope.allCases), address: nil)

@@ -7,91 +7,70 @@ import JSON
 import Mail
 import Passwords
 
-/// Operations on users.
-enum UserEndpoints {
-    private static let file = ConfigFile.passwords
+/// Operations on users: `/v1/users`.
+enum UserEndpoints: ConfigTable {
+    static let file = ConfigFile.passwords
+    static let words = TableWords(
+        noun: "user",
+        missing: Problem(.notFound, "there is no such user"),
+        taken: "there is a user of that name already"
+    )
     private static let section = "users"
 
-    /// `GET /v1/users`.
-    static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        let (_, headers) = try FileEdits.shown(file, services)
-        let users = services.settings.current.auth.users.sorted { $0.key < $1.key }
-        return .json(
-            [
-                "items": .array(users.map { view($0.key, $0.value) }), "next": nil, "total": .count(users.count),
-                "total_exact": true,
-            ],
-            headers: headers
-        )
+    /// A line: who, and what is kept of the password.
+    struct Row {
+        let name: String
+        let password: StoredPassword
     }
 
-    /// `GET /v1/users/{name}`.
-    static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        let (_, headers) = try FileEdits.shown(file, services)
-        let name = request.parameter("name")
-        guard let password = services.settings.current.auth.users[name] else { throw missing }
-        return .json(view(name, password), headers: headers)
+    static func rows(_ document: INIDocument?, _ settings: Settings, _ services: AdminServices) -> [Row] {
+        settings.auth.users.sorted { $0.key < $1.key }.map { Row(name: $0.key, password: $0.value) }
     }
 
-    /// `PUT /v1/users/{name}`.
-    static func put(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try change(request, services, "putUser", isPatch: false)
+    static func row(_ key: String, _ document: INIDocument?, _ settings: Settings, _ services: AdminServices) -> Row? {
+        settings.auth.users[key].map { Row(name: key, password: $0) }
     }
 
-    /// `PATCH /v1/users/{name}`: without a password nothing changes.
-    static func patch(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try change(request, services, "editUser", isPatch: true)
+    static func isNamed(_ row: Row, _ key: String) -> Bool { row.name.isSame(octets: key) }
+
+    static func has(_ key: String, _ document: INIDocument, _ services: AdminServices) -> Bool {
+        document.value(key, in: section) != nil
     }
 
-    /// `DELETE /v1/users/{name}`.
-    static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try FileEdits.allowDryRun(request)
-        let name = request.parameter("name")
-        let edit = try FileEdits.edit(file, request, services, operation: "remove user", key: name) {
-            (document) throws(Problem) in
-            guard document.value(name, in: section) != nil else { throw missing }
-            document.remove(name, in: section)
-        }
-        if let rehearsal = FileEdits.rehearsal(edit) { return rehearsal }
-        services.audit(request, Change(operation: "removeUser", subject: name))
-        return AdminResponse(204, headers: [FileEdits.tag(edit.revision)])
-    }
+    static func key(_ request: AdminRequest) -> String { request.parameter("name") }
 
-    // MARK: - Parts
-
-    private static func change(
-        _ request: AdminRequest,
-        _ services: AdminServices,
-        _ operation: String,
-        isPatch: Bool
-    ) throws(Problem) -> AdminResponse {
-        try FileEdits.allowDryRun(request)
-        let name = request.parameter("name")
-        let stored = try password(request, name)
-        var isNew = false
-        let edit = try FileEdits.edit(file, request, services, operation: "set password", key: name) {
-            (document) throws(Problem) in
-            isNew = document.value(name, in: section) == nil
-            guard !isNew || !isPatch else { throw missing }
-            guard isNew || request.header("if-none-match") != "*" else {
-                throw Problem(.stale, "there is a user of that name already")
+    static func write(
+        _ draft: inout String?,
+        _ key: String,
+        over old: Row?,
+        isPatch: Bool,
+        to document: inout INIDocument,
+        _ services: AdminServices
+    ) throws(Problem) {
+        guard let stored = draft else {
+            guard has(key, document, services) else {
+                throw Problem.invalid("/password", "required", "is missing, or password_hash")
             }
-            guard let stored else {
-                guard !isNew else { throw Problem.invalid("/password", "required", "is missing, or password_hash") }
-                return
-            }
-            try FileEdits.say("/name") { () throws(ConfigError) in try document.set(name, to: stored, in: section) }
+            return
         }
-        if let rehearsal = FileEdits.rehearsal(edit) { return rehearsal }
-        guard let kept = edit.after.auth.users[name] else { throw missing }
-        if edit.isChanged { services.audit(request, Change(operation: operation, subject: name, after: kept.kind)) }
-        return .json(view(name, kept), status: isNew ? 201 : 200, headers: [FileEdits.tag(edit.revision)])
+        try FileEdits.say("/name") { () throws(ConfigError) in try document.set(key, to: stored, in: section) }
     }
+
+    static func erase(_ key: String, from document: inout INIDocument, _ services: AdminServices) -> Bool {
+        guard document.value(key, in: section) != nil else { return false }
+        document.remove(key, in: section)
+        return true
+    }
+
+    static func logged(_ row: Row) -> String { row.password.kind }
 
     /// What is to stand in the file; nil: what stands there.
-    private static func password(_ request: AdminRequest, _ name: String) throws(Problem) -> String? {
+    static func draft(
+        _ request: AdminRequest,
+        _ name: String,
+        isPatch: Bool,
+        _ services: AdminServices
+    ) throws(Problem) -> String? {
         var body = try JSONObject(request.json(), at: "")
         try body.refuseNull("name")
         if let given = try body.string("name"), !given.isSame(octets: name) {
@@ -131,9 +110,7 @@ enum UserEndpoints {
         return text
     }
 
-    private static func view(_ name: String, _ password: StoredPassword) -> JSON {
-        ["name": .string(name), "password_set": true, "password_kind": .string(password.kind)]
+    static func view(_ row: Row, _ services: AdminServices) -> JSON {
+        ["name": .string(row.name), "password_set": true, "password_kind": .string(row.password.kind)]
     }
-
-    private static let missing = Problem(.notFound, "there is no such user")
 }

@@ -8,90 +8,102 @@ import Loop
 import Mail
 import OpenSSL
 
-/// Operations on webhooks.
-enum WebhookEndpoints {
-    private static let file = ConfigFile.events
+/// Operations on webhooks: `/v1/webhooks`.
+enum WebhookEndpoints: ConfigTable {
+    static let file = ConfigFile.events
+    static let words = TableWords(
+        noun: "webhook",
+        missing: Problem(.notFound, "there is no webhook of that name"),
+        taken: "there is a webhook of that name already",
+        areNamesJudged: false
+    )
 
-    /// `GET /v1/webhooks`.
-    static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        let (_, headers) = try FileEdits.shown(file, services)
-        let all = services.settings.current.events.webhooks.endpoints
-        return .json(
-            [
-                "items": .array(all.map { view($0, services) }), "next": nil, "total": .count(all.count),
-                "total_exact": true,
-            ],
-            headers: headers
-        )
+    /// What a client says of a receiver, and the secret of one that has none.
+    struct Draft {
+        let words: WebhookDraft
+        let made: WebhookSettings.Key
+        var isMade = false
     }
 
-    /// `GET /v1/webhooks/{name}`.
-    static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        let endpoint = try known(request, services)
-        return .json(view(endpoint, services), headers: try FileEdits.shown(file, services).headers)
+    static func rows(
+        _ document: INIDocument?,
+        _ settings: Settings,
+        _ services: AdminServices
+    ) -> [WebhookSettings.Endpoint] {
+        settings.events.webhooks.endpoints
     }
 
-    /// `PUT /v1/webhooks/{name}`.
-    static func put(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try change(request, services, isPatch: false)
+    static func isNamed(_ row: WebhookSettings.Endpoint, _ key: String) -> Bool { row.name.isSame(octets: key) }
+
+    static func has(_ key: String, _ document: INIDocument, _ services: AdminServices) -> Bool {
+        document.sections.contains { $0.isSame(octets: WebhookSettings.section(key)) }
     }
 
-    /// `PATCH /v1/webhooks/{name}`: what is left out stays.
-    static func patch(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try change(request, services, isPatch: true)
-    }
-
-    private static func change(
+    static func draft(
         _ request: AdminRequest,
-        _ services: AdminServices,
-        isPatch: Bool
-    ) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        let name = try name(request)
-        let draft = try WebhookDraft(JSONObject(request.json(), at: ""), name: name)
-        let made = try newKey()
-        var (isNew, isMade) = (false, false)
-        let edit = try edited(request, services, isPatch ? "patch webhook" : "put webhook", name) {
-            (document, section) throws(Problem) in
-            isNew = !document.sections.contains { $0.isSame(octets: section) }
-            guard !isPatch || !isNew else { throw missing }
-            guard request.header("if-none-match") != "*" || isNew else {
-                throw Problem(.stale, "there is a webhook of that name already")
-            }
-            isMade = try draft.write(to: &document, section: section, isPatch: isPatch, made: made)
-        }
-        return try answer(name, edit, services, status: isNew ? 201 : 200, secret: isMade ? made : nil)
+        _ name: String,
+        isPatch: Bool,
+        _ services: AdminServices
+    ) throws(Problem) -> Draft {
+        Draft(words: try WebhookDraft(JSONObject(request.json(), at: ""), name: name), made: try newKey())
     }
 
-    /// `DELETE /v1/webhooks/{name}`.
-    static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
-        let name = try name(request)
-        let edit = try edited(request, services, "delete webhook", name) { (document, section) throws(Problem) in
-            guard document.sections.contains(where: { $0.isSame(octets: section) }) else { throw missing }
-            document.removeSection(section)
-        }
-        services.webhooks.forget(name)
-        return AdminResponse(204, headers: [FileEdits.tag(edit.revision)])
+    static func write(
+        _ draft: inout Draft,
+        _ key: String,
+        over old: WebhookSettings.Endpoint?,
+        isPatch: Bool,
+        to document: inout INIDocument,
+        _ services: AdminServices
+    ) throws(Problem) {
+        let section = WebhookSettings.section(key)
+        draft.isMade = try draft.words.write(to: &document, section: section, isPatch: isPatch, made: draft.made)
+    }
+
+    static func secrets(_ draft: Draft) -> [JSON.Member] {
+        draft.isMade ? [JSON.Member("secret", .string(draft.made.text.revealed))] : []
+    }
+
+    static func erase(_ key: String, from document: inout INIDocument, _ services: AdminServices) -> Bool {
+        guard has(key, document, services) else { return false }
+        document.removeSection(WebhookSettings.section(key))
+        return true
+    }
+
+    static func removed(_ key: String, _ edit: Edit, _ consequences: [JSON.Member], _ services: AdminServices) -> JSON?
+    {
+        services.webhooks.forget(key)
+        return nil
+    }
+
+    static func location(_ key: String) -> String? { "/v1/webhooks/\(key)" }
+
+    static func logged(_ row: WebhookSettings.Endpoint) -> String {
+        String(decoding: members(row).bytes, as: UTF8.self)
     }
 
     /// `POST /v1/webhooks/{name}/rotate`: a new secret, shown once; the old one signs too until `secret_previous` goes.
     static func rotate(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
         try request.object().finish()
-        let name = try name(request)
-        let made = try newKey()
-        let edit = try edited(request, services, "rotate webhook secret", name) { (document, section) throws(Problem) in
-            guard document.sections.contains(where: { $0.isSame(octets: section) }) else { throw missing }
+        let (name, made, operation) = (try key(request), try newKey(), "rotate webhook secret")
+        let section = WebhookSettings.section(name)
+        let edit = try FileEdits.edit(file, request, services, operation: operation, key: name) {
+            (document) throws(Problem) in
+            guard has(name, document, services) else { throw words.missing }
             let old = document.value("secret", in: section) ?? ""
             try FileEdits.say("/secret") { () throws(ConfigError) in
                 try document.set("secret_previous", to: old, in: section)
                 try document.set("secret", to: made.text.revealed, in: section)
             }
         }
-        return try answer(name, edit, services, status: 200, secret: made)
+        guard let endpoint = row(name, nil, edit.after, services) else { throw words.missing }
+        services.audit(request, Change(operation: operation, subject: name))
+        var json = view(endpoint, services)
+        json["secret"] = .string(made.text.revealed)
+        var response = AdminResponse.json(json, headers: [FileEdits.tag(edit.revision)])
+        response.holdsSecret = true
+        return response
     }
 
     // MARK: - What is done with them
@@ -102,7 +114,7 @@ enum WebhookEndpoints {
         try request.object().finish()
         let name = try known(request, services).name
         let control = services.webhooks
-        guard let result = try services.wait({ await control.test(name) }) else { throw missing }
+        guard let result = try services.wait({ await control.test(name) }) else { throw words.missing }
         services.audit(request, Change(operation: "testWebhook", subject: name))
         return .json(result)
     }
@@ -112,9 +124,7 @@ enum WebhookEndpoints {
         try request.allowQuery(["limit"])
         let limit = try request.number("limit", 1...100) ?? 100
         let items = services.webhooks.deliveries(try known(request, services).name, atMost: limit) ?? []
-        return .json([
-            "items": .array(items), "next": nil, "total": .count(items.count), "total_exact": true,
-        ])
+        return .listing(items)
     }
 
     /// `POST /v1/webhooks/{name}/enable`.
@@ -122,7 +132,7 @@ enum WebhookEndpoints {
         try request.allowQuery([])
         try request.object().finish()
         let endpoint = try known(request, services)
-        guard services.webhooks.enable(endpoint.name) else { throw missing }
+        guard services.webhooks.enable(endpoint.name) else { throw words.missing }
         services.audit(request, Change(operation: "enableWebhook", subject: endpoint.name))
         return .json(view(endpoint, services))
     }
@@ -187,50 +197,7 @@ enum WebhookEndpoints {
 
     // MARK: - Parts
 
-    private static func edited(
-        _ request: AdminRequest,
-        _ services: AdminServices,
-        _ operation: String,
-        _ name: String,
-        _ change: (inout INIDocument, String) throws(Problem) -> Void
-    ) throws(Problem) -> Edit {
-        let edit = try FileEdits.edit(file, request, services, operation: operation, key: name) {
-            (document) throws(Problem) in
-            try change(&document, WebhookSettings.section(name))
-        }
-        if edit.isChanged {
-            func shown(_ settings: Settings) -> String {
-                endpoint(name, settings).map { String(decoding: members($0).bytes, as: UTF8.self) } ?? ""
-            }
-            services.audit(
-                request,
-                Change(operation: operation, subject: name, before: shown(edit.before), after: shown(edit.after))
-            )
-        }
-        return edit
-    }
-
-    private static func answer(
-        _ name: String,
-        _ edit: Edit,
-        _ services: AdminServices,
-        status: Int,
-        secret: WebhookSettings.Key?
-    ) throws(Problem) -> AdminResponse {
-        guard let endpoint = endpoint(name, edit.after) else { throw missing }
-        var json = view(endpoint, services)
-        if let secret { json["secret"] = .string(secret.text.revealed) }
-        var response = AdminResponse.json(
-            json,
-            status: status,
-            headers: [FileEdits.tag(edit.revision)]
-                + (status == 201 ? [HeaderField("Location", "/v1/webhooks/\(name)")] : [])
-        )
-        response.holdsSecret = secret != nil
-        return response
-    }
-
-    private static func view(_ endpoint: WebhookSettings.Endpoint, _ services: AdminServices) -> JSON {
+    static func view(_ endpoint: WebhookSettings.Endpoint, _ services: AdminServices) -> JSON {
         var json = members(endpoint)
         json["url"] = .string(endpoint.url)
         json["status"] = services.webhooks.status(endpoint.name) ?? .null
@@ -250,19 +217,17 @@ enum WebhookEndpoints {
         ]
     }
 
-    private static func endpoint(_ name: String, _ settings: Settings) -> WebhookSettings.Endpoint? {
-        settings.events.webhooks.endpoints.first { $0.name.isSame(octets: name) }
-    }
-
     private static func known(
         _ request: AdminRequest,
         _ services: AdminServices
     ) throws(Problem) -> WebhookSettings.Endpoint {
-        guard let endpoint = endpoint(request.parameter("name"), services.settings.current) else { throw missing }
+        guard let endpoint = row(request.parameter("name"), nil, services.settings.current, services) else {
+            throw words.missing
+        }
         return endpoint
     }
 
-    private static func name(_ request: AdminRequest) throws(Problem) -> String {
+    static func key(_ request: AdminRequest) throws(Problem) -> String {
         let name = request.parameter("name")
         guard WebhookSettings.isName(name) else {
             throw Problem(
@@ -279,6 +244,4 @@ enum WebhookEndpoints {
             return WebhookSettings.Key(octets: try Secrets.random(32))
         } catch { throw Problem(.internalError, "there is no randomness for a secret") }
     }
-
-    private static let missing = Problem(.notFound, "there is no webhook of that name")
 }

@@ -34,6 +34,9 @@ package struct AppPassword: Hashable, Sendable {
     /// The section of an app password.
     package static func section(_ name: String, of user: String) -> String { "app \(name) \(user)" }
 
+    /// The words of a list as people write one, separated by commas.
+    package static func words(_ text: String) -> [String] { ValueParsing.list(text).map { String($0) } }
+
     /// A new one, and what is kept of it.
     ///
     /// - Returns: nil when there is no randomness.
@@ -44,41 +47,88 @@ package struct AppPassword: Hashable, Sendable {
     }
 }
 
-extension AppPassword {
-    /// Writes a new one into the file of users.
-    ///
+/// What somebody asks an app password to be; whoever makes one, by whichever door, checks it here.
+package struct AppPasswordWish: Hashable, Sendable {
+    /// What is wrong with it: the end of a sentence that begins with what it is about.
+    package enum Fault: Error, Hashable, Sendable {
+        case name
+        case user
+        /// Which of the senders.
+        case sender(Int)
+        /// Which of the networks.
+        case network(Int)
+        case end
+
+        package var reason: String {
+            switch self {
+            case .name: "has other octets than letters, digits, dots, hyphens, underscores"
+            case .user: "is no name of a user"
+            case .sender, .network: "is not understood"
+            case .end: "is no time to come, such as 2030-01-31T12:00:00Z"
+            }
+        }
+    }
+
+    let name: String
+    let user: String
+    let senders: [String]
+    let networks: [String]
+    let expires: Timestamp?
+    let made: Timestamp
+
     /// - Parameters:
-    ///   - senders: addresses and domains, separated by commas.
-    ///   - networks: likewise.
-    /// - Throws: where there is one of that name, and for what the file cannot hold.
-    package static func add(
+    ///   - senders: addresses and domains it may send as; empty: what the user may.
+    ///   - networks: where it may be used from; empty: anywhere.
+    package init(
         _ name: String,
         of user: String,
-        hash: String,
-        senders: String?,
-        networks: String?,
+        senders: [String],
+        networks: [String],
         expires: Timestamp?,
-        at now: Timestamp,
+        at now: Timestamp
+    ) throws(Fault) {
+        if let place = senders.firstIndex(where: { SenderConstraint.pattern($0) == nil }) { throw .sender(place) }
+        if let place = networks.firstIndex(where: { IPNetwork($0) == nil }) { throw .network(place) }
+        if let expires, expires <= now { throw .end }
+        guard AdminSettings.isTokenName(name) else { throw .name }
+        guard case .login? = EntryScope("login", user) else { throw .user }
+        (self.name, self.user, self.senders, self.networks) = (name, user, senders, networks)
+        (self.expires, made) = (expires, now)
+    }
+}
+
+extension AppPassword {
+    /// Whether the file of users has one of a name.
+    package static func isThere(_ name: String, of user: String, in document: INIDocument) -> Bool {
+        document.sections.contains { $0.isSame(octets: section(name, of: user)) }
+    }
+
+    /// Writes a new one into the file of users.
+    ///
+    /// - Throws: where there is one of that name, and for what the file cannot hold.
+    package static func add(
+        _ wish: AppPasswordWish,
+        hash: String,
         to document: inout INIDocument
     ) throws(ConfigError) {
-        let section = section(name, of: user)
-        guard !document.sections.contains(where: { $0.isSame(octets: section) }) else {
-            throw ConfigError(file: AuthSettings.file, reason: "there is an app password \(name) of \(user)")
+        guard !isThere(wish.name, of: wish.user, in: document) else {
+            throw ConfigError(file: AuthSettings.file, reason: "there is an app password \(wish.name) of \(wish.user)")
         }
+        let section = section(wish.name, of: wish.user)
         try document.set("hash", to: hash, in: section)
-        if let senders { try document.set("senders", to: senders, in: section) }
-        if let networks { try document.set("networks", to: networks, in: section) }
-        if let expires { try document.set("expires", to: expires.rfc3339, in: section) }
-        try document.set("created", to: now.rfc3339, in: section)
+        for (key, words) in [("senders", wish.senders), ("networks", wish.networks)] where !words.isEmpty {
+            try document.set(key, to: words.joined(separator: ", "), in: section)
+        }
+        if let expires = wish.expires { try document.set("expires", to: expires.rfc3339, in: section) }
+        try document.set("created", to: wish.made.rfc3339, in: section)
     }
 
     /// Takes one away.
     ///
     /// - Returns: false when there is none.
     package static func remove(_ name: String, of user: String, from document: inout INIDocument) -> Bool {
-        let section = section(name, of: user)
-        guard document.sections.contains(where: { $0.isSame(octets: section) }) else { return false }
-        document.removeSection(section)
+        guard isThere(name, of: user, in: document) else { return false }
+        document.removeSection(section(name, of: user))
         return true
     }
 }

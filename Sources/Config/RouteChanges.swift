@@ -48,7 +48,7 @@ package struct RouteChanges: Sendable {
         self.logins = logins
     }
 
-    private static func logins(_ route: Routes.Route) -> Set<Credentials?> { Set(route.hosts.map(\.auth)) }
+    private static func logins(_ route: Routes.Entry) -> Set<Credentials?> { Set(route.hosts.map(\.auth)) }
 
     /// Whether mail of a lane may belong to another one now.
     package func mayMove(_ hop: Lane.Hop) -> Bool {

@@ -43,7 +43,7 @@ extension Routes {
     /// What the table says of a mail.
     package struct Decision: Hashable, Sendable {
         /// nil: the DNS decides.
-        package let route: Route?
+        package let route: Entry?
         package let because: Cause?
         /// Every section that was looked for, in order, up to the one that was found.
         package let asked: [Step]
@@ -53,7 +53,7 @@ extension Routes {
 
     /// Decides as ``route(for:from:)`` does, and says how.
     package func decision(for recipient: EmailAddress, from sender: ReversePath) -> Decision {
-        var winner: (name: RouteName, route: Route)?
+        var winner: (name: RouteName, route: Entry)?
         var asked: [Step] = []
         var lost: [Loser] = []
         walk(recipient, sender, everything: true) { name, route in

@@ -44,7 +44,7 @@ extension Routes {
             }
             if report.count > errors { continue }
             do throws(ValueError) {
-                table.add(Route(match: match, way: try route.way()))
+                table.add(Entry(match: match, way: try route.way()))
             } catch {
                 report.fail(section.line, "[\(match)] \(error.reason)")
             }

@@ -21,7 +21,7 @@ package struct Routes: Hashable, Sendable {
     }
 
     /// One section: where its mail goes.
-    package struct Route: Hashable, Sendable {
+    package struct Entry: Hashable, Sendable {
         /// The section's name in normal form, which is also the lane's.
         package let match: String
         package let way: Way
@@ -38,10 +38,10 @@ package struct Routes: Hashable, Sendable {
         package var isDirect: Bool { way == .direct }
     }
 
-    private var senders = PatternTable<Route>()
-    private var recipients = PatternTable<Route>()
+    private var senders = PatternTable<Entry>()
+    private var recipients = PatternTable<Entry>()
     /// Sections for a recipient from a sender, by the recipient.
-    private var pairs = PatternTable<PatternTable<Route>>()
+    private var pairs = PatternTable<PatternTable<Entry>>()
     /// Some section rejects, so that whoever takes mail in has to ask.
     package private(set) var rejects = false
 
@@ -50,7 +50,7 @@ package struct Routes: Hashable, Sendable {
     /// Adds a section.
     ///
     /// A second one of the same name replaces the first; a name that is no pattern is not added.
-    package mutating func add(_ route: Route) {
+    package mutating func add(_ route: Entry) {
         guard let name = RouteName(route.match) else { return }
         if case .reject = route.way { rejects = true }
         switch name {
@@ -64,8 +64,8 @@ package struct Routes: Hashable, Sendable {
     }
 
     /// The section for a recipient, or nil: ask the DNS.
-    package func route(for recipient: EmailAddress, from sender: ReversePath) -> Route? {
-        var found: Route?
+    package func route(for recipient: EmailAddress, from sender: ReversePath) -> Entry? {
+        var found: Entry?
         walk(recipient, sender, everything: false) { _, route in
             found = route
             return route == nil
@@ -74,7 +74,7 @@ package struct Routes: Hashable, Sendable {
     }
 
     /// The section of that name, or nil when it is gone.
-    package func route(named match: String) -> Route? {
+    package func route(named match: String) -> Entry? {
         switch RouteName(match) {
         case nil: nil
         case .recipient(let pattern): recipients[pattern]
@@ -84,8 +84,8 @@ package struct Routes: Hashable, Sendable {
     }
 
     /// Every section by its name.
-    package var all: [String: Route] {
-        var found: [String: Route] = [:]
+    package var all: [String: Entry] {
+        var found: [String: Entry] = [:]
         for route in senders.values + recipients.values + pairs.values.flatMap(\.values) { found[route.match] = route }
         return found
     }
@@ -110,7 +110,7 @@ package struct Routes: Hashable, Sendable {
         _ recipient: EmailAddress,
         _ sender: ReversePath,
         everything: Bool,
-        _ visit: (RouteName, Route?) -> Bool
+        _ visit: (RouteName, Entry?) -> Bool
     ) {
         func ask(_ pattern: AddressPattern) -> Bool {
             if !pairs.isEmpty, let table = pairs[pattern] {

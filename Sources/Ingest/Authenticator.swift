@@ -115,8 +115,8 @@ package final class Authenticator: Sendable {
         if case .scramSalt(let user) = question { return loop.makeSucceededFuture(LoginOutcome(lookup.salt(of: user))) }
         let promise = loop.makePromise(of: LoginOutcome.self)
         let now = Uptime.now()
-        let attempt = Attempt(lookup: lookup, question: question, place: place, asksOthers: asksOthers, since: now)
-        self.attempt(attempt, at: now, promise)
+        let trial = Trial(lookup: lookup, question: question, place: place, asksOthers: asksOthers, since: now)
+        self.trial(trial, at: now, promise)
         return promise.futureResult
     }
 
@@ -136,7 +136,7 @@ package final class Authenticator: Sendable {
 
     // MARK: Waiting and working
 
-    private struct Attempt: Sendable {
+    private struct Trial: Sendable {
         let lookup: Lookup
         let question: SASLQuestion
         let place: LoginPlace
@@ -172,21 +172,21 @@ package final class Authenticator: Sendable {
         var maxDelay: Int64 { Int64(lookup.settings.maxDelay) * 1000 }
     }
 
-    private func attempt(_ attempt: Attempt, at now: Uptime, _ promise: EventLoopPromise<LoginOutcome>) {
+    private func trial(_ trial: Trial, at now: Uptime, _ promise: EventLoopPromise<LoginOutcome>) {
         let verdict = throttle.withLock { throttle in
             throttle.ask(
-                attempt.client,
-                attempt.user,
-                since: attempt.since,
+                trial.client,
+                trial.user,
+                since: trial.since,
                 at: now,
-                maxDelay: attempt.maxDelay
+                maxDelay: trial.maxDelay
             )
         }
         switch verdict {
-        case .go: work(attempt, promise)
+        case .go: work(trial, promise)
         case .wait(let milliseconds):
             promise.futureResult.eventLoop.scheduleTask(in: .milliseconds(milliseconds)) {
-                self.attempt(attempt, at: .now(), promise)
+                self.trial(trial, at: .now(), promise)
             }
         case .end:
             AuthMetrics.throttled.increment()
@@ -194,20 +194,20 @@ package final class Authenticator: Sendable {
         }
     }
 
-    private func work(_ attempt: Attempt, _ promise: EventLoopPromise<LoginOutcome>) {
-        run(attempt, on: Self.threads, promise) {
-            attempt.lookup.outcome(of: attempt.question, at: .now(), asksOthers: attempt.asksOthers)
+    private func work(_ trial: Trial, _ promise: EventLoopPromise<LoginOutcome>) {
+        run(trial, on: Self.threads, promise) {
+            trial.lookup.outcome(of: trial.question, at: .now(), asksOthers: trial.asksOthers)
         }
     }
 
-    private func askOthers(_ attempt: Attempt, _ promise: EventLoopPromise<LoginOutcome>) {
-        guard let question = attempt.foreign else { return finish(attempt, LoginOutcome(.unknown), promise) }
-        run(attempt, on: Self.askers, promise) { [sources] in LoginOutcome(sources.judge(question)) }
+    private func askOthers(_ trial: Trial, _ promise: EventLoopPromise<LoginOutcome>) {
+        guard let question = trial.foreign else { return finish(trial, LoginOutcome(.unknown), promise) }
+        run(trial, on: Self.askers, promise) { [sources] in LoginOutcome(sources.judge(question)) }
     }
 
     /// - Parameter body: blocks; nil: others are to be asked.
     private func run(
-        _ attempt: Attempt,
+        _ trial: Trial,
         on threads: NIOThreadPool,
         _ promise: EventLoopPromise<LoginOutcome>,
         _ body: @escaping @Sendable () -> LoginOutcome?
@@ -218,15 +218,15 @@ package final class Authenticator: Sendable {
             return true
         }
         let busy = LoginOutcome(.unavailable, reason: "too many logins at once")
-        guard mayWait else { return finish(attempt, busy, promise) }
+        guard mayWait else { return finish(trial, busy, promise) }
         threads.submit { state in
             self.inLine.withLock { $0 -= 1 }
-            guard case .active = state else { return self.finish(attempt, busy, promise) }
-            if let outcome = body() { self.finish(attempt, outcome, promise) } else { self.askOthers(attempt, promise) }
+            guard case .active = state else { return self.finish(trial, busy, promise) }
+            if let outcome = body() { self.finish(trial, outcome, promise) } else { self.askOthers(trial, promise) }
         }
     }
 
-    private func finish(_ attempt: Attempt, _ outcome: LoginOutcome, _ promise: EventLoopPromise<LoginOutcome>) {
+    private func finish(_ trial: Trial, _ outcome: LoginOutcome, _ promise: EventLoopPromise<LoginOutcome>) {
         let succeeded: Bool? =
             switch outcome.answer {
             case .accepted, .acceptedAs, .scramSignature: true
@@ -235,11 +235,11 @@ package final class Authenticator: Sendable {
             }
         throttle.withLock { throttle in
             throttle.finished(
-                attempt.client,
-                attempt.user,
+                trial.client,
+                trial.user,
                 succeeded: succeeded,
                 at: .now(),
-                maxDelay: attempt.maxDelay
+                maxDelay: trial.maxDelay
             )
         }
         if let succeeded { (succeeded ? AuthMetrics.accepted : AuthMetrics.refused).increment() }

@@ -58,7 +58,7 @@ package final class Listener: Sendable {
     }
 
     /// Why nobody can connect at a place.
-    package struct Trouble: Error {
+    package struct NotBound: Error {
         package let place: Place
         package let reason: String
     }
@@ -73,7 +73,7 @@ package final class Listener: Sendable {
     /// - Returns: the place that was bound, with its port when 0 was asked for.
     /// - Throws: whatever keeps it from being bound.
     @discardableResult
-    package func start(_ place: Place) async throws(Trouble) -> Place {
+    package func start(_ place: Place) async throws(NotBound) -> Place {
         do {
             let ip = place.address.ip
             let address = try SocketAddress(ipAddress: ip.description, port: Int(place.address.port))
@@ -92,7 +92,7 @@ package final class Listener: Sendable {
             let port = UInt16(clamping: channel.localAddress?.port ?? Int(place.address.port))
             return Place(ListenAddress(ip: ip, port: port), place.kind, isV6Only: place.isV6Only)
         } catch {
-            throw Trouble(place: place, reason: Self.words(error, place))
+            throw NotBound(place: place, reason: Self.words(error, place))
         }
     }
 
@@ -115,7 +115,7 @@ package final class Listener: Sendable {
     /// What one of the new places needs may be taken by one of the old, `0.0.0.0:25` by `127.0.0.1:25`: the old ones are
     /// closed first then, and opened again when that was not the reason.
     /// - Returns: the places that cannot be had; then the old ones stay open.
-    package func move(to places: [Place]) async -> [Trouble] {
+    package func move(to places: [Place]) async -> [NotBound] {
         let old = Set(state.withLock { $0.channels.keys })
         let gone = old.subtracting(places)
         let blocked = await open(places.filter { !old.contains($0) })
@@ -127,10 +127,10 @@ package final class Listener: Sendable {
         return troubles.isEmpty ? [] : troubles + (await open(Array(gone)))
     }
 
-    private func open(_ places: [Place]) async -> [Trouble] {
-        var troubles: [Trouble] = []
+    private func open(_ places: [Place]) async -> [NotBound] {
+        var troubles: [NotBound] = []
         for place in places {
-            do throws(Trouble) { try await start(place) } catch { troubles.append(error) }
+            do throws(NotBound) { try await start(place) } catch { troubles.append(error) }
         }
         return troubles
     }

@@ -31,16 +31,11 @@ struct ListCredentials: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        try show(try relay.ask("GET", place, query: [("kind", kind)])) { answer in
-            let items = answer["items"]?.elements ?? []
-            return items.isEmpty
-                ? "Nobody has been here."
-                : Printout.table(items.map(Self.row), width: Terminal.ofThisProcess().width)
-        }
+        try list(relay, place, query: [("kind", kind)], or: "Nobody has been here.", Self.line)
     }
 
     /// A line: limits as words, parked or not.
-    private static func row(_ item: JSON) -> JSON {
+    private static func line(_ item: JSON) -> JSON {
         let limits = (item["limits"]?.elements ?? []).map { limit in
             "\(limit["measure"]?.string ?? "") \(limit["used"].map(\.text) ?? "0") of \(limit["limit"]?.string ?? "")"
         }
@@ -62,9 +57,7 @@ struct ShowCredential: RelayCommand {
     var name: String
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws {
-        try show(try relay.ask("GET", "\(place)/\(PercentEncoding.encoded(name))")) { Printout.object($0) }
-    }
+    func run(_ relay: Relay) throws { try row(relay, "GET", place, name) }
 }
 
 struct ParkCredential: RelayCommand {
@@ -79,10 +72,7 @@ struct ParkCredential: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        let body: JSON = ["reason": .optional(reason), "until": .optional(until)]
-        try show(try relay.ask("POST", "\(place)/\(PercentEncoding.encoded(name))/park", body: body)) {
-            Printout.object($0)
-        }
+        try row(relay, "POST", place, name, "park", body: ["reason": .optional(reason), "until": .optional(until)])
     }
 }
 
@@ -96,7 +86,5 @@ struct ReleaseCredential: RelayCommand {
     var name: String
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws {
-        try show(try relay.ask("POST", "\(place)/\(PercentEncoding.encoded(name))/release")) { Printout.object($0) }
-    }
+    func run(_ relay: Relay) throws { try row(relay, "POST", place, name, "release") }
 }

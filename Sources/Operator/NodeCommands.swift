@@ -2,7 +2,6 @@
 
 package import ArgumentParser
 import JSON
-import Mail
 
 /// The nodes of the queue, and emptying one of them.
 package struct NodesCommand: ParsableCommand {
@@ -24,16 +23,11 @@ struct ListNodes: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        try show(try relay.ask("GET", nodes)) { answer in
-            let items = answer["items"]?.elements ?? []
-            guard !items.isEmpty else { return "The queue is this relay's alone." }
-            let rows = items.map { node -> JSON in
-                [
-                    "name": node["name"] ?? nil, "state": node["state"] ?? nil, "messages": node["messages"] ?? nil,
-                    "seen": node["seen_at"] ?? nil, "version": node["version"] ?? nil,
-                ]
-            }
-            return Printout.table(rows, width: Terminal.ofThisProcess().width)
+        try list(relay, nodes, or: "The queue is this relay's alone.") { node in
+            [
+                "name": node["name"] ?? nil, "state": node["state"] ?? nil, "messages": node["messages"] ?? nil,
+                "seen": node["seen_at"] ?? nil, "version": node["version"] ?? nil,
+            ]
         }
     }
 }
@@ -48,10 +42,7 @@ struct DrainNode: RelayCommand {
     var name: String
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws {
-        let path = "\(nodes)/\(PercentEncoding.encoded(name))/drain"
-        try show(try relay.ask("POST", path)) { Printout.object($0) }
-    }
+    func run(_ relay: Relay) throws { try row(relay, "POST", nodes, name, "drain") }
 }
 
 struct ResumeNode: RelayCommand {
@@ -64,8 +55,5 @@ struct ResumeNode: RelayCommand {
     var name: String
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws {
-        let path = "\(nodes)/\(PercentEncoding.encoded(name))/resume"
-        try show(try relay.ask("POST", path)) { Printout.object($0) }
-    }
+    func run(_ relay: Relay) throws { try row(relay, "POST", nodes, name, "resume") }
 }

@@ -32,11 +32,7 @@ package struct PauseCommand: RelayCommand {
 
     package func run(_ relay: Relay) throws {
         guard let kind else {
-            return try show(try relay.ask("GET", pauses)) { answer in
-                let items = answer["items"]?.elements ?? []
-                return items.isEmpty
-                    ? "Nothing is paused." : Printout.table(items, width: Terminal.ofThisProcess().width)
-            }
+            return try list(relay, pauses, or: "Nothing is paused.")
         }
         let scope = name.map { "\(kind) \($0)" } ?? kind
         let body: JSON = ["scope": .string(scope), "reason": .optional(reason), "until": .optional(until)]

@@ -67,6 +67,11 @@ package enum Printout {
         return table(head, objects.map { object in head.map { object[$0].map(word) ?? "" } }, width: width)
     }
 
+    /// A table of objects as wide as the terminal, or a word where there are none.
+    static func list(_ objects: [JSON], or empty: String) -> String {
+        objects.isEmpty ? empty : table(objects, width: Terminal.ofThisProcess().width)
+    }
+
     /// An object, its members one a line; lists of objects as tables below their name.
     ///
     /// - Parameter width: columns of the terminal: objects whose table is wider stand below each other, a member a line.

@@ -217,6 +217,37 @@ extension RelayCommand {
         guard let value = JSON(response.body) else { throw OperatorError("the relay's answer is no JSON") }
         print(form(value))
     }
+
+    /// Shows a table, its rows in words; or says that it is empty.
+    ///
+    /// - Parameter row: what is shown of a row.
+    func list(
+        _ relay: Relay,
+        _ table: String,
+        query: [(String, String)] = [],
+        or empty: String,
+        _ row: (JSON) -> JSON = { $0 }
+    ) throws {
+        try show(try relay.ask("GET", table, query: query)) { answer in
+            Printout.list((answer["items"]?.elements ?? answer.elements).map(row), or: empty)
+        }
+    }
+
+    /// Asks for one row of a table, and shows what is answered.
+    ///
+    /// - Parameter verb: what is to be done with it, where the method does not say.
+    func row(
+        _ relay: Relay,
+        _ method: String,
+        _ table: String,
+        _ name: String,
+        _ verb: String? = nil,
+        query: [(String, String)] = [],
+        body: JSON? = nil
+    ) throws {
+        let path = "\(table)/\(PercentEncoding.encoded(name))" + (verb.map { "/\($0)" } ?? "")
+        try show(try relay.ask(method, path, query: query, body: body)) { Printout.object($0) }
+    }
 }
 
 /// The two streams of a command-line tool.

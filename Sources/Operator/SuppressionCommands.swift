@@ -52,7 +52,7 @@ struct ListSuppressions: RelayCommand {
         }
         items = Array(items.prefix(max(0, limit)))
         if options.json { return print((["items": .array(items)] as JSON).text) }
-        print(items.isEmpty ? "Nobody is on the list." : Printout.table(items, width: Terminal.ofThisProcess().width))
+        print(Printout.list(items, or: "Nobody is on the list."))
     }
 }
 
@@ -91,10 +91,7 @@ struct RemoveSuppression: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        let query = senderDomain.map { [("sender_domain", $0)] } ?? []
-        try show(try relay.ask("DELETE", "\(place)/\(PercentEncoding.encoded(target))", query: query)) {
-            Printout.object($0)
-        }
+        try row(relay, "DELETE", place, target, query: senderDomain.map { [("sender_domain", $0)] } ?? [])
     }
 }
 

@@ -30,41 +30,18 @@ package struct IPCommand: ParsableCommand {
 
 private let routes = "/v1/routes"
 private let addresses = "/v1/outbound-ips"
-
-/// One row of a table: shown or taken away.
-private protocol RowCommand: RelayCommand {
-    /// The method and the table it is for.
-    static var request: (method: String, table: String) { get }
-    var match: String { get }
-}
-
-extension RowCommand {
-    func run(_ relay: Relay) throws {
-        let (method, table) = Self.request
-        try show(try relay.ask(method, place(table, match))) { Printout.object($0) }
-    }
-}
-
-private func place(_ table: String, _ match: String) -> String { "\(table)/\(PercentEncoding.encoded(match))" }
-
-private func rows(_ answer: JSON) -> String {
-    let items = answer["items"]?.elements ?? answer.elements
-    return items.isEmpty ? "The table is empty." : Printout.table(items, width: Terminal.ofThisProcess().width)
-}
+private let empty = "The table is empty."
 
 struct ListRoutes: RelayCommand {
     static let configuration = CommandConfiguration(commandName: "list", abstract: "List every route.")
 
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws { try show(try relay.ask("GET", routes)) { rows(Self.short($0)) } }
+    func run(_ relay: Relay) throws { try list(relay, routes, or: empty, Self.short) }
 
     /// What a route does in a few words: everything is in `route show`.
-    static func short(_ answer: JSON) -> JSON {
-        let rows = (answer["items"]?.elements ?? []).map { route -> JSON in
-            ["match": route["match"] ?? nil, "to": .string(way(route)), "origin": route["origin"] ?? nil]
-        }
-        return .array(rows)
+    static func short(_ route: JSON) -> JSON {
+        ["match": route["match"] ?? nil, "to": .string(way(route)), "origin": route["origin"] ?? nil]
     }
 
     private static func way(_ route: JSON) -> String {
@@ -87,13 +64,14 @@ struct ListRoutes: RelayCommand {
     }
 }
 
-struct ShowRoute: RowCommand {
-    static let request = (method: "GET", table: routes)
+struct ShowRoute: RelayCommand {
     static let configuration = CommandConfiguration(commandName: "show", abstract: "Show one route.")
 
     @Argument(help: "A domain, *.suffix, user@domain, \"sender X\", \"sender X to Y\" or *.")
     var match: String
     @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws { try row(relay, "GET", routes, match) }
 }
 
 struct SetRoute: RelayCommand {
@@ -126,7 +104,7 @@ struct SetRoute: RelayCommand {
         if let reject { shared["reject"] = .string(reject) }
         if let discard { shared["discard"] = .string(discard) }
         if direct { shared["direct"] = true }
-        try show(try relay.ask("PUT", place(routes, match), body: shared)) { Printout.object($0) }
+        try row(relay, "PUT", routes, match, body: shared)
     }
 
     private func password(_ path: String) throws -> String {
@@ -148,13 +126,14 @@ struct SetRoute: RelayCommand {
     }
 }
 
-struct RemoveRoute: RowCommand {
-    static let request = (method: "DELETE", table: routes)
+struct RemoveRoute: RelayCommand {
     static let configuration = CommandConfiguration(commandName: "remove", abstract: "Take a route away.")
 
     @Argument(help: "As the list shows it.")
     var match: String
     @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws { try row(relay, "DELETE", routes, match) }
 }
 
 struct ListIPs: RelayCommand {
@@ -162,16 +141,17 @@ struct ListIPs: RelayCommand {
 
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws { try show(try relay.ask("GET", addresses), rows) }
+    func run(_ relay: Relay) throws { try list(relay, addresses, or: empty) }
 }
 
-struct ShowIP: RowCommand {
-    static let request = (method: "GET", table: addresses)
+struct ShowIP: RelayCommand {
     static let configuration = CommandConfiguration(commandName: "show", abstract: "Show one binding.")
 
     @Argument(help: "As the list shows it.")
     var match: String
     @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws { try row(relay, "GET", addresses, match) }
 }
 
 struct SetIP: RelayCommand {
@@ -192,15 +172,16 @@ struct SetIP: RelayCommand {
     func run(_ relay: Relay) throws {
         var body = JSON.object(of: properties.map { ($0.name, JSON(word: $0.value)) })
         body["ip"] = .string(address)
-        try show(try relay.ask("PUT", place(addresses, match), body: body)) { Printout.object($0) }
+        try row(relay, "PUT", addresses, match, body: body)
     }
 }
 
-struct RemoveIP: RowCommand {
-    static let request = (method: "DELETE", table: addresses)
+struct RemoveIP: RelayCommand {
     static let configuration = CommandConfiguration(commandName: "remove", abstract: "Take a binding away.")
 
     @Argument(help: "As the list shows it.")
     var match: String
     @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws { try row(relay, "DELETE", addresses, match) }
 }

@@ -9,7 +9,7 @@ package struct DestinationReport: Hashable, Sendable {
     package let lane: Lane
     /// nil: nothing is bound for it now.
     package let report: LaneReport?
-    package let breaker: Breaker?
+    package let breaker: LaneBreaker?
     package let standing: Standing
     /// When the last message that is due now may be through, as far as limits tell; nil: nobody knows.
     package let estimatedEnd: Uptime?

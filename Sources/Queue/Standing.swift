@@ -28,7 +28,7 @@ package struct Standing: Hashable, Sendable {
 }
 
 /// The breaker of a lane: what its rests are called outside.
-package struct Breaker: Hashable, Sendable {
+package struct LaneBreaker: Hashable, Sendable {
     /// Where it stands.
     package enum State: String, Hashable, Sendable, CaseIterable {
         /// Sessions are opened as they are wanted.
@@ -122,11 +122,11 @@ extension Scheduler {
     }
 
     /// The breaker of a lane.
-    package func breaker(of lane: Lane) -> Breaker? {
+    package func breaker(of lane: Lane) -> LaneBreaker? {
         guard let number = laneIndex[lane] else { return nil }
         let state = lanes[number]
         let isOpen = state.restsUntil != nil
-        return Breaker(
+        return LaneBreaker(
             state: isOpen ? .open : state.rests > 0 ? .probing : .closed,
             rests: state.rests,
             since: state.rests > 0 ? state.restsSince : nil,

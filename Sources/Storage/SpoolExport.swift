@@ -29,7 +29,7 @@ package final class SpoolExport {
         package var remarks: [String] = []
     }
 
-    private struct Source {
+    private struct IndexedSegment {
         let stamp: SegmentStamp
         let index: SpoolIndex
     }
@@ -123,7 +123,7 @@ package final class SpoolExport {
         } catch {
             throw QueueError(error)
         }
-        var sources: [Source] = []
+        var sources: [IndexedSegment] = []
         found.sort()
         let newest = SegmentFinding.newest(of: found, context)
         for sequence in found {
@@ -134,7 +134,7 @@ package final class SpoolExport {
         return live
     }
 
-    private func look(at sequence: UInt32, isWritten: Bool, _ report: inout Report) -> Source? {
+    private func look(at sequence: UInt32, isWritten: Bool, _ report: inout Report) -> IndexedSegment? {
         let name = SegmentFile.name(sequence)
         do throws(DiskError) {
             let file = try context.disk.open(context.path(sequence), .read, permissions: 0)
@@ -162,7 +162,7 @@ package final class SpoolExport {
             report.segments += 1
             report.segmentBytes += size
             context.register(stamp, file)
-            return Source(stamp: stamp, index: scan(file, stamp, capacity, size: size, name, &report))
+            return IndexedSegment(stamp: stamp, index: scan(file, stamp, capacity, size: size, name, &report))
         } catch {
             report.damage.append("\(name): \(error)")
             return nil
@@ -199,7 +199,7 @@ package final class SpoolExport {
     }
 
     /// What is live, by the same rules as at a start of the relay, oldest first.
-    private func sortOut(_ sources: [Source], _ report: inout Report) -> [Live] {
+    private func sortOut(_ sources: [IndexedSegment], _ report: inout Report) -> [Live] {
         var records = LiveRecords<DeliveryState>()
         var live: [Live] = []
         for source in sources.reversed() {
@@ -237,7 +237,7 @@ package final class SpoolExport {
 
     private func note(
         _ row: SpoolIndex.Row,
-        _ source: Source,
+        _ source: IndexedSegment,
         _ location: Location,
         _ report: inout Report
     ) -> DeliveryState? {

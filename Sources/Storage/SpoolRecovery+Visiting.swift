@@ -78,7 +78,7 @@ extension SpoolRecovery {
         _ row: SpoolIndex.Row,
         of index: SpoolIndex,
         at location: Location,
-        _ source: Source
+        _ source: FoundSegment
     ) -> Location? {
         guard let state = index.state(of: row, { readRecord($0, in: source) }) else { return nil }
         guard DeliveryState(stored: state) != nil else {
@@ -108,7 +108,7 @@ extension SpoolRecovery {
         _ row: SpoolIndex.Row,
         of index: SpoolIndex,
         at location: Location,
-        _ source: Source,
+        _ source: FoundSegment,
         _ note: [UInt8]?
     ) -> (message: RecoveredMessage, isLarge: Bool)? {
         let head: RecordHead? =
@@ -152,7 +152,7 @@ extension SpoolRecovery {
     private mutating func finish<Value>(
         _ id: QueueID,
         _ location: Location,
-        _ source: Source,
+        _ source: FoundSegment,
         _ text: String
     ) -> Value? {
         if setAside(location, source, "message \(id) \(text)") { result.finished.append((id, location)) }
@@ -163,7 +163,7 @@ extension SpoolRecovery {
     ///
     /// - Returns: false when they could not be kept; then the segment is.
     @discardableResult
-    mutating func setAside(_ location: Location, _ source: Source, _ text: String) -> Bool {
+    mutating func setAside(_ location: Location, _ source: FoundSegment, _ text: String) -> Bool {
         sawDamage = true
         let segment = SegmentFile.name(location.segment)
         let target = "\(segment.dropLast(4))-\(location.offset).bin"

@@ -29,7 +29,7 @@ struct SpoolRecovery: Sendable {
     }
 
     /// A segment with records.
-    struct Source: Sendable {
+    struct FoundSegment: Sendable {
         let stamp: SegmentStamp
         let size: Int
         /// Bytes it was made with; nil when it is shorter, or its headers are lost.
@@ -47,7 +47,7 @@ struct SpoolRecovery: Sendable {
     static let lastID = UInt64.max - 1 << 44
 
     let context: SpoolContext
-    var sources: [Source] = []
+    var sources: [FoundSegment] = []
     var result: Result
     /// Files under `large/` with their sizes, as they were before anything was written.
     var bodies: [QueueID: Int] = [:]
@@ -171,7 +171,7 @@ struct SpoolRecovery: Sendable {
     ) {
         let capacity = header?.capacity
         let whole = capacity.flatMap { size >= $0 ? $0 : nil }
-        var source = Source(
+        var source = FoundSegment(
             stamp: stamp,
             size: size,
             whole: whole,
@@ -202,7 +202,7 @@ struct SpoolRecovery: Sendable {
     /// Makes the table of a segment from its records.
     ///
     /// - Returns: nil when nothing of it can be read.
-    private mutating func scan(_ source: inout Source, _ file: any OpenFile) -> SpoolScanner.Scan? {
+    private mutating func scan(_ source: inout FoundSegment, _ file: any OpenFile) -> SpoolScanner.Scan? {
         let stamp = source.stamp
         // What a failed sync left in memory is not on the disk: look at the disk.
         file.forgetCache()
@@ -233,7 +233,7 @@ struct SpoolRecovery: Sendable {
         return try? SpoolIndex(reading: table, recordsEndAt: footer.indexOffset)
     }
 
-    private mutating func report(_ scan: SpoolScanner.Scan, of source: Source, isWhole: Bool) {
+    private mutating func report(_ scan: SpoolScanner.Scan, of source: FoundSegment, isWhole: Bool) {
         let name = SegmentFile.name(source.stamp.sequence)
         var ranges = scan.damage
         if let torn = scan.torn {
@@ -299,7 +299,7 @@ struct SpoolRecovery: Sendable {
     }
 
     /// Through the shared table, which keeps the number of open files bounded.
-    func file(of source: Source) -> (any OpenFile)? {
+    func file(of source: FoundSegment) -> (any OpenFile)? {
         do throws(DiskError) {
             return try context.segment(source.stamp.sequence)?.file
         } catch {
@@ -308,7 +308,7 @@ struct SpoolRecovery: Sendable {
         }
     }
 
-    func readRecord(_ row: SpoolIndex.Row, in source: Source) -> [UInt8]? {
+    func readRecord(_ row: SpoolIndex.Row, in source: FoundSegment) -> [UInt8]? {
         guard let bytes = try? file(of: source)?.read(Int(row.length), at: Int(row.offset)) else { return nil }
         let isSound = bytes.withUnsafeBytes { raw in
             guard let frame = SpoolRecord.frame(raw, at: Int(row.offset), in: source.stamp) else { return false }

@@ -35,25 +35,37 @@ struct AddAppPassword: ParsableCommand {
     @OptionGroup var place: ConfigOption
 
     func run() throws {
-        guard AdminSettings.isTokenName(name) else {
-            throw ValidationError("A name has 1 to 64 letters, digits, dots, hyphens or underscores.")
-        }
-        guard let made = AppPassword.make() else { throw CommandFailure("there is no randomness") }
         let now = Timestamp.now()
-        let end = try expires.map { try LifeTime.end($0, at: now) }
-        try AppPasswordFile.edit(place, "add app password", user) { (document) throws(ConfigError) in
-            try AppPassword.add(
+        let wish: AppPasswordWish
+        do throws(AppPasswordWish.Fault) {
+            wish = try AppPasswordWish(
                 name,
                 of: user,
-                hash: made.hash,
-                senders: senders,
-                networks: networks,
-                expires: end,
-                at: now,
-                to: &document
+                senders: senders.map(AppPassword.words) ?? [],
+                networks: networks.map(AppPassword.words) ?? [],
+                expires: try LifeTime.end(expires, at: now),
+                at: now
             )
+        } catch {
+            throw ValidationError("\(about(error)) \(error.reason).")
+        }
+        guard let made = AppPassword.make() else { throw CommandFailure("there is no randomness") }
+        try AppPasswordFile.edit(place, "add app password", user) { (document) throws(ConfigError) in
+            try AppPassword.add(wish, hash: made.hash, to: &document)
         }
         print(made.secret)
+    }
+
+    /// What a complaint is about, as it was typed.
+    private func about(_ fault: AppPasswordWish.Fault) -> String {
+        func word(_ list: String?, _ place: Int) -> String { list.map { AppPassword.words($0)[place] } ?? "" }
+        return switch fault {
+        case .name: "The name \(name)"
+        case .user: "The user \(user)"
+        case .sender(let place): "--senders: \(word(senders, place))"
+        case .network(let place): "--networks: \(word(networks, place))"
+        case .end: "--expires"
+        }
     }
 }
 
@@ -106,13 +118,14 @@ struct RemoveAppPassword: ParsableCommand {
 
 /// How long something lives, as it is written.
 private enum LifeTime {
-    /// - Throws: when it is no time.
-    static func end(_ text: String, at now: Timestamp) throws -> Timestamp {
+    /// - Throws: when it is none.
+    static func end(_ text: String?, at now: Timestamp) throws(AppPasswordWish.Fault) -> Timestamp? {
+        guard let text else { return nil }
         if let time = Timestamp(rfc3339: text) { return time }
         let units: [Unicode.Scalar: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
         guard let last = text.utf8.last, let unit = units[Unicode.Scalar(last)],
             let count = Int64(Substring(text.utf8.dropLast())), (1...1_000_000).contains(count)
-        else { throw ValidationError("--expires is 30d, 12h, or a time such as 2027-01-31T00:00:00Z.") }
+        else { throw .end }
         return now.adding(milliseconds: count * unit * 1000)
     }
 }

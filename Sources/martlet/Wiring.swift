@@ -249,7 +249,7 @@ extension Wiring {
         }
         var addresses: [String] = []
         for place in settings.current.listener.places {
-            do throws(Listener.Trouble) {
+            do throws(Listener.NotBound) {
                 addresses.append("\(try await listener.start(place))")
             } catch {
                 throw StartError.cannotListen("\(place)", error.reason)

@@ -39,7 +39,7 @@ import Testing
         let guardian = TokenGuard(settings: { [settings] in settings }, sessions: sessions)
         let headers = more.merging(["cookie": "a=b; martlet_session=\(secret); c", "host": "r.example"]) { $1 }
         do throws(Problem) {
-            let door = TokenGuard.Door.tcp(client: client, isLoopback: false)
+            let door = TokenGuard.Approach.tcp(client: client, isLoopback: false)
             _ = try guardian.admit(door, headers, to: need, by: method, now: Uptime(milliseconds: 0), wall: now)
             return 200
         } catch { return error.kind.status }

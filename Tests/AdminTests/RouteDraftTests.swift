@@ -160,7 +160,7 @@ import Testing
         let routes = try #require(RouteSection.all(in: INIDocument(parsing: text))["a.test"]?.section)
         let hosts = try routes.hostsInOrder()
         let shown = RouteView.route(
-            Routes.Route(match: "a.test", way: hosts.isEmpty ? .direct : .hosts(hosts)),
+            Routes.Entry(match: "a.test", way: hosts.isEmpty ? .direct : .hosts(hosts)),
             from: nil
         )
         guard case .object(let members) = shown else { return }

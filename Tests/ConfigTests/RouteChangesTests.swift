@@ -30,7 +30,7 @@ import Testing
                 for pattern in Self.patterns where Bool.random(using: &random) {
                     let host = MX("h\(Int.random(in: 0...1, using: &random)).example")
                     let isDirect = Int.random(in: 0...4, using: &random) == 0
-                    table.add(Routes.Route(match: pattern, way: isDirect ? .direct : .hosts([host])))
+                    table.add(Routes.Entry(match: pattern, way: isDirect ? .direct : .hosts([host])))
                 }
                 return table
             }
@@ -52,7 +52,7 @@ import Testing
 
     @Test func anotherDomainIsLeftInPeace() throws {
         var new = Routes()
-        new.add(Routes.Route(match: "example.com", way: .hosts([MX("h.example")])))
+        new.add(Routes.Entry(match: "example.com", way: .hosts([MX("h.example")])))
         let changes = RouteChanges(from: Routes(), to: new)
         #expect(changes.mayMove(.domain(Domain(unchecked: "example.com"))))
         #expect(!changes.mayMove(.domain(Domain(unchecked: "example.org"))))

@@ -11,7 +11,7 @@ import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct EndingTests {
     @Test func discardsWithALineAndWithoutAReport() async throws {
-        let house = try House { $0.routes.add(Routes.Route(match: "y.test", way: .discard("load test"))) }
+        let house = try House { $0.routes.add(Routes.Entry(match: "y.test", way: .discard("load test"))) }
         let ids = [
             try await house.accept(to: ["b@y.test", "c@y.test"], notify: [.success, .failure]),
             try await house.accept(to: ["d@y.test"]),
@@ -29,7 +29,7 @@ import Testing
         let peer = try await LoopbackPeer()
         let reply = Reply(550, EnhancedStatus(5, 1, 6), "moved away")
         let house = try House(routes: ["*": [peer.mx]]) {
-            $0.routes.add(Routes.Route(match: "sender x.test to y.test", way: .reject(reply)))
+            $0.routes.add(Routes.Entry(match: "sender x.test to y.test", way: .reject(reply)))
         }
         let id = try await house.accept(to: ["b@y.test", "c@z.test"])
         await house.settled(id)
@@ -40,7 +40,7 @@ import Testing
 
     @Test func aTemporaryRejectionDefers() async throws {
         let reply = Reply(450, EnhancedStatus(4, 2, 0), "not yet")
-        let house = try House { $0.routes.add(Routes.Route(match: "y.test", way: .reject(reply))) }
+        let house = try House { $0.routes.add(Routes.Entry(match: "y.test", way: .reject(reply))) }
         let id = try await house.accept(to: ["b@y.test"])
         #expect(await house.deferred(id)?.waiting.first?.reply?.text == "450 4.2.0 not yet")
         #expect(house.reports.isEmpty)

@@ -131,7 +131,7 @@ final class House: Sendable {
                 if host.priority == 0 { host.priority = UInt16(index) }
                 return host
             }
-            settings.routes.add(Routes.Route(match: match, way: .hosts(inOrder)))
+            settings.routes.add(Routes.Entry(match: match, way: .hosts(inOrder)))
         }
         change(&settings)
         let final = settings

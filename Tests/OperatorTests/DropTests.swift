@@ -8,6 +8,27 @@ import Testing
 @testable import Operator
 
 struct DropTests {
+    /// A data directory of its own.
+    private struct Place {
+        let data = "/tmp/martlet-drop-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        let disk = LinuxDisk()
+        let drop: Drop
+
+        init() {
+            drop = Drop(in: data)
+            #expect(mkdir(data, 0o755) == 0)
+        }
+
+        func remove() {
+            for entry in (try? disk.list("\(data)/drop")) ?? [] { try? disk.unlink("\(data)/drop/\(entry.name)") }
+            rmdir("\(data)/drop")
+            rmdir(data)
+        }
+    }
+
+    /// Where nobody answers.
+    private static let nobody = SubmissionPlace(address: "127.0.0.1", port: 1, hostName: "x.example")
+
     private static func letter(_ text: String, from: String = "a@x.example", to: String...) throws -> Letter {
         let sender = from.isEmpty ? ReversePath.null : .address(try #require(EmailAddress(from)))
         return Letter(from: sender, to: try to.map { try #require(EmailAddress($0)) }, bytes: Array(text.utf8))
@@ -49,14 +70,9 @@ struct DropTests {
     func takesNothingElseForAMessage(text: String) { #expect(Self.read(Array(text.utf8)) == "malformed") }
 
     @Test func keepsWhereNobodyCanLook() throws {
-        let data = "/tmp/martlet-drop-\(getpid())-\(UInt32.random(in: 0 ... .max))"
-        #expect(mkdir(data, 0o755) == 0)
-        let (disk, drop) = (LinuxDisk(), Drop(in: data))
-        defer {
-            for entry in (try? disk.list("\(data)/drop")) ?? [] { try? disk.unlink("\(data)/drop/\(entry.name)") }
-            rmdir("\(data)/drop")
-            rmdir(data)
-        }
+        let place = Place()
+        defer { place.remove() }
+        let (data, disk, drop) = (place.data, place.disk, place.drop)
         let letter = try Self.letter("x\r\n", to: "b@x.example")
         #expect(throws: DiskError.self) { try drop.keep(letter) }
         try drop.prepare()
@@ -69,8 +85,7 @@ struct DropTests {
         #expect(names.count == 1 && names[0].utf8.count == 33)
         #expect(try disk.status("\(data)/drop/\(names[0])", following: false)?.permissions == 0o644)
         // Nobody answers there: it stays.
-        let place = SubmissionPlace(address: "127.0.0.1", port: 1, hostName: "x.example")
-        let found = try drop.empty(into: place, limit: 1000, now: 0) { true }
+        let found = try drop.empty(into: Self.nobody, limit: 1000, now: 0) { true }
         #expect(found.left == 1 && found.taken == 0 && found.refused.isEmpty)
         #expect(try disk.list("\(data)/drop").map(\.name) == names)
     }
@@ -83,14 +98,9 @@ struct DropTests {
 
     /// Shut, it takes nothing from anybody, root included; the relay puts back what is its own.
     @Test func aShutDropTakesNothing() throws {
-        let data = "/tmp/martlet-drop-\(getpid())-\(UInt32.random(in: 0 ... .max))"
-        #expect(mkdir(data, 0o755) == 0)
-        let (disk, drop) = (LinuxDisk(), Drop(in: data))
-        defer {
-            for entry in (try? disk.list("\(data)/drop")) ?? [] { try? disk.unlink("\(data)/drop/\(entry.name)") }
-            rmdir("\(data)/drop")
-            rmdir(data)
-        }
+        let place = Place()
+        defer { place.remove() }
+        let (data, disk, drop) = (place.data, place.disk, place.drop)
         try drop.prepare(isOpen: false)
         #expect(try disk.status("\(data)/drop", following: false) == nil, "none is made to be shut")
         try drop.prepare()
@@ -103,23 +113,17 @@ struct DropTests {
 
     /// What is no message of ours goes after an hour, and before that it is in nobody's way.
     @Test func strangersGoAfterAnHour() throws {
-        let data = "/tmp/martlet-drop-\(getpid())-\(UInt32.random(in: 0 ... .max))"
-        #expect(mkdir(data, 0o755) == 0)
-        let (disk, drop) = (LinuxDisk(), Drop(in: data))
-        defer {
-            for entry in (try? disk.list("\(data)/drop")) ?? [] { try? disk.unlink("\(data)/drop/\(entry.name)") }
-            rmdir("\(data)/drop")
-            rmdir(data)
-        }
+        let place = Place()
+        defer { place.remove() }
+        let (data, disk, drop) = (place.data, place.disk, place.drop)
         try drop.prepare()
         #expect(mkfifo("\(data)/drop/m\(String(repeating: "0", count: 32))", 0o666) == 0)
         #expect(symlink("/etc/passwd", "\(data)/drop/m\(String(repeating: "1", count: 32))") == 0)
-        let place = SubmissionPlace(address: "127.0.0.1", port: 1, hostName: "x.example")
         let now = Timestamp.now().milliseconds
-        var found = try drop.empty(into: place, limit: 1000, now: now) { true }
+        var found = try drop.empty(into: Self.nobody, limit: 1000, now: now) { true }
         #expect(found.total == 2 && found.left == 0 && found.refused.isEmpty)
         #expect(try disk.list("\(data)/drop").count == 2)
-        found = try drop.empty(into: place, limit: 1000, now: now + 3_700_000) { true }
+        found = try drop.empty(into: Self.nobody, limit: 1000, now: now + 3_700_000) { true }
         #expect(found.total == 2)
         #expect(try disk.list("\(data)/drop").isEmpty)
     }

@@ -70,7 +70,7 @@ import Testing
         }
     }
 
-    private static func way(_ route: Routes.Route?) -> String {
+    private static func way(_ route: Routes.Entry?) -> String {
         switch route?.way {
         case nil: "by MX"
         case .direct: "by MX, as [\(route?.match ?? "")] says"

@@ -1,0 +1,275 @@
+// ConfigTable.swift — a table of a configuration file as the API has it: list, show, put, patch and delete, once for all of them.
+//
+// Guarantees: every answer carries the entity tag of the whole file, and a change is based on all of it; what is answered is on
+// disk and in force; a refusal and a rehearsal change nothing.
+
+import Config
+import JSON
+import Mail
+
+/// The words of a table that answers and logs have.
+struct TableWords {
+    /// `limit`: what `put limit` puts.
+    let noun: String
+    /// There is none of that name.
+    let missing: Problem
+    /// Why a PUT that may only make one is refused.
+    let taken: String
+    /// A name that no row can have is 422 where it is only asked for, too; else it is 404.
+    var areNamesJudged = true
+}
+
+/// What is one table's own.
+protocol ConfigTable {
+    /// What a row is called.
+    associatedtype Key: CustomStringConvertible
+    associatedtype Row
+    /// What a body says of a row.
+    associatedtype Draft
+
+    static var file: ConfigFile { get }
+    static var words: TableWords { get }
+
+    /// The name in the path, in normal form.
+    static func key(_ request: AdminRequest) throws(Problem) -> Key
+
+    /// Whether a row may be changed at all.
+    static func allowChange(_ key: Key, _ services: AdminServices) throws(Problem)
+
+    static func draft(
+        _ request: AdminRequest,
+        _ key: Key,
+        isPatch: Bool,
+        _ services: AdminServices
+    ) throws(Problem) -> Draft
+
+    /// The rows in the order of the file.
+    ///
+    /// - Parameter document: nil when the file is broken; then those in force.
+    static func rows(_ document: INIDocument?, _ settings: Settings, _ services: AdminServices) -> [Row]
+
+    static func row(
+        _ key: Key,
+        _ document: INIDocument?,
+        _ settings: Settings,
+        _ services: AdminServices
+    ) -> Row?
+
+    static func isNamed(_ row: Row, _ key: Key) -> Bool
+
+    /// Whether the file has such a row.
+    static func has(_ key: Key, _ document: INIDocument, _ services: AdminServices) -> Bool
+
+    /// Writes a row.
+    ///
+    /// - Parameter old: as it was; a patch is about one that is there.
+    static func write(
+        _ draft: inout Draft,
+        _ key: Key,
+        over old: Row?,
+        isPatch: Bool,
+        to document: inout INIDocument,
+        _ services: AdminServices
+    ) throws(Problem)
+
+    /// - Returns: whether there was one.
+    static func erase(_ key: Key, from document: inout INIDocument, _ services: AdminServices) -> Bool
+
+    static func view(_ row: Row, _ services: AdminServices) -> JSON
+
+    /// A row for the log, without its secrets.
+    static func logged(_ row: Row) -> String
+
+    /// What else an edit, or a rehearsal of one, comes to.
+    static func consequences(_ edit: Edit, _ services: AdminServices) -> [JSON.Member]
+
+    /// What is shown of a draft this once.
+    static func secrets(_ draft: Draft) -> [JSON.Member]
+
+    /// Where a new row is; nil: nobody is told.
+    static func location(_ key: Key) -> String?
+
+    /// Called when a row is gone.
+    ///
+    /// - Returns: the body of the answer; nil for none.
+    static func removed(
+        _ key: Key,
+        _ edit: Edit,
+        _ consequences: [JSON.Member],
+        _ services: AdminServices
+    ) throws(Problem) -> JSON?
+}
+
+extension ConfigTable {
+    static func allowChange(_ key: Key, _ services: AdminServices) {}
+
+    static func row(
+        _ key: Key,
+        _ document: INIDocument?,
+        _ settings: Settings,
+        _ services: AdminServices
+    ) -> Row? {
+        rows(document, settings, services).first { isNamed($0, key) }
+    }
+
+    static func has(_ key: Key, _ document: INIDocument, _ services: AdminServices) -> Bool {
+        row(key, document, services.settings.current, services) != nil
+    }
+
+    static func consequences(_ edit: Edit, _ services: AdminServices) -> [JSON.Member] { [] }
+
+    static func secrets(_ draft: Draft) -> [JSON.Member] { [] }
+
+    static func location(_ key: Key) -> String? { nil }
+
+    static func removed(
+        _ key: Key,
+        _ edit: Edit,
+        _ consequences: [JSON.Member],
+        _ services: AdminServices
+    ) -> JSON? { nil }
+}
+
+// MARK: - Operations
+
+extension ConfigTable {
+    /// `GET` of the table.
+    static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        let (document, headers) = try FileEdits.shown(file, services)
+        let rows = rows(document, services.settings.current, services)
+        return .listing(rows.map { view($0, services) }, headers: headers)
+    }
+
+    /// `GET` of a row.
+    static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        let key: Key
+        do throws(Problem) { key = try Self.key(request) } catch {
+            throw words.areNamesJudged ? error : words.missing
+        }
+        let (document, headers) = try FileEdits.shown(file, services)
+        guard let row = row(key, document, services.settings.current, services) else { throw words.missing }
+        return .json(view(row, services), headers: headers)
+    }
+
+    /// `PUT`: a whole row.
+    static func put(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try change(request, services, isPatch: false)
+    }
+
+    /// `PATCH`: what is left out stays.
+    static func patch(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try change(request, services, isPatch: true)
+    }
+
+    private static func change(
+        _ request: AdminRequest,
+        _ services: AdminServices,
+        isPatch: Bool
+    ) throws(Problem) -> AdminResponse {
+        try FileEdits.allowDryRun(request)
+        let key = try key(request)
+        try allowChange(key, services)
+        var draft = try draft(request, key, isPatch: isPatch, services)
+        var (isNew, old) = (false, Row?.none)
+        let operation = "\(isPatch ? "patch" : "put") \(words.noun)"
+        let edit = try FileEdits.edit(file, request, services, operation: operation, key: "\(key)") {
+            (document) throws(Problem) in
+            isNew = !has(key, document, services)
+            guard !isPatch || !isNew else { throw words.missing }
+            guard isNew || request.header("if-none-match") != "*" else { throw Problem(.stale, words.taken) }
+            old = row(key, document, services.settings.current, services)
+            try write(&draft, key, over: old, isPatch: isPatch, to: &document, services)
+        }
+        let consequences = edit.isChanged ? consequences(edit, services) : []
+        if let rehearsal = FileEdits.rehearsal(edit, consequences) { return rehearsal }
+        guard let row = row(key, try FileEdits.shown(file, services).document, edit.after, services) else {
+            throw Problem(.conflict, "the file was changed meanwhile; get it again")
+        }
+        if edit.isChanged { audit(operation, key, request, services, before: isNew ? nil : old, after: row) }
+        let (secrets, location) = (secrets(draft), isNew ? location(key) : nil)
+        var response = AdminResponse.json(
+            .object(view(row, services).members + consequences + secrets),
+            status: isNew ? 201 : 200,
+            headers: [FileEdits.tag(edit.revision)] + (location.map { [HeaderField("Location", $0)] } ?? [])
+        )
+        response.holdsSecret = !secrets.isEmpty
+        return response
+    }
+
+    /// `DELETE` of a row.
+    static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try FileEdits.allowDryRun(request)
+        let key = try key(request)
+        try allowChange(key, services)
+        var old: Row?
+        let operation = "delete \(words.noun)"
+        let edit = try FileEdits.edit(file, request, services, operation: operation, key: "\(key)") {
+            (document) throws(Problem) in
+            old = row(key, document, services.settings.current, services)
+            guard erase(key, from: &document, services) else { throw words.missing }
+        }
+        let consequences = consequences(edit, services)
+        if let rehearsal = FileEdits.rehearsal(edit, consequences) { return rehearsal }
+        audit(operation, key, request, services, before: old, after: nil)
+        let headers = [FileEdits.tag(edit.revision)]
+        guard let body = try removed(key, edit, consequences, services) else {
+            return AdminResponse(204, headers: headers)
+        }
+        return .json(body, headers: headers)
+    }
+
+    private static func audit(
+        _ operation: String,
+        _ key: Key,
+        _ request: AdminRequest,
+        _ services: AdminServices,
+        before: Row?,
+        after: Row?
+    ) {
+        services.audit(
+            request,
+            Change(
+                operation: operation,
+                subject: "\(key)",
+                before: before.map(logged) ?? "",
+                after: after.map(logged) ?? ""
+            )
+        )
+    }
+
+    /// Takes the member that repeats the name in the path.
+    static func passOverName(
+        _ member: String,
+        in body: inout JSONObject,
+        _ isSame: (String) -> Bool
+    ) throws(Problem) {
+        try body.refuseNull(member)
+        guard let given = try body.string(member), !isSame(given) else { return }
+        throw Problem.invalid("/\(member)", "exclusive", "is another name than the path's")
+    }
+}
+
+extension AdminResponse {
+    /// A list.
+    ///
+    /// - Parameters:
+    ///   - next: where the next page begins; nil for the last one.
+    ///   - total: how many there are; nil: those.
+    static func listing(
+        _ items: [JSON],
+        next: String? = nil,
+        total: Int? = nil,
+        isExact: Bool = true,
+        headers: [HeaderField] = []
+    ) -> AdminResponse {
+        .json(
+            .object([
+                JSON.Member("items", .array(items)), JSON.Member("next", .optional(next)),
+                JSON.Member("total", .count(total ?? items.count)), JSON.Member("total_exact", .bool(isExact)),
+            ]),
+            headers: headers
+        )
+    }
+}
