@@ -32,6 +32,8 @@ struct Draft {
     var glance = JournalReport.Glance()
     /// Fields of ours that stand behind the trace fields, complete lines.
     var added: [UInt8] = []
+    /// It goes to an address of the operator's instead of its recipients.
+    var isStaged = false
     /// What was put right in it.
     var mending = Mending()
     /// Octets of the body buffer that the header scanner has seen.
@@ -81,6 +83,8 @@ struct Pending {
     var traits: ContentTraits
     /// What keeps it back once it is queued.
     var hold: Hold?
+    /// It is not to go on: it is a report to an address of ours, and goes into the history.
+    var returned: ReturnedMail?
     /// `queue_outbound` is asked about it.
     var passesPlugins = true
 
