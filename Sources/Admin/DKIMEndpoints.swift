@@ -126,8 +126,8 @@ enum DKIMEndpoints {
     }
 
     private static func isSigning(_ name: Name, _ services: AdminServices) -> Bool {
-        services.settings.current.dkim.domains[name.domain]?.contains { $0.selector.isSame(octets: name.selector) }
-            ?? false
+        services.settings.current.dkim.keys(of: name.domain, at: .now())?
+            .contains { $0.selector.isSame(octets: name.selector) } ?? false
     }
 
     private static func sign(

@@ -149,6 +149,15 @@ package enum Endpoints {
             DKIMEndpoints.patch
         ),
         Endpoint(.delete, "/v1/dkim-keys/{domain}/{selector}", "removeDKIMKey", .accessWrite, DKIMEndpoints.remove),
+        Endpoint(.get, "/v1/dkim-rotations/{domain}", "showDKIMRotation", .accessRead, DKIMRotationEndpoints.show),
+        Endpoint(
+            .post,
+            "/v1/dkim-rotations/{domain}",
+            "stepDKIMRotation",
+            .accessWrite,
+            body: .json,
+            DKIMRotationEndpoints.step
+        ),
 
         Endpoint(.get, "/v1/webhooks", "listWebhooks", .webhooksRead, WebhookEndpoints.list),
         Endpoint(.get, "/v1/webhooks/{name}", "showWebhook", .webhooksRead, WebhookEndpoints.show),

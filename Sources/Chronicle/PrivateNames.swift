@@ -25,6 +25,10 @@ package struct PrivateNames: Sendable {
                     attempt.parts[index].words.text = self.covered(attempt.parts[index].words.text)
                 }
                 covered = covered.followed(by: Facts(.attempt(attempt)))
+            case .report(var report):
+                report.recipient = self.covered(report.recipient)
+                if let text = report.words?.text { report.words?.text = self.covered(text) }
+                covered = covered.followed(by: Facts(.report(report)))
             case .command(var command):
                 command.text = command.text.map(self.covered)
                 covered = covered.followed(by: Facts(.command(command)))

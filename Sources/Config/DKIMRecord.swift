@@ -85,3 +85,26 @@ package struct DKIMKeyFiles: Sendable {
         return found
     }
 }
+
+extension DKIMRecord {
+    /// Whether a text in the DNS publishes the same key; other tags may say what they want.
+    package func isSame(as text: String) -> Bool {
+        let (ours, theirs) = (Self.tags(value), Self.tags(text))
+        guard theirs["v"].map({ $0.isSame(octets: "DKIM1") }) ?? true, let key = theirs["p"], !key.isEmpty else {
+            return false
+        }
+        return key.isSame(octets: ours["p"] ?? "") && (theirs["k"] ?? "rsa").isSame(octets: ours["k"] ?? "rsa")
+    }
+
+    /// RFC 6376 §3.2; white space inside of a value means nothing in the tags that are looked at.
+    private static func tags(_ text: String) -> [String: String] {
+        var tags: [String: String] = [:]
+        for piece in text.split(octet: ";") {
+            let parts = piece.split(octet: "=", maxSplits: 1, omittingEmpty: false)
+            guard parts.count == 2 else { continue }
+            let value = String(decoding: parts[1].utf8.filter { $0 > 0x20 }, as: UTF8.self)
+            tags[String(parts[0].trimmed)] = value
+        }
+        return tags
+    }
+}

@@ -42,8 +42,12 @@ package struct DKIMSettings: Hashable, Sendable {
     ]
     /// `[domain] selectors`, each with its key.
     package internal(set) var domains: [Domain: [Key]] = [:]
+    /// Keys that are to take over, or have.
+    package internal(set) var rotations: [Domain: DKIMRotation] = [:]
     /// `[domain] selectors` as they were read, before their keys are.
     var selectors: [Domain: [String]] = [:]
+    /// `[domain] next`, the same.
+    var nextSelectors: [Domain: [String]] = [:]
 
     package init() {}
 
@@ -53,14 +57,19 @@ package struct DKIMSettings: Hashable, Sendable {
     }
 
     /// The domain that signs for an author's domain, and its keys: the domain itself, or the nearest one above it.
-    package func signing(for author: Domain) -> (domain: Domain, keys: [Key])? {
+    package func signing(for author: Domain, at now: Timestamp = .now()) -> (domain: Domain, keys: [Key])? {
         if domains.isEmpty { return nil }
         var domain: Domain? = author
         while let name = domain {
-            if let keys = domains[name] { return (name, keys) }
+            if let keys = keys(of: name, at: now) { return (name, keys) }
             domain = name.parent
         }
         return nil
+    }
+
+    /// The keys that sign for a domain now; nil: it has no section.
+    package func keys(of domain: Domain, at now: Timestamp) -> [Key]? {
+        domains[domain].map { rotations.isEmpty ? $0 : rotations[domain]?.keys($0, at: now) ?? $0 }
     }
 
     /// Where the key of a selector is kept, in the configuration directory.
@@ -84,7 +93,7 @@ extension DKIMSettings: KeyedSettings {
 
     package static let quietKeys: [SettingKey<DKIMSettings>] = []
 
-    package static let openKeys = ["selectors", "selector"]
+    package static let openKeys = ["selectors", "selector", "next", "sign_from", "keep_days"]
 
     /// A line of a domain's section.
     package mutating func take(_ entry: INIDocument.Entry) throws(ValueError) -> Bool {
@@ -92,12 +101,29 @@ extension DKIMSettings: KeyedSettings {
         guard let domain = Domain(section), domain.literal == nil else {
             throw ValueError("[\(ValueParsing.shown(section))] is no domain")
         }
-        guard entry.key == "selectors" || entry.key == "selector" else {
-            throw ValueError("unknown key; a domain has selectors")
+        switch entry.key {
+        case "selectors", "selector":
+            guard selectors[domain] == nil else { throw ValueError("\(domain) has selectors already") }
+            selectors[domain] = try Self.selectors(entry.value)
+        case "next":
+            guard nextSelectors[domain] == nil else { throw ValueError("\(domain) has next already") }
+            nextSelectors[domain] = try Self.selectors(entry.value)
+        case "sign_from":
+            guard let time = Timestamp(rfc3339: entry.value) else {
+                throw ValueError("\"\(ValueParsing.shown(entry.value))\" is no time such as 2027-01-31T12:00:00Z")
+            }
+            rotations[domain, default: DKIMRotation()].signFrom = time
+        case "keep_days":
+            rotations[domain, default: DKIMRotation()].keepDays = try ValueParsing.count(entry.value, 1...365)
+        default:
+            throw ValueError("unknown key; a domain has selectors, and while keys change next, sign_from, keep_days")
         }
-        guard selectors[domain] == nil else { throw ValueError("\(domain) has selectors already") }
-        let found = ValueParsing.list(entry.value).map(String.init)
-        for selector in found where !Self.isSelector(selector) {
+        return true
+    }
+
+    private static func selectors(_ text: String) throws(ValueError) -> [String] {
+        let found = ValueParsing.list(text).map(String.init)
+        for selector in found where !isSelector(selector) {
             throw ValueError(
                 "\"\(ValueParsing.shown(selector))\" is no selector: lower-case letters, digits and hyphens"
             )
@@ -105,8 +131,7 @@ extension DKIMSettings: KeyedSettings {
         guard found.count <= 8, Set(found).count == found.count else {
             throw ValueError("at most eight selectors, each once")
         }
-        selectors[domain] = found
-        return true
+        return found
     }
 
     /// Names of header fields, in lower case.

@@ -55,6 +55,9 @@ enum Redaction {
         case Rewriting.file where section.map { $0.isSame(octets: SRS.section) } ?? false:
             return ["domain", "days"].contains { $0.isSame(octets: entry.key) }
                 ? ValueParsing.shown(entry.value) : secret
+        case Rewriting.file where section.map { $0.isSame(octets: ReturnPaths.section) } ?? false:
+            return ReturnPaths.openKeys.contains { $0.isSame(octets: entry.key) }
+                ? ValueParsing.shown(entry.value) : secret
         // Addresses, and words about them.
         case Rewriting.file, ArchiveSettings.file: return ValueParsing.shown(entry.value)
         case HookSettings.file: return hook(entry)

@@ -42,6 +42,16 @@ extension Rewriting {
                 rewriting.srs = SRS.read(section, &report, in: &surroundings)
                 continue
             }
+            if section.name.isSame(octets: ReturnPaths.section) {
+                guard report.isFirst(ReturnPaths.section, section.line) else { continue }
+                rewriting.returnPaths = ReturnPaths.read(section, &report, in: &surroundings)
+                continue
+            }
+            if let whose = Staging.whose(section.name) {
+                guard report.isFirst("\(Staging.word) \(whose)", section.line) else { continue }
+                if let staging = Staging.read(section, whose, &report) { rewriting.staging.append(staging) }
+                continue
+            }
             guard var table = table(section.name) else {
                 report.fail(section.line, unknown(section.name))
                 continue
@@ -70,7 +80,7 @@ extension Rewriting {
     }
 
     private static func unknown(_ name: String) -> String {
-        "[\(ValueParsing.shown(name))] is not senders, recipients, options or srs; a table may be for some mail: "
+        "[\(ValueParsing.shown(name))] is not senders, recipients, options, srs, bounces or staging; a table may be for some mail: "
             + "[senders login app], [senders client 10.0.0.0/8], [recipients listener 127.0.0.1:2525]"
     }
 

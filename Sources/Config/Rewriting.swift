@@ -71,6 +71,10 @@ package struct Rewriting: Hashable, Sendable {
 
     /// `[srs]`; nil: there is no such section.
     package internal(set) var srs: SRS?
+    /// `[staging]`, in the order of the file.
+    package internal(set) var staging: [Staging] = []
+    /// `[bounces]`; nil: there is no such section.
+    package internal(set) var returnPaths: ReturnPaths?
 
     package init() {}
 

@@ -26,7 +26,7 @@ extension SettingsReader {
     func readKeys(_ files: inout Set<String>, _ warnings: inout [ConfigError]) throws(ConfigErrors) -> DKIMSettings {
         var dkim = try keyed(DKIMSettings.self, &warnings)
         var errors: [ConfigError] = []
-        for (domain, selectors) in dkim.selectors {
+        func keys(_ domain: Domain, _ selectors: [String]) -> [DKIMSettings.Key] {
             var keys: [DKIMSettings.Key] = []
             for selector in selectors {
                 let file = DKIMSettings.keyFile(domain, selector)
@@ -37,8 +37,19 @@ extension SettingsReader {
                     errors += error.errors
                 }
             }
-            if !keys.isEmpty { dkim.domains[domain] = keys }
+            return keys
         }
+        for (domain, selectors) in dkim.selectors {
+            let found = keys(domain, selectors)
+            if !found.isEmpty { dkim.domains[domain] = found }
+        }
+        for (domain, selectors) in dkim.nextSelectors where !selectors.isEmpty {
+            dkim.rotations[domain, default: DKIMRotation()].next = keys(domain, selectors)
+            // Of a domain that has signed nothing so far, too.
+            dkim.domains[domain] = dkim.domains[domain] ?? []
+        }
+        // Times without keys mean nothing.
+        dkim.rotations = dkim.rotations.filter { !$0.value.next.isEmpty }
         guard errors.isEmpty else { throw ConfigErrors(errors.sorted { $0.file < $1.file }) }
         return dkim
     }

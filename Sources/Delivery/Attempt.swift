@@ -1,5 +1,6 @@
 // Attempt.swift — a parcel on its way through the hosts of its route, with what the hosts so far have said.
 
+import Config
 import Mail
 import MessageFormat
 import NIOCore
@@ -18,13 +19,17 @@ struct Attempt: Sendable {
     private var copies: [(copy: Int, of: Int)] = []
     /// Whom it met so far.
     var trail = Trail()
+    /// Each recipient gets the message from a sender of its own; nil: the envelope's.
+    private let returnPaths: ReturnPaths?
 
     /// - Parameter terms: what a transaction of the lane may hold; asked for only where there are several recipients.
-    init(_ assignment: Assignment, terms: @autoclosure () -> TransactionTerms) {
+    init(_ assignment: Assignment, returnPaths: ReturnPaths? = nil, terms: @autoclosure () -> TransactionTerms) {
         self.assignment = assignment
+        self.returnPaths = returnPaths.flatMap { $0.covers(assignment.envelope.sender) ? $0 : nil }
         let parcel = assignment.parcel
         guard parcel.recipients.count > 1 else { return }
-        let chosen = terms().choose(parcel.recipients.map { assignment.envelope.recipients[Int($0)].address })
+        let terms = self.returnPaths == nil ? terms() : terms().atMost(1)
+        let chosen = terms.choose(parcel.recipients.map { assignment.envelope.recipients[Int($0)].address })
         copies = chosen.copies
         if chosen.asked.count < parcel.recipients.count { asked = chosen.asked }
     }
@@ -39,7 +44,11 @@ struct Attempt: Sendable {
     func transaction(as conversion: Conversion? = nil, obstacle: String? = nil) -> Transaction {
         let recipients = asked.map { $0.map { parcel.recipients[$0] } } ?? parcel.recipients
         let content = assignment.content
-        let envelope = assignment.envelope
+        var envelope = assignment.envelope
+        if let returnPaths, let only = recipients.first, recipients.count == 1 {
+            let recipient = envelope.recipients[Int(only)].address
+            envelope.sender = .address(returnPaths.sender(of: parcel.id.message, to: recipient, at: .now()))
+        }
         return Transaction(
             envelope: envelope,
             recipients: recipients,

@@ -64,6 +64,8 @@ final class ClientHandler: ChannelInboundHandler {
         var due = NIODeadline.distantFuture
         /// The slot of the queue that it stands on; nil for a visit.
         var opening: Opening?
+        /// Gives mail senders of our own; nil: it goes out with those it came with.
+        var returnPaths: ReturnPaths?
         /// What mail is posted with; nil: the host speaks SMTP.
         var post: PostTerms?
     }
@@ -298,6 +300,7 @@ final class ClientHandler: ChannelInboundHandler {
                 let most = assignment.mostRecipients
                 attempt = Attempt(
                     assignment,
+                    returnPaths: plan.returnPaths,
                     terms: TransactionTerms(plan.memory, of: lane.description, at: .now()).atMost(most)
                 )
             case .yield:

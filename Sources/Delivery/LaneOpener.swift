@@ -186,6 +186,7 @@ struct LaneOpener: Sendable {
             lacksTLS: attempt == departure.lastResort,
             due: due,
             opening: slot?.opening,
+            returnPaths: way.host.mx.api == nil ? settings.rewriting.returnPaths : nil,
             post: try postTerms(way.host.mx, departure.helo)
         )
         return Connector.Place(plan: plan, ip: departure.ip, port: departure.mx.port, bind: departure.bind)

@@ -37,6 +37,9 @@ package struct Guide: Sendable {
         trust.forget()
     }
 
+    /// Whether the DNS has the record of a key.
+    package func publication(of record: DKIMRecord) async -> DKIMPublication { await router.publication(of: record) }
+
     /// The way of one recipient's mail.
     ///
     /// - Parameter settings: those in force.

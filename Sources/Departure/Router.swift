@@ -100,6 +100,11 @@ package final class Router: Sendable {
         }
     }
 
+    /// Whether the DNS has the record of a key; asked anew.
+    package func publication(of record: DKIMRecord) async -> DKIMPublication {
+        await DKIMPublication.look(at: record, resolver.current)
+    }
+
     /// Forgets what the DNS said: somebody changed the resolver, or wants to have it asked anew.
     package func forget() {
         kept.withLock { $0.removeAll() }

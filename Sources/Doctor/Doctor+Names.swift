@@ -13,6 +13,7 @@ extension Doctor {
         let ours = Sources.addresses()
         findings += await name(patient, resolver, ours)
         findings += await senderPolicy(patient, resolver, ours)
+        findings += await signing(patient, resolver, at: .now())
 
         return findings
     }

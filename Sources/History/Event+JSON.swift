@@ -62,7 +62,7 @@ extension EventData {
     private static func failureClass(_ type: EventType) -> String? {
         switch type {
         case .deferred: "temporary"
-        case .bounced, .suppressed: "permanent"
+        case .bounced, .suppressed, .bouncedLate: "permanent"
         default: nil
         }
     }

@@ -17,6 +17,10 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case bounced = 12
     /// It was dropped because a plugin said so, or is on the list of those that get nothing.
     case suppressed = 13
+    /// A report of somebody behind the next hop says that it never arrived.
+    case bouncedLate = 14
+    /// The recipient says that it was not wanted.
+    case complained = 15
     // A report of ours.
     case reportSent = 20
     // A destination.
@@ -57,6 +61,8 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
         case .delivered: "delivery.delivered"
         case .bounced: "delivery.bounced"
         case .suppressed: "delivery.suppressed"
+        case .bouncedLate: "delivery.bounced_late"
+        case .complained: "delivery.complained"
         case .reportSent: "report.sent"
         case .destinationPaused: "destination.paused"
         case .destinationSlowed: "destination.slowed"
@@ -89,7 +95,7 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     /// It is about one recipient.
     package var isOfRecipient: Bool {
         switch self {
-        case .deferred, .delivered, .bounced, .suppressed: true
+        case .deferred, .delivered, .bounced, .suppressed, .bouncedLate, .complained: true
         default: false
         }
     }

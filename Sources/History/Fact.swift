@@ -11,6 +11,8 @@ package enum Fact: Hashable, Sendable {
     case attempt(AttemptFact)
     /// Somebody did something to a message or to the relay.
     case command(CommandFact)
+    /// Somebody else reported what became of a message long after it had left.
+    case report(ReportFact)
     /// Nothing but a time, for a note that tells something by itself.
     case time(Timestamp)
 }
@@ -139,6 +141,7 @@ extension Fact {
         static let attempt: UInt8 = 1
         static let command: UInt8 = 2
         static let time: UInt8 = 3
+        static let report: UInt8 = 4
     }
 
     /// How many events it becomes.
@@ -146,7 +149,7 @@ extension Fact {
         switch self {
         case .attempt(let attempt):
             attempt.parts.reduce(attempt.reports.names.count) { $0 + $1.recipients.count }
-        case .command: 1
+        case .command, .report: 1
         case .time: 0
         }
     }
@@ -164,6 +167,9 @@ extension Fact {
         case .time(let time):
             bytes.append(Kind.time)
             bytes.append(compact: time)
+        case .report(let report):
+            bytes.append(Kind.report)
+            report.encode(to: &bytes)
         }
     }
 
@@ -173,6 +179,7 @@ extension Fact {
         case Kind.attempt: self = .attempt(try AttemptFact(decoding: &reader))
         case Kind.command: self = .command(try CommandFact(decoding: &reader))
         case Kind.time: self = .time(try reader.compactTime())
+        case Kind.report: self = .report(try ReportFact(decoding: &reader))
         default: throw Malformed()
         }
     }

@@ -61,7 +61,9 @@ package struct MessageStory: Hashable, Sendable {
         switch type {
         case .deferred: .deferred
         case .delivered: .delivered
-        case .bounced: .bounced
+        case .bounced, .bouncedLate: .bounced
+        // Whoever complains has it.
+        case .complained: .delivered
         case .suppressed: .suppressed
         default: .waiting
         }

@@ -35,6 +35,12 @@ extension StoryScan.Item {
                     data.add(command)
                     if id.rawValue == 0 { data.message = nil }
                     made.append((command.type, command.time, data))
+                case .report(let report):
+                    last = report.time
+                    var data = base
+                    data.add(report)
+                    data.age = context.map { report.time.milliseconds(since: $0.acceptedAt) }
+                    made.append((report.type, report.time, data))
                 case .time(let time): last = time
                 }
             }

@@ -46,6 +46,7 @@ extension ServerHandler {
     private func letIn(_ user: String, _ outcome: LoginOutcome) {
         loginProof = outcome.proof
         machine.judge = door.intake.judge(door.settings.current, for: way)
+        machine.isForAnybody = door.intake.openAddresses(door.settings.current)
         let now = Timestamp.now()
         door.intake.gate.seen(user, from: client, at: now)
         if case .app(let name) = outcome.proof { door.intake.gate.seen(app: name, of: user, from: client, at: now) }

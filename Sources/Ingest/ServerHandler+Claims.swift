@@ -39,6 +39,7 @@ extension ServerHandler {
             offer: offer
         )
         machine.judge = door.intake.judge(fresh, for: way)
+        machine.isForAnybody = door.intake.openAddresses(fresh)
         reception.mender = Self.mender(machine.limits)
         tell(.connected)
     }

@@ -124,6 +124,7 @@ final class ServerHandler: ChannelDuplexHandler {
         reception.mender = Self.mender(machine.limits)
         learnHooks()
         machine.judge = door.intake.judge(settings, for: way)
+        machine.isForAnybody = door.intake.openAddresses(settings)
     }
 
     static func limits(_ settings: Settings, _ client: IPAddress?, at here: ListenAddress?) -> Limits {
@@ -429,6 +430,7 @@ final class ServerHandler: ChannelDuplexHandler {
         machine.offersTLS = !machine.isSecure && door.tls() != nil
         reception.mender = Self.mender(machine.limits)
         machine.judge = door.intake.judge(fresh, for: way)
+        machine.isForAnybody = door.intake.openAddresses(fresh)
         learnHooks()
     }
 

@@ -42,6 +42,12 @@ package struct Refusal: Error, Hashable, Sendable {
         self.reply = reply
     }
 
+    /// Because it is no report.
+    init(unreported sentence: String) {
+        reason = .report
+        reply = Reply(550, EnhancedStatus(5, 7, 1), sentence)
+    }
+
     /// By a section of the route table, in its words.
     init(byRoute reply: Reply) {
         reason = .route

@@ -32,6 +32,8 @@ struct Draft {
     var glance = JournalReport.Glance()
     /// Fields of ours that stand behind the trace fields, complete lines.
     var added: [UInt8] = []
+    /// It goes to an address of the operator's instead of its recipients.
+    var isStaged = false
     /// What was put right in it.
     var mending = Mending()
     /// Octets of the body buffer that the header scanner has seen.
@@ -83,6 +85,8 @@ struct Pending {
     var hold: Hold?
     /// Where it waits for the note of what it tells.
     var tray: ReportTray?
+    /// It is not to go on: it is a report to an address of ours, and goes into the history.
+    var returned: ReturnedMail?
     /// `queue_outbound` is asked about it.
     var passesPlugins = true
 

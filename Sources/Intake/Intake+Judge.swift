@@ -23,10 +23,14 @@ extension Intake {
         let (routes, plugins, list) = (settings.routes, plugins, suppressions)
         let holdsBack = list.map { !$0.isEmpty } ?? false && settings.suppressions.check == .refuse
         let srs = settings.rewriting.srs
-        guard routes.rejects || holdsBack || srs != nil else { return nil }
+        let returnPaths = settings.rewriting.returnPaths
+        guard routes.rejects || holdsBack || srs != nil || returnPaths != nil else { return nil }
         let suppressions = settings.suppressions
         let rewriter = settings.rewriting.rewriter(for: way, settings.listener)
         return { recipient, sender in
+            if let kind = returnPaths?.returned(recipient, at: .now()), kind != .other {
+                return kind == .refused ? Self.forged : nil
+            }
             if let srs, srs.returned(recipient, at: .now()) == .refused { return Self.forged }
             let recipient = rewriter?.rewritten(recipient, .recipients) ?? recipient
             let sender = rewriter?.rewritten(sender) ?? sender
@@ -38,7 +42,13 @@ extension Intake {
         }
     }
 
-    /// What is said of a sender of forwarded mail that we did not make, or too long ago.
+    /// Says of an address whether anybody may write there; nil: there is none.
+    package func openAddresses(_ settings: Settings) -> (@Sendable (EmailAddress) -> Bool)? {
+        guard let returnPaths = settings.rewriting.returnPaths else { return nil }
+        return { returnPaths.returned($0, at: .now()) != .other }
+    }
+
+    /// What is said of a sender of ours, or of forwarded mail, that we did not make, or too long ago.
     private static let forged = Reply(550, EnhancedStatus(5, 1, 1), "no such address here, or not any more")
 
     /// What is said of an address that gets nothing.

@@ -76,6 +76,8 @@ package struct IntakeRules: Sendable {
     let tagHeader: String?
     /// `rewrite.ini`.
     let rewriting: Rewriting
+    /// What failures are called.
+    let replyClasses: ReplyClassifier
     /// `archive.ini`.
     let archive: ArchiveSettings
     /// Names the listeners that rules are about.
@@ -95,6 +97,7 @@ package struct IntakeRules: Sendable {
         messageBytes = settings.listener.messageBytes
         tagHeader = settings.events.tagHeader
         rewriting = settings.rewriting
+        replyClasses = settings.replyClasses
         archive = settings.archive
         listeners = settings.listener
     }

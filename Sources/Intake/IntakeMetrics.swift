@@ -47,6 +47,38 @@ package enum IntakeMetrics {
         case lost
     }
 
+    /// What became of mail of systems that try things out.
+    enum Staged: String, CaseIterable, Sendable {
+        case redirected, sunk
+    }
+
+    private static let staged = Dictionary(
+        uniqueKeysWithValues: Staged.allCases.map {
+            ($0, Counter(label: "martlet_messages_staged_total", dimensions: [("result", $0.rawValue)]))
+        }
+    )
+
+    /// A message went nowhere real.
+    static func count(_ result: Staged) { staged[result]?.increment() }
+
+    /// What came to an address for reports.
+    enum Returned: String, CaseIterable, Sendable {
+        /// Mail that had been taken did not arrive after all.
+        case bounce
+        case complaint
+        /// A report that is no news: of a delay, of an arrival.
+        case other
+    }
+
+    private static let returned = Dictionary(
+        uniqueKeysWithValues: Returned.allCases.map {
+            ($0, Counter(label: "martlet_reports_received_total", dimensions: [("kind", $0.rawValue)]))
+        }
+    )
+
+    /// A report was taken.
+    static func count(_ kind: Returned) { returned[kind]?.increment() }
+
     private static let copies = Dictionary(
         uniqueKeysWithValues: Copy.allCases.map {
             ($0, Counter(label: "martlet_archive_copies_total", dimensions: [("result", $0.rawValue)]))
@@ -61,6 +93,8 @@ package enum IntakeMetrics {
         for counter in rejected.values.flatMap(\.values) { counter.increment(by: 0) }
         for (_, counter) in mended { counter.increment(by: 0) }
         for counter in copies.values { counter.increment(by: 0) }
+        for counter in returned.values { counter.increment(by: 0) }
+        for counter in staged.values { counter.increment(by: 0) }
     }
 
     /// A message was refused, or a recipient of a client that may not relay.

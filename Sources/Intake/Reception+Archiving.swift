@@ -73,7 +73,7 @@ extension Reception {
     ///
     /// - Throws: when it is required and there is no room for it.
     func archiveCopy(_ prologue: ByteBuffer) throws(QueueError) -> ArchiveCopy? {
-        guard !rules.archive.isEmpty, let draft, let pending, pending.provenance.about == nil,
+        guard !rules.archive.isEmpty, let draft, !draft.isStaged, let pending, pending.provenance.about == nil,
             !draft.glance.marks.contains(where: intake.marks.isOurs)
         else { return nil }
         var way = way

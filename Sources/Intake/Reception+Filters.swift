@@ -21,6 +21,7 @@ package import Storage
 extension Reception {
     /// Asks milters about the complete message, then plugins.
     func screen(_ body: Content.Body, for owner: any ReceptionOwner) {
+        if let returned = pending?.returned { return read(returned, body, for: owner) }
         guard rules.hasMilters, let draft, let pending, let filters = intake.filters,
             let way = MilterSettings.Way(pending.provenance.entrance)
         else { return ask(body, for: owner) }

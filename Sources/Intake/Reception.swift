@@ -158,7 +158,13 @@ package final class Reception {
             noteForeignAuthor(draft.id, envelope)
         }
         self.draft?.mending.formUnion(provenance.client?.mending ?? [])
-        pending = Pending(envelope: redirected(rewritten(envelope)), provenance: provenance, traits: traits)
+        let returned = rules.returned(envelope)
+        pending = Pending(
+            envelope: returned == nil ? redirected(rewritten(envelope)) : envelope,
+            provenance: provenance,
+            traits: traits
+        )
+        pending?.returned = returned
         if let refusal = count(envelope, provenance) { return refusal }
         goOn(for: owner)
         return nil
@@ -184,6 +190,7 @@ package final class Reception {
             tray: submission.tray,
             passesPlugins: passesPlugins
         )
+        pending?.returned = rules.returned(submission.envelope)
         phase = .receiving
         switch message.body {
         case .memory(let bytes): body = bytes
@@ -309,7 +316,7 @@ package final class Reception {
 
     /// Completes the message, signs it where its domain has a key, and hands it to the queue.
     func complete(_ body: Content.Body, for owner: any ReceptionOwner) {
-        guard let draft, let pending else { return }
+        guard stage(for: owner), let draft, let pending else { return }
         let prologue = prologue(draft, pending)
         if let work = draft.signature {
             sign(work, body, prologue, for: owner)

@@ -1,7 +1,7 @@
 // MailQueue+History.swift — what the queue tells history of commands: facts that become durable with its own notes.
 
 package import History
-import Mail
+package import Mail
 import Storage
 import Synchronization
 
@@ -16,6 +16,11 @@ extension MailQueue {
 
     func tell(_ fact: CommandFact, of id: QueueID) {
         if keepsHistory { store.append(Facts(.command(fact)), of: id) }
+    }
+
+    /// Tells history of what somebody else reports of a message, whether or not it is still known.
+    package func tell(_ report: ReportFact, of id: QueueID) {
+        if keepsHistory { store.append(Facts(.report(report)), of: id) }
     }
 
     func tell(_ hold: Hold, of id: QueueID) { tell(hold.fact, of: id) }

@@ -25,8 +25,10 @@ package enum Rejection: String, CaseIterable, Sendable {
     case route
     /// More than a limit allows, or of a login that is parked; in words of their own.
     case limited
+    /// It is at an address for reports and is none, in words that say why.
+    case report
 
-    /// What the client hears; those of a plugin, a milter and a route are never asked for, their words are their own.
+    /// What the client hears; those of a plugin, a milter, a route and a report are never asked for, their words are their own.
     var reply: CannedReply {
         switch self {
         case .relayDenied: .relayDenied
@@ -35,7 +37,7 @@ package enum Rejection: String, CaseIterable, Sendable {
         case .tooManyHops: .tooManyHops
         case .bareLineEnding: .bareInContent
         case .noRoom: .noRoom
-        case .storageFailed, .plugin, .milter, .route, .limited: .storageFailed
+        case .storageFailed, .plugin, .milter, .route, .limited, .report: .storageFailed
         case .tooSlow: .commitTimeout
         case .foreignAuthor: .notYourAuthor
         case .closing: .shuttingDown
@@ -44,7 +46,7 @@ package enum Rejection: String, CaseIterable, Sendable {
     }
 
     /// Its reply is not always the same.
-    package var hasOwnWords: Bool { [.plugin, .milter, .route, .limited].contains(self) }
+    package var hasOwnWords: Bool { [.plugin, .milter, .route, .limited, .report].contains(self) }
 
     /// What a client of SMTP hears, for whoever came in by another way.
     package var answer: Reply { reply.reply }

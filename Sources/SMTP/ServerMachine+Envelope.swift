@@ -95,7 +95,7 @@ extension ServerMachine {
 
     private mutating func refusal(of recipient: Recipient) -> CannedReply? {
         if transaction == nil { return hello == .none ? .helloFirst : .mailFirst }
-        guard mayRelay else {
+        guard mayRelay || isForAnybody?(recipient.address) ?? false else {
             rejections.append(.relayDenied)
             return .relayDenied
         }

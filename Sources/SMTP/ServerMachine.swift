@@ -115,6 +115,9 @@ package struct ServerMachine: ~Copyable, Sendable {
     /// Says of a recipient, and of the sender, why no mail is taken: 4xx or 5xx; nil when every recipient is welcome.
     package var judge: (@Sendable (EmailAddress, ReversePath) -> Reply?)?
 
+    /// Says of a recipient whether anybody may write there, relaying or not; nil: there is no such address.
+    package var isForAnybody: (@Sendable (EmailAddress) -> Bool)?
+
     /// Somebody else has a say in senders, and in recipients.
     package var (asksSender, asksRecipient) = (false, false)
 
@@ -300,7 +303,7 @@ package struct ServerMachine: ~Copyable, Sendable {
             if transaction == nil { mending = [] }
             if lineEnd == 1 { mending.insert(.lineEnds) }
             let mender = limits.local.map { PathMender($0, mendsSyntax: limits.isLenient) }
-            let refusesRelay = transaction != nil && !mayRelay
+            let refusesRelay = transaction != nil && !mayRelay && isForAnybody == nil
             let command = input.withUnsafeReadableBytes { bytes -> Command in
                 let line = UnsafeRawBufferPointer(rebasing: bytes[..<length])
                 // Whoever may not relay learns nothing about how we read an address.

@@ -22,7 +22,7 @@ extension SuppressionList {
         let known = try write { database throws(DatabaseError) in try Self.place(database) }
         let start = known.epoch.isSame(octets: epoch) ? known.seq : 0
         var filter = EventFilter()
-        filter.types = [.bounced]
+        filter.types = [.bounced, .bouncedLate, .complained]
         let page: EventPage
         do throws(HistoryError) {
             page = try reader.events(after: start, matching: filter, atMost: Self.pageSize)
@@ -42,8 +42,10 @@ extension SuppressionList {
     }
 
     private func learn(_ event: Event, _ days: Int, _ database: Database) throws(DatabaseError) {
-        guard let recipient = event.data.recipient.flatMap({ Suppression.target($0) }), recipient.contains(octet: "@"),
-            let replyClass = event.data.reason?.replyClass, let code = event.data.smtp?.code
+        guard let recipient = event.data.recipient.flatMap({ Suppression.target($0) }), recipient.contains(octet: "@")
+        else { return }
+        if event.type == .complained { return try complained(recipient, event, database) }
+        guard let replyClass = event.data.reason?.replyClass, let code = event.data.smtp?.code
         else { return }
         let now = SuppressionEvidence(host: event.data.mx?.host ?? "", time: event.time)
         let select = try database.statement("SELECT reason, expires, host, seen FROM entry WHERE digest = ?")
@@ -65,6 +67,23 @@ extension SuppressionList {
         case .forEver: break
         }
         _ = try put(line, first ?? now, database)
+    }
+
+    /// Whoever complains of somebody's mail gets none of it any more; others' mail is not concerned.
+    private func complained(
+        _ recipient: String,
+        _ event: Event,
+        _ database: Database
+    ) throws(DatabaseError) {
+        let sender = event.data.sender.flatMap { EmailAddress($0)?.domain }
+        let select = try database.statement("SELECT reason FROM entry WHERE digest = ?")
+        select.bind(1, digest(recipient, sender))
+        let known = try select.step() ? Suppression.Reason(rawValue: select.text(0)) : nil
+        select.reset()
+        // A bounce may end; what somebody decided stays.
+        guard known == nil || known == .hardBounce, total < SuppressionList.most else { return }
+        let line = Suppression(recipient, sender: sender, reason: .complaint, source: event.id, created: event.time)
+        _ = try put(line, nil, database)
     }
 
     private static func place(_ database: Database) throws(DatabaseError) -> (epoch: String, seq: UInt64) {

@@ -22,7 +22,18 @@ enum PostmarkBody {
                     ("Details", .string(ForeignBody.response(event))),
                 ] + common
             )
-        case .bounced, .suppressed:
+        case .complained:
+            return .object(
+                of: [
+                    ("RecordType", "SpamComplaint"), ("ID", .count(event.seq)), ("Type", "SpamComplaint"),
+                    ("TypeCode", 100_001), ("Name", "Spam complaint"),
+                    ("Description", "The recipient says that the mail was not wanted."), ("Details", ""),
+                    ("Email", .string(recipient)), ("From", .string(event.data.sender ?? "")),
+                    ("BouncedAt", .string(time)), ("DumpAvailable", false), ("Inactive", true), ("CanActivate", false),
+                    ("Subject", ""), ("Content", ""),
+                ] + common
+            )
+        case .bounced, .suppressed, .bouncedLate:
             let (type, code, name, text) = kind(event)
             let isHard = code == 1
             return .object(

@@ -39,6 +39,14 @@ enum SESBody {
                 "remoteMtaIp": .optional(event.data.mx?.ip.map { "\($0)" }),
                 "reportingMTA": .string(event.node),
             ]
+        case "Complaint":
+            value["complaint"] = [
+                "complainedRecipients": .array([["emailAddress": .string(recipient)]]),
+                "timestamp": .string(time),
+                "feedbackId": .string(event.id),
+                "complaintFeedbackType": "abuse",
+                "userAgent": .optional(event.data.subject),
+            ]
         case "DeliveryDelay":
             named["action"] = nil
             value["deliveryDelay"] = [
@@ -55,7 +63,8 @@ enum SESBody {
         switch event.type {
         case .delivered: "Delivery"
         case .deferred: "DeliveryDelay"
-        case .bounced, .suppressed: "Bounce"
+        case .bounced, .suppressed, .bouncedLate: "Bounce"
+        case .complained: "Complaint"
         default: nil
         }
     }

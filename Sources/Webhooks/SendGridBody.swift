@@ -43,7 +43,8 @@ enum SendGridBody {
         switch event.type {
         case .delivered: "delivered"
         case .deferred: "deferred"
-        case .bounced: "bounce"
+        case .bounced, .bouncedLate: "bounce"
+        case .complained: "spamreport"
         case .suppressed: "dropped"
         default: nil
         }

@@ -12,7 +12,7 @@ struct DKIMCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dkim",
         abstract: "Make keys that sign mail.",
-        subcommands: [GenerateDKIM.self, ShowDKIM.self]
+        subcommands: [GenerateDKIM.self, RotateDKIM.self, ShowDKIM.self]
     )
 }
 
@@ -122,7 +122,7 @@ struct ShowDKIM: ParsableCommand {
 }
 
 /// What names on the command line are.
-private enum DKIMName {
+enum DKIMName {
     static func domain(_ text: String) throws -> Domain {
         guard let domain = Domain(text), domain.literal == nil else {
             throw CommandFailure("\(text) is no domain")
@@ -131,9 +131,5 @@ private enum DKIMName {
     }
 
     /// `20261122`.
-    static func day(_ time: Timestamp) -> String {
-        let parts = time.parts
-        let pad = { (number: Int) in (number < 10 ? "0" : "") + String(number) }
-        return "\(parts.year)\(pad(parts.month))\(pad(parts.day))"
-    }
+    static func day(_ time: Timestamp) -> String { DKIMKeyFiles.day(time) }
 }

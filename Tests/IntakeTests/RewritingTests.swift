@@ -159,7 +159,7 @@ struct RewritingTests {
 
     @Test(arguments: [
         ("a = b", "rewrite.ini:1: a stands before any [senders] or [recipients]"),
-        ("[sender]\n", "rewrite.ini:1: [sender] is not senders, recipients, options or srs"),
+        ("[sender]\n", "rewrite.ini:1: [sender] is not senders, recipients, options, srs, bounces or staging"),
         ("[senders for me]\n", "rewrite.ini:1: [senders for me] is not senders"),
         ("[senders client nobody]\n", "rewrite.ini:1: [senders client nobody] is not senders"),
         ("[senders]\nhost.internal = @x.example", "rewrite.ini:2: \"host.internal\" is none of ann@example.org"),

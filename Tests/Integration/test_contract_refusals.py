@@ -60,6 +60,7 @@ RIGHT = {
     "putUser": {"name": "app", "password": "secret", "method": "sha512", "password_set": True},
     "editUser": {"name": "app", "password": "secret", "method": "sha512", "password_set": True},
     "putDKIMKey": {"domain": "put.example", "selector": "s1", "signs": False, "type": "ed25519"},
+    "stepDKIMRotation": {"step": "prepare", "selector": "s3", "type": "ed25519"},
     "editDKIMKey": {"domain": "put.example", "selector": "s1", "signs": False, "type": "ed25519"},
     "putWebhook": {"url": "https://hooks.invalid/mail", "types": ["delivery.*"], "batch": 2, "enabled": False},
     "editWebhook": {"url": "https://hooks.invalid/mail", "format": "ses", "timeout_s": 5, "secret_previous": None},

@@ -5,7 +5,7 @@
 
 /// A parser with its property.
 package enum FuzzTarget: String, CaseIterable, Sendable {
-    case command, reply, dots, chunks, header, address, list, ini, json, routes, record, conversion
+    case command, reply, dots, chunks, header, address, list, ini, json, routes, record, conversion, report
 
     /// Feeds bytes to the parser.
     ///
@@ -24,6 +24,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .routes: Self.routes(bytes)
         case .record: Self.record(bytes)
         case .conversion: Self.conversion(bytes)
+        case .report: Self.report(bytes)
         }
     }
 }
