@@ -62,6 +62,8 @@ def test_the_contract_holds(make_relay, make_dns, tmp_path):
         'parameters = { "path.name" = ["app@example.org", "b", "a b"] }\n'
         '[[operations]]\ninclude-path-regex = "^/v1/dkim-keys/"\n'
         'parameters = { "path.domain" = ["example.com", "a b"], "path.selector" = ["s1", "S_1"] }\n'
+        '[[operations]]\ninclude-path-regex = "^/v1/dkim-rotations/"\n'
+        'parameters = { "path.domain" = ["example.com", "a b"] }\n'
     )
     run = subprocess.run(
         [

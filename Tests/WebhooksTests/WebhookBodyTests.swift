@@ -149,7 +149,10 @@ struct WebhookBodyTests {
         var endpoint = WebhookSettings.Endpoint(name: "x")
         #expect(endpoint.eventTypes.count == EventType.allCases.count)
         endpoint.types = ["delivery.*", "message.held", "delivery.opened"]
-        #expect(endpoint.eventTypes == [.deferred, .delivered, .bounced, .suppressed, .held])
+        #expect(
+            endpoint.eventTypes
+                == [.deferred, .delivered, .bounced, .suppressed, .bouncedLate, .complained, .held]
+        )
         #expect(endpoint.unknownTypes == ["delivery.opened"])
         endpoint.types = ["*"]
         #expect(endpoint.eventTypes.count == EventType.allCases.count)
