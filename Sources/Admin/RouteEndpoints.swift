@@ -43,7 +43,7 @@ enum RouteEndpoints {
     /// `GET /v1/routes/{match}`.
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
-        let (_, headers) = try FileEdits.shown(.routes, services)
+        let headers = FileEdits.headers(of: .routes, services)
         guard let match = Routes.normalized(request.parameter("match")),
             let route = services.settings.current.routes.route(named: match)
         else { throw missing(request.parameter("match")) }
@@ -72,7 +72,7 @@ enum RouteEndpoints {
         try checkName(&object, match)
         try refusePinned(match, services)
         var isNew = false
-        let written = try edited(request, services, isPatch ? "patch route" : "put route", match) {
+        let written = try edited(request, services, isPatch ? "patch route" : "put route", match, isAlone: true) {
             (document) throws(Problem) in
             let known = RouteSection.all(in: document)[match]
             isNew = known == nil
@@ -155,7 +155,8 @@ enum RouteEndpoints {
         try FileEdits.allowDryRun(request)
         let match = try match(request)
         try refusePinned(match, services)
-        let written = try edited(request, services, "delete route", match) { (document) throws(Problem) in
+        let written = try edited(request, services, "delete route", match, isAlone: true) {
+            (document) throws(Problem) in
             guard let known = names(document).first(where: { $0.match == match }) else { throw missing(match) }
             document.removeSection(known.section)
         }
@@ -179,9 +180,19 @@ enum RouteEndpoints {
         _ services: AdminServices,
         _ operation: String,
         _ match: String,
+        isAlone: Bool = false,
         _ body: (inout INIDocument) throws(Problem) -> Void
     ) throws(Problem) -> Written {
-        let edit = try FileEdits.edit(.routes, request, services, operation: operation, key: match, body)
+        let section = isAlone ? match : nil
+        let edit = try FileEdits.edit(
+            .routes,
+            section: section,
+            request,
+            services,
+            operation: operation,
+            key: match,
+            body
+        )
         guard edit.isChanged else { return Written(edit: edit, members: []) }
         if !edit.isRehearsal {
             services.audit(
