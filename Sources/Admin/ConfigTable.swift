@@ -29,6 +29,9 @@ protocol ConfigTable {
 
     static var file: ConfigFile { get }
     static var words: TableWords { get }
+    /// Each row is a section of the file that stands alone: an edit reads, checks and writes that section, however long the file is,
+    /// and a row is shown as it is in force.
+    static var isBySection: Bool { get }
 
     /// The name in the path, in normal form.
     static func key(_ request: AdminRequest) throws(Problem) -> Key
@@ -101,6 +104,8 @@ protocol ConfigTable {
 }
 
 extension ConfigTable {
+    static var isBySection: Bool { false }
+
     static func allowChange(_ key: Key, _ services: AdminServices) {}
 
     static func row(
@@ -148,7 +153,7 @@ extension ConfigTable {
         do throws(Problem) { key = try Self.key(request) } catch {
             throw words.areNamesJudged ? error : words.missing
         }
-        let (document, headers) = try FileEdits.shown(file, services)
+        let (document, headers) = try shown(services)
         guard let row = row(key, document, services.settings.current, services) else { throw words.missing }
         return .json(view(row, services), headers: headers)
     }
@@ -174,8 +179,7 @@ extension ConfigTable {
         var draft = try draft(request, key, isPatch: isPatch, services)
         var (isNew, old) = (false, Row?.none)
         let operation = "\(isPatch ? "patch" : "put") \(words.noun)"
-        let edit = try FileEdits.edit(file, request, services, operation: operation, key: "\(key)") {
-            (document) throws(Problem) in
+        let edit = try edited(key, request, services, operation) { (document) throws(Problem) in
             isNew = !has(key, document, services)
             guard !isPatch || !isNew else { throw words.missing }
             guard isNew || request.header("if-none-match") != "*" else { throw Problem(.stale, words.taken) }
@@ -184,7 +188,7 @@ extension ConfigTable {
         }
         let consequences = edit.isChanged ? consequences(edit, services) : []
         if let rehearsal = FileEdits.rehearsal(edit, consequences) { return rehearsal }
-        guard let row = row(key, try FileEdits.shown(file, services).document, edit.after, services) else {
+        guard let row = row(key, try shown(services).document, edit.after, services) else {
             throw Problem(.conflict, "the file was changed meanwhile; get it again")
         }
         if edit.isChanged { audit(operation, key, request, services, before: isNew ? nil : old, after: row) }
@@ -205,8 +209,7 @@ extension ConfigTable {
         try allowChange(key, services)
         var old: Row?
         let operation = "delete \(words.noun)"
-        let edit = try FileEdits.edit(file, request, services, operation: operation, key: "\(key)") {
-            (document) throws(Problem) in
+        let edit = try edited(key, request, services, operation) { (document) throws(Problem) in
             old = row(key, document, services.settings.current, services)
             guard erase(key, from: &document, services) else { throw words.missing }
         }
@@ -218,6 +221,25 @@ extension ConfigTable {
             return AdminResponse(204, headers: headers)
         }
         return .json(body, headers: headers)
+    }
+
+    /// What a row is shown of, with what its answers say.
+    private static func shown(
+        _ services: AdminServices
+    ) throws(Problem) -> (document: INIDocument?, headers: [HeaderField]) {
+        if isBySection { return (nil, FileEdits.headers(of: file, services)) }
+        return try FileEdits.shown(file, services)
+    }
+
+    private static func edited(
+        _ key: Key,
+        _ request: AdminRequest,
+        _ services: AdminServices,
+        _ operation: String,
+        _ change: (inout INIDocument) throws(Problem) -> Void
+    ) throws(Problem) -> Edit {
+        let section = isBySection ? "\(key)" : nil
+        return try FileEdits.edit(file, section: section, request, services, operation: operation, key: "\(key)", change)
     }
 
     private static func audit(

@@ -31,13 +31,29 @@ enum FileEdits {
         _ file: ConfigFile,
         _ services: AdminServices
     ) throws(Problem) -> (document: INIDocument?, headers: [HeaderField]) {
-        let noCache = HeaderField("Cache-Control", "no-cache")
-        let health = services.settings.health.current
-        if !health.broken.contains(ConfigPart(file)), let (document, revision) = try? services.settings.document(file) {
-            return (document, [tag(revision), noCache])
+        let isBroken = services.settings.health.current.broken.contains(ConfigPart(file))
+        guard !isBroken, let (document, revision) = try? services.settings.document(file) else {
+            return (nil, brokenHeaders(file, services))
         }
-        let place = health.places.first { $0.starts(withOctets: file.name) } ?? file.name
-        return (nil, [tag(services.settings.revision(file)), noCache, HeaderField("Config-Broken", place)])
+        return (document, headers(revision))
+    }
+
+    /// What answers say that show something of a file: its version, and where it is broken.
+    static func headers(of file: ConfigFile, _ services: AdminServices) -> [HeaderField] {
+        let isBroken = services.settings.health.current.broken.contains(ConfigPart(file))
+        guard !isBroken, let revision = try? services.settings.version(of: file) else {
+            return brokenHeaders(file, services)
+        }
+        return headers(revision)
+    }
+
+    private static let noCache = HeaderField("Cache-Control", "no-cache")
+
+    private static func headers(_ revision: Revision) -> [HeaderField] { [tag(revision), noCache] }
+
+    private static func brokenHeaders(_ file: ConfigFile, _ services: AdminServices) -> [HeaderField] {
+        let place = services.settings.health.current.places.first { $0.starts(withOctets: file.name) } ?? file.name
+        return headers(services.settings.revision(file)) + [HeaderField("Config-Broken", place)]
     }
 
     /// Edits a file; when it returns, the change is on disk and in force.
@@ -45,6 +61,7 @@ enum FileEdits {
     /// - Throws: what `change` throws, or why the file cannot be edited.
     static func edit(
         _ file: ConfigFile,
+        section: String? = nil,
         _ request: AdminRequest,
         _ services: AdminServices,
         operation: String,
@@ -56,6 +73,7 @@ enum FileEdits {
         do throws(EditFailure<Problem>) {
             return try services.settings.edit(
                 file,
+                section: section,
                 expecting: expected,
                 operation: operation,
                 key: key,
@@ -123,7 +141,8 @@ enum FileEdits {
         guard let tags = EntityTags.list(header) else {
             throw Problem(.malformed, "If-Match holds entity tags in quotes, separated by commas, or *")
         }
-        let current = try document(file, services).revision
+        let current: Revision
+        do throws(EditError) { current = try services.settings.version(of: file) } catch { throw problem(error) }
         let tag = EntityTags.quoted(current.digest)
         guard tags.contains(where: { !$0.isWeak && $0.text == tag }) else { throw problem(.stale(current: current)) }
         return current

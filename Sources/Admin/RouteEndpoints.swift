@@ -17,6 +17,7 @@ enum RouteEndpoints: ConfigTable {
         taken: "there is a route of that name already",
         areNamesJudged: false
     )
+    static let isBySection = true
     /// Routes on a page.
     private static let longestPage = 10_000
 

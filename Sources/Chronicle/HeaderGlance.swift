@@ -1,5 +1,6 @@
 // HeaderGlance.swift — the few words of a message's header that events carry. Pure.
 
+import Glibc
 import Mail
 
 /// What events want of a header.
@@ -35,7 +36,10 @@ struct HeaderGlance: Hashable, Sendable {
     private static func fieldEnd(_ bytes: [UInt8], from start: Int) -> Int? {
         var position = start
         while true {
-            let line = bytes.withUnsafeBufferPointer { $0[position...].firstIndex(of: 0x0A) }
+            let line = bytes.withUnsafeBytes { bytes -> Int? in
+                guard let base = bytes.baseAddress else { return nil }
+                return memchr(base + position, 0x0A, bytes.count - position).map { UnsafeRawPointer($0) - base }
+            }
             guard let line else { return nil }
             position = line + 1
             guard position < bytes.count, bytes[position] == 0x20 || bytes[position] == 0x09 else { return position }

@@ -100,9 +100,9 @@ enum AddressPattern: Hashable, Sendable, CustomStringConvertible {
 /// Values by pattern.
 struct PatternTable<Value: Hashable & Sendable>: Hashable, Sendable {
     private var null: Value?
-    private var byAddress: [EmailAddress: Value] = [:]
-    private var byDomain: [String: Value] = [:]
-    private var bySuffix: [String: Value] = [:]
+    private var byAddress = LayeredTable<EmailAddress, Value>()
+    private var byDomain = LayeredTable<String, Value>()
+    private var bySuffix = LayeredTable<String, Value>()
     private var any: Value?
 
     subscript(pattern: AddressPattern) -> Value? {
@@ -137,6 +137,19 @@ struct PatternTable<Value: Hashable & Sendable>: Hashable, Sendable {
     /// Every value.
     var values: [Value] {
         [null, any].compactMap(\.self) + byAddress.values + byDomain.values + bySuffix.values
+    }
+
+    /// The values at all patterns where another table may have another one.
+    func values(whereUnlike other: PatternTable) -> [Value] {
+        [null, any].compactMap(\.self) + byAddress.values(whereUnlike: other.byAddress)
+            + byDomain.values(whereUnlike: other.byDomain) + bySuffix.values(whereUnlike: other.bySuffix)
+    }
+
+    /// Everything is there: from now on copies share it, and differ in little.
+    mutating func settle() {
+        byAddress.settle()
+        byDomain.settle()
+        bySuffix.settle()
     }
 
     /// The value of the most specific pattern that fits.

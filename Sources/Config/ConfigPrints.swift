@@ -8,6 +8,8 @@ import Mail
 package struct ConfigPrints: Sendable {
     /// A file with more keys than this is told as a whole: a table of routes may have a hundred thousand.
     private static let mostKeys = 2000
+    /// Neither is one of more bytes read for its keys.
+    private static let mostBytes = 1 << 20
 
     private var files: [String: [String: Int]] = [:]
 
@@ -19,6 +21,7 @@ package struct ConfigPrints: Sendable {
     }
 
     private static func prints(_ file: String, _ text: String) -> [String: Int] {
+        guard text.utf8.count <= mostBytes else { return prints(Revision(of: Array(text.utf8))) }
         let whole = ["": text.hashValue]
         guard file.ends(withOctets: ".ini") else { return whole }
         let entries = INIDocument(parsing: text).entries
@@ -31,6 +34,15 @@ package struct ConfigPrints: Sendable {
             found[name] = (found[name] ?? 0) &* 31 &+ entry.value.hashValue
         }
         return found
+    }
+
+    private static func prints(_ revision: Revision) -> [String: Int] { ["": revision.digest.hashValue] }
+
+    /// A file says something else since an edit from within.
+    package mutating func note(_ edit: Edit, in store: SettingsStore) {
+        let file = edit.file.name
+        guard edit.size <= Self.mostBytes else { return files[file] = Self.prints(edit.revision) }
+        files[file] = (try? store.reader.fileText(file) ?? nil).map { Self.prints(file, $0) }
     }
 
     /// A file that says something else, and the keys that do; none where it is told as a whole.

@@ -78,9 +78,12 @@ package struct Rewriting: Hashable, Sendable {
 
     package init() {}
 
+    /// Nothing is rewritten, whoever sends it.
+    package var isEmpty: Bool { tables.isEmpty && srs == nil }
+
     /// What is in force for mail that comes in so; nil: nothing.
     package func rewriter(for way: WayIn, _ listeners: ListenerSettings) -> Rewriter? {
-        guard !tables.isEmpty || srs != nil else { return nil }
+        guard !isEmpty else { return nil }
         let mine = tables.filter { $0.whose.means(way, listeners) }
         guard !mine.isEmpty || srs != nil else { return nil }
         var rewriter = Rewriter(mine.sorted { $0.whose.weight > $1.whose.weight }, parts, kept)

@@ -19,7 +19,7 @@ package struct RouteChanges: Sendable {
     private let logins: Set<String>
 
     package init(from old: Routes, to new: Routes) {
-        let (before, after) = (old.all, new.all)
+        let (before, after) = (old.sections(whereUnlike: new), new.sections(whereUnlike: old))
         var moved: [String] = []
         var gone: Set<String> = []
         var changed: Set<String> = []

@@ -50,6 +50,7 @@ extension Routes {
             }
         }
         try report.finish()
+        table.settle()
         return table
     }
 }

@@ -36,14 +36,18 @@ package struct Routes: Hashable, Sendable {
 
         /// Mail goes to the MX of its domain, whatever less specific sections say.
         package var isDirect: Bool { way == .direct }
+
+        fileprivate var isRejecting: Bool { if case .reject = way { true } else { false } }
     }
 
     private var senders = PatternTable<Entry>()
     private var recipients = PatternTable<Entry>()
     /// Sections for a recipient from a sender, by the recipient.
     private var pairs = PatternTable<PatternTable<Entry>>()
+    /// Sections that reject.
+    private var rejecting = 0
     /// Some section rejects, so that whoever takes mail in has to ask.
-    package private(set) var rejects = false
+    package var rejects: Bool { rejecting > 0 }
 
     package init() {}
 
@@ -52,14 +56,40 @@ package struct Routes: Hashable, Sendable {
     /// A second one of the same name replaces the first; a name that is no pattern is not added.
     package mutating func add(_ route: Entry) {
         guard let name = RouteName(route.match) else { return }
-        if case .reject = route.way { rejects = true }
-        switch name {
-        case .recipient(let pattern): recipients[pattern] = route
-        case .sender(let pattern): senders[pattern] = route
-        case .pair(let sender, let recipient):
-            var table = pairs[recipient] ?? PatternTable()
-            table[sender] = route
-            pairs[recipient] = table
+        self[name] = route
+    }
+
+    /// Takes a section away.
+    mutating func remove(named match: String) {
+        guard let name = RouteName(match) else { return }
+        self[name] = nil
+    }
+
+    /// The table is complete: copies that differ in a few sections share the rest from now on.
+    mutating func settle() {
+        senders.settle()
+        recipients.settle()
+        pairs.settle()
+    }
+
+    private subscript(name: RouteName) -> Entry? {
+        get {
+            switch name {
+            case .recipient(let pattern): recipients[pattern]
+            case .sender(let pattern): senders[pattern]
+            case .pair(let sender, let recipient): pairs[recipient]?[sender]
+            }
+        }
+        set {
+            rejecting += (newValue?.isRejecting == true ? 1 : 0) - (self[name]?.isRejecting == true ? 1 : 0)
+            switch name {
+            case .recipient(let pattern): recipients[pattern] = newValue
+            case .sender(let pattern): senders[pattern] = newValue
+            case .pair(let sender, let recipient):
+                var table = pairs[recipient] ?? PatternTable()
+                table[sender] = newValue
+                pairs[recipient] = table.isEmpty ? nil : table
+            }
         }
     }
 
@@ -75,18 +105,22 @@ package struct Routes: Hashable, Sendable {
 
     /// The section of that name, or nil when it is gone.
     package func route(named match: String) -> Entry? {
-        switch RouteName(match) {
-        case nil: nil
-        case .recipient(let pattern): recipients[pattern]
-        case .sender(let pattern): senders[pattern]
-        case .pair(let sender, let recipient): pairs[recipient]?[sender]
-        }
+        RouteName(match).flatMap { self[$0] }
     }
 
     /// Every section by its name.
     package var all: [String: Entry] {
         var found: [String: Entry] = [:]
         for route in senders.values + recipients.values + pairs.values.flatMap(\.values) { found[route.match] = route }
+        return found
+    }
+
+    /// The sections, by their names, where another table may have another one: all of them, unless both came from one.
+    func sections(whereUnlike other: Routes) -> [String: Entry] {
+        var found: [String: Entry] = [:]
+        for route in senders.values(whereUnlike: other.senders) { found[route.match] = route }
+        for route in recipients.values(whereUnlike: other.recipients) { found[route.match] = route }
+        for route in pairs.values(whereUnlike: other.pairs).flatMap(\.values) { found[route.match] = route }
         return found
     }
 

@@ -38,13 +38,13 @@ package struct Edit: Sendable {
     package let warnings: [ConfigError]
     /// It was only tried: nothing was written, and nothing is in force.
     package var isRehearsal = false
+    /// Of the file after the edit, bytes.
+    package var size = 0
 }
 
 extension SettingsStore {
     /// Tries before an edit gives way to somebody who writes the file all the time.
     private static let tries = 5
-    /// Bytes of a file that is worth keeping; smaller ones are read as fast.
-    private static let leastShelved = 64 << 10
     /// Bytes of a file whose changed lines are told.
     private static let mostTold = 1 << 20
 
@@ -53,33 +53,22 @@ extension SettingsStore {
     /// - Throws: ``EditError/broken(_:)`` when it cannot be read or is not UTF-8.
     package func document(_ file: ConfigFile) throws(EditError) -> (document: INIDocument, revision: Revision) {
         let stamp = source.stamp(of: file.name)
-        if let known = shelf.withLock({ $0[file] }), known.stamp == stamp { return (known.document, known.revision) }
+        if let known = shelved(file, stamp) {
+            if let document = known.document { return (document, known.revision) }
+            let document = INIDocument(parsing: String(decoding: known.bytes, as: UTF8.self))
+            keep(file, known.bytes, document, known.revision, known.stamp)
+            return (document, known.revision)
+        }
         do throws(ConfigErrors) {
             let text = try reader.fileText(file.name) ?? ""
             let document = INIDocument(parsing: text)
             let revision = Revision(of: document.bytes + marks(file))
             // One that is being written may have other bytes under the same stamp in a moment.
-            if let stamp, Self.isSettled(stamp, .now()) { keep(file, document, revision, stamp) }
+            if let stamp, Self.isSettled(stamp, .now()) { keep(file, document.bytes, document, revision, stamp) }
             return (document, revision)
         } catch {
             throw .broken(error)
         }
-    }
-
-    /// Keeps a large file as it was read, so that who asks for a line of it again does not wait for all of it.
-    private func keep(_ file: ConfigFile, _ document: INIDocument, _ revision: Revision, _ stamp: FileStamp) {
-        // The switch that is kept beside this one belongs to its version.
-        guard file != .outbound, document.bytes.count >= Self.leastShelved, source.stamp(of: file.name) == stamp else {
-            return
-        }
-        shelf.withLock { $0[file] = Shelved(stamp: stamp, document: document, revision: revision) }
-    }
-
-    /// A file as it was read, or written, last.
-    struct Shelved: Sendable {
-        let stamp: FileStamp
-        let document: INIDocument
-        let revision: Revision
     }
 
     /// The version of a file, also of one that holds no text; that of a file that cannot be read is the one of an empty file.
@@ -100,6 +89,7 @@ extension SettingsStore {
     ///
     /// - Parameters:
     ///   - file: which one; it is made when it is missing.
+    ///   - section: the only one that `change` looks at and changes, by its name in normal form; nil: it may be any.
     ///   - expecting: what the caller believes the file to be; nil: whatever it is.
     ///   - operation: for the log, such as `put route`.
     ///   - key: for the log, such as the name of a route; never a value.
@@ -113,6 +103,7 @@ extension SettingsStore {
     @discardableResult
     package func edit<Refusal>(
         _ file: ConfigFile,
+        section: String? = nil,
         expecting: Revision? = nil,
         operation: String,
         key: String,
@@ -133,6 +124,7 @@ extension SettingsStore {
             position: position
         )
         wish.isRehearsal = isRehearsal
+        wish.section = section
         let edit = try watch.withLock { watch throws(EditFailure<Refusal>) in
             do throws(EditFailure<Refusal>) {
                 for _ in 0..<Self.tries {
@@ -159,6 +151,7 @@ extension SettingsStore {
         let expecting: Revision?
         let position: DeliverySwitch?
         var isRehearsal = false
+        var section: String?
     }
 
     /// One try.
@@ -170,6 +163,7 @@ extension SettingsStore {
         _ change: (inout INIDocument) throws(Refusal) -> Void
     ) throws(EditFailure<Refusal>) -> Edit? {
         let stamp = source.stamp(of: wish.file.name)
+        if let edit = try fulfilSection(wish, &watch, stamp, change) { return edit }
         let (old, revision): (INIDocument, Revision)
         do throws(EditError) { (old, revision) = try document(wish.file) } catch { throw .failed(error) }
         if let expecting = wish.expecting, expecting != revision { throw .failed(.stale(current: revision)) }
@@ -193,13 +187,32 @@ extension SettingsStore {
         _ watch: inout Watch,
         _ stamp: FileStamp?
     ) throws(EditError) -> Edit? {
-        let (file, part) = (wish.file, ConfigPart(wish.file))
-        try refusePinned(file, old, new)
-        let reading = try check(part, file, new, watch)
+        try refusePinned(wish.file, old, new)
+        let reading = try check(ConfigPart(wish.file), wish.file, new, watch)
         if wish.isRehearsal { return rehearsal(wish, from: old, to: new, reading) }
-        let (before, wasBroken) = (current, watch.isBroken(part))
+        return try finish(wish, from: old.bytes, to: new == old ? nil : new.bytes, new, reading, &watch, stamp)
+    }
+
+    /// Writes what was checked, and publishes it.
+    ///
+    /// - Parameters:
+    ///   - new: nil when nothing changes.
+    ///   - document: of the file as it will be, where somebody has read it.
+    ///   - stamp: of the file, taken before it was read.
+    /// - Returns: nil when somebody wrote the file meanwhile.
+    func finish(
+        _ wish: Wish,
+        from old: [UInt8],
+        to new: [UInt8]?,
+        _ document: INIDocument?,
+        _ reading: ConfigReading,
+        _ watch: inout Watch,
+        _ stamp: FileStamp?
+    ) throws(EditError) -> Edit? {
+        let file = wish.file
+        let (before, wasBroken) = (current, watch.isBroken(ConfigPart(file)))
         var replacement: Replacement?
-        if new != old {
+        if let new {
             guard source.stamp(of: file.name) == stamp else { return nil }
             replacement = try write(file, old, new)
             watch.stamps[file.name] = source.stamp(of: file.name)
@@ -218,15 +231,15 @@ extension SettingsStore {
         watch.gone.remove(file.name)
         _ = take(reading, &watch)
         publish(&watch)
-        let revision = Revision(of: new.bytes + marks(file))
-        if let stamp = watch.stamps[file.name] { keep(file, new, revision, stamp) }
-        return Edit(
+        let now = new ?? old
+        let revision = Revision(of: now + marks(file))
+        if let stamp = watch.stamps[file.name] { keep(file, now, document, revision, stamp) }
+        var edit = Edit(
             file: file,
             operation: wish.operation,
             key: wish.key,
             actor: wish.actor,
-            diff: max(old.bytes.count, new.bytes.count) <= Self.mostTold
-                ? LineDiff.of(old.text, new.text, file: file.name) : "",
+            diff: max(old.count, now.count) <= Self.mostTold ? diff(file, old, now) : "",
             revision: revision,
             before: before,
             after: current,
@@ -236,6 +249,12 @@ extension SettingsStore {
             isMended: wasBroken,
             warnings: reading.warnings
         )
+        edit.size = now.count
+        return edit
+    }
+
+    private func diff(_ file: ConfigFile, _ old: [UInt8], _ new: [UInt8]) -> String {
+        LineDiff.of(String(decoding: old, as: UTF8.self), String(decoding: new, as: UTF8.self), file: file.name)
     }
 
     /// What an edit would come to.
@@ -288,15 +307,15 @@ extension SettingsStore {
 
     private func write(
         _ file: ConfigFile,
-        _ old: INIDocument,
-        _ new: INIDocument
+        _ old: [UInt8],
+        _ new: [UInt8]
     ) throws(EditError) -> Replacement {
         do throws(WriteError) {
-            return try source.replace(file.name, with: new.bytes)
+            return try source.replace(file.name, with: new)
         } catch {
             switch error {
             case .readOnly(let reason):
-                throw .readOnly(reason: reason, diff: LineDiff.of(old.text, new.text, file: file.name))
+                throw .readOnly(reason: reason, diff: diff(file, old, new))
             case .failed(let reason): throw .notWritten(reason)
             }
         }

@@ -81,7 +81,7 @@ package final class SettingsStore: Sendable {
     /// How the files are.
     package let health: InForce<ConfigHealth>
     let watch: Mutex<Watch>
-    /// Large files as they were read last, by what they look like.
+    /// Large files as they were read last.
     let shelf = Mutex<[ConfigFile: Shelved]>([:])
     /// Whether mail can leave from an address, as the files are judged.
     package var isLocal: LocalAddressCheck { reader.isLocal }

@@ -16,7 +16,7 @@ extension ServerHandler: ReceptionOwner {
 
     /// The machine is about to receive a message of at most so many octets.
     func beginMessage(_ octets: Int) {
-        reception.way = way
+        if reception.rules.asksForWay { reception.way = way }
         let login = machine.user.map { Login($0, bound: machine.constraint) }
         machine.begun(reception.begin(octets, by: login))
     }

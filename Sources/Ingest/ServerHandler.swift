@@ -94,6 +94,8 @@ final class ServerHandler: ChannelDuplexHandler {
     /// Since when the client waits for us.
     private var owesSince: NIODeadline?
     private var settingsRead = NIODeadline.uptimeNanoseconds(0)
+    /// Of the settings that were read last, and whether there was anybody who gets nothing.
+    private var (generation, holdsBack): (UInt64, Bool) = (0, false)
 
     init(
         door: Door,
@@ -367,10 +369,12 @@ final class ServerHandler: ChannelDuplexHandler {
     }
 
     private var wait: Wait {
-        if reception.isAsking || greets != nil { return .ourselves }
-        if machine.isCommitting { return .commit }
-        if reception.isAtDisk || machine.isVerifying || machine.isAsking || isAskedAbout { return .ourselves }
-        return machine.isReceiving ? .content : .command
+        let phase = reception.phase
+        if phase == .asking || phase == .screening || greets != nil { return .ourselves }
+        let awaited = machine.awaits
+        if awaited == .commit { return .commit }
+        if phase == .spilling || phase == .signing || awaited == .answer || isAskedAbout { return .ourselves }
+        return awaited == .content ? .content : .command
     }
 
     /// Moves the time limit to where the session stands now.
@@ -415,6 +419,13 @@ final class ServerHandler: ChannelDuplexHandler {
     private func refreshSettings(_ now: NIODeadline) {
         guard now - settingsRead >= .milliseconds(Self.settingsAge), !machine.hasTransaction else { return }
         settingsRead = now
+        let generation = door.settings.generation
+        defer { self.generation = generation }
+        let holdsBack = door.intake.knowsSuppressions
+        defer { self.holdsBack = holdsBack }
+        guard generation != self.generation || holdsBack != self.holdsBack || machine.user != nil else {
+            return refreshRest()
+        }
         let fresh = door.settings.current
         settings = fresh.listener.applied(at: here)
         reception.rules = IntakeRules(fresh)
@@ -427,10 +438,15 @@ final class ServerHandler: ChannelDuplexHandler {
             ),
             offer: Authenticator.offer(fresh, to: client, isSecure: machine.isSecure)
         )
-        machine.offersTLS = !machine.isSecure && door.tls() != nil
         reception.mender = Self.mender(machine.limits)
         machine.judge = door.intake.judge(fresh, for: way)
         machine.isForAnybody = door.intake.openAddresses(fresh)
+        refreshRest()
+    }
+
+    /// What changes without the settings: certificates, plugins.
+    private func refreshRest() {
+        machine.offersTLS = !machine.isSecure && door.tls() != nil
         learnHooks()
     }
 

@@ -9,8 +9,8 @@ import Storage
 
 /// The message between its first octet and its acceptance.
 ///
-/// The bytes that are in memory lie in ``Reception/body``.
-struct Draft {
+/// The bytes that are in memory lie in ``Reception/body``. A reference, since each step of a reception holds it while it changes.
+final class Draft {
     /// Bytes of a large body that are gathered before they are written.
     static let spillBlock = 128 << 10
 
@@ -76,7 +76,7 @@ package struct ContentTraits: Hashable, Sendable {
 }
 
 /// A complete message on its way through plugins and signers.
-struct Pending {
+final class Pending {
     /// Plugins may change it.
     var envelope: Envelope
     let provenance: Provenance
@@ -88,7 +88,21 @@ struct Pending {
     /// It is not to go on: it is a report to an address of ours, and goes into the history.
     var returned: ReturnedMail?
     /// `queue_outbound` is asked about it.
-    var passesPlugins = true
+    let passesPlugins: Bool
+
+    init(
+        envelope: Envelope,
+        provenance: Provenance,
+        traits: ContentTraits,
+        hold: Hold? = nil,
+        passesPlugins: Bool = true
+    ) {
+        self.envelope = envelope
+        self.provenance = provenance
+        self.traits = traits
+        self.hold = hold
+        self.passesPlugins = passesPlugins
+    }
 
     func content(_ prologue: ByteBuffer, _ body: Content.Body) -> Content {
         Content(

@@ -68,14 +68,15 @@ extension ByteBuffer {
 extension Reception {
     /// Finds out what the header of the message that begins goes through.
     func prepareEditing(by login: Login?) {
+        guard let draft else { return }
+        draft.login = login
+        // The usual case: nothing becomes of any message.
+        guard mender != nil || rules.asksForWay else { return }
         var way = way
         way.login = login?.name
-        let rewriter = rules.rewriting.rewriter(for: way, rules.listeners)
-        draft?.login = login
-        draft?.rewriter = rewriter
-        let editing = HeaderEditing(mender: mender, rewriter: rewriter?.header)
-        draft?.editing = editing
-        draft?.awaitsHeader = !editing.isEmpty || !rules.archive.isEmpty
+        draft.rewriter = rules.rewriting.rewriter(for: way, rules.listeners)
+        draft.editing = HeaderEditing(mender: mender, rewriter: draft.rewriter?.header)
+        draft.awaitsHeader = !draft.editing.isEmpty || !rules.archive.isEmpty
     }
 
     /// Edits the header that is at the front of ``body``, once.

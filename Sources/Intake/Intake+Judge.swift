@@ -21,7 +21,7 @@ extension Intake {
         for way: WayIn
     ) -> (@Sendable (EmailAddress, ReversePath) -> Reply?)? {
         let (routes, plugins, list) = (settings.routes, plugins, suppressions)
-        let holdsBack = list.map { !$0.isEmpty } ?? false && settings.suppressions.check == .refuse
+        let holdsBack = knowsSuppressions && settings.suppressions.check == .refuse
         let srs = settings.rewriting.srs
         let returnPaths = settings.rewriting.returnPaths
         guard routes.rejects || holdsBack || srs != nil || returnPaths != nil else { return nil }

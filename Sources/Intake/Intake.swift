@@ -25,6 +25,8 @@ package struct Intake: Sendable {
 
     /// Who gets nothing; nil: nobody knows.
     package let suppressions: SuppressionList?
+    /// Somebody gets nothing.
+    package var knowsSuppressions: Bool { suppressions.map { !$0.isEmpty } ?? false }
     /// Milters; nil: there never are any.
     package let filters: FilterChain?
     /// Tells senders of recipients that a milter does not want.
@@ -55,7 +57,9 @@ package struct Intake: Sendable {
 }
 
 /// What the settings say about messages that come in: the part that a session keeps.
-package struct IntakeRules: Sendable {
+///
+/// A reference, since every reception keeps them and asks them at every step.
+package final class IntakeRules: Sendable {
     let me: Domain
     /// A message beyond it goes to a file while it is received, bytes.
     let inMemoryBytes: Int
@@ -82,6 +86,9 @@ package struct IntakeRules: Sendable {
     let archive: ArchiveSettings
     /// Names the listeners that rules are about.
     let listeners: ListenerSettings
+
+    /// Some rule depends on how a message comes in.
+    package var asksForWay: Bool { !rewriting.isEmpty || !archive.isEmpty }
 
     package init(_ settings: Settings) {
         me = settings.me

@@ -27,8 +27,8 @@ package struct Login: Hashable, Sendable {
     }
 }
 
-/// Who hands a message in, and how.
-package struct Provenance: Sendable {
+/// Who hands a message in, and how; one reference for everybody who tells it.
+package final class Provenance: Sendable {
     /// A client of SMTP.
     package struct Client: Sendable {
         /// Nil when it could not be told.

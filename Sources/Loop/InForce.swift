@@ -11,13 +11,14 @@ import Synchronization
 package final class InForce<Value: Sendable>: Sendable {
     private final class Version: Sendable {
         let value: Value
+        let number: UInt64
 
-        init(_ value: Value) { self.value = value }
+        init(_ value: Value, _ number: UInt64) { (self.value, self.number) = (value, number) }
     }
 
     private let version: Mutex<Version>
 
-    package init(_ value: Value) { version = Mutex(Version(value)) }
+    package init(_ value: Value) { version = Mutex(Version(value, 1)) }
 
     /// The value in force, copied; cheap for a small one, from any thread.
     package var current: Value { latest.value }
@@ -25,14 +26,16 @@ package final class InForce<Value: Sendable>: Sendable {
     /// Asks the value in force without a copy of it: for large ones that are asked of every mail.
     package func ask<Answer>(_ question: (borrowing Value) -> Answer) -> Answer { question(latest.value) }
 
+    /// Grows with every replacement: whoever keeps what it made of the value needs to make it again only then.
+    package var generation: UInt64 { latest.number }
+
     /// Puts another value in force.
     ///
     /// - Returns: the one that was.
     @discardableResult
     package func replace(with value: Value) -> Value {
-        let new = Version(value)
         let old = version.withLock { version in
-            defer { version = new }
+            defer { version = Version(value, version.number + 1) }
             return version
         }
         return old.value
@@ -44,7 +47,7 @@ package final class InForce<Value: Sendable>: Sendable {
     package func change<Answer: Sendable>(_ body: (inout Value) -> Answer) -> Answer {
         version.withLock { version in
             var value = version.value
-            defer { version = Version(value) }
+            defer { version = Version(value, version.number + 1) }
             return body(&value)
         }
     }

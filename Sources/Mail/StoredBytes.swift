@@ -114,7 +114,8 @@ package struct StoredReader {
     private static func text(_ piece: Slice<UnsafeRawBufferPointer>) throws(Malformed) -> String {
         let bytes = UnsafeRawBufferPointer(rebasing: piece)
         let string = String(decoding: bytes, as: UTF8.self)
-        // What had to be mended reads otherwise than it was.
+        // What had to be mended reads otherwise than it was; ASCII never has to be.
+        if bytes.allSatisfy({ $0 < 0x80 }) { return string }
         guard string.utf8.elementsEqual(bytes) else { throw Malformed() }
         return string
     }

@@ -4,7 +4,7 @@
 // message is; at most 1 MiB is looked at; a report inside of the message that a report is about counts for nothing. Lenient in
 // what surrounds the part, since a list's footer or a virus scanner's wrapping is no reason to lose a bounce.
 
-package import Mail
+import Mail
 
 /// Reads one message.
 package struct MailReportReader: Sendable {

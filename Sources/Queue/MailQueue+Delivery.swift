@@ -140,12 +140,9 @@ extension MailQueue {
         guard let (resident, location) = place else {
             throw .damaged("message \(parcel.id.message) is not in the queue")
         }
-        if let resident {
-            return Assignment(parcel: parcel, envelope: resident.envelope, content: resident.content)
-        }
+        if let resident { return Assignment(parcel, of: resident) }
         do throws(QueueError) {
-            let message = try readBack(parcel.id.message, at: location)
-            return Assignment(parcel: parcel, envelope: message.envelope, content: message.content)
+            return Assignment(parcel, of: try readBack(parcel.id.message, at: location))
         } catch {
             if case .damaged = error { forget(parcel.id.message) }
             throw error
@@ -318,7 +315,7 @@ extension MailQueue {
         }
         disk.submit { _ in
             var budget = Self.readAheadBytes
-            var loaded: [(Parcel, Resident)] = []
+            var loaded: [(Parcel, NewMessage)] = []
             var unread: [Parcel] = []
             for (parcel, location) in places {
                 guard budget > 0 else {
@@ -328,7 +325,7 @@ extension MailQueue {
                 do throws(QueueError) {
                     let message = try self.readBack(parcel.id.message, at: location)
                     budget -= message.residentBytes
-                    loaded.append((parcel, Resident(message)))
+                    loaded.append((parcel, message))
                 } catch {
                     self.unreadable(parcel, error)
                 }
@@ -392,7 +389,7 @@ extension MailQueue {
         }
     }
 
-    private func arrived(_ loaded: [(Parcel, Resident)], _ unread: [Parcel], in lane: Lane) {
+    private func arrived(_ loaded: [(Parcel, NewMessage)], _ unread: [Parcel], in lane: Lane) {
         state.withLock { state in
             state.loadingLanes.remove(lane)
             for parcel in unread.reversed() where state.scheduler.isInFlight(parcel.id.ticket) {
@@ -402,7 +399,7 @@ extension MailQueue {
                 guard let slot = state.slot(of: parcel.id.message) else { continue }
                 if state[slot]?.resident == nil {
                     state[slot]?.resident = resident
-                    memory.force(resident.bytes)
+                    memory.force(resident.residentBytes)
                 }
                 state.putBack(parcel.id.ticket)
             }
@@ -438,7 +435,7 @@ extension QueueState {
     /// The parcel with its bytes, when they are in memory.
     fileprivate func assignment(_ ticket: Ticket) -> Assignment? {
         guard let resident = self[parcel(ticket).message]?.resident, let parcel = describe(ticket) else { return nil }
-        return Assignment(parcel: parcel, envelope: resident.envelope, content: resident.content)
+        return Assignment(parcel, of: resident)
     }
 
     /// The first parcel and those behind it in line that are not in memory either.

@@ -12,14 +12,19 @@ import Synchronization
 /// What a ready session carries now.
 package struct Assignment: Sendable {
     package let parcel: Parcel
-    package let envelope: Envelope
-    package let content: Content
+    private let message: NewMessage
     /// Recipients of one transaction that limits allow; nil: as many as there are.
     package var mostRecipients: Int?
 
-    package init(parcel: Parcel, envelope: Envelope, content: Content, mostRecipients: Int? = nil) {
-        (self.parcel, self.envelope, self.content) = (parcel, envelope, content)
-        self.mostRecipients = mostRecipients
+    package var envelope: Envelope { message.envelope }
+    package var content: Content { message.content }
+
+    init(_ parcel: Parcel, of message: NewMessage) { (self.parcel, self.message) = (parcel, message) }
+
+    /// Of what is not in the queue as such.
+    package init(parcel: Parcel, envelope: Envelope, content: Content) {
+        let (id, time) = (parcel.id.message, parcel.acceptedAt)
+        self.init(parcel, of: NewMessage(id: id, acceptedAt: time, envelope: envelope, content: content))
     }
 }
 

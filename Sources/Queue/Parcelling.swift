@@ -24,7 +24,9 @@ package func parcelling(
         } else if let index = open[lane], parcels[index].recipients.count < limit {
             parcels[index].recipients.append(recipient)
         } else {
-            open[lane] = parcels.count
+            // A table of one is none: most messages need no other parcel.
+            if parcels.count == 1 { open[parcels[0].lane] = 0 }
+            if !parcels.isEmpty { open[lane] = parcels.count }
             parcels.append((lane, [recipient]))
         }
     }

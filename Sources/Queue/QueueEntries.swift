@@ -36,7 +36,7 @@ struct MessageEntry: Sendable {
     let id: QueueID
     let acceptedAt: Timestamp
     /// Its bytes, while they are in memory.
-    var resident: Resident?
+    var resident: NewMessage?
     var location: Location
     private let storedSize: UInt32
     let recipientCount: UInt32
@@ -46,7 +46,8 @@ struct MessageEntry: Sendable {
     var firstParcel = Ticket.null
     private var flags: Flags = []
 
-    init(_ id: QueueID, acceptedAt: Timestamp, location: Location, size: Int, recipients: UInt32, resident: Resident?) {
+    init(_ id: QueueID, acceptedAt: Timestamp, location: Location, size: Int, recipients: UInt32, resident: NewMessage?)
+    {
         self.id = id
         self.acceptedAt = acceptedAt
         self.location = location
@@ -111,18 +112,4 @@ struct ParcelEntry: Sendable {
 
     /// Attempts that failed, for whatever reason.
     var attempts: Int { Int(failures) + Int(unreached) }
-}
-
-/// The bytes of a message in memory, until its first attempt ends or memory is short.
-final class Resident: Sendable {
-    let envelope: Envelope
-    let content: Content
-
-    init(_ message: NewMessage) {
-        envelope = message.envelope
-        content = message.content
-    }
-
-    /// The same as the message's own.
-    var bytes: Int { content.residentBytes + envelope.footprint }
 }

@@ -96,7 +96,7 @@ extension QueueState {
             location: location,
             size: message.content.size,
             recipients: count,
-            resident: Resident(message)
+            resident: message
         )
         if !holds.isEmpty { entry.isHeld = holds[message.id] != nil }
         let slot = add(entry)
@@ -215,7 +215,7 @@ extension QueueState {
         if !progress.isEmpty { progress[slot] = nil }
         bytes -= entry.size
         messages.giveBack(slot, leaving: nil)
-        return entry.resident?.bytes ?? 0
+        return entry.resident?.residentBytes ?? 0
     }
 
     /// Whether some parcel of a message may go now, as far as pauses and the rests of lanes tell.
@@ -235,7 +235,7 @@ extension QueueState {
     mutating func dropResident(_ slot: Slot) -> Int {
         guard let resident = messages[slot]?.resident else { return 0 }
         messages[slot]?.resident = nil
-        return resident.bytes
+        return resident.residentBytes
     }
 
     mutating func setParcel(_ ticket: Ticket, _ change: (inout ParcelEntry) -> Void) { change(&parcels[ticket]) }

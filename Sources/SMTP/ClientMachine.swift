@@ -112,7 +112,7 @@ package struct ClientMachine: ~Copyable, Sendable {
         /// The oldest unfinished transaction is over: an outcome per recipient, nil for one that was not tried.
         case finished([Outcome?])
         /// The session is over. A failure when it ended out of order.
-        case close(Failure?)
+        indirect case close(Failure?)
     }
 
     /// What an administrator should hear of.

@@ -13,7 +13,7 @@ package import NIOCore
 /// S: 250-2.1.5 first line
 /// S: 250 2.1.5 last line
 /// ```
-package struct ReplyParser: Sendable {
+package struct ReplyParser: ~Copyable, Sendable {
     /// What the bytes so far make.
     package enum Output: Hashable, Sendable {
         case reply(Reply)

@@ -59,14 +59,15 @@ package struct ServerMachine: ~Copyable, Sendable {
         case none, helo, ehlo
     }
 
+    /// What the rarer ones carry lies apart: the phase is looked at several times for each command.
     enum Phase {
         /// Before the greeting.
         case connected
         case command
         /// The response to a challenge is to come.
-        case authenticating(SASLExchange)
+        indirect case authenticating(SASLExchange)
         /// ``Need/authenticate(_:)`` is open.
-        case verifying(SASLExchange)
+        indirect case verifying(SASLExchange)
         /// ``Need/startTLS`` is open, or the handshake.
         case securing
         /// ``Need/readdress(_:)`` is open.
@@ -74,17 +75,17 @@ package struct ServerMachine: ~Copyable, Sendable {
         /// ``Need/room(_:)`` is open: MAIL waits.
         case checkingRoom
         /// ``Need/envelope(_:)`` is open: RCPT waits.
-        case growing(Recipient)
+        indirect case growing(Recipient)
         /// ``Need/ask(_:)`` is open: MAIL or RCPT waits.
-        case asking(Asked)
+        indirect case asking(Asked)
         /// It was answered: the command goes on.
-        case resuming(Asked)
+        indirect case resuming(Asked)
         /// ``Need/begin(_:)`` is open: DATA waits, or the chunk.
         case beginning
         case data
         case chunk
         /// Announced octets that are thrown away; then the reply.
-        case swallowing(Int, CannedReply)
+        indirect case swallowing(Int, CannedReply)
         /// ``Need/commit`` is open.
         case committing
         case closed
@@ -253,6 +254,23 @@ package struct ServerMachine: ~Copyable, Sendable {
         case .data, .chunk, .swallowing: true
         default: false
         }
+    }
+    /// Who is to do something next, for time limits.
+    package var awaits: Awaited {
+        switch phase {
+        case .committing: .commit
+        case .verifying, .asking: .answer
+        case .data, .chunk, .swallowing: .content
+        default: .command
+        }
+    }
+    /// What a session waits for.
+    package enum Awaited: Hashable, Sendable {
+        case command, content
+        /// ``Need/commit`` is open.
+        case commit
+        /// Somebody finds out about a login, a sender or a recipient.
+        case answer
     }
     /// A command has begun and not ended.
     package func isMidLine(_ input: ByteBuffer) -> Bool {

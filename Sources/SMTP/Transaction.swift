@@ -2,8 +2,8 @@
 
 package import Mail
 
-/// What is offered to a session that is ready.
-package struct Transaction: Hashable, Sendable {
+/// What is offered to a session that is ready; handed on as one reference, since it never changes.
+package final class Transaction: Sendable {
     package let envelope: Envelope
     /// Indices into the envelope's recipients; at least one.
     ///
@@ -36,6 +36,20 @@ package struct Transaction: Hashable, Sendable {
 
     /// The recipient at a position of `recipients`.
     func recipient(_ position: Int) -> Recipient { envelope.recipients[Int(recipients[position])] }
+}
+
+extension Transaction: Hashable {
+    package static func == (left: Transaction, right: Transaction) -> Bool {
+        left === right
+            || left.envelope == right.envelope && left.recipients == right.recipients && left.size == right.size
+                && left.isEightBit == right.isEightBit && left.hasUTF8Header == right.hasUTF8Header
+                && left.obstacle == right.obstacle
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(envelope)
+        hasher.combine(recipients)
+    }
 }
 
 /// The transaction that is running: which replies have come, and what they decided.

@@ -3,8 +3,10 @@
 package import Mail
 package import NIOCore
 
-/// A received message, complete, on its way to the disk.
-package struct NewMessage: Sendable {
+/// A received message, complete, on its way to the disk; then its bytes in memory, until its first attempt ends or memory is short.
+///
+/// One reference from the door to the sessions: nothing of it ever changes, and envelopes are dear to copy.
+package final class NewMessage: Sendable {
     package let id: QueueID
     package let acceptedAt: Timestamp
     package let envelope: Envelope

@@ -232,7 +232,7 @@ extension Wiring {
         settings.onChange { [weak self] in self?.apply($0) }
         prints.change { $0 = settings.prints() }
         settings.onEdit { [log, settings, prints, queue] edit in
-            prints.change { $0 = settings.prints() }
+            prints.change { $0.note(edit, in: settings) }
             EditLog.write(edit, to: log)
             if edit.isChanged { queue.tell(CommandFact(edit)) }
             ConfigMetrics.show(settings.health.current)

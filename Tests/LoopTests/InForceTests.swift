@@ -23,6 +23,17 @@ import Testing
         #expect(old == "b" && value.current == "bc")
     }
 
+    @Test func everyReplacementIsAnotherGeneration() {
+        let value = InForce("a")
+        let first = value.generation
+        #expect(value.generation == first)
+        value.replace(with: "a")
+        let second = value.generation
+        #expect(second > first, "also where it is equal: two texts may be, and differ in octets")
+        value.change { $0 = "b" }
+        #expect(value.generation > second)
+    }
+
     @Test func aQuestionMayAskInTurnAndKeepsItsVersion() {
         let value = InForce(Pair())
         let seen = value.ask { pair in

@@ -20,7 +20,8 @@ extension FuzzTarget {
     static func reply(_ bytes: [UInt8]) -> String? {
         let cut = Cut(bytes)
         func read(_ pieces: [ArraySlice<UInt8>]) -> [ReplyParser.Output] {
-            var (parser, found) = (ReplyParser(), [ReplyParser.Output]())
+            var parser = ReplyParser()
+            var found: [ReplyParser.Output] = []
             for piece in pieces {
                 parser.append(ByteBuffer(bytes: piece))
                 while true {
