@@ -58,11 +58,22 @@ userPassword: open sesame
 
 @pytest.fixture
 def slapd(tmp_path):
+    yield from running(tmp_path)
+
+
+@pytest.fixture
+def slapd_with_tls(tmp_path, authority):
+    """Its certificate is for 127.0.0.1; passwords are taken behind TLS alone."""
+    chain, key = authority.issue("127.0.0.1")
+    yield from running(tmp_path, f"TLSCertificateFile {chain}\nTLSCertificateKeyFile {key}\nsecurity simple_bind=112\n")
+
+
+def running(tmp_path, tls=""):
     if not os.path.exists(SLAPD):
         pytest.skip("slapd is not installed")
     (tmp_path / "db").mkdir()
     conf = tmp_path / "slapd.conf"
-    conf.write_text(CONF.format(place=tmp_path, root=ROOT_DN))
+    conf.write_text(tls + CONF.format(place=tmp_path, root=ROOT_DN))
     added = subprocess.run(["slapadd", "-f", conf], input=ENTRIES, text=True, capture_output=True)
     if added.returncode and shutil.which("slapadd", path="/usr/sbin"):
         added = subprocess.run(["/usr/sbin/slapadd", "-f", conf], input=ENTRIES, text=True, capture_output=True)
@@ -127,3 +138,21 @@ def test_trouble_is_454(make_api, sink, slapd):
     process.wait()
     assert login(relay, "alice@a.test", "open sesame")[0] == 454
     assert "open sesame" not in relay.log_path.read_text()
+
+
+def test_the_password_goes_behind_starttls_to_whom_the_authority_vouches_for(
+    make_api, sink, slapd_with_tls, authority, tmp_path
+):
+    url, _ = slapd_with_tls
+    trusted = f"starttls = yes\nca_file = {authority.certificate}\n"
+    relay, _ = make(make_api, sink, SEARCH.format(url=url, secret="admin") + trusted)
+    assert login(relay, "alice@a.test", "open sesame") == (235, 250)
+    assert login(relay, "alice@a.test", "wrong")[0] == 535
+    text = SEARCH.format(url=url, secret="admin")
+    # In the clear the directory takes no password; it does not get one where its certificate is a stranger's, or for another name.
+    other = url.replace("127.0.0.1", "localhost")
+    for lines in (text, text + "starttls = yes\n", text.replace(url, other) + trusted):
+        (relay.config / "logins.ini").write_text(lines)
+        wait_until(lambda: login(relay, "alice@a.test", "open sesame")[0] == 454, what="no login")
+    (relay.config / "logins.ini").write_text(text + trusted)
+    wait_until(lambda: login(relay, "alice@a.test", "open sesame")[0] == 235, what="the breaker to close")
