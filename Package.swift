@@ -326,7 +326,7 @@ let package = Package(
         tests("Milter", ["Mail", core]),
         tests("Storage", ["Mail", "JSON", "Files", core]),
         tests("Chronicle", ["Mail", "JSON", "Files", "Log", "Storage", "History", core, posix]),
-        tests("Suppression", ["Mail", "History"]),
+        tests("Suppression", ["Files", "Mail", "History"]),
         tests("Queue", ["Mail", "Files", "Storage", core, posix]),
         tests("Config", ["Files", "Loop"]),
         tests("DNS"),
@@ -387,7 +387,7 @@ let package = Package(
             "Departure",
             ["Mail", "HTTPClient", "OpenSSL", "Config", "DNS", "Hooks", "Log", "Loop", "Storage", "Queue", posix]
         ),
-        tests("Doctor", ["Mail", "Config", "DNS", "Departure"]),
+        tests("Doctor", ["Mail", "Config", "DNS", "Departure", "OpenSSL"]),
         tests(
             "Delivery",
             [

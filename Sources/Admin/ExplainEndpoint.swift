@@ -30,12 +30,20 @@ enum ExplainEndpoint {
         envelope.user = request.value("user")
         let settings = services.settings.current
         // Addresses are rewritten first; mail to a name of this machine then goes to others, as it does when it comes in.
-        let rewriter = try rewriter(request, envelope, settings)
+        let way = try way(request, envelope, settings)
+        let rewriter = settings.rewriting.rewriter(for: way, settings.listener)
         let said = envelope.sender
         envelope.sender = rewriter?.rewritten(said) ?? said
         let meant = rewriter?.rewritten(given, .recipients) ?? given
         let targets = settings.local.target(meant)
-        let recipient = targets?.first ?? meant
+        var recipient = targets?.first ?? meant
+        let staging = Staging.section(
+            of: settings.rewriting.staging,
+            for: way,
+            from: envelope.sender,
+            settings.listener
+        )
+        if case .redirect(let address)? = staging?.target { recipient = address }
         envelope.recipients = [Recipient(recipient)]
         var rewritten: JSON = ["recipient": JSON(given, .recipients, by: rewriter), "sender": nil]
         if case .address(let address) = said { rewritten["sender"] = JSON(address, .senders, by: rewriter) }
@@ -44,19 +52,30 @@ enum ExplainEndpoint {
         let (guide, asked) = (services.guide, envelope)
         return .json(
             JSON(
-                try services.wait { await guide.way(of: asked, to: recipient, settings) },
+                try services.wait { [recipient] in await guide.way(of: asked, to: recipient, settings) },
                 alias: targets,
-                rewritten: rewritten
+                rewritten: rewritten,
+                staging: staging.map(view) ?? .null,
+                returnPath: settings.rewriting.returnPaths.flatMap { paths in
+                    paths.covers(asked.sender) ? "\(paths.address)" : nil
+                }
             )
         )
     }
 
-    /// What rewrites addresses of mail that comes in as the question says: by the API, or at a listener.
-    private static func rewriter(
+    /// Where mail of a system that tries things out goes instead; null is nobody.
+    private static func view(_ staging: Staging) -> JSON {
+        var redirect: String?
+        if case .redirect(let address) = staging.target { redirect = "\(address)" }
+        return ["redirect": .optional(redirect), "origin": .string(staging.origin)]
+    }
+
+    /// How mail comes in as the question says: by the API, or at a listener.
+    private static func way(
         _ request: AdminRequest,
         _ envelope: Envelope,
         _ settings: Settings
-    ) throws(Problem) -> Rewriter? {
+    ) throws(Problem) -> WayIn {
         var way = WayIn(.smtp(nil), client: envelope.notes.client, login: envelope.user)
         if let text = request.value("listener") {
             let listener = settings.listener
@@ -69,6 +88,6 @@ enum ExplainEndpoint {
                 throw Problem.invalid("?listener", "format", "is neither address:port, the name of a listener, nor api")
             }
         }
-        return settings.rewriting.rewriter(for: way, settings.listener)
+        return way
     }
 }

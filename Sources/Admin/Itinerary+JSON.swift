@@ -15,13 +15,23 @@ extension JSON {
     /// - Parameters:
     ///   - alias: everybody whom `aliases` has for the address that was asked about; nil for no such line.
     ///   - rewritten: what `rewrite.ini` makes of the addresses that were asked about.
-    init(_ way: Itinerary, alias: [EmailAddress]? = nil, rewritten: JSON = ["recipient": nil, "sender": nil]) {
+    ///   - staging: where it goes instead, because its system only tries things out.
+    ///   - returnPath: the address in whose place each recipient's mail has a sender of its own; nil: the sender's.
+    init(
+        _ way: Itinerary,
+        alias: [EmailAddress]? = nil,
+        rewritten: JSON = ["recipient": nil, "sender": nil],
+        staging: JSON = nil,
+        returnPath: String? = nil
+    ) {
         let source = way.sourceBecause
         let members: [Member] = [
             Member("recipient", .string("\(way.recipient)")),
             Member("alias", alias.map { .strings($0.map(\.description)) } ?? nil),
             Member("sender", .string("\(way.envelope.sender)")),
             Member("rewritten", rewritten),
+            Member("staging", staging),
+            Member("return_path", .optional(returnPath)),
             Member("route", .optional(way.decision.route?.match)),
             Member("route_because", .optional(way.decision.because?.rawValue)),
             Member("action", .string(way.action)),

@@ -20,6 +20,8 @@ package struct SuppressionSettings: Hashable, Sendable {
     package var isFed = false
     /// `unconfirmed_days`: how long one bounce counts that nothing confirms.
     package var days = 7
+    /// `store = hash`: addresses themselves are not kept, what they are told by is.
+    package var isHashed = false
     /// `bypass`: senders whose mail is never held back; addresses, and domains.
     package var bypass: Set<String> = []
 
@@ -45,6 +47,13 @@ extension SuppressionSettings: KeyedSettings {
         },
         .boolean("feed", \.isFed),
         .count("unconfirmed_days", \.days, 1...365),
+        SettingKey("store", show: { .text($0.isHashed ? "hash" : "address") }) { (text, target) throws(ValueError) in
+            switch text.lowercasedASCII {
+            case "address": target.isHashed = false
+            case "hash": target.isHashed = true
+            default: throw ValueError("\"\(ValueParsing.shown(text))\" is neither address nor hash")
+            }
+        },
         SettingKey("bypass", show: { .text($0.bypass.sorted().joined(separator: ", ")) }) {
             (text, target) throws(ValueError) in
             var found: Set<String> = []

@@ -14,6 +14,7 @@ extension Doctor {
         findings += await name(patient, resolver, ours)
         findings += await senderPolicy(patient, resolver, ours)
         findings += await signing(patient, resolver, at: .now())
+        findings += await bulkRules(patient, resolver, at: .now())
 
         return findings
     }

@@ -29,6 +29,8 @@ package struct Suppression: Hashable, Sendable {
     }
 
     /// An address, or a domain: everybody there; in lower case.
+    ///
+    /// `hash:` and 32 digits where only that is kept.
     package var target: String
     /// The sender's domain that it holds for; nil: everybody's.
     package var sender: Domain?
@@ -58,9 +60,22 @@ package struct Suppression: Hashable, Sendable {
         self.expires = expires
     }
 
+    private static let hashWord = "hash:"
+
+    /// How a line is called of which only the hash is kept.
+    static func hashed(_ digest: [UInt8]) -> String { hashWord + digest.hexadecimal }
+
+    /// The hash that a target stands for; nil: it is an address or a domain.
+    static func digest(_ target: some StringProtocol) -> [UInt8]? {
+        let text = target.lowercasedASCII
+        guard let rest = text.rest(behind: hashWord), rest.utf8.count == 32 else { return nil }
+        return [UInt8](hexadecimal: rest)
+    }
+
     /// What an address or a domain is called here; nil for anything else.
     package static func target(_ text: some StringProtocol) -> String? {
         guard text.utf8.count <= 320 else { return nil }
+        if let digest = digest(text) { return hashed(digest) }
         if text.contains(octet: "@") { return EmailAddress(text).map { "\($0)".lowercasedASCII } }
         return Domain(text).flatMap { $0.literal == nil ? $0.name : nil }
     }
@@ -88,13 +103,20 @@ package final class SuppressionList: Sendable {
 
     let database: Mutex<Database>
     private let key: [UInt8]
+    /// Addresses themselves are not kept.
+    private let isHashed: @Sendable () -> Bool
+    /// None of them is left from before.
+    private let isCovered = Atomic<Bool>(false)
     private let state = Mutex(State())
     private let count = Atomic<Int>(0)
 
     /// Opens the list, and makes it when it is missing.
     ///
     /// Blocks.
-    package init(path: String) throws(SuppressionError) {
+    ///
+    /// - Parameter isHashed: `store = hash`; asked whenever something is written.
+    package init(path: String, isHashed: @escaping @Sendable () -> Bool = { false }) throws(SuppressionError) {
+        self.isHashed = isHashed
         do throws(DatabaseError) {
             let database = try Database(path)
             try database.sync(.atOnce)
@@ -127,6 +149,10 @@ package final class SuppressionList: Sendable {
                 if !all.bytes(3).isEmpty { scoped += 1 }
             }
             all.reset()
+            if isHashed() {
+                try Self.cover(database)
+                isCovered.store(true, ordering: .relaxed)
+            }
             self.database = Mutex(database)
             count.store(marks.count, ordering: .relaxed)
             state.withLock { ($0.marks, $0.scoped) = (marks, scoped) }
@@ -243,7 +269,7 @@ package final class SuppressionList: Sendable {
         }
         let expires = row.integer(7)
         return Suppression(
-            row.text(1),
+            row.bytes(1).isEmpty ? Suppression.hashed(row.bytes(0)) : row.text(1),
             sender: text(2).flatMap { Domain($0) },
             reason: Suppression.Reason(rawValue: row.text(3)) ?? .manual,
             source: text(4),
@@ -280,9 +306,12 @@ package final class SuppressionList: Sendable {
     ) throws(DatabaseError) -> Bool {
         let digest = digest(line.target, line.sender)
         let expires = line.expires?.milliseconds ?? .max
+        let isHashed = isHashed()
+        if isHashed, !isCovered.load(ordering: .relaxed) { try Self.cover(database) }
+        isCovered.store(isHashed, ordering: .relaxed)
         let insert = try database.statement("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         insert.bind(1, digest)
-        insert.bind(2, line.target)
+        insert.bind(2, isHashed || Suppression.digest(line.target) != nil ? "" : line.target)
         insert.bind(3, line.sender?.name ?? "")
         insert.bind(4, line.reason.rawValue)
         insert.bind(5, line.source ?? "")
@@ -309,9 +338,19 @@ package final class SuppressionList: Sendable {
         }
     }
 
+    /// Takes addresses away that were written before; what they are told by stays.
+    private static func cover(_ database: Database) throws(DatabaseError) {
+        // What is gone is overwritten, not only left out.
+        try database.run("PRAGMA secure_delete = ON")
+        try database.run("UPDATE entry SET target = '' WHERE target <> ''")
+    }
+
     /// Nobody without the key can make two addresses that look alike.
     func digest(_ target: String, _ sender: Domain?) -> [UInt8] {
-        Array(KeyedHash.hmac(.sha256, key: key, message: Array("\(sender?.name ?? "")\n\(target)".utf8)).prefix(16))
+        if let known = Suppression.digest(target) { return known }
+        return Array(
+            KeyedHash.hmac(.sha256, key: key, message: Array("\(sender?.name ?? "")\n\(target)".utf8)).prefix(16)
+        )
     }
 
     private static func short(_ digest: [UInt8]) -> UInt64 {

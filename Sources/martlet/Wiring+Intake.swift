@@ -15,7 +15,9 @@ extension Wiring {
     /// Without it mail goes on; the log says that nobody is held back.
     static func suppressions(_ launch: Launch) -> SuppressionList? {
         do throws(SuppressionError) {
-            return try SuppressionList(path: "\(launch.dataPath)/suppressions.db")
+            return try SuppressionList(path: "\(launch.dataPath)/suppressions.db") { [settings = launch.settings] in
+                settings.current.suppressions.isHashed
+            }
         } catch {
             launch.log.write(.error, "there is no suppression list: mail goes to everybody") { line in
                 line.add(.error, "\(error)")

@@ -40,7 +40,7 @@ import Testing
         #expect(try Self.checkDefaults(EventSettings.self) == 9)
         #expect(try Self.checkDefaults(TLSSettings.self) == 17)
         #expect(try Self.checkDefaults(StorageSettings.self) == 4)
-        #expect(try Self.checkDefaults(SuppressionSettings.self) == 4)
+        #expect(try Self.checkDefaults(SuppressionSettings.self) == 5)
     }
 
     /// Sets each key to what the file says is its default and finds nothing changed; then to something else, and finds

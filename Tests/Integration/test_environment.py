@@ -62,6 +62,7 @@ VALUES = {
     "addresses": "hash",
     "check": "drop",
     "feed": "true",
+    "store": "hash",
     "tag_header": "X-Campaign",
     "minVersion": "TLSv1.3",
     "headers": "From, Subject",

@@ -34,3 +34,18 @@ def test_mail_of_a_staging_system_goes_nowhere_real(make_relay, closing):
     assert named.startswith(b"instead of u0@b.test, u1@b.test") and b"and 10 more" in named
     assert [m.recipients for m in sink.messages if m is not staged] == [["real@b.test"]]
     assert [m.sender for m in archive.messages] and len(archive.messages) == 1
+
+
+def test_explain_says_where_it_goes(make_api, sink):
+    _, api = make_api(
+        routes={"*": sink.address},
+        files={
+            "rewrite.ini": "[staging client 127.0.0.2/32]\nredirect = team@o.test\n[staging login app]\nsink = true\n"
+        },
+    )
+    asked = "/v1/explain?recipient=real@b.test&sender=a@a.test"
+    found = api.ask("GET", f"{asked}&client=127.0.0.2")[2]
+    assert found["staging"] == {"redirect": "team@o.test", "origin": "rewrite.ini:1"}
+    assert found["recipient"] == "team@o.test" and found["return_path"] is None
+    assert api.ask("GET", f"{asked}&user=app")[2]["staging"] == {"redirect": None, "origin": "rewrite.ini:3"}
+    assert api.ask("GET", asked)[2]["staging"] is None

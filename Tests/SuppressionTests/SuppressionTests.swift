@@ -1,5 +1,6 @@
 // SuppressionTests.swift — the list of those that get nothing: what bounces teach it, what it keeps, what it says.
 
+import Files
 import Glibc
 import History
 import Mail
@@ -109,6 +110,39 @@ import Testing
         }
     }
 
+    @Test func keepsNoAddressWhereOnlyHashesAreWanted() throws {
+        let path = "\(try Self.directory())/suppressions.db"
+        let shop = try #require(Domain("shop.example"))
+        let isOn = Atomic<Bool>(false)
+        func target(_ list: SuppressionList, _ text: String, _ sender: Domain? = nil) throws -> String? {
+            try list.line(text, sender: sender)?.target
+        }
+        do {
+            let list = try SuppressionList(path: path) { isOn.load(ordering: .relaxed) }
+            try list.put([Suppression("ann@example.com", created: Self.now)])
+            #expect(try target(list, "ann@example.com") == "ann@example.com")
+            isOn.store(true, ordering: .relaxed)
+            try list.put([Suppression("bob@example.com", sender: shop, created: Self.now)])
+            // The new one, and the one that was there.
+            let hash = try #require(try target(list, "bob@example.com", shop))
+            #expect(hash.hasPrefix("hash:") && hash.utf8.count == 37 && Suppression.target(hash.uppercased()) == hash)
+            #expect(try target(list, "ann@example.com")?.hasPrefix("hash:") == true)
+            #expect(try list.reason(for: Self.address("Ann@example.com"), from: .null, at: Self.now) == .manual)
+            #expect(
+                try list.put([Suppression(hash, sender: shop, created: Self.now)]) == 0,
+                "by its hash it is the same"
+            )
+        }
+        let file = try LinuxDisk().contents(of: path, limit: 1 << 20)
+        #expect(!String(decoding: file, as: UTF8.self).contains("bob@example.com"))
+        let list = try SuppressionList(path: path) { true }
+        #expect(list.total == 2)
+        #expect(try list.reason(for: Self.address("ann@example.com"), from: .null, at: Self.now) == .manual)
+        let hash = try #require(try target(list, "ann@example.com"))
+        #expect(try list.remove(hash, sender: nil))
+        #expect(try list.reason(for: Self.address("ann@example.com"), from: .null, at: Self.now) == nil)
+    }
+
     @Test func learnsOnceFromEachBounceAndNeverFromABlock() throws {
         let list = try Self.list()
         let reader = Events()
@@ -141,6 +175,39 @@ import Testing
         try bounce("gone@example.com", .mailboxUnknown, "mx1", hours: 30)
         while try list.learn(from: reader, epoch: "a", days: 7) > 0 {}
         #expect(try list.line("gone@example.com", sender: nil)?.reason == .complaint)
+    }
+}
+
+extension SuppressionTests {
+    /// Others' reports count as their bounces do; a complaint is about one sender's mail.
+    @Test func learnsFromReportsThatComeLater() throws {
+        let list = try SuppressionList(path: ":memory:")
+        let reader = Events()
+        let now = Timestamp(milliseconds: 1_800_000_000_000)
+        func report(_ type: EventType, _ recipient: String, _ reason: FailureReason?, _ sender: String? = nil) throws {
+            var data = EventData()
+            (data.recipient, data.reason, data.sender) = (recipient, reason, sender)
+            data.smtp = reason.map { _ in EventData.Words(code: 550, text: "no") }
+            data.mx = EventData.Host(host: "mx")
+            try reader.add(type, data, at: now)
+        }
+        try report(.bouncedLate, "gone@example.com", .mailboxUnknown)
+        try report(.bouncedLate, "blocked@example.com", .reputation)
+        try report(.complained, "ann@example.com", nil, "news@shop.example")
+        try report(.complained, "bob@example.com", nil)
+        try list.put([Suppression("carl@example.com", reason: .unsubscribe, created: now)])
+        try report(.complained, "carl@example.com", nil)
+        while try list.learn(from: reader, epoch: "a", days: 7) > 0 {}
+        func reason(_ recipient: String, _ sender: String) throws -> Suppression.Reason? {
+            let (to, from) = (try #require(EmailAddress(recipient)), try #require(EmailAddress(sender)))
+            return list.reason(for: to, from: .address(from), at: now)
+        }
+        #expect(try reason("gone@example.com", "a@b.example") == .hardBounce)
+        #expect(try reason("blocked@example.com", "a@b.example") == nil)
+        #expect(try reason("ann@example.com", "other@shop.example") == .complaint)
+        #expect(try reason("ann@example.com", "a@b.example") == nil, "others' mail is not concerned")
+        #expect(try reason("bob@example.com", "a@b.example") == .complaint, "whose mail it was is not known")
+        #expect(try reason("carl@example.com", "a@b.example") == .unsubscribe)
     }
 }
 
