@@ -30,7 +30,8 @@ enum ExplainEndpoint {
         envelope.user = request.value("user")
         let settings = services.settings.current
         // Addresses are rewritten first; mail to a name of this machine then goes to others, as it does when it comes in.
-        let rewriter = try rewriter(request, envelope, settings)
+        let way = try way(request, envelope, settings)
+        let rewriter = settings.rewriting.rewriter(for: way, settings.listener)
         let said = envelope.sender
         envelope.sender = rewriter?.rewritten(said) ?? said
         let meant = rewriter?.rewritten(given, .recipients) ?? given
@@ -41,22 +42,24 @@ enum ExplainEndpoint {
         if case .address(let address) = said { rewritten["sender"] = JSON(address, .senders, by: rewriter) }
         envelope.notes.forceTLS = try request.flag("force_tls")
         envelope.requiresTLS = try request.flag("require_tls")
+        let milters = settings.milters.filter { Self.sees($0, envelope, way, settings) }
         let (guide, asked) = (services.guide, envelope)
         return .json(
             JSON(
                 try services.wait { await guide.way(of: asked, to: recipient, settings) },
                 alias: targets,
-                rewritten: rewritten
+                rewritten: rewritten,
+                milters: milters
             )
         )
     }
 
-    /// What rewrites addresses of mail that comes in as the question says: by the API, or at a listener.
-    private static func rewriter(
+    /// How the mail comes in, as the question says: by the API, or at a listener.
+    private static func way(
         _ request: AdminRequest,
         _ envelope: Envelope,
         _ settings: Settings
-    ) throws(Problem) -> Rewriter? {
+    ) throws(Problem) -> WayIn {
         var way = WayIn(.smtp(nil), client: envelope.notes.client, login: envelope.user)
         if let text = request.value("listener") {
             let listener = settings.listener
@@ -69,6 +72,18 @@ enum ExplainEndpoint {
                 throw Problem.invalid("?listener", "format", "is neither address:port, the name of a listener, nor api")
             }
         }
-        return settings.rewriting.rewriter(for: way, settings.listener)
+        return way
+    }
+
+    /// Whether a milter sees the mail.
+    private static func sees(
+        _ milter: MilterSettings,
+        _ envelope: Envelope,
+        _ way: WayIn,
+        _ settings: Settings
+    ) -> Bool {
+        guard case .smtp(let here) = way.door else { return milter.concerns(envelope, by: .api, from: nil) }
+        let client = (way.client, here, settings.listener.everywhere)
+        return milter.concerns(envelope, by: .smtp, from: client) || milter.concerns(envelope, by: .smtps, from: client)
     }
 }

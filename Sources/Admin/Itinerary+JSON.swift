@@ -15,13 +15,20 @@ extension JSON {
     /// - Parameters:
     ///   - alias: everybody whom `aliases` has for the address that was asked about; nil for no such line.
     ///   - rewritten: what `rewrite.ini` makes of the addresses that were asked about.
-    init(_ way: Itinerary, alias: [EmailAddress]? = nil, rewritten: JSON = ["recipient": nil, "sender": nil]) {
+    ///   - milters: those that see the mail, in their order.
+    init(
+        _ way: Itinerary,
+        alias: [EmailAddress]? = nil,
+        rewritten: JSON = ["recipient": nil, "sender": nil],
+        milters: [MilterSettings] = []
+    ) {
         let source = way.sourceBecause
         let members: [Member] = [
             Member("recipient", .string("\(way.recipient)")),
             Member("alias", alias.map { .strings($0.map(\.description)) } ?? nil),
             Member("sender", .string("\(way.envelope.sender)")),
             Member("rewritten", rewritten),
+            Member("milters", .array(milters.map(Self.milter))),
             Member("route", .optional(way.decision.route?.match)),
             Member("route_because", .optional(way.decision.because?.rawValue)),
             Member("action", .string(way.action)),
@@ -59,6 +66,10 @@ extension JSON {
             Member("problem", .optional(way.problem?.reply.description)),
         ]
         self = .object(members)
+    }
+
+    private static func milter(_ milter: MilterSettings) -> JSON {
+        ["name": .string(milter.name), "asked_at": milter.seesAllEnvelopes ? "each_step" : "end_of_message"]
     }
 
     private static func limits(_ way: Itinerary) -> JSON {

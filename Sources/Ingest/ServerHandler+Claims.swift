@@ -40,6 +40,7 @@ extension ServerHandler {
         )
         machine.judge = door.intake.judge(fresh, for: way)
         reception.mender = Self.mender(machine.limits)
+        if let context { beginEscort(fresh, on: context.eventLoop) }
         tell(.connected)
     }
 
