@@ -320,8 +320,8 @@ def test_access_has_scopes_of_its_own(make_relay):
 def test_listeners_of_sections_are_shown_and_changed_in_the_file(make_relay):
     relay = make_relay(started=False, files={"admin.ini": "listen = 127.0.0.1:0\n"})
     port = relay.listen[0][1]
-    plain, secure = f"127.0.0.3:{port}", f"127.0.0.4:{port}"
-    lines = f"[listener app]\nlisten = {plain}\nsmtps_listen = {secure}\nauth_required = true\n"
+    plain, other = f"127.0.0.3:{port}", f"127.0.0.4:{port}"
+    lines = f"[listener app]\nlisten = {plain}, {other}\nauth_required = true\n"
     with (relay.config / "smtp.ini").open("a") as file:
         file.write(lines)
     relay.start()
@@ -329,7 +329,7 @@ def test_listeners_of_sections_are_shown_and_changed_in_the_file(make_relay):
     listed = api.ask("GET", "/v1/listeners")[2]["items"]
     assert [(item["address"], item["tls"], item["section"]) for item in listed[-2:]] == [
         (plain, "starttls", "app"),
-        (secure, "implicit", "app"),
+        (other, "starttls", "app"),
     ]
     one = api.ask("GET", f"/v1/listeners/{plain}")[2]
     assert one == listed[-2] and one["origin"] == "file"

@@ -80,7 +80,7 @@ def test_sections_by_the_api(make_api, sink):
     send_mail(relay, "a@y.test", ["b@y.test"], b"Subject: one\r\nMessage-ID: <1@x.test>\r\n\r\nx\r\n")
     got = sink.wait_for(2)
     assert any(
-        message.recipients == ["keep@vault.test"] and b"X-Envelope-To: b@y.test" in message.data for message in got
+        message.recipients == ["keep@vault.test"] and b"X-Envelope-To: <b@y.test>" in message.data for message in got
     )
     for wrong in ({"to": None}, {"to": ["nobody"]}, {"form": "mbox"}, {"senders": ["a,b"]}, {"unknown": 1}):
         assert api.ask("PATCH", "/v1/archive/law", wrong)[0] == 422, wrong
