@@ -14,6 +14,8 @@ package final class ACMEClient {
         let account, order: String
         let needsBinding: Bool
         let hasTerms: Bool
+        /// Where it says when a certificate should be renewed; nil: it does not.
+        let renewal: String?
     }
 
     /// Times that a nonce may be refused, and that something unfinished is looked at.
@@ -36,13 +38,14 @@ package final class ACMEClient {
 
     /// Gets the certificate with those that lead to its authority, as PEM.
     ///
-    /// - Parameter key: the certificate's, ECDSA P-256.
+    /// - Parameters:
+    ///   - key: the certificate's, ECDSA P-256.
+    ///   - old: what the authority calls the one whose place it takes; nil: it takes none's.
     /// - Throws: why there is none.
-    package func certificate(for key: SigningKey) throws(ACMEError) -> [UInt8] {
+    package func certificate(for key: SigningKey, replacing old: String? = nil) throws(ACMEError) -> [UInt8] {
         let directory = try self.directory()
         try openAccount(directory)
-        let identifiers = terms.names.map { JSON.object(of: [("type", "dns"), ("value", .string($0))]) }
-        let made = try post(["identifiers": .array(identifiers)], to: directory.order)
+        let made = try ordered(directory, replacing: directory.renewal == nil ? nil : old)
         let place = try url(made.response.header("location"), "the order")
         var order = made.value
         for authorization in order["authorizations"]?.elements ?? [] {
@@ -64,7 +67,37 @@ package final class ACMEClient {
         return try post(nil, to: try url(order["certificate"]?.string, "the certificate"), isPEM: true).response.body
     }
 
+    /// When the authority wants a certificate renewed, and after how many seconds it wants to be asked again.
+    ///
+    /// - Parameter name: what it calls the certificate.
+    /// - Returns: nil where it has no opinion.
+    /// - Source: RFC 9773
+    package func window(of name: String) throws(ACMEError) -> (window: RenewalWindow?, retryAfter: Int?) {
+        guard let place = try directory().renewal else { return (nil, 86_400) }
+        let response = try send(HTTPRequest("GET", "\(place)/\(name)"))
+        guard response.status == 200 else { throw Self.problem(response) }
+        let retryAfter = response.header("retry-after").flatMap { Int($0) }
+        return (RenewalWindow(Self.json(response)), retryAfter)
+    }
+
     // MARK: - The steps
+
+    /// Orders a certificate in the place of another; where that has a successor already, in nobody's.
+    private func ordered(
+        _ directory: Directory,
+        replacing old: String?
+    ) throws(ACMEError) -> (response: HTTPResponse, value: JSON) {
+        let identifiers = terms.names.map { JSON.object(of: [("type", "dns"), ("value", .string($0))]) }
+        var wish: JSON = ["identifiers": .array(identifiers)]
+        guard let old else { return try post(wish, to: directory.order) }
+        wish["replaces"] = .string(old)
+        do throws(ACMEError) {
+            return try post(wish, to: directory.order)
+        } catch {
+            guard error.kind == "alreadyReplaced" || error.kind == "malformed" else { throw error }
+            return try post(["identifiers": .array(identifiers)], to: directory.order)
+        }
+    }
 
     private func directory() throws(ACMEError) -> Directory {
         let response = try send(HTTPRequest("GET", try url(terms.directory, "acme_directory")))
@@ -76,7 +109,8 @@ package final class ACMEClient {
             account: try url(value["newAccount"]?.string, "newAccount"),
             order: try url(value["newOrder"]?.string, "newOrder"),
             needsBinding: value["meta"]?["externalAccountRequired"]?.bool ?? false,
-            hasTerms: value["meta"]?["termsOfService"]?.string != nil
+            hasTerms: value["meta"]?["termsOfService"]?.string != nil,
+            renewal: value["renewalInfo"] == nil ? nil : try url(value["renewalInfo"]?.string, "renewalInfo")
         )
     }
 

@@ -18,6 +18,10 @@ package struct ACMEState: Hashable, Sendable {
     package var next = 0
     /// Why the last one brought none; nil: it did.
     package var trouble: String?
+    /// When the authority wants it renewed; nil: it has not said.
+    package var window: RenewalWindow?
+    /// Seconds since 1970 before which it is not asked about that.
+    package var asks = 0
 
     package init() {}
 
@@ -30,12 +34,18 @@ package struct ACMEState: Hashable, Sendable {
         failures = Int(value["failures"]?.double ?? 0)
         next = Int(value["next"]?.double ?? 0)
         trouble = value["trouble"]?.string
+        asks = Int(value["asks"]?.double ?? 0)
+        if let begin = value["renew_begin"]?.integer, let end = value["renew_end"]?.integer, begin < end {
+            window = RenewalWindow(begin: begin, end: end)
+        }
     }
 
     package var json: JSON {
         [
             "digest": .optional(digest), "names": .strings(names), "failures": .count(failures), "next": .count(next),
-            "trouble": .optional(trouble),
+            "trouble": .optional(trouble), "asks": .count(asks),
+            "renew_begin": window.map { .count($0.begin) } ?? .null,
+            "renew_end": window.map { .count($0.end) } ?? .null,
         ]
     }
 
@@ -43,6 +53,18 @@ package struct ACMEState: Hashable, Sendable {
     package mutating func succeeded(_ digest: String, _ names: [String]) {
         self = ACMEState()
         (self.digest, self.names) = (digest, names)
+    }
+
+    /// The authority was asked when it wants the certificate renewed.
+    ///
+    /// - Parameters:
+    ///   - window: what it said; nil: nothing that could be understood, and what it said before stays.
+    ///   - retryAfter: when it wants to be asked again, seconds; a minute at least, a day at most.
+    ///   - now: seconds since 1970.
+    /// - Source: RFC 9773 §4.3
+    package mutating func learnt(_ window: RenewalWindow?, retryAfter: Int?, at now: Int) {
+        self.window = window ?? self.window
+        asks = now + min(max(retryAfter ?? 21_600, 60), 86_400)
     }
 
     /// An attempt brought none: a quarter of an hour, twice that each time, a day at most; longer where the authority says so.
@@ -73,7 +95,10 @@ package struct CertificateLife: Hashable, Sendable {
     package func renewal(_ seed: UInt8) -> Int { begin + life / 3 * 2 + life / 50 * Int(seed) / 256 }
 
     /// A sixth of its life is left: whoever could not renew it by now should be told.
-    package func isExpiring(at now: Int) -> Bool { end - now <= life / 6 }
+    package func isExpiring(at now: Int) -> Bool { now >= lastMoment }
+
+    /// When a sixth of its life is left.
+    var lastMoment: Int { end - life / 6 }
 }
 
 /// Whether a certificate is asked for now.
@@ -92,5 +117,17 @@ package func wantsCertificate(
     // One that came otherwise, such as a self-signed one of the first start.
     guard let certificate, state.digest == certificate.digest, state.names == names else { return true }
     let seed = certificate.digest.utf8.first ?? 0
-    return now >= certificate.life.renewal(seed &* 16)
+    guard let window = state.window else { return now >= certificate.life.renewal(seed &* 16) }
+    // The authority knows better, as when it has to revoke; but for its word nobody lets a certificate end.
+    return now >= min(window.moment(seed &* 16), certificate.life.lastMoment)
+}
+
+/// Whether the authority is asked now when it wants a certificate renewed.
+package func asksForWindow(
+    _ state: ACMEState,
+    _ certificate: (life: CertificateLife, digest: String)?,
+    at now: Int
+) -> Bool {
+    guard let certificate else { return false }
+    return state.digest == certificate.digest && now >= state.asks
 }

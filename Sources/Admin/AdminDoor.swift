@@ -7,7 +7,9 @@ import CMicrohttpd
 import Config
 import Files
 import Glibc
+import Log
 import Mail
+import Synchronization
 
 /// A listener with its connections.
 // Sendable: the daemon's pointer and the texts are set while it is made, and cleared by `stop`, which one thread calls.
@@ -21,18 +23,25 @@ final class AdminDoor: @unchecked Sendable {
     private let observe: AdminServer.Observer
     private var daemon: OpaquePointer?
     private var certificates: [UnsafeMutablePointer<CChar>] = []
+    /// Where connections begin with a PROXY header; nil: the library accepts them.
+    private var gate: ProxyGate?
+    /// When somebody was last said to be turned away, milliseconds; 0: never.
+    private let toldAt = Mutex<Int64>(0)
 
     enum Kind: Hashable, Sendable {
         case unix
         case tcp(isLoopback: Bool)
     }
 
-    /// - Parameter tls: certificate and key in PEM.
+    /// - Parameters:
+    ///   - balancers: whose connections begin with a PROXY header, and nobody else gets in; nil: anybody's, without one.
+    ///   - tls: certificate and key in PEM.
     init(
         _ socket: AdminSocket,
         _ kind: Kind,
         desk: AdminDesk,
         settings: AdminSettings,
+        balancers: [IPNetwork]? = nil,
         tls: (certificate: [UInt8], key: [UInt8])?,
         observe: AdminServer.Observer
     ) throws(ListenFailure) {
@@ -45,7 +54,7 @@ final class AdminDoor: @unchecked Sendable {
             timeout: settings.timeout
         )
         var options = relay_daemon_options()
-        options.listen_socket = socket.descriptor
+        options.listen_socket = balancers == nil ? socket.descriptor : -1
         options.connection_limit = UInt32(clamping: connections.most)
         options.timeout = UInt32(clamping: settings.timeout)
         options.memory = Self.connectionMemory
@@ -71,6 +80,33 @@ final class AdminDoor: @unchecked Sendable {
                 isTaken: false
             )
         }
+        guard let balancers else { return }
+        gate = ProxyGate(socket.descriptor, balancers) { [self] balancer, reason in
+            turnedAway(balancer, reason)
+        } take: { [self] socket, client, port in
+            guard let daemon else { return _ = Glibc.close(socket) }
+            _ = client.withSocketAddress(port: port) { MHD_add_connection(daemon, socket, $0, $1) }
+        }
+        guard gate != nil else {
+            stop()
+            Glibc.close(socket.descriptor)
+            throw ListenFailure(description: "there is no thread for the listener of balancers", isTaken: false)
+        }
+    }
+
+    /// Says who was turned away, so often that it is seen and no more.
+    private func turnedAway(_ balancer: IPAddress?, _ reason: String) {
+        let now = Uptime.now().milliseconds
+        let isDue = toldAt.withLock { toldAt in
+            guard toldAt == 0 || now - toldAt >= 10_000 else { return false }
+            toldAt = now
+            return true
+        }
+        guard isDue else { return }
+        desk.services.log.write(.warning, "connection to the API turned away") { line in
+            if let balancer { line.add(.client, "\(balancer)") }
+            line.add(.reason, reason)
+        }
     }
 
     /// No new connections; those that are open hear 503.
@@ -78,6 +114,8 @@ final class AdminDoor: @unchecked Sendable {
 
     /// Ends every connection and waits for their threads.
     func stop() {
+        gate?.stop()
+        gate = nil
         guard let daemon else { return }
         self.daemon = nil
         MHD_stop_daemon(daemon)

@@ -51,27 +51,13 @@ package final class AdminServer: Sendable {
         var complaints: [String] = []
         do throws(ListenFailure) {
             for address in settings.listen {
-                guard address.ip.isLoopback || desk.guardian.hasTokens else {
-                    throw ListenFailure(
-                        description:
-                            "\(address) is reachable from other machines and there is no token; martlet token create makes one",
-                        isTaken: false
-                    )
-                }
                 do throws(ListenFailure) {
-                    let socket = try AdminSocket(address, among: settings.listen)
-                    doors.append(
-                        try AdminDoor(
-                            socket,
-                            .tcp(isLoopback: address.ip.isLoopback),
-                            desk: desk,
-                            settings: settings,
-                            tls: tls,
-                            observe: observe
-                        )
-                    )
-                    tcp.append(ListenAddress(ip: address.ip, port: socket.port))
-                    addresses.append("\(ListenAddress(ip: address.ip, port: socket.port))")
+                    let (door, port) = try Self.door(address, settings, desk, tls, observe)
+                    doors.append(door)
+                    let isProxied = settings.proxy.contains(address)
+                    // Tools of this machine speak HTTP from the first octet on.
+                    if !isProxied { tcp.append(ListenAddress(ip: address.ip, port: port)) }
+                    addresses.append("\(ListenAddress(ip: address.ip, port: port))")
                 } catch {
                     guard error.isTaken, !settings.isListenGiven else { throw error }
                     complaints.append("\(error); the API is at its Unix socket only")
@@ -96,6 +82,37 @@ package final class AdminServer: Sendable {
         }
         (self.doors, self.addresses, self.complaints) = (doors, addresses, complaints)
         (self.tcp, socket) = (tcp, unix)
+    }
+
+    /// Listens on an address.
+    private static func door(
+        _ address: ListenAddress,
+        _ settings: AdminSettings,
+        _ desk: AdminDesk,
+        _ tls: (certificate: [UInt8], key: [UInt8])?,
+        _ observe: Observer
+    ) throws(ListenFailure) -> (AdminDoor, port: UInt16) {
+        // Who comes through a balancer may be anybody.
+        let isProxied = settings.proxy.contains(address)
+        let isLoopback = address.ip.isLoopback && !isProxied
+        guard isLoopback || desk.guardian.hasTokens else {
+            throw ListenFailure(
+                description:
+                    "\(address) is reachable from other machines and there is no token; martlet token create makes one",
+                isTaken: false
+            )
+        }
+        let socket = try AdminSocket(address, among: settings.listen)
+        let door = try AdminDoor(
+            socket,
+            .tcp(isLoopback: isLoopback),
+            desk: desk,
+            settings: settings,
+            balancers: isProxied ? settings.proxyNetworks : nil,
+            tls: tls,
+            observe: observe
+        )
+        return (door, socket.port)
     }
 
     /// Once a second: ends connections that are too slow.

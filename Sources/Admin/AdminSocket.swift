@@ -36,7 +36,7 @@ struct AdminSocket {
             var only: Int32 = address.isV6Only(among: places) ? 1 : 0
             setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &only, size)
         }
-        let result = ip.isV6 ? Self.bindV6(descriptor, ip, port) : Self.bindV4(descriptor, ip, port)
+        let result = ip.withSocketAddress(port: port) { bind(descriptor, $0, $1) }
         guard result == 0, listen(descriptor, Self.backlog) == 0 else {
             let failure = Self.failure("\(ip.bracketed):\(port)")
             Glibc.close(descriptor)
@@ -124,28 +124,6 @@ struct AdminSocket {
         }
     }
 
-    private static func bindV4(_ descriptor: Int32, _ ip: IPAddress, _ port: UInt16) -> Int32 {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        inet_pton(AF_INET, ip.description, &address.sin_addr)
-        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        return withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, size) }
-        }
-    }
-
-    private static func bindV6(_ descriptor: Int32, _ ip: IPAddress, _ port: UInt16) -> Int32 {
-        var address = sockaddr_in6()
-        address.sin6_family = sa_family_t(AF_INET6)
-        address.sin6_port = port.bigEndian
-        inet_pton(AF_INET6, ip.description, &address.sin6_addr)
-        let size = socklen_t(MemoryLayout<sockaddr_in6>.size)
-        return withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, size) }
-        }
-    }
-
     private static func boundPort(_ descriptor: Int32) -> UInt16? {
         var address = sockaddr_storage()
         var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
@@ -164,6 +142,31 @@ struct AdminSocket {
 }
 
 extension IPAddress {
+    /// The address as the system has it, with its size.
+    func withSocketAddress<Result>(
+        port: UInt16,
+        _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
+    ) -> Result {
+        var storage = sockaddr_storage()
+        return withUnsafeMutablePointer(to: &storage) { pointer in
+            if isV6 {
+                pointer.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { address in
+                    address.pointee.sin6_family = sa_family_t(AF_INET6)
+                    address.pointee.sin6_port = port.bigEndian
+                    inet_pton(AF_INET6, description, &address.pointee.sin6_addr)
+                }
+            } else {
+                pointer.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { address in
+                    address.pointee.sin_family = sa_family_t(AF_INET)
+                    address.pointee.sin_port = port.bigEndian
+                    inet_pton(AF_INET, description, &address.pointee.sin_addr)
+                }
+            }
+            let size = isV6 ? MemoryLayout<sockaddr_in6>.size : MemoryLayout<sockaddr_in>.size
+            return pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(size)) }
+        }
+    }
+
     /// The address of a peer; nil for a Unix socket.
     init?(_ address: UnsafePointer<sockaddr>) {
         switch Int32(address.pointee.sa_family) {

@@ -237,6 +237,11 @@ package enum Endpoints {
             RewriteEndpoints.put
         ),
         Endpoint(.delete, "/v1/rewriting/{table}", "removeRewriting", .configWrite, RewriteEndpoints.remove),
+        Endpoint(.get, "/v1/archive", "listArchives", .configRead, ArchiveEndpoints.list),
+        Endpoint(.get, "/v1/archive/{name}", "showArchive", .configRead, ArchiveEndpoints.show),
+        Endpoint(.put, "/v1/archive/{name}", "putArchive", .configWrite, body: .json, ArchiveEndpoints.put),
+        Endpoint(.patch, "/v1/archive/{name}", "editArchive", .configWrite, body: .mergePatch, ArchiveEndpoints.patch),
+        Endpoint(.delete, "/v1/archive/{name}", "removeArchive", .configWrite, ArchiveEndpoints.remove),
         Endpoint(.get, "/v1/limits", "listLimits", .configRead, LimitEndpoints.list),
         Endpoint(.get, "/v1/limits/{scope}", "showLimit", .configRead, LimitEndpoints.show),
         Endpoint(.put, "/v1/limits/{scope}", "putLimit", .configWrite, body: .json, LimitEndpoints.put),

@@ -49,6 +49,7 @@ enum ExplainEndpoint {
         if case .address(let address) = said { rewritten["sender"] = JSON(address, .senders, by: rewriter) }
         envelope.notes.forceTLS = try request.flag("force_tls")
         envelope.requiresTLS = try request.flag("require_tls")
+        let milters = settings.milters.filter { Self.sees($0, envelope, way, settings) }
         let (guide, asked) = (services.guide, envelope)
         return .json(
             JSON(
@@ -58,7 +59,8 @@ enum ExplainEndpoint {
                 staging: staging.map(view) ?? .null,
                 returnPath: settings.rewriting.returnPaths.flatMap { paths in
                     paths.covers(asked.sender) ? "\(paths.address)" : nil
-                }
+                },
+                milters: milters
             )
         )
     }
@@ -89,5 +91,17 @@ enum ExplainEndpoint {
             }
         }
         return way
+    }
+
+    /// Whether a milter sees the mail.
+    private static func sees(
+        _ milter: MilterSettings,
+        _ envelope: Envelope,
+        _ way: WayIn,
+        _ settings: Settings
+    ) -> Bool {
+        guard case .smtp(let here) = way.door else { return milter.concerns(envelope, by: .api, from: nil) }
+        let client = (way.client, here, settings.listener.everywhere)
+        return milter.concerns(envelope, by: .smtp, from: client) || milter.concerns(envelope, by: .smtps, from: client)
     }
 }

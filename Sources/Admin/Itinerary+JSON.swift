@@ -17,12 +17,14 @@ extension JSON {
     ///   - rewritten: what `rewrite.ini` makes of the addresses that were asked about.
     ///   - staging: where it goes instead, because its system only tries things out.
     ///   - returnPath: the address in whose place each recipient's mail has a sender of its own; nil: the sender's.
+    ///   - milters: those that see the mail, in their order.
     init(
         _ way: Itinerary,
         alias: [EmailAddress]? = nil,
         rewritten: JSON = ["recipient": nil, "sender": nil],
         staging: JSON = nil,
-        returnPath: String? = nil
+        returnPath: String? = nil,
+        milters: [MilterSettings] = []
     ) {
         let source = way.sourceBecause
         let members: [Member] = [
@@ -32,6 +34,7 @@ extension JSON {
             Member("rewritten", rewritten),
             Member("staging", staging),
             Member("return_path", .optional(returnPath)),
+            Member("milters", .array(milters.map(Self.milter))),
             Member("route", .optional(way.decision.route?.match)),
             Member("route_because", .optional(way.decision.because?.rawValue)),
             Member("action", .string(way.action)),
@@ -69,6 +72,10 @@ extension JSON {
             Member("problem", .optional(way.problem?.reply.description)),
         ]
         self = .object(members)
+    }
+
+    private static func milter(_ milter: MilterSettings) -> JSON {
+        ["name": .string(milter.name), "asked_at": milter.seesAllEnvelopes ? "each_step" : "end_of_message"]
     }
 
     private static func limits(_ way: Itinerary) -> JSON {

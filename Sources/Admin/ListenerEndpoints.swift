@@ -1,5 +1,6 @@
 // ListenerEndpoints.swift — where clients come in: `listen` and `smtps_listen` of `smtp.ini` as JSON.
 //
+// Those of `[listener NAME]` are shown, and changed in the file: a section has more to say than where it listens.
 // A change is on disk when it is answered, and the relay moves at once: sessions that stand are kept. An address that cannot be
 // had is refused, and nothing is written. Where systemd or root bound the sockets a change counts from the next start, as one of
 // the file does, and the log says so.
@@ -18,8 +19,7 @@ enum ListenerEndpoints {
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
         let (_, headers) = try FileEdits.shown(file, services)
-        let items = listeners(services.settings.current.listener)
-        return .listing(items.map { view($0.address, $0.tls, services) }, headers: headers)
+        return .listing(everywhere(services).map { view($0, services) }, headers: headers)
     }
 
     /// `GET /v1/listeners/{address}`.
@@ -27,10 +27,8 @@ enum ListenerEndpoints {
         try request.allowQuery([])
         let (_, headers) = try FileEdits.shown(file, services)
         let address = try address(request)
-        guard let found = listeners(services.settings.current.listener).first(where: { $0.address == address }) else {
-            throw missing
-        }
-        return .json(view(found.address, found.tls, services), headers: headers)
+        guard let found = everywhere(services).first(where: { $0.address == address }) else { throw missing }
+        return .json(view(found, services), headers: headers)
     }
 
     /// `PUT /v1/listeners/{address}`.
@@ -53,7 +51,7 @@ enum ListenerEndpoints {
         let edit = try FileEdits.edit(file, request, services, operation: "remove listener", key: "\(address)") {
             (document) throws(Problem) in
             let all = listeners(in: document)
-            guard all.contains(where: { $0.address == address }) else { throw missing }
+            guard all.contains(where: { $0.address == address }) else { throw elsewhere(address, services) ?? missing }
             guard all.count > 1 else { throw Problem(.conflict, "it is the last one: nobody could hand in mail") }
             try write(all.filter { $0.address != address }, to: &document)
         }
@@ -65,6 +63,31 @@ enum ListenerEndpoints {
     // MARK: - Parts
 
     private typealias Listener = (address: ListenAddress, tls: String)
+
+    /// One that clients come in at.
+    private struct Place {
+        let address: ListenAddress
+        let tls: String
+        /// `[listener NAME]`; nil: the keys of `[main]`.
+        let section: String?
+    }
+
+    /// Those of the file's own keys, then those of each `[listener NAME]`.
+    private static func everywhere(_ services: AdminServices) -> [Place] {
+        let settings = services.settings.current.listener
+        return listeners(settings).map { Place(address: $0.address, tls: $0.tls, section: nil) }
+            + settings.sections.flatMap { section in
+                section.listen.map { Place(address: $0, tls: keys[0].tls, section: section.name) }
+                    + section.smtpsListen.map { Place(address: $0, tls: keys[1].tls, section: section.name) }
+            }
+    }
+
+    /// Why an address cannot be changed here: a section has it, with words of its own; nil: none has.
+    private static func elsewhere(_ address: ListenAddress, _ services: AdminServices) -> Problem? {
+        everywhere(services).first { $0.address == address && $0.section != nil }.flatMap(\.section).map { section in
+            Problem(.conflict, "\(address) is one of [listener \(section)] of smtp.ini; change it there")
+        }
+    }
 
     private static func listeners(_ settings: ListenerSettings) -> [Listener] {
         settings.listen.map { ($0, keys[0].tls) } + settings.smtpsListen.map { ($0, keys[1].tls) }
@@ -94,6 +117,7 @@ enum ListenerEndpoints {
             throw Problem.invalid("/address", "invalid", "\(address.ip) is not an address of this machine")
         }
         let given = try given(request, address)
+        if let problem = elsewhere(address, services) { throw problem }
         var (isNew, tls) = (false, keys[0].tls)
         let edit = try FileEdits.edit(file, request, services, operation: operation, key: "\(address)") {
             (document) throws(Problem) in
@@ -115,7 +139,7 @@ enum ListenerEndpoints {
             services.audit(request, Change(operation: operation, subject: "\(address)", after: "tls=\(tls)"))
         }
         return .json(
-            view(address, tls, services),
+            view(Place(address: address, tls: tls, section: nil), services),
             status: isNew ? 201 : 200,
             headers: [FileEdits.tag(edit.revision)]
         )
@@ -143,6 +167,7 @@ enum ListenerEndpoints {
         try body.passOver("origin", "file, default or environment") {
             ["file", "default", "environment"].contains($0.string)
         }
+        try body.passOver("section", "a string or null") { $0 == .null || $0.string != nil }
         let tls = try body.string("tls")
         try body.finish()
         if let tls, !keys.contains(where: { $0.tls.isSame(octets: tls) }) {
@@ -151,11 +176,16 @@ enum ListenerEndpoints {
         return tls
     }
 
-    private static func view(_ address: ListenAddress, _ tls: String, _ services: AdminServices) -> JSON {
-        let key = keys.first { $0.tls.isSame(octets: tls) }?.key ?? "listen"
-        let isPinned = services.settings.environment.pin(key, in: nil, of: file.name) != nil
-        let origin = isPinned ? "environment" : services.settings.says(key, file) ? "file" : "default"
-        return ["address": .string("\(address)"), "tls": .string(tls), "origin": .string(origin)]
+    private static func view(_ place: Place, _ services: AdminServices) -> JSON {
+        let key = keys.first { $0.tls.isSame(octets: place.tls) }?.key ?? "listen"
+        let section = place.section.map { "listener \($0)" }
+        let isPinned = services.settings.environment.pin(key, in: section, of: file.name) != nil
+        let isSaid = section != nil || services.settings.says(key, file)
+        return [
+            "address": .string("\(place.address)"), "tls": .string(place.tls),
+            "origin": .string(isPinned ? "environment" : isSaid ? "file" : "default"),
+            "section": .optional(place.section),
+        ]
     }
 
     private static func address(_ request: AdminRequest) throws(Problem) -> ListenAddress {

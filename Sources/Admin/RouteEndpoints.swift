@@ -62,7 +62,9 @@ enum RouteEndpoints: ConfigTable {
     static func isNamed(_ row: Routes.Entry, _ key: String) -> Bool { row.match.isSame(octets: key) }
 
     static func has(_ key: String, _ document: INIDocument, _ services: AdminServices) -> Bool {
-        names(document).contains { $0.match.isSame(octets: key) }
+        // Of a hundred thousand names few are not in normal form.
+        document.sections.contains { $0.isSame(octets: key) }
+            || names(document).contains { $0.match.isSame(octets: key) }
     }
 
     static func draft(

@@ -10,6 +10,7 @@
 
 /* What a daemon is started with: MHD_start_daemon is variadic, and some of its options are functions. */
 struct relay_daemon_options {
+    /* -1: none; connections come by MHD_add_connection. */
     int listen_socket;
     unsigned int connection_limit;
     /* Seconds without progress. */
@@ -164,13 +165,18 @@ static inline struct MHD_Daemon *relay_start_daemon(const struct relay_daemon_op
         {MHD_OPTION_END, 0, NULL},
     };
     struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem listens[] = {
+        {MHD_OPTION_LISTEN_SOCKET, o->listen_socket, NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
     flags |= MHD_USE_ERROR_LOG;
+    if (o->listen_socket < 0)
+        flags |= MHD_USE_NO_LISTEN_SOCKET;
     if (o->certificate != NULL)
         flags |= MHD_USE_TLS;
     return MHD_start_daemon(
         flags, 0, o->accept, o->context, o->handle, o->context,
         MHD_OPTION_EXTERNAL_LOGGER, &relay_replace_error, (void *)o->certificate,
-        MHD_OPTION_LISTEN_SOCKET, o->listen_socket,
         MHD_OPTION_CONNECTION_LIMIT, o->connection_limit,
         MHD_OPTION_CONNECTION_TIMEOUT, o->timeout,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->memory,
@@ -179,6 +185,7 @@ static inline struct MHD_Daemon *relay_start_daemon(const struct relay_daemon_op
         MHD_OPTION_URI_LOG_CALLBACK, &relay_note_uri, NULL,
         MHD_OPTION_NOTIFY_COMPLETED, o->completed, o->context,
         MHD_OPTION_NOTIFY_CONNECTION, o->connection, o->context,
+        MHD_OPTION_ARRAY, o->listen_socket < 0 ? none : listens,
         MHD_OPTION_ARRAY, o->certificate != NULL ? tls : none,
         MHD_OPTION_END);
 }

@@ -30,6 +30,12 @@ extension AdminSettings: KeyedSettings {
             target.timeout = try ValueParsing.duration(text, 1...600)
         },
         .byteSize("body_bytes", \.bodyBytes, 1024...1 << 26),
+        SettingKey("proxy") { (text, target) throws(ValueError) in
+            target.proxy = try ListenerSettings.addresses(text)
+        },
+        SettingKey("proxy_networks") { (text, target) throws(ValueError) in
+            target.proxyNetworks = try networks(text)
+        },
         .boolean("require_if_match", \.requiresIfMatch),
         .boolean("require_token", \.requiresToken),
         .boolean("page", \.hasPage),
@@ -76,6 +82,14 @@ extension AdminSettings: KeyedSettings {
                     )
                 )
             }
+        }
+        for place in settings.proxy where !settings.listen.contains(place) {
+            warnings.append(ConfigError(file: file, reason: "proxy names \(place), which listen does not"))
+        }
+        if !settings.proxy.isEmpty, settings.proxyNetworks.isEmpty {
+            warnings.append(
+                ConfigError(file: file, reason: "proxy lets nobody in: proxy_networks names no balancer")
+            )
         }
         if (settings.certificate == nil) != (settings.key == nil) {
             errors.append(ConfigError(file: file, reason: "certificate and key are given together or not at all"))

@@ -54,6 +54,10 @@ package struct AdminSettings: Hashable, Sendable {
 
     /// `listen`; empty: no API over TCP.
     package var listen = [IPAddress("127.0.0.1").map { ListenAddress(ip: $0, port: 8025) }].compactMap(\.self)
+    /// `proxy`: those of `listen` where each connection begins with a balancer's PROXY header.
+    package var proxy: [ListenAddress] = []
+    /// `proxy_networks`: the balancers; nobody else gets in there.
+    package var proxyNetworks: [IPNetwork] = []
     /// The file says so itself: a default that cannot be had is no reason not to start.
     package var isListenGiven = false
     /// `socket`: the Unix socket's path, below the data directory unless absolute; nil (`none`): there is none.

@@ -94,9 +94,16 @@ package struct ArchiveSettings: Hashable, Sendable {
 extension ArchiveSettings {
     /// The file's name in the configuration directory.
     package static let file = "archive.ini"
-    private static let keys = ["to", "for", "senders", "recipients", "form", "from", "required"]
+    package static let keys = ["to", "for", "senders", "recipients", "form", "from", "required"]
     /// Archives of one section.
     private static let most = 10
+
+    /// Whether a section that is made may be called so.
+    package static func isName(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count)
+            && text.utf8.allSatisfy { (0x20...0x7E).contains($0) && $0 != 0x5B && $0 != 0x5D }
+            && text.trimmed.isSame(octets: text)
+    }
 
     /// Reads the whole file.
     ///

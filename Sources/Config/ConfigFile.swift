@@ -14,6 +14,7 @@ package enum ConfigFile: String, Hashable, Sendable, CaseIterable {
     case events = "events.ini"
     case limits = "limits.ini"
     case rewriting = "rewrite.ini"
+    case archive = "archive.ini"
 
     /// The file's name.
     package var name: String { rawValue }

@@ -56,6 +56,7 @@ package enum ConfigPart: Hashable, Sendable, CaseIterable {
             case .relayNetworks: .relayNetworks
             case .events: .events
             case .limits: .limits
+            case .archive: .archive
             case .rewriting: .rewriting
             }
     }

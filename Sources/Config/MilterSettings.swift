@@ -71,6 +71,20 @@ package struct MilterSettings: Hashable, Sendable {
         by way: Way,
         from client: (address: IPAddress?, here: ListenAddress?, listeners: [ListenAddress])?
     ) -> Bool {
+        guard concerns(by: way, from: client) else { return false }
+        if let senders, senders.find(envelope.sender) == nil { return false }
+        if let recipients, !envelope.recipients.contains(where: { recipients.find($0.address) != nil }) { return false }
+        return true
+    }
+
+    /// Whom mail is from and to makes no difference.
+    package var seesAllEnvelopes: Bool { senders == nil && recipients == nil }
+
+    /// Whether it sees mail that comes in there, whomever it is from and to.
+    package func concerns(
+        by way: Way,
+        from client: (address: IPAddress?, here: ListenAddress?, listeners: [ListenAddress])?
+    ) -> Bool {
         guard ways.contains(way) else { return false }
         if let client {
             func isAmong(_ choice: ClientChoice) -> Bool {
@@ -79,8 +93,6 @@ package struct MilterSettings: Hashable, Sendable {
             if let clients, !isAmong(clients) { return false }
             if isAmong(except) { return false }
         }
-        if let senders, senders.find(envelope.sender) == nil { return false }
-        if let recipients, !envelope.recipients.contains(where: { recipients.find($0.address) != nil }) { return false }
         return true
     }
 }

@@ -2,11 +2,9 @@
 // back. A kept connection that turns out to be dead is replaced by a new one, once.
 
 import Config
-import Glibc
 import Mail
 import Milter
 package import NIOCore
-import NIOPosix
 
 /// One message at one milter, bound to its event loop.
 package final class Examination {
@@ -14,6 +12,8 @@ package final class Examination {
     private let loop: any EventLoop
     private let mail: MilterMail
     private let bounds: MilterMachine.Bounds
+    /// That of the session that the message came in by; nil: there is none.
+    private let leg: MilterLeg?
     /// Who wants to know; nil when it is over.
     private(set) var client: (any Examined)?
     private var session: MilterSession?
@@ -26,10 +26,12 @@ package final class Examination {
         _ desk: MilterDesk,
         _ mail: MilterMail,
         _ bounds: MilterMachine.Bounds,
+        by leg: MilterLeg?,
         on loop: any EventLoop,
         for client: any Examined
     ) {
         (self.desk, self.mail, self.bounds, self.loop, self.client) = (desk, mail, bounds, loop, client)
+        self.leg = leg
         ends = loop.now + .seconds(Int64(desk.settings.deadline))
     }
 
@@ -42,7 +44,11 @@ package final class Examination {
             return end(.failure(MilterFault(.skipped, text)))
         }
         isAsked = true
-        if let kept = desk.kept(for: mail.client, on: loop) { use(kept, isKept: true) } else { connect() }
+        if let kept = leg?.lend(for: mail.client) ?? desk.kept(for: mail.client, on: loop) {
+            use(kept, isKept: true)
+        } else {
+            connect()
+        }
     }
 
     /// Nobody wants to know any more.
@@ -68,47 +74,18 @@ package final class Examination {
 
     private func use(_ session: MilterSession, isKept: Bool) {
         self.session = session
+        session.leg = leg
         session.examine(mail, bounds, for: self, isKept: isKept)
     }
 
     private func connect() {
-        let bootstrap = ClientBootstrap(group: loop)
-            .connectTimeout(.seconds(Int64(desk.settings.connectTimeout)))
-            .channelInitializer { [desk] channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(MilterSession(desk, on: channel.eventLoop))
-                }
-            }
-        let connected: EventLoopFuture<any Channel> =
-            switch desk.settings.place {
-            case .inet(let host, let port):
-                bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(host: host, port: Int(port))
-            case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
-            }
-        connected.assumeIsolated().whenComplete { result in
+        MilterSession.connect(desk, on: loop) { result in
             switch result {
-            case .success(let channel):
-                guard self.client != nil,
-                    let session = try? channel.pipeline.syncOperations.handler(type: MilterSession.self)
-                else { return channel.close(promise: nil) }
+            case .success(let session):
+                guard self.client != nil else { return session.close() }
                 self.use(session, isKept: false)
-            case .failure(let error):
-                self.end(
-                    .failure(
-                        MilterFault(.unreachable, "nobody answers at \(self.desk.settings.place): \(Self.words(error))")
-                    )
-                )
+            case .failure(let fault): self.end(.failure(fault))
             }
-        }
-    }
-
-    private static func words(_ error: any Error) -> String {
-        switch error {
-        case let error as NIOConnectionError:
-            error.connectionErrors.first.map { words($0.error) } ?? "its name is not known"
-        case let error as IOError: strerror(error.errnoCode).map { String(cString: $0) } ?? "error \(error.errnoCode)"
-        case ChannelError.connectTimeout: "no answer in time"
-        default: "\(error)"
         }
     }
 

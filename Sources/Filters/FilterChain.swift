@@ -3,6 +3,7 @@
 
 package import Config
 package import Log
+package import Mail
 import Synchronization
 
 /// All milters; safe from any thread.
@@ -27,6 +28,14 @@ package final class FilterChain: Sendable {
     /// The milters that are asked about a message, in their order.
     package func desks(where isConcerned: (MilterSettings) -> Bool) -> [MilterDesk] {
         desks.withLock { $0 }.filter { isConcerned($0.settings) }
+    }
+
+    /// Those that are told a session step by step: what they see does not depend on the envelope.
+    package func companions(
+        by way: MilterSettings.Way,
+        from client: (address: IPAddress?, here: ListenAddress?, listeners: [ListenAddress])
+    ) -> [MilterDesk] {
+        desks { $0.seesAllEnvelopes && $0.concerns(by: way, from: client) }
     }
 
     /// How each of them is.

@@ -45,14 +45,17 @@ package final class MilterDesk: Sendable {
 
     /// Shows it a message.
     ///
-    /// - Parameter loop: where this is called, and where the client is asked and told.
+    /// - Parameters:
+    ///   - leg: that of the session the message came in by.
+    ///   - loop: where this is called, and where the client is asked and told.
     package func examination(
         of mail: MilterMail,
         _ bounds: MilterMachine.Bounds,
+        by leg: MilterLeg? = nil,
         on loop: any EventLoop,
         for client: any Examined
     ) -> Examination {
-        Examination(self, mail, bounds, on: loop, for: client)
+        Examination(self, mail, bounds, by: leg, on: loop, for: client)
     }
 
     // MARK: Connections
@@ -103,6 +106,18 @@ package final class MilterDesk: Sendable {
     func succeeded(_ verdict: MilterVerdict, since began: Uptime) {
         metrics.took(Uptime.now().milliseconds - began.milliseconds)
         metrics.count(verdict)
+        answered()
+    }
+
+    /// It let a message pass, or drops it, before it saw the text.
+    package func decided(_ end: MilterVerdict.End) {
+        var verdict = MilterVerdict()
+        verdict.end = end
+        metrics.count(verdict)
+    }
+
+    /// It does what it is there for.
+    func answered() {
         let isBack = state.withLock { state in
             state.trouble = nil
             return state.breaker.succeeded()

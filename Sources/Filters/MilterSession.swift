@@ -2,9 +2,11 @@
 // the message can take.
 
 import Config
+import Glibc
 import Loop
 import Milter
 import NIOCore
+import NIOPosix
 
 /// The last handler of a connection to a milter.
 final class MilterSession: ChannelInboundHandler {
@@ -24,6 +26,10 @@ final class MilterSession: ChannelInboundHandler {
     private var input = ByteBuffer()
     private var context: ChannelHandlerContext?
     private var examination: Examination?
+    /// Who waits for the answer to a step, and until when.
+    private var (question, questionEnds): (Question?, NIODeadline) = (nil, .distantFuture)
+    /// Whose it is between two messages; nil: anybody's of the same client.
+    weak var leg: MilterLeg?
     private var deadline: Deadline?
     /// A kept connection, and nothing was heard on it since.
     private var mayBeStale = false
@@ -47,6 +53,85 @@ final class MilterSession: ChannelInboundHandler {
     func handlerRemoved(context: ChannelHandlerContext) {
         deadline?.cancel()
         self.context = nil
+    }
+
+    /// Makes a connection.
+    static func connect(
+        _ desk: MilterDesk,
+        on loop: any EventLoop,
+        _ done: @escaping (Result<MilterSession, MilterFault>) -> Void
+    ) {
+        let bootstrap = ClientBootstrap(group: loop)
+            .connectTimeout(.seconds(Int64(desk.settings.connectTimeout)))
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(MilterSession(desk, on: channel.eventLoop))
+                }
+            }
+        let connected: EventLoopFuture<any Channel> =
+            switch desk.settings.place {
+            case .inet(let host, let port):
+                bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(host: host, port: Int(port))
+            case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
+            }
+        connected.assumeIsolated().whenComplete { result in
+            switch result {
+            case .success(let channel):
+                guard let session = try? channel.pipeline.syncOperations.handler(type: MilterSession.self) else {
+                    channel.close(promise: nil)
+                    return done(.failure(MilterFault(.lost, "the connection broke")))
+                }
+                done(.success(session))
+            case .failure(let error):
+                let text = "nobody answers at \(desk.settings.place): \(words(error))"
+                done(.failure(MilterFault(.unreachable, text)))
+            }
+        }
+    }
+
+    private static func words(_ error: any Error) -> String {
+        switch error {
+        case let error as NIOConnectionError:
+            error.connectionErrors.first.map { words($0.error) } ?? "its name is not known"
+        case let error as IOError: strerror(error.errnoCode).map { String(cString: $0) } ?? "error \(error.errnoCode)"
+        case ChannelError.connectTimeout: "no answer in time"
+        default: "\(error)"
+        }
+    }
+
+    // MARK: A step
+
+    /// It has been told who the client is, and goes on with it.
+    var knowsClient: Bool { machine.knowsClient }
+
+    /// Hears the answer to a step.
+    typealias Question = (Result<MilterAnswer, MilterFault>) -> Void
+
+    /// Tells it a step of a session.
+    func ask(_ step: MilterStep, _ mail: MilterMail, _ question: @escaping Question) {
+        self.question = question
+        questionEnds = loop.now + .seconds(Int64(desk.settings.deadline))
+        if step != .rcpt { client = mail.client }
+        machine.tell(step, mail)
+        answer()
+    }
+
+    /// Goes on with a step.
+    private func answer() {
+        guard let question else { return }
+        do throws(MilterFault) {
+            guard case .told(let answer) = try machine.advance(&input) else {
+                send()
+                input.discardReadBytes()
+                return touch(until: questionEnds)
+            }
+            send()
+            self.question = nil
+            deadline?.clear()
+            question(.success(answer))
+        } catch {
+            fail(error)
+        }
     }
 
     // MARK: A message
@@ -83,7 +168,7 @@ final class MilterSession: ChannelInboundHandler {
 
     /// Ends the connection.
     func close() {
-        examination = nil
+        (examination, question) = (nil, nil)
         deadline?.cancel()
         context?.close(promise: nil)
     }
@@ -92,7 +177,7 @@ final class MilterSession: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var octets = unwrapInboundIn(data)
-        guard examination != nil else {
+        guard isAsked else {
             // Nothing was asked: whatever this is, it would be taken for the answer to the next question.
             desk.forget(self, on: loop)
             return close()
@@ -102,11 +187,14 @@ final class MilterSession: ChannelInboundHandler {
         guard input.readableBytes <= Self.mostInput else {
             return fail(MilterFault(.garbled, "it says more than it was asked for"))
         }
-        if !isHalted { step() }
+        if question != nil { answer() } else if !isHalted { step() }
     }
 
+    /// Somebody waits for what it says.
+    private var isAsked: Bool { examination != nil || question != nil }
+
     func channelInactive(context: ChannelHandlerContext) {
-        if examination == nil {
+        if !isAsked {
             desk.forget(self, on: loop)
         } else {
             fail(MilterFault(.lost, "it closed the connection at \(machine.step?.word ?? "the end")"))
@@ -115,7 +203,7 @@ final class MilterSession: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if examination == nil { desk.forget(self, on: loop) }
+        if !isAsked { desk.forget(self, on: loop) }
         fail(MilterFault(.lost, "the connection broke at \(machine.step?.word ?? "the end")"))
         context.close(promise: nil)
     }
@@ -125,11 +213,11 @@ final class MilterSession: ChannelInboundHandler {
     }
 
     private func timeIsUp() {
-        guard let examination else {
+        guard isAsked else {
             desk.forget(self, on: loop)
             return leave()
         }
-        let isOver = loop.now >= examination.ends
+        let isOver = loop.now >= examination?.ends ?? questionEnds
         let word = machine.step?.word ?? "the end"
         fail(
             MilterFault(
@@ -168,12 +256,12 @@ final class MilterSession: ChannelInboundHandler {
         case .input:
             send()
             input.discardReadBytes()
-            touch(examination)
+            touch(until: examination.ends)
             return false
         case .body(let offset, let count):
             send()
             piece = (offset, count)
-            touch(examination)
+            touch(until: examination.ends)
         case .replacement(let octets):
             guard examination.replace(by: octets) else {
                 isHalted = true
@@ -184,6 +272,8 @@ final class MilterSession: ChannelInboundHandler {
         case .ended(let verdict):
             finish(examination, verdict)
             return false
+        // Nobody asks about a step while a message is looked at.
+        case .told: return false
         }
         return true
     }
@@ -195,11 +285,11 @@ final class MilterSession: ChannelInboundHandler {
     }
 
     /// Moves the time limit.
-    private func touch(_ examination: Examination) {
+    private func touch(until end: NIODeadline) {
         let isLong = machine.step?.isAboutContent ?? false
         let seconds = isLong ? desk.settings.contentTimeout : desk.settings.commandTimeout
         let now = loop.now
-        deadline?.set(at: min(examination.ends, now + .seconds(Int64(seconds))), now: now)
+        deadline?.set(at: min(end, now + .seconds(Int64(seconds))), now: now)
     }
 
     private func finish(_ examination: Examination, _ verdict: MilterVerdict) {
@@ -207,8 +297,11 @@ final class MilterSession: ChannelInboundHandler {
         let isGood = machine.release() && input.readableBytes == 0
         if !isGood { machine.leave() }
         send()
-        if isGood, isOpen, desk.settings.idleSessions > 0 {
-            input = ByteBuffer()
+        input = isGood ? ByteBuffer() : input
+        if isGood, isOpen, let leg, leg.takeBack(self) {
+            deadline?.clear()
+        } else if isGood, isOpen, desk.settings.idleSessions > 0 {
+            leg = nil
             deadline?.set(after: Self.idle)
             desk.keep(self, on: loop)?.leave()
         } else {
@@ -218,6 +311,10 @@ final class MilterSession: ChannelInboundHandler {
     }
 
     private func fail(_ fault: MilterFault) {
+        if let question {
+            close()
+            return question(.failure(fault))
+        }
         guard let examination else { return }
         let mayBeStale = mayBeStale && fault.kind == .lost
         close()

@@ -41,6 +41,7 @@ extension ServerHandler {
         machine.judge = door.intake.judge(fresh, for: way)
         machine.isForAnybody = door.intake.openAddresses(fresh)
         reception.mender = Self.mender(machine.limits)
+        if let context { beginEscort(fresh, on: context.eventLoop) }
         tell(.connected)
     }
 

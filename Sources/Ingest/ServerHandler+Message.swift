@@ -30,25 +30,31 @@ extension ServerHandler: ReceptionOwner {
     func commit() {
         guard var envelope = machine.takeEnvelope() else { return }
         envelope.notes.client = client
-        let transport = TraceHeaders.Transport(
-            isExtended: machine.hello == .ehlo,
-            isUTF8: envelope.needsUTF8,
-            isSecure: machine.isSecure,
-            isAuthenticated: envelope.user != nil
-        )
-        let from = Provenance.Client(
-            address: client,
-            literal: clientLiteral,
-            helo: machine.heloName,
-            with: transport,
-            tls: protection,
-            mechanism: machine.mechanism,
-            mending: machine.mending
-        )
-        let provenance = Provenance(entrance, client: origin(from))
+        let provenance = Provenance(entrance, client: clientNow(isUTF8: envelope.needsUTF8))
         let traits = ContentTraits(hasLeadingDots: machine.hasLeadingDots, isEightBit: machine.isEightBit)
         guard let refusal = reception.finish(envelope, provenance, traits, for: self) else { return }
         machine.committed(Self.commit(.refused(refusal)))
+    }
+
+    /// The client as it is known now.
+    func clientNow(isUTF8: Bool = false) -> Provenance.Client {
+        let transport = TraceHeaders.Transport(
+            isExtended: machine.hello == .ehlo,
+            isUTF8: isUTF8,
+            isSecure: machine.isSecure,
+            isAuthenticated: machine.user != nil
+        )
+        return origin(
+            Provenance.Client(
+                address: client,
+                literal: clientLiteral,
+                helo: machine.heloName,
+                with: transport,
+                tls: protection,
+                mechanism: machine.mechanism,
+                mending: machine.mending
+            )
+        )
     }
 
     func receptionGoesOn(_ rejection: Rejection?) {

@@ -173,6 +173,7 @@ final class ServerHandler: ChannelDuplexHandler {
         deadline?.cancel()
         reception.discard()
         reception.releaseEnvelope()
+        reception.escort?.close()
         self.context = nil
         context.fireChannelInactive()
     }

@@ -35,7 +35,7 @@ package struct Intake: Sendable {
     /// Counts who sends how much.
     package let gate: EntryGate
     /// Marks copies for archives, so that none of them is archived again.
-    let marks = ArchiveMarks()
+    let marks: ArchiveMarks
 
     package init(
         queue: MailQueue,
@@ -44,7 +44,8 @@ package struct Intake: Sendable {
         settings: InForce<Settings>,
         suppressions: SuppressionList? = nil,
         gate: EntryGate? = nil,
-        filters: FilterChain? = nil
+        filters: FilterChain? = nil,
+        marks: ArchiveMarks = ArchiveMarks()
     ) {
         self.queue = queue
         self.plugins = plugins
@@ -52,7 +53,7 @@ package struct Intake: Sendable {
         self.settings = settings
         self.suppressions = suppressions
         self.gate = gate ?? EntryGate(nil, log: log) { [queue] in queue.tell($0) }
-        self.filters = filters
+        (self.filters, self.marks) = (filters, marks)
     }
 }
 

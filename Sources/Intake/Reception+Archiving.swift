@@ -6,8 +6,9 @@
 // the message, and where it is not, its absence is a line in the log, a count and an event.
 
 import Config
+package import Files
 import History
-import Log
+package import Log
 package import Mail
 import MessageFormat
 import NIOCore
@@ -132,12 +133,31 @@ extension Reception {
 }
 
 /// Marks of copies, so that one that comes back is known: nobody else can make them.
-///
-/// They are this process's; what left before a restart is archived once more if it comes back.
-struct ArchiveMarks: Sendable {
+package struct ArchiveMarks: Sendable {
+    private static let size = 32
     private let key: [UInt8]
 
-    init() { key = (try? Secrets.random(32)) ?? [] }
+    private init(_ key: [UInt8]) { self.key = key }
+
+    /// Marks of this process alone.
+    package init() { self.init((try? Secrets.random(Self.size)) ?? []) }
+
+    /// Marks that are known after a restart too: `archive.key` in the data directory.
+    ///
+    /// Blocks.
+    package init(in directory: String, _ disk: any Disk, log: LogSink) {
+        let path = "\(directory)/archive.key"
+        if let known = try? disk.contents(of: path, limit: 4096), known.count == Self.size {
+            self.init(known)
+            return
+        }
+        self.init()
+        do throws(DiskError) {
+            try disk.replace(path, with: key, permissions: 0o600)
+        } catch {
+            log.write(.warning, "marks of archives' copies do not outlive this process") { $0.add(.error, "\(error)") }
+        }
+    }
 
     /// The value of a copy's field.
     func mark(_ id: QueueID) -> String { "\(id) \(Base64.encode(tag("\(id)")))" }

@@ -1,9 +1,10 @@
 // Reception+Filters.swift — milters: asked about the complete message, one after the other, before plugins and before our own
 // signatures.
 //
-// Only where `milters.ini` names some that the message concerns; otherwise nothing is made for them. The whole conversation, from
-// the client's connection to the message's end, is held when the message is there: what a milter says of client, HELO, MAIL or
-// RCPT is answered at its end. A recipient that it does not want is reported to the sender before the others' mail is taken.
+// Only where `milters.ini` names some that the message concerns; otherwise nothing is made for them. Those that went along with the
+// session (``Escort``) are told the rest; the others the whole conversation, from the client's connection to the message's end: what
+// they say of client, HELO, MAIL or RCPT is answered at its end. A recipient that one does not want then is reported to the sender
+// before the others' mail is taken.
 
 import Config
 import Filters
@@ -33,6 +34,7 @@ extension Reception {
         let screening = Screening(
             ScreenedMail(draft, pending, body, rules),
             desks,
+            escort,
             disk: intake.queue.disk,
             queue: intake.queue,
             on: loop

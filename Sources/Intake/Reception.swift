@@ -60,6 +60,8 @@ package final class Reception {
     var pending: Pending?
     /// Milters at work.
     var screening: Screening?
+    /// Milters that are told of the session step by step; nil: none is.
+    package var escort: Escort?
     /// Counts what is waited for, so that an answer that comes too late is known as such.
     var serial = 0
     private var trace: TraceHeaders

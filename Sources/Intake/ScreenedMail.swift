@@ -37,7 +37,10 @@ struct ScreenedMail {
         bounds.body = rules.messageBytes
         self.bounds = bounds
         parser = CommandParser(me: rules.me)
-        facts = Self.facts(draft, pending, rules)
+        let provenance = pending.provenance
+        var facts = Self.facts(provenance.client, provenance.entrance, user: envelope.user, me: rules.me)
+        facts.macros["i"] = draft.id.description
+        self.facts = facts
     }
 
     /// No client of SMTP hands it in.
@@ -48,13 +51,13 @@ struct ScreenedMail {
     /// Its octets.
     var textSize: Int { max(0, body.size - textStart) }
 
-    private static func facts(_ draft: Draft, _ pending: Pending, _ rules: IntakeRules) -> MilterMail {
+    /// What is known without the message.
+    ///
+    /// - Parameter client: nil where no client of SMTP hands it in.
+    static func facts(_ client: Provenance.Client?, _ entrance: Entrance, user: String?, me: Domain) -> MilterMail {
         var mail = MilterMail()
-        var macros = [
-            "j": rules.me.name, "v": "Martlet", "i": draft.id.description,
-            "{daemon_name}": pending.provenance.entrance.rawValue,
-        ]
-        if let client = pending.provenance.client {
+        var macros = ["j": me.name, "v": "Martlet", "{daemon_name}": entrance.rawValue]
+        if let client {
             (mail.host, mail.address, mail.port) = (client.name ?? "unknown", client.address, client.port)
             mail.helo = client.helo
             if let told = client.forwarded {
@@ -74,9 +77,9 @@ struct ScreenedMail {
             }
             if let mechanism = client.mechanism { macros["{auth_type}"] = mechanism.rawValue }
         } else {
-            (mail.host, mail.address, mail.helo) = ("localhost", IPAddress("127.0.0.1"), rules.me.name)
+            (mail.host, mail.address, mail.helo) = ("localhost", IPAddress("127.0.0.1"), me.name)
         }
-        if let user = pending.envelope.user { macros["{auth_authen}"] = user }
+        if let user { macros["{auth_authen}"] = user }
         macros["{client_name}"] = mail.host
         macros["{client_ptr}"] = mail.host
         if let address = mail.address {

@@ -56,6 +56,8 @@ final class Screening {
 
     private var mail: ScreenedMail
     private let desks: [MilterDesk]
+    /// Those that were told of it before there was a message.
+    private let escort: Escort?
     private let disk: NIOThreadPool
     private let queue: MailQueue
     private let loop: any EventLoop
@@ -69,8 +71,17 @@ final class Screening {
     /// That of the milters before, and that of the one that is asked.
     private var (text, newText): (OtherText?, OtherText?) = (nil, nil)
 
-    init(_ mail: ScreenedMail, _ desks: [MilterDesk], disk: NIOThreadPool, queue: MailQueue, on loop: any EventLoop) {
-        (self.mail, self.desks, self.disk, self.queue, self.loop) = (mail, desks, disk, queue, loop)
+    init(
+        _ mail: ScreenedMail,
+        _ desks: [MilterDesk],
+        _ escort: Escort?,
+        disk: NIOThreadPool,
+        queue: MailQueue,
+        on loop: any EventLoop
+    ) {
+        (self.mail, self.desks, self.escort, self.disk, self.queue, self.loop) = (
+            mail, desks, escort, disk, queue, loop
+        )
     }
 
     /// Begins.
@@ -129,9 +140,22 @@ final class Screening {
                 )
             )
         }
-        let examination = desks[position].examination(
+        let desk = desks[position]
+        let leg = escort?.leg(of: desk)
+        switch leg?.standing ?? .open {
+        case .open: break
+        case .accepted:
+            desk.decided(.pass)
+            position += 1
+            return askNext()
+        case .discarded:
+            desk.decided(.discard)
+            return end(.discarded(desk.settings.name))
+        }
+        let examination = desk.examination(
             of: mail.told(header, textSize: text?.size ?? mail.textSize),
             mail.bounds,
+            by: leg,
             on: loop,
             for: self
         )

@@ -25,6 +25,8 @@ package struct MilterMachine: Sendable {
         case body(Int, count: Int)
         /// The next octets of the body that takes the old one's place; keep them, then go on.
         case replacement(ByteBuffer)
+        /// What ``MilterMachine/tell(_:_:)`` came to.
+        case told(MilterAnswer)
         case ended(MilterVerdict)
     }
 
@@ -65,16 +67,56 @@ package struct MilterMachine: Sendable {
     private var mail = MilterMail()
     private var verdict = MilterVerdict()
     private var spent = (body: 0, changes: 0, packets: 0)
+    /// A step of a session is told, and nothing behind it; nil: the whole message is.
+    private var target: MilterStep?
+    /// It was told of the client, or does not want to be.
+    package private(set) var knowsClient = false
+    /// What it was told of a message whose text is to come.
+    private var told: Told?
+
+    /// An envelope, as far as the milter takes it.
+    private struct Told: Sendable {
+        let sender: ReversePath
+        var recipients: [Recipient] = []
+    }
 
     package init() {}
 
     /// A message begins; the one before must be over.
+    ///
+    /// Of an envelope that was told step by step it is told the rest; where another one has become of it, all.
     package mutating func begin(_ mail: MilterMail, _ bounds: Bounds = Bounds()) {
-        (self.mail, self.bounds) = (mail, bounds)
+        prepare(mail, bounds)
+        defer { told = nil }
+        if let told, told.sender == mail.sender, told.recipients == mail.recipients { return state = .step(.data, 0) }
+        forget()
+        // Client and HELO are known where a message of the same client came before.
+        state = .step(terms == nil ? .negotiation : knowsClient ? .mail : .connect, 0)
+    }
+
+    /// A step of a session, before there is a whole message: the client, HELO, the sender, or one more recipient.
+    ///
+    /// What comes before it and was not told yet is told too; a sender is the end of a message that was begun.
+    ///
+    /// - Parameter mail: with that recipient alone, where it is about one.
+    package mutating func tell(_ step: MilterStep, _ mail: MilterMail) {
+        prepare(mail, Bounds())
+        target = step
+        guard step != .rcpt || told == nil else { return state = .step(.rcpt, 0) }
+        forget()
+        state = .step(terms == nil ? .negotiation : knowsClient ? step : .connect, 0)
+    }
+
+    private mutating func prepare(_ mail: MilterMail, _ bounds: Bounds) {
+        (self.mail, self.bounds, target) = (mail, bounds, nil)
         verdict = MilterVerdict()
         spent = (0, 0, 0)
-        // Client and HELO are known where a message of the same client came before.
-        state = .step(terms == nil ? .negotiation : .mail, 0)
+    }
+
+    /// A message that was begun goes no further.
+    private mutating func forget() {
+        if told != nil { output.write(MilterNotice.abort) }
+        told = nil
     }
 
     /// What is awaited, or was last; nil between messages.
@@ -140,10 +182,17 @@ package struct MilterMachine: Sendable {
         while true {
             switch state {
             case .idle: return .input
-            case .step(let step, let index): if let need = say(step, index) { return need }
+            case .step(let step, let index):
+                if step != .negotiation, step != .connect { knowsClient = true }
+                if let target, isBehind(target, step, index) { return .told(answered(.goOn, at: target)) }
+                if let need = say(step, index) { return need }
             case .reading: return .input
             case .awaiting(let step, let index):
                 guard let packet = try MilterFramer.next(&input) else { return .input }
+                if target != nil {
+                    guard let answer = try listen(packet, at: step, index) else { continue }
+                    return .told(answered(answer, at: step))
+                }
                 if let octets = try hear(packet, at: step, index) { return .replacement(octets) }
             case .ended(let verdict): return .ended(verdict)
             }
@@ -216,6 +265,56 @@ package struct MilterMachine: Sendable {
         }
     }
 
+    // MARK: A session, step by step
+
+    /// Whether everything up to a target is told.
+    private func isBehind(_ target: MilterStep, _ step: MilterStep, _ index: Int) -> Bool {
+        if target == .rcpt, step == .rcpt { return index > 0 }
+        return next(behind: target) == .step(step, index)
+    }
+
+    /// Takes the answer to a step.
+    ///
+    /// - Returns: nil while the target is not reached.
+    private mutating func listen(
+        _ packet: MilterPacket,
+        at step: MilterStep,
+        _ index: Int
+    ) throws(MilterFault) -> MilterAnswer? {
+        spent.packets += 1
+        guard spent.packets <= bounds.packets else { throw MilterFault(.garbled, "it says more than anybody can mean") }
+        switch try MilterReply(packet) {
+        case .negotiated(let terms) where step == .negotiation:
+            self.terms = terms
+            state = next(behind: .negotiation)
+        case _ where step == .negotiation: throw unexpected(packet, step)
+        case .progress: break
+        case .goOn: state = goOn(behind: step, index)
+        case .accept: return .accept
+        case .discard where step != .connect && step != .helo: return .discard
+        case .reject: return .refuse(Self.rejected)
+        case .tempFail, .connectionFailed, .shutDown: return .refuse(Self.later)
+        case .reply(let reply): return .refuse(reply)
+        case .negotiated, .discard, .skip, .change, .replaceBody, .quarantine: throw unexpected(packet, step)
+        }
+        return nil
+    }
+
+    /// The end of a step: what it means for the message that was begun.
+    private mutating func answered(_ answer: MilterAnswer, at step: MilterStep) -> MilterAnswer {
+        (target, state) = (nil, .idle)
+        switch (step, answer) {
+        case (.mail, .goOn): told = Told(sender: mail.sender)
+        case (.rcpt, .goOn): told?.recipients += mail.recipients
+        // It has no more to say about this one, and does not know that there is no more.
+        case (.mail, _), (.rcpt, .accept), (.rcpt, .discard):
+            told = told ?? Told(sender: mail.sender)
+            forget()
+        default: break
+        }
+        return answer
+    }
+
     // MARK: Answers
 
     /// Takes an answer.
@@ -241,7 +340,7 @@ package struct MilterMachine: Sendable {
         case .discard:
             guard step != .connect, step != .helo else { throw unexpected(packet, step) }
             end(.discard, at: step)
-        case .reject: refuse(Reply(550, EnhancedStatus(5, 7, 1), "Command rejected"), at: step, index)
+        case .reject: refuse(Self.rejected, at: step, index)
         case .tempFail, .connectionFailed, .shutDown: refuse(Self.later, at: step, index)
         case .reply(let reply): refuse(reply, at: step, index)
         case .skip:
@@ -254,6 +353,8 @@ package struct MilterMachine: Sendable {
 
     /// What is said where a milter wants the client to come again, or gives no verdict and nothing else is set.
     package static let later = Reply(451, EnhancedStatus(4, 7, 1), "Service unavailable - try again later")
+
+    private static let rejected = Reply(550, EnhancedStatus(5, 7, 1), "Command rejected")
 
     private mutating func goOn(_ step: MilterStep, _ index: Int) {
         if step == .endOfBody { return end(.pass, at: step) }

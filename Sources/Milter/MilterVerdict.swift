@@ -2,6 +2,17 @@
 
 package import Mail
 
+/// What a milter says at one step of a session, before there is a whole message.
+package enum MilterAnswer: Hashable, Sendable {
+    case goOn
+    /// It has nothing more to say: about the message, or, at the client or HELO, about the whole session.
+    case accept
+    /// The message is to be taken and dropped.
+    case discard
+    /// The client hears this, 4xx or 5xx.
+    case refuse(Reply)
+}
+
 /// The end of one message at one milter.
 package struct MilterVerdict: Hashable, Sendable {
     /// What becomes of the message.

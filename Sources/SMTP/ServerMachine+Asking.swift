@@ -7,12 +7,14 @@ package import Mail
 
 /// What somebody else is asked.
 package enum ReceptionQuestion: Hashable, Sendable {
-    case mail(ReversePath)
-    case rcpt(EmailAddress, from: ReversePath)
+    case hello(String)
+    case mail(ReversePath, MailParameters)
+    case rcpt(Recipient, from: ReversePath)
 }
 
 /// A command that waits for the answer.
 enum Asked: Hashable {
+    case hello
     /// With the size that the client has announced.
     case mail(Int?)
     case rcpt(Recipient)
@@ -26,16 +28,22 @@ extension ServerMachine {
 
     /// Answers ``Need/ask(_:)``.
     ///
-    /// - Parameter reply: 4xx or 5xx with printable text; nil: nobody objects.
-    package mutating func answered(_ reply: Reply?) {
+    /// - Parameters:
+    ///   - reply: 4xx or 5xx with printable text; nil: nobody objects.
+    ///   - rejection: who objects.
+    package mutating func answered(_ reply: Reply?, because rejection: Rejection = .plugin) {
         guard case .asking(let asked) = phase else { return }
         guard let reply else {
             phase = .resuming(asked)
             return
         }
         phase = .command
-        rejections.append(.plugin)
+        rejections.append(rejection)
         switch asked {
+        case .hello:
+            subject = heloName
+            note("\(reply)")
+            (hello, heloName) = (.none, "")
         case .mail:
             subject = transaction?.sender.description
             note("\(reply)")
@@ -53,17 +61,19 @@ extension ServerMachine {
     mutating func resumed(_ asked: Asked) -> Need? {
         phase = .command
         switch asked {
+        case .hello: welcome()
         case .mail(let size): return opened(size)
         case .rcpt(let recipient): return added(recipient)
         }
+        return nil
     }
 
     /// The client is sent away before it is greeted.
     ///
     /// - Parameter reply: 4xx or 5xx with printable text.
-    package mutating func sendAway(_ reply: Reply) {
+    package mutating func sendAway(_ reply: Reply, because rejection: Rejection = .plugin) {
         guard case .connected = phase else { return }
-        rejections.append(.plugin)
+        rejections.append(rejection)
         note("\(reply)", ends: true)
         reply.write(to: &output)
         phase = .closed

@@ -21,7 +21,7 @@ extension ServerMachine {
         transaction = Transaction(sender: sender, parameters: parameters)
         guard !asksSender else {
             phase = .asking(.mail(parameters.size))
-            return .ask(.mail(sender))
+            return .ask(.mail(sender, parameters))
         }
         return opened(parameters.size)
     }
@@ -77,7 +77,7 @@ extension ServerMachine {
         }
         if asksRecipient, let sender = transaction?.sender {
             phase = .asking(.rcpt(recipient))
-            return .ask(.rcpt(recipient.address, from: sender))
+            return .ask(.rcpt(recipient, from: sender))
         }
         return added(recipient)
     }

@@ -76,7 +76,9 @@ package struct ServerMachine: ~Copyable, Sendable {
         case checkingRoom
         /// ``Need/envelope(_:)`` is open: RCPT waits.
         indirect case growing(Recipient)
-        /// ``Need/ask(_:)`` is open: MAIL or RCPT waits.
+        /// HELO was said, and somebody is to be asked about it. Next: asking.
+        case introducing
+        /// ``Need/ask(_:)`` is open: HELO, MAIL or RCPT waits.
         indirect case asking(Asked)
         /// It was answered: the command goes on.
         indirect case resuming(Asked)
@@ -119,8 +121,8 @@ package struct ServerMachine: ~Copyable, Sendable {
     /// Says of a recipient whether anybody may write there, relaying or not; nil: there is no such address.
     package var isForAnybody: (@Sendable (EmailAddress) -> Bool)?
 
-    /// Somebody else has a say in senders, and in recipients.
-    package var (asksSender, asksRecipient) = (false, false)
+    /// Somebody else has a say in HELO, in senders, and in recipients.
+    package var (asksHello, asksSender, asksRecipient) = (false, false, false)
 
     /// What is to be sent to the client; whoever owns the session sends and clears it.
     package var output = ByteBuffer()
@@ -299,6 +301,9 @@ package struct ServerMachine: ~Copyable, Sendable {
             case .data: need = data(&input, &body)
             case .chunk: need = chunk(&input, &body)
             case .swallowing(let octets, let reply): need = swallow(octets, reply, &input)
+            case .introducing:
+                phase = .asking(.hello)
+                need = .ask(.hello(heloName))
             case .resuming(let asked): need = resumed(asked)
             case .connected, .securing, .verifying, .readdressing, .checkingRoom, .growing, .asking, .beginning,
                 .committing:
@@ -392,11 +397,17 @@ package struct ServerMachine: ~Copyable, Sendable {
         let need = abandonTransaction()
         hello = kind
         heloName = name
-        guard kind == .ehlo else {
+        if asksHello { phase = .introducing } else { welcome() }
+        return need
+    }
+
+    /// Answers HELO or EHLO.
+    mutating func welcome() {
+        guard hello == .ehlo else {
             output.writeStaticString("250 ")
             output.writeString(me.name)
             output.writeStaticString("\r\n")
-            return need
+            return
         }
         output.writeStaticString("250-")
         output.writeString(me.name)
@@ -418,7 +429,6 @@ package struct ServerMachine: ~Copyable, Sendable {
             output.writeStaticString("250-STARTTLS\r\n")
         }
         output.writeStaticString("250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n")
-        return need
     }
 
     private mutating func reset() -> Need? {

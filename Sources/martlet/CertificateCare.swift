@@ -58,6 +58,7 @@ final class CertificateCare: Sendable {
 
     private func look(_ issuer: CertificateIssuer, at now: Timestamp) {
         let current = issuer.current
+        issuer.learn(at: now)
         guard wantsCertificate(issuer.state, current, for: issuer.names, at: Int(now.milliseconds / 1000)) else {
             return
         }

@@ -66,11 +66,32 @@ struct CertificateIssuer: Sendable {
         try? disk.replace("\(dataPath)/\(ACMEState.file)", with: Array(state.json.text.utf8), permissions: 0o600)
     }
 
-    private func fetch() throws(ACMEError) -> String {
+    /// Asks the authority when it wants the certificate renewed, where that is due; blocks.
+    func learn(at now: Timestamp) {
+        var state = self.state
+        let seconds = Int(now.milliseconds / 1000)
+        guard asksForWindow(state, current, at: seconds), let name = renewalName else { return }
+        do throws(ACMEError) {
+            let (window, retryAfter) = try client(ChallengeDoor(settings.tls.acme.listen)).window(of: name)
+            state.learnt(window, retryAfter: retryAfter, at: seconds)
+        } catch {
+            // It is renewed by its age then.
+            state.learnt(nil, retryAfter: error.retryAfter, at: seconds)
+        }
+        keep(state)
+    }
+
+    /// What the authority calls the certificate that is there; nil for one that is none of its.
+    private var renewalName: String? {
+        guard let current, state.digest == current.digest,
+            let pem = try? disk.contents(of: place(settings.tls.files.certificateFile), limit: Self.largest)
+        else { return nil }
+        return CertificateNames.issue(of: pem).map { RenewalWindow.name(authority: $0.authority, serial: $0.serial) }
+    }
+
+    private func client(_ door: ChallengeDoor) throws(ACMEError) -> ACMEClient {
         let terms = try self.terms()
         let account = try AccountKey(try key("\(dataPath)/acme/account.key", isKept: true).key)
-        let (key, isNew) = try key(place(settings.tls.files.keyFile), isKept: false)
-        let door = ChallengeDoor(settings.tls.acme.listen)
         let client = HTTPClient()
         let world = ACMEWorld(
             send: { request in
@@ -78,7 +99,13 @@ struct CertificateIssuer: Sendable {
             },
             pause: { sleep(UInt32($0)) }
         )
-        let pem = try ACMEClient(terms, account, challenger(door), world).certificate(for: key)
+        return ACMEClient(terms, account, challenger(door), world)
+    }
+
+    private func fetch() throws(ACMEError) -> String {
+        let client = try client(ChallengeDoor(settings.tls.acme.listen))
+        let (key, isNew) = try key(place(settings.tls.files.keyFile), isKept: false)
+        let pem = try client.certificate(for: key, replacing: renewalName)
         do {
             let keyText = try key.pem()
             // As a server would use it: the chain can be read, and the key fits.

@@ -31,7 +31,8 @@ extension Wiring {
             settings: launch.settings.inForce,
             suppressions: suppressions,
             gate: EntryGate(file, log: launch.log) { [queue] in queue.tell($0) },
-            filters: filters
+            filters: filters,
+            marks: ArchiveMarks(in: launch.dataPath, LinuxDisk(), log: launch.log)
         )
     }
 

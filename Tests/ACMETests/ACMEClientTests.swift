@@ -76,7 +76,21 @@ private final class Authority: Sendable {
         }
     }
 
-    func get(agrees: Bool = true, challenge: ACMETerms.Challenge = .http) -> Result<String, ACMEError> {
+    func get(
+        agrees: Bool = true,
+        challenge: ACMETerms.Challenge = .http,
+        replacing old: String? = nil
+    ) -> Result<String, ACMEError> {
+        run(agrees: agrees, challenge: challenge) { client, key in
+            String(decoding: try client.certificate(for: key, replacing: old), as: UTF8.self)
+        }
+    }
+
+    func run<Value>(
+        agrees: Bool = true,
+        challenge: ACMETerms.Challenge = .http,
+        _ body: (ACMEClient, SigningKey) throws -> Value
+    ) -> Result<Value, ACMEError> {
         var terms = ACMETerms(directory: "\(Self.base)/dir", names: ["mx.example"])
         (terms.agrees, terms.challenge) = (agrees, challenge)
         let challenger = Challenger { (name, token, value) throws(ACMEError) in
@@ -91,7 +105,7 @@ private final class Authority: Sendable {
         do {
             let key = try SigningKey.generate(.p256)
             let client = ACMEClient(terms, try AccountKey(key), challenger, world)
-            return .success(String(decoding: try client.certificate(for: key), as: UTF8.self))
+            return .success(try body(client, key))
         } catch {
             return .failure(error as? ACMEError ?? ACMEError("\(error)"))
         }
@@ -108,6 +122,52 @@ struct ACMEClientTests {
     @Test func getsACertificate() throws {
         #expect(try authority.get().get() == "-----BEGIN CERTIFICATE-----")
         #expect(authority.open.withLock { $0 } == ["mx.example tok-1 true", "closed"])
+    }
+
+    private static let directory =
+        #"{"newNonce":"https://acme.example/nonce","newAccount":"https://acme.example/account","#
+        + #""newOrder":"https://acme.example/order","renewalInfo":"https://acme.example/ari"}"#
+
+    /// RFC 9773 §4.1 has this name of its example certificate.
+    @Test func asksWhenToRenew() throws {
+        let name = RenewalWindow.name(
+            authority: try #require([UInt8](hexadecimal: "69885b6b87464041e1b37b847bd0ae2cde01c8d4")),
+            serial: [0, 0x87, 0x65, 0x43, 0x21]
+        )
+        #expect(name == "aYhba4dGQEHhs3uEe9CuLN4ByNQ.AIdlQyE")
+        authority.script("/dir", 200, Self.directory)
+        authority.script(
+            "/ari/\(name)",
+            200,
+            #"{"suggestedWindow":{"start":"2030-01-02T04:00:00Z","end":"2030-01-03T04:00:00Z"},"explanationURL":"x"}"#,
+            [(name: "retry-after", value: "21600")]
+        )
+        let found = try authority.run { client, _ in try client.window(of: name) }.get()
+        #expect(found.retryAfter == 21_600 && found.window.map { $0.end - $0.begin } == 86_400)
+        // An authority without an opinion, and answers that make no sense.
+        #expect(try authority.run { client, _ in try client.window(of: name) }.get().window == nil)
+        for odd in ["{}", #"{"suggestedWindow":{"start":"2030-01-03T04:00:00Z","end":"2030-01-02T04:00:00Z"}}"#] {
+            authority.script("/dir", 200, Self.directory)
+            authority.script("/ari/\(name)", 200, odd)
+            #expect(try authority.run { client, _ in try client.window(of: name) }.get().window == nil)
+        }
+        authority.script("/dir", 200, Self.directory)
+        authority.script("/ari/\(name)", 503, "", [(name: "retry-after", value: "77")])
+        guard case .failure(let error) = authority.run({ client, _ in try client.window(of: name) }) else {
+            return #expect(Bool(false))
+        }
+        #expect(error.retryAfter == 77)
+    }
+
+    @Test func aSuccessorThatThereIsDoesNotStopIt() throws {
+        authority.script("/dir", 200, Self.directory)
+        authority.script(
+            "/order",
+            409,
+            #"{"type":"urn:ietf:params:acme:error:alreadyReplaced","detail":"by another"}"#
+        )
+        #expect(try authority.get(replacing: "a.b").get().isEmpty == false)
+        #expect(authority.asked.withLock { $0.filter { $0 == "/order" }.count } == 2)
     }
 
     @Test func aRefusedNonceIsReplaced() throws {

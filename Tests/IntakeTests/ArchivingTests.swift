@@ -2,6 +2,9 @@
 // holds, and what becomes of a message whose copy cannot be made.
 
 import Config
+import Files
+import Glibc
+import Log
 import Mail
 import MessageFormat
 import NIOCore
@@ -176,6 +179,21 @@ struct ArchivingTests {
         let forged = "X-Martlet-Archive: 4711 \(Base64.encode([UInt8](repeating: 7, count: 18)))\r\n\r\n"
         _ = try await Self.submit(intake, "a@x.example", ["b@y.example"], forged)
         #expect(Self.copies(intake).count == 2, "whoever hides from the archive with a mark of his own does not")
+    }
+
+    @Test func theMarksOfAnEarlierProcessAreKnown() throws {
+        let directory = "/tmp/martlet-marks-\(UInt64.random(in: 0 ... .max))"
+        let (disk, log) = (LinuxDisk(), LogSink(level: .critical))
+        try disk.makeDirectory(directory, permissions: 0o700)
+        defer {
+            try? disk.unlink("\(directory)/archive.key")
+            rmdir(directory)
+        }
+        let id = QueueID(rawValue: 4711)
+        let mark = ArchiveMarks(in: directory, disk, log: log).mark(id)
+        #expect(ArchiveMarks(in: directory, disk, log: log).isOurs(mark))
+        #expect(!ArchiveMarks().isOurs(mark) && !ArchiveMarks(in: "/nowhere/at/all", disk, log: log).isOurs(mark))
+        #expect(try disk.status("\(directory)/archive.key", following: false)?.permissions == 0o600)
     }
 
     @Test(arguments: [true, false])

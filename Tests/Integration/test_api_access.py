@@ -82,7 +82,7 @@ def test_listeners_move_at_once_and_sessions_stay(make_api, authority):
     relay, api = make_api(files={"tls_cert.pem": chain.read_text(), "tls_key.pem": key.read_text()})
     first = f"127.0.0.1:{relay.address[1]}"
     listed = api.ask("GET", "/v1/listeners")[2]["items"]
-    assert listed == [{"address": first, "tls": "starttls", "origin": "file"}]
+    assert listed == [{"address": first, "tls": "starttls", "origin": "file", "section": None}]
     with SmtpClient(relay.address) as client:
         client.expect(220)
         dry = api.ask("PUT", f"/v1/listeners/127.0.0.1:{port}?dry_run=true")
@@ -315,3 +315,25 @@ def test_access_has_scopes_of_its_own(make_relay):
     assert Api(relay, config).ask("PUT", "/v1/networks/192.0.2.1")[0] == 403
     assert Api(relay, reads).ask("PUT", "/v1/networks/192.0.2.1")[0] == 403
     assert Api(relay, writes).ask("PUT", "/v1/networks/192.0.2.1")[0] == 201
+
+
+def test_listeners_of_sections_are_shown_and_changed_in_the_file(make_relay):
+    relay = make_relay(started=False, files={"admin.ini": "listen = 127.0.0.1:0\n"})
+    port = relay.listen[0][1]
+    plain, other = f"127.0.0.3:{port}", f"127.0.0.4:{port}"
+    lines = f"[listener app]\nlisten = {plain}, {other}\nauth_required = true\n"
+    with (relay.config / "smtp.ini").open("a") as file:
+        file.write(lines)
+    relay.start()
+    api = Api(relay)
+    listed = api.ask("GET", "/v1/listeners")[2]["items"]
+    assert [(item["address"], item["tls"], item["section"]) for item in listed[-2:]] == [
+        (plain, "starttls", "app"),
+        (other, "starttls", "app"),
+    ]
+    one = api.ask("GET", f"/v1/listeners/{plain}")[2]
+    assert one == listed[-2] and one["origin"] == "file"
+    for method, body in (("PUT", one), ("PATCH", {"tls": "implicit"}), ("DELETE", None)):
+        status, _, problem = api.ask(method, f"/v1/listeners/{plain}", body)
+        assert status == 409 and "[listener app]" in problem["detail"], problem
+    assert lines in (relay.config / "smtp.ini").read_text()

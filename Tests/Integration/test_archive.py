@@ -63,3 +63,26 @@ def test_a_copy_that_is_lost_is_told(make_api, make_server, sink):
     metrics = api.ask("GET", "/metrics")[2].decode()
     assert 'martlet_archive_copies_total{result="lost"} 1' in metrics
     assert 'martlet_archive_copies_total{result="made"} 1' in metrics
+
+
+def test_sections_by_the_api(make_api, sink):
+    """One table like all: comments stay, what comes out goes in to the byte, and it is in force when it is answered."""
+    text = "; ours\n[law]\nto = keep@vault.test ; the vault\nsenders = @x.test\n"
+    relay, api = make_api(routes={"*": sink.address}, files={"archive.ini": text})
+    one = api.ask("GET", "/v1/archive")[2]["items"][0]
+    assert one["to"] == ["keep@vault.test"] and one["form"] == "journal" and one["required"] is False, one
+    assert api.ask("PUT", "/v1/archive/law", one)[0] == 200 and (relay.config / "archive.ini").read_text() == text
+    dry = api.ask("PATCH", "/v1/archive/law?dry_run=true", {"required": True})
+    assert dry[0] == 200 and "+required = true" in dry[2]["diff"] and (relay.config / "archive.ini").read_text() == text
+    assert api.ask("PATCH", "/v1/archive/law", {"senders": None, "form": "headers"})[2]["senders"] == []
+    status, _, made = api.ask("PUT", "/v1/archive/more", {"to": ["other@vault.test"], "for": ["login app"]})
+    assert status == 201 and made["for"] == ["login app"] and made["from"] == "<>", made
+    send_mail(relay, "a@y.test", ["b@y.test"], b"Subject: one\r\nMessage-ID: <1@x.test>\r\n\r\nx\r\n")
+    got = sink.wait_for(2)
+    assert any(
+        message.recipients == ["keep@vault.test"] and b"X-Envelope-To: <b@y.test>" in message.data for message in got
+    )
+    for wrong in ({"to": None}, {"to": ["nobody"]}, {"form": "mbox"}, {"senders": ["a,b"]}, {"unknown": 1}):
+        assert api.ask("PATCH", "/v1/archive/law", wrong)[0] == 422, wrong
+    assert api.ask("DELETE", "/v1/archive/law")[0] == 204 and api.ask("GET", "/v1/archive/law")[0] == 404
+    assert "; ours" in (relay.config / "archive.ini").read_text()

@@ -1,5 +1,6 @@
 """test_balancers.py - behind HAProxy and other relays: the PROXY protocol, XCLIENT, XFORWARD."""
 
+import hashlib
 import socket
 import ssl
 import struct
@@ -244,3 +245,60 @@ def test_xforward_is_for_the_log(make_relay, sink):
     sink.wait_for(2)
     # The header tells the truth about the connection.
     assert all(b"[127.0.0.1]" in message.data.split(b"\r\n\r\n")[0] for message in sink.messages)
+
+
+def test_the_api_behind_a_balancer(make_relay):
+    """The told address is the client's: its networks, its shares, its name in the log; nobody else gets in."""
+    port, shut = free_port(), free_port()
+    relay = make_relay(
+        files={
+            "admin.ini": f"""
+listen = 127.0.0.1:{port}, [::1]:{shut}
+proxy = 127.0.0.1:{port}, [::1]:{shut}
+proxy_networks = 127.0.0.0/8
+metrics_allow = 192.0.2.0/24, 2001:db8::/64
+timeout = 2
+[token t]
+hash = sha256:{hashlib.sha256(b"secret").hexdigest()}
+scopes = all
+cidr = 192.0.2.7
+"""
+        }
+    )
+
+    def ask(header, path="/metrics", token=None, pieces=False):
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            bearer = f"Authorization: Bearer {token}\r\n" if token else ""
+            request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{bearer}Connection: close\r\n\r\n".encode()
+            octets = header + request
+            for part in [octets[i : i + 1] for i in range(len(octets))] if pieces else [octets]:
+                connection.sendall(part)
+            answer = b""
+            try:
+                while piece := connection.recv(65536):
+                    answer += piece
+            except ConnectionResetError:
+                pass
+            return int(answer.split()[1]) if answer else None
+
+    for pieces in (False, True):
+        assert ask(HELLO, pieces=pieces) == 200
+        assert ask(binary(0x21, 0x11, FOUR), pieces=pieces) == 200
+        assert ask(binary(0x21, 0x21, SIX + b"\x04\0\x02xx"), pieces=pieces) == 200
+    other = HELLO.replace(b"192.0.2.7", b"198.51.100.1")
+    assert ask(other) == 401 and ask(other, "/livez") == 200
+    assert ask(HELLO, "/v1/stats", "secret") == 200 and ask(other, "/v1/stats", "secret") in (401, 403)
+    # A health check is the balancer itself, which is 127.0.0.1 and nobody's client.
+    assert ask(binary(0x20, 0, b""), "/livez") == 200
+    assert ask(binary(0x20, 0, b""), "/v1/stats") == 401
+    for wrong in (b"", b"PROXY TCP4 x\r\n", binary(0x21, 0x11, FOUR[:5]), b"PROXY TCP4 " + b"1" * 200):
+        assert ask(wrong) is None
+    assert relay.wait_log("connection to the API turned away")["client"] == "127.0.0.1"
+    # ::1 is no balancer.
+    with socket.create_connection(("::1", shut), timeout=60) as connection:
+        assert connection.recv(1) == b""
+    # Silent ones make room, and take nobody's place.
+    idle = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(70)]
+    assert ask(HELLO) == 200
+    for connection in idle:
+        connection.close()

@@ -19,6 +19,8 @@ HOST = {"exchange": "127.0.0.1", "port": 1, "priority": 1, "tls": "may", "using_
 # Right bodies, with as many members as there can be, because only what is there is made wrong from the inside.
 RIGHT = {
     "putRewriting": {"rules": [{"match": "@host.internal", "becomes": "@example.org"}]},
+    "putArchive": {"to": ["archive@vault.test"], "senders": ["@report.test"], "required": True},
+    "editArchive": {"form": "headers"},
     "putLimit": {"rate": "20/m", "connections": 3, "mx": []},
     "editLimit": {"rate": "30/m"},
     "addSuppressions": {"items": [{"target": "gone@put.example", "note": "ticket 9"}]},

@@ -4,6 +4,7 @@ import os
 import smtplib
 import subprocess
 import time
+from urllib.parse import quote
 
 import pytest
 from api import Api, token
@@ -149,3 +150,29 @@ def test_what_is_too_much_is_held(counted):
     assert len(held) == 1, held
     one = api.ask("GET", f"/v1/queue/{held[0]['id']}")[2]
     assert "too much: messages 1/h of login honest" in str(one)
+
+
+def test_sections_of_mail_that_comes_in_by_the_api(counted):
+    """The same table as limits of mail that goes out: comments stay, what comes out goes in, and it is in force at once."""
+    relay, api = counted("; ours\n[in login *]\nmessages = 3/h ; a few\n[lane a.test]\nrate = 5/m\n")
+    listed = api.ask("GET", "/v1/limits")[2]
+    assert [item["scope"] for item in listed["items"]] == ["in login *", "lane a.test"] and listed["total"] == 2
+    first = listed["items"][0]
+    assert first["messages"] == "3/h" and first["rate"] is None and first["origin"] == "limits.ini:2"
+    for item in listed["items"]:
+        assert api.ask("PUT", f"/v1/limits/{quote(item['scope'])}", item)[0] == 200
+    assert "; ours\n[in login *]\nmessages = 3/h ; a few\n" in (relay.config / "limits.ini").read_text()
+    path = "/v1/limits/" + quote("in login honest")
+    dry = api.ask("PUT", path + "?dry_run=true", {"messages": "1/h", "then": "550"})
+    assert dry[0] == 200 and "[in login honest]" in dry[2]["diff"]
+    status, _, made = api.ask("PUT", path, {"messages": "1/h", "then": "550"})
+    assert status == 201 and made["then"] == "550" and made["scope"] == "in login honest", made
+    assert send(relay, "honest", 2) == [250, 550] and send(relay, "stolen", 2) == [250, 250]
+    assert api.ask("PATCH", path, {"messages": None, "recipients": "50/d"})[2]["messages"] is None
+    # A section without a word about messages is over what * says of them.
+    for wrong in ({"messages": "1"}, {"rate": "5/m"}, {"mx": ["a.test"]}, {"then": "drop"}, {"together": "true"}):
+        assert api.ask("PATCH", path, wrong)[0] == 422, wrong
+    for name in ("in user x", "in login", "in network x", "in"):
+        assert api.ask("PUT", f"/v1/limits/{quote(name)}", {"messages": "1/h"})[0] == 422, name
+    assert api.ask("DELETE", path)[0] == 204 and api.ask("GET", path)[0] == 404
+    assert api.ask("PATCH", "/v1/limits/lane%20a.test", {"messages": "1/h"})[0] == 422

@@ -57,16 +57,24 @@ def filtered(make_api, sink):
 
 def send(relay, recipients=("b@b.test",), content=None, sender="a@report.test", **how):
     """The reply to the end of a message."""
+    return steps(relay, recipients, content, sender, **how)[1]
+
+
+def steps(relay, recipients=("b@b.test",), content=None, sender="a@report.test", **how):
+    """What is refused first, as its verb, and the reply; or `end` and the reply to the end of a message."""
     client = SmtpClient(relay.address, **how)
     try:
-        client.expect(220)
-        client.command("EHLO client.test")
-        client.command(f"MAIL FROM:<{sender}>")
-        for recipient in recipients:
-            assert client.command(f"RCPT TO:<{recipient}>").code == 250
+        greeting = client.read_reply()
+        if greeting.code != 220:
+            return "connect", greeting
+        commands = ["EHLO client.test", f"MAIL FROM:<{sender}>"]
+        for command in commands + [f"RCPT TO:<{recipient}>" for recipient in recipients]:
+            answer = client.command(command)
+            if answer.code != 250:
+                return command[:4], answer
         assert client.command("DATA").code == 354
         client.send((content or text()) + b".\r\n")
-        return client.read_reply()
+        return "end", client.read_reply()
     finally:
         client.close()
 
@@ -80,7 +88,7 @@ def test_it_is_told_what_postfix_tells(filtered, make_milter, sink):
     connect = milter.asked("C")[0]
     assert connect.startswith(b"unknown\x004") and connect.endswith(b"127.0.0.1\0")
     assert milter.asked("H") == [b"client.test\0"]
-    assert milter.asked("M")[0].startswith(b"<a@report.test>\0SIZE=")
+    assert milter.asked("M") == [b"<a@report.test>\0"]
     assert milter.asked("R") == [b"<b@b.test>\0", b"<c@b.test>\0"]
     assert milter.asked("L") == [b"Subject\0one\n two\0", b"X-Bare\0y\0"]
     assert milter.asked("B") == [b"hello\r\n.dot\r\n"]
@@ -166,10 +174,6 @@ def test_the_signature_is_over_what_milters_made(filtered, make_milter, sink, ol
 @pytest.mark.parametrize(
     "answers, code, words",
     [
-        ({"C": [REJECT]}, 550, "5.7.1 Command rejected"),
-        ({"H": [reply("554 5.7.9 no %% here")]}, 554, "5.7.9 no % here"),
-        ({"M": [TEMPFAIL]}, 451, "4.7.1 Service unavailable"),
-        ({"R": [REJECT]}, 550, "5.7.1 Command rejected"),
         ({"T": [reply("451 4.7.1 greylisted")]}, 451, "4.7.1 greylisted"),
         ({"L": [REJECT]}, 550, "5.7.1"),
         ({"N": [REJECT]}, 550, "5.7.1"),
@@ -178,13 +182,115 @@ def test_the_signature_is_over_what_milters_made(filtered, make_milter, sink, ol
         ({"E": [reply("421 4.3.2 bye")]}, 451, "4.3.2 bye"),
     ],
 )
-def test_refusals_are_heard(filtered, make_milter, sink, answers, code, words):
-    relay, _ = filtered({"one": make_milter(answers)})
+@pytest.mark.parametrize("recipients", ["*", "b.test"], ids=["step by step", "at the end"])
+def test_refusals_are_heard(filtered, make_milter, sink, answers, code, words, recipients):
+    how = {} if recipients == "*" else {"recipients": recipients}
+    relay, _ = filtered({"one": make_milter(answers)}, **how)
     answer = send(relay)
     assert answer.code == code and words in answer.text, answer
     line = relay.wait_log("message rejected by a milter")
     assert line["milter"] == "one"
     assert not relay.log_lines("message accepted") and not sink.messages
+
+
+@pytest.mark.parametrize(
+    "answers, step, code, words",
+    [
+        ({"C": [REJECT]}, "connect", 550, "5.7.1 Command rejected"),
+        ({"C": [packet("4")]}, "connect", 451, "4.7.1"),
+        ({"H": [reply("554 5.7.9 no %% here")]}, "EHLO", 554, "5.7.9 no % here"),
+        ({"M": [TEMPFAIL]}, "MAIL", 451, "4.7.1 Service unavailable"),
+        ({"R": [REJECT]}, "RCPT", 550, "5.7.1 Command rejected"),
+        ({"R": [PROGRESS, reply("450 4.2.0 greylisted")]}, "RCPT", 450, "4.2.0 greylisted"),
+    ],
+)
+def test_a_step_is_refused_at_that_step(filtered, make_milter, sink, answers, step, code, words):
+    """The second milter is told of nothing that the first refuses; with `recipients` the answer is that to the message."""
+    second = make_milter()
+    relay, _ = filtered({"one": make_milter(answers), "two": second})
+    refused, answer = steps(relay)
+    assert (refused, answer.code) == (step, code) and words in answer.text, (refused, answer)
+    line = relay.wait_log("command rejected by a milter")
+    assert line["milter"] == "one" and not second.asked(next(iter(answers)))
+    relay.write("milters.ini", f"[one]\nsocket = {make_milter(answers).socket}\nrecipients = b.test\n")
+    wait_until(lambda: relay.log_lines("configuration changed", file="milters.ini"), what="the change")
+    refused, answer = steps(relay)
+    assert refused == "end" and answer.code == code, (refused, answer)
+
+
+def test_a_session_is_told_once_and_goes_on_behind_a_refusal(filtered, make_milter, sink):
+    """HELO, sender and recipient are asked again; the others' message goes over the same connection, told from DATA on."""
+    answers = {
+        "H": lambda data: [REJECT] if b"bad" in data else [CONTINUE],
+        "M": lambda data: [reply("550 5.1.8 not you")] if b"bad@" in data else [CONTINUE],
+        "R": lambda data: [reply("550 5.1.1 not her")] if b"bad@" in data else [CONTINUE],
+    }
+    milter, plain = make_milter(answers), make_milter()
+    relay, _ = filtered({"one": milter, "two": plain})
+    with SmtpClient(relay.address) as client:
+        client.expect(220)
+        assert client.command("EHLO bad.test").code == 550
+        assert client.command("MAIL FROM:<a@report.test>").code == 503
+        assert client.command("EHLO good.test").code == 250
+        assert client.command("MAIL FROM:<bad@report.test>").code == 550
+        assert client.command("RCPT TO:<b@b.test>").code == 503
+        for _ in range(2):
+            assert client.command("MAIL FROM:<a@report.test>").code == 250
+            assert client.command("RCPT TO:<bad@b.test>").code == 550
+            assert client.command("RCPT TO:<b@b.test>").code == 250
+            assert client.command("DATA").code == 354
+            client.send(text() + b".\r\n")
+            assert client.read_reply().code == 250
+        # A message that is given up is forgotten.
+        assert client.command("MAIL FROM:<a@report.test>").code == 250
+        assert client.command("RSET").code == 250
+        assert client.command("MAIL FROM:<a@report.test>").code == 250
+    sink.wait_for(2)
+    assert all(message.recipients == ["b@b.test"] for message in sink.messages)
+    told = "".join(letter for letter, _ in milter.told if letter != "D")
+    assert told.startswith("OCHH") and "MA" in told and milter.connections == plain.connections == 1, told
+    assert told.replace("L", "").count("MRRTNBE") == 2, told
+    assert "MAM" in told, told
+    wait_until(lambda: milter.quits == plain.quits == 1, what="they are told of the end")
+
+
+def test_accepted_and_dropped_at_a_step(filtered, make_milter, sink):
+    milter = make_milter({"R": lambda data: [DISCARD] if b"drop@" in data else [ACCEPT]})
+    relay, _ = filtered({"one": milter})
+    assert send(relay, ("drop@b.test",)).code == 250
+    relay.wait_log("message discarded by a milter")
+    assert send(relay, ("b@b.test", "c@b.test")).code == 250
+    sink.wait_for(1)
+    assert len(milter.asked("R")) == 2 and not milter.asked("E") and len(sink.messages) == 1
+
+
+def test_what_becomes_of_an_envelope_is_told_anew(filtered, make_milter, sink):
+    """`rewrite.ini` makes another recipient of it: the milter forgets what it was told, and sees that one."""
+    milter = make_milter()
+    relay, api = filtered({"one": milter}, files={"rewrite.ini": "[recipients]\n@b.test = @c.test\n"})
+    assert send(relay).code == 250
+    sink.wait_for(1)
+    told = "".join(letter for letter, _ in milter.told if letter not in "DL")
+    assert told.startswith("OCHMRAMRTNBE") and milter.connections == 1, told
+    assert milter.asked("R") == [b"<b@b.test>\0", b"<b@c.test>\0"]
+    asked = api.ask("GET", "/v1/explain?recipient=b@b.test&sender=a@report.test")[2]
+    assert asked["milters"] == [{"name": "one", "asked_at": "each_step"}]
+
+
+def test_a_milter_that_dies_between_steps_is_asked_anew(filtered, make_milter, sink):
+    milter = make_milter()
+    relay, _ = filtered({"one": milter})
+    with SmtpClient(relay.address) as client:
+        client.expect(220)
+        client.ehlo()
+        assert client.command("MAIL FROM:<a@report.test>").code == 250
+        milter.drop()
+        assert client.command("RCPT TO:<b@b.test>").code == 250
+        assert client.command("DATA").code == 354
+        client.send(text() + b".\r\n")
+        assert client.read_reply().code == 250
+    told = "".join(letter for letter, _ in milter.told if letter not in "DL")
+    assert told.startswith("OCHMOCHMRTNBE") and milter.connections == 2, told
 
 
 def test_discarded_mail_is_taken_and_gone(filtered, make_milter, sink):
@@ -207,7 +313,7 @@ def test_quarantined_mail_is_held_and_says_why(filtered, make_milter, sink):
 def test_one_recipient_that_is_not_wanted_is_reported(filtered, make_milter, make_server):
     sink = make_server()
     milter = make_milter({"R": lambda data: [reply("550 5.1.1 not her")] if b"bad@" in data else [CONTINUE]})
-    relay, _ = filtered({"one": milter}, routes={"*": sink.route})
+    relay, _ = filtered({"one": milter}, routes={"*": sink.route}, recipients="b.test")
     assert send(relay, ("bad@b.test", "good@b.test")).code == 250
     sink.wait_for(2)
     by_sender = {message.sender: message for message in sink.messages}
@@ -271,7 +377,7 @@ def test_without_a_verdict_the_default_holds(filtered, make_milter, make_server,
 
 def test_one_that_fails_again_and_again_is_left_alone(filtered, make_milter, sink):
     milter = make_milter({"O": [DIE]})
-    relay, api = filtered({"one": milter}, default="accept", breaker_failures=2, breaker_pause=1)
+    relay, api = filtered({"one": milter}, default="accept", breaker_failures=2, breaker_pause=5)
     for _ in range(4):
         assert send(relay).code == 250
     relay.wait_log("milter is left alone for a while")

@@ -85,12 +85,33 @@ struct MilterFuzzTests {
         return mail
     }
 
-    /// - Parameter cut: octets that come at once.
-    private static func run(_ wire: [UInt8], _ mail: MilterMail, cut: Int) -> (Outcome, replaced: Int) {
+    /// - Parameters:
+    ///   - steps: how many of client, HELO, sender and recipients are told before there is a message.
+    ///   - cut: octets that come at once.
+    private static func run(
+        _ wire: [UInt8],
+        _ mail: MilterMail,
+        telling count: Int,
+        cut: Int
+    ) -> (Outcome, replaced: Int) {
         var machine = MilterMachine()
         var bounds = MilterMachine.Bounds()
         (bounds.body, bounds.changes, bounds.packets) = (40, 60, 30)
-        machine.begin(mail, bounds)
+        let all: [(MilterStep, Recipient?)] =
+            [(.connect, nil), (.helo, nil), (.mail, nil)] + mail.recipients.map { (.rcpt, $0) }
+        var (plan, mail) = (all.prefix(count), mail)
+        var taken: [Recipient] = []
+        var last: Recipient?
+        func goOn() {
+            guard let (step, recipient) = plan.popFirst() else {
+                if count > 4, !taken.isEmpty { mail.recipients = taken }
+                return machine.begin(mail, bounds)
+            }
+            var told = mail
+            (told.recipients, last) = (recipient.map { [$0] } ?? [], recipient)
+            machine.tell(step, told)
+        }
+        goOn()
         var (input, rest, replaced, steps) = (ByteBuffer(), wire[...], 0, 0)
         while true {
             steps += 1
@@ -106,6 +127,10 @@ struct MilterFuzzTests {
                     #expect(offset + count <= mail.bodySize && count <= MilterMachine.piece)
                     machine.bodyRead(ByteBuffer(repeating: 0x61, count: count))
                 case .replacement(let octets): replaced += octets.readableBytes
+                case .told(let answer):
+                    if answer == .goOn { taken += last.map { [$0] } ?? [] }
+                    if case .refuse(let reply) = answer { check(reply) }
+                    goOn()
                 case .ended(let verdict): return (.verdict(verdict), replaced)
                 }
             } catch {
@@ -121,8 +146,9 @@ struct MilterFuzzTests {
         var (verdicts, faults) = (0, 0)
         for round in 0..<Effort.count(300) {
             let (mail, wire) = (Self.mail(&random), Self.answers(&random))
-            let (whole, replaced) = Self.run(wire, mail, cut: wire.count)
-            let pieces = Self.run(wire, mail, cut: Int.random(in: 1...5, using: &random))
+            let steps = max(0, Int.random(in: -3...6, using: &random))
+            let (whole, replaced) = Self.run(wire, mail, telling: steps, cut: wire.count)
+            let pieces = Self.run(wire, mail, telling: steps, cut: Int.random(in: 1...5, using: &random))
             #expect(whole == pieces.0 && replaced == pieces.replaced, "seed \(seed), round \(round)")
             #expect(replaced <= 40)
             switch whole {
@@ -138,13 +164,15 @@ struct MilterFuzzTests {
         #expect(verdicts > 0 && faults > 0)
     }
 
+    private static func check(_ reply: Reply) {
+        #expect((400...599).contains(reply.code) && reply.code != 421)
+        #expect(reply.lines.allSatisfy { $0.utf8.allSatisfy { (0x20...0x7E).contains($0) } })
+    }
+
     private static func check(_ verdict: MilterVerdict, _ mail: MilterMail) {
         var replies = verdict.refused.map(\.reply)
         if case .refuse(let reply) = verdict.end { replies.append(reply) }
-        for reply in replies {
-            #expect((400...599).contains(reply.code) && reply.code != 421)
-            #expect(reply.lines.allSatisfy { $0.utf8.allSatisfy { (0x20...0x7E).contains($0) } })
-        }
+        for reply in replies { check(reply) }
         #expect(verdict.refused.allSatisfy { mail.recipients.indices.contains($0.index) })
         for change in verdict.changes {
             switch change {

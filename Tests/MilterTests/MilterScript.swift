@@ -4,7 +4,7 @@
 //     S: h X-A|value                   a packet of the milter's: its letter, and its texts; a number first where it has one
 //     S: O 6 1ff 0                     its answer to the negotiation: version, actions and what is left out, the latter two in hex
 //     S: ~220 mx.example ESMTP\r\n     octets as they are
-//     ! body hello                     directives: body, field, rcpt
+//     ! body hello                     directives: body, field, rcpt; `steps yes`: told step by step before there is a text
 //     > verdict pass                   what comes of it, in ``MilterScript/words``
 
 import Mail
@@ -22,6 +22,9 @@ struct MilterScript {
     private var said: [String] = []
     private var done: [String] = []
     private var hasBegun = false
+    /// Steps that are told before the message.
+    private var plan: [(step: MilterStep, recipient: Recipient?)]?
+    private var taken: [Recipient] = []
     private var hasEnded = false
     private var input = ByteBuffer()
 
@@ -62,6 +65,8 @@ struct MilterScript {
             let parts = value.split(separator: ":", maxSplits: 1)
             let text = parts[1].replacing("\\r\\n", with: "\r\n")
             mail.fields.append(MilterMail.Field(name: Array(parts[0].utf8), value: Array(text.utf8)))
+        case "steps":
+            plan = [(.connect, nil), (.helo, nil), (.mail, nil)] + mail.recipients.map { (.rcpt, $0) }
         case "rcpt": mail.recipients.append(Recipient(try #require(EmailAddress(value))))
         case "again":
             #expect(machine.release() == (value == "yes"), "\(place)")
@@ -76,8 +81,37 @@ struct MilterScript {
         hasBegun = true
         if mail.recipients.isEmpty { mail.recipients = [Recipient(try #require(EmailAddress("b@y.example")))] }
         mail.bodySize = body.readableBytes
-        machine.begin(mail)
+        goOn()
         step()
+    }
+
+    /// Tells the next step, or the message.
+    private mutating func goOn() {
+        guard let next = plan?.first else {
+            if plan != nil { mail.recipients = taken }
+            return machine.begin(mail)
+        }
+        plan?.removeFirst()
+        var told = mail
+        told.macros["i"] = nil
+        told.recipients = next.recipient.map { [$0] } ?? []
+        asked = next.recipient
+        machine.tell(next.step, told)
+    }
+
+    /// The recipient that it was told of last.
+    private var asked: Recipient?
+
+    private mutating func heard(_ answer: MilterAnswer) {
+        switch answer {
+        case .goOn:
+            done.append("told go on")
+            taken += asked.map { [$0] } ?? []
+        case .accept: done.append("told accept")
+        case .discard: done.append("told discard")
+        case .refuse(let reply): done.append("told \(reply)")
+        }
+        goOn()
     }
 
     private mutating func hear(_ bytes: ByteBuffer, bytewise: Bool) throws {
@@ -99,6 +133,7 @@ struct MilterScript {
                 case .body(let offset, let count):
                     machine.bodyRead(body.getSlice(at: offset, length: count) ?? ByteBuffer())
                 case .replacement(let octets): replacement.writeImmutableBuffer(octets)
+                case .told(let answer): heard(answer)
                 case .ended(let verdict):
                     take()
                     if !hasEnded {

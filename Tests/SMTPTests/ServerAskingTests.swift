@@ -7,9 +7,13 @@ import Testing
 
 struct ServerAskingTests {
     /// Says what is asked, and what the client hears, when each question gets these answers in turn.
-    private static func run(_ text: String, _ answers: [Reply?]) -> (asked: [ReceptionQuestion], output: String) {
+    private static func run(
+        _ text: String,
+        _ answers: [Reply?],
+        asksHello: Bool = false
+    ) -> (asked: [ReceptionQuestion], output: String) {
         var machine = ServerMachine(me: Domain(unchecked: "relay.example"), limits: Limits(), mayRelay: true)
-        (machine.asksSender, machine.asksRecipient) = (true, true)
+        (machine.asksHello, machine.asksSender, machine.asksRecipient) = (asksHello, true, true)
         machine.greet(spokeEarly: false)
         machine.output.clear()
         var (input, body) = (ByteBuffer(string: text), ByteBuffer())
@@ -43,7 +47,14 @@ struct ServerAskingTests {
             try #require(EmailAddress("a@x.example")), try #require(EmailAddress("b@x.example")),
             try #require(EmailAddress("c@x.example"))
         )
-        #expect(asked == [.mail(.address(a)), .rcpt(b, from: .address(a)), .rcpt(c, from: .address(a))])
+        var size = MailParameters()
+        size.size = 10
+        #expect(
+            asked == [
+                .mail(.address(a), size), .rcpt(Recipient(b), from: .address(a)),
+                .rcpt(Recipient(c), from: .address(a)),
+            ]
+        )
         #expect(output.contains("354"))
     }
 
@@ -57,6 +68,16 @@ struct ServerAskingTests {
         let (asked, output) = Self.run(Self.commands, [nil, Self.later, nil])
         #expect(asked.count == 3)
         #expect(output.contains("450 4.7.1 later\r\n") && output.contains("354"))
+    }
+
+    @Test func whoIsRefusedAtHELOHasNotSaidIt() {
+        let (asked, output) = Self.run(
+            "EHLO c\r\nMAIL FROM:<a@x.example>\r\nEHLO d\r\n",
+            [Self.no, nil],
+            asksHello: true
+        )
+        #expect(asked == [.hello("c"), .hello("d")])
+        #expect(output.contains("550 5.7.1 no\r\n503 ") && output.contains("250-relay.example\r\n"))
     }
 
     @Test func whatIsRefusedAnywayIsNotAskedAbout() {
