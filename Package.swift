@@ -232,6 +232,7 @@ let package = Package(
                 "DNS",
                 "Departure",
                 "Milter",
+                "Storage",
                 "CTimex",
                 core,
             ]

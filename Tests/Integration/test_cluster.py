@@ -89,6 +89,8 @@ def test_what_waits_survives_and_is_read_back(make_node, database, closing):
     assert all(m.data.endswith(b"end\r\n") for m in sink.messages)
     assert sorted(m.data.count(b"line of text") // 2 for m in sink.messages) == [0, 2_500_000 // 28]
     tool(relay, "queue", "release", held)
+    # It may have been tried before it was held, and wait for its time.
+    relay.hup()
     sink.wait_for(3)
     drained(database)
 
@@ -178,6 +180,10 @@ def test_a_dead_node_is_taken_over(make_node, database, lab, closing):
     second.wait_log("mail taken over from nodes that are gone")
     wait_until(lambda: len(delivered(second)) == 300, 30, "the events")
     assert all(e["data"]["sender"] == "from@sender.test" and e["data"]["recipient"] for e in delivered(second))
+    text = tool(second, "events", "--after", "0", "--limit", "100000", "--json")
+    told = [e for e in map(json.loads, filter(None, text.splitlines())) if e["type"].startswith("node.")]
+    assert [(e["type"], e["data"].get("subject")) for e in told][:2] == [("node.joined", "b"), ("node.left", "a")], told
+    assert sum(e["data"]["count"] for e in told if e["type"] == "node.taken_over") == 300
 
 
 def test_clean_stop_gives_mail_away(make_node, database, lab, closing):
@@ -242,8 +248,8 @@ def test_newer_tables_refuse_the_start(make_node, database, sink):
         command = [relay.binary, "storage", "migrate", "--config", str(relay.config)]
         return subprocess.run(command, capture_output=True, text=True, env=environment())
 
-    assert migrate().stdout == "version 0 became version 1\n"
-    assert migrate().stdout == "version 1: nothing to do\n"
+    assert migrate().stdout == "version 0 became version 2\n"
+    assert migrate().stdout == "version 2: nothing to do\n"
     relay.start()
     relay.stop()
     database.ask("UPDATE martlet.schema SET version = 99")
