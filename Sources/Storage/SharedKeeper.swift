@@ -133,6 +133,7 @@ final class SharedKeeper: Sendable {
             try giveAway(connection, incarnation)
             return false
         }
+        guard options.takesOver else { return false }
         return try adopt(connection, incarnation, until: asked.adding(milliseconds: Self.share))
     }
 

@@ -18,6 +18,8 @@ package struct SharedOptions: Sendable {
     package var mayMigrate = true
     /// Milliseconds for which a message waits for a commit that does not come.
     package var patience: Int64 = 20_000
+    /// Mail of nodes that are gone is taken over while it runs.
+    package var takesOver = true
     /// Somebody follows the journal.
     package var isFollowed = false
     /// What others are shown: the program's version.

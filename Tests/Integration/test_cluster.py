@@ -388,6 +388,40 @@ def test_a_spool_moves_into_the_database(make_node, make_relay, database, lab, c
     ledger.check(duplicates=0)
 
 
+def test_a_database_moves_into_a_spool(make_node, make_relay, database, lab, closing):
+    """Everything that waits on nodes that are stopped, long bodies, state and holds too; not while one of them runs."""
+    ledger = Ledger()
+    sink = LedgerSink(lab, ledger)
+    closing(sink)
+    how = {"routes": {"*": sink.address}, "outbound": {"temp_fail_intervals": "2s*100", "lane_rest_max": 1}}
+    nodes = [make_node(name, **how) for name in "ab"]
+    for node in nodes:
+        submit(lab, ledger, node, [ledger.make(recipients=1 + n % 3) for n in range(150)] + [ledger.make(2_000_000)])
+    held = min(queue_id for queue_id, *_ in ledger.acknowledged.values())
+    tool(nodes[0], "queue", "hold", held, "--because", "look at it")
+    nodes[0].stop()
+    spool = make_relay(started=False, **how)
+    config, data = str(nodes[0].config), str(spool.data)
+    command = [spool.binary, "storage", "export", "--config", config, "--data", data]
+
+    def move():
+        return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)
+
+    refused = move()
+    assert refused.returncode == 1 and "stop these nodes first: b" in refused.stdout
+    nodes[1].stop()
+    assert move().stdout == "302 messages moved, 0 were there already, 0 cannot be read and stay\n"
+    assert move().stdout == "0 messages moved, 0 were there already, 0 cannot be read and stay\n"
+    assert waiting(database) == 0
+    sink.start()
+    spool.start()
+    wait_until(lambda: len(ledger.waiting) <= 3, 60 * PATIENCE, "everything but what is held")
+    assert "look at it" in tool(spool, "queue", "show", held)
+    tool(spool, "queue", "release", held)
+    ledger.wait_delivered(60 * PATIENCE)
+    ledger.check(duplicates=0)
+
+
 def test_the_compose_file_of_two_relays(tmp_path):
     whole = yaml.safe_load((ROOT / "deploy/compose.cluster.yaml").read_text())
     relay = whole["services"]["relay-1"]

@@ -1,7 +1,10 @@
 """test_cluster_queue.py - several relays over one queue: any of them shows all of it, and acts on all of it."""
 
+import subprocess
+
 import pytest
 from api import Api
+from harness import environment
 from ledger import Ledger, LedgerSink, submit
 from scripted import Sink
 from smtp_client import send_mail
@@ -114,3 +117,16 @@ def test_a_pause_and_the_switch_are_said_to_all(make_node, lab, closing, databas
     assert len(ledger.waiting) == 1
     assert apis[0].ask("PATCH", "/v1/outbound", {"disabled": False})[0] == 200
     ledger.wait_delivered(60 * PATIENCE)
+
+
+def test_doctor_looks_at_the_database(make_node, database, sink):  # noqa: F811
+    nobody = {"resolver.ini": f"forward = 127.0.0.1@{free_port()}\n"}
+    relay = make_node("a", routes={"*": sink.address}, files=nobody)
+    command = [relay.binary, "doctor", "--config", str(relay.config), "--data", str(relay.data), "--probe", "none"]
+
+    def findings():
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment()).stdout
+
+    assert "PostgreSQL" in findings()
+    database.set("synchronous_commit", "off")
+    wait_until(lambda: "synchronous_commit is off" in findings(), 30 * PATIENCE, "what is wrong")
