@@ -234,6 +234,7 @@ let package = Package(
                 "DNS",
                 "Departure",
                 "Milter",
+                "Storage",
                 "CTimex",
                 core,
             ]

@@ -45,7 +45,7 @@ enum ActionEndpoints {
             "action": .string(made.action.name),
             "matched": .count(made.matched),
             "bytes": .count(made.bytes),
-            "sample": .array(made.sample.map(QueueView.row)),
+            "sample": .array(made.sample.map { QueueView.row($0, at: services.cluster?.name) }),
             "plan": .string(made.token),
         ])
     }

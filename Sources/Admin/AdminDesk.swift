@@ -187,10 +187,21 @@ package struct AdminDesk: Sendable {
     private func respond(_ open: OpenRequest) throws(Problem) -> AdminResponse {
         let request = open.request
         guard request.method == .post, let key = request.header("idempotency-key") else {
-            return try open.endpoint.handle(request, services)
+            return try carryOut(open.endpoint, request)
         }
-        return try keys.once(key, request) { () throws(Problem) in try open.endpoint.handle(request, services) }
+        return try keys.once(key, request) { () throws(Problem) in try carryOut(open.endpoint, request) }
     }
+
+    /// Here, or where the mail is that it is about.
+    func carryOut(_ endpoint: Endpoint, _ request: AdminRequest) throws(Problem) -> AdminResponse {
+        if let answer = try Courier.answer(endpoint, request, services) { return answer }
+        return try endpoint.handle(request, services)
+    }
+
+    /// What another node asks, and the answer, as they are carried.
+    ///
+    /// Blocks.
+    package func answer(errand question: [UInt8]) -> [UInt8] { Errand.serve(question, self) }
 
     /// 304 for a GET whose answer the client has.
     private static func notModified(_ response: AdminResponse, _ request: AdminRequest) -> AdminResponse? {

@@ -62,6 +62,8 @@ package struct AdminRequest: Sendable {
     /// Values that the body may hold as JSON.
     var mostValues = 100_000
     package var caller = Caller.nobody
+    /// Another node asks: the answer is of this one alone.
+    var isErrand = false
     package let id: String
     private let claim: RequestClaim?
 

@@ -131,7 +131,7 @@ enum EventEndpoints {
         do throws(HistoryError) { story = try services.history()?.story(of: id) } catch { throw problem(error) }
         guard story != nil || report != nil else { throw Problem(.notFound, "no message of that id is known") }
         var members = story.map(HistoryView.members) ?? [JSON.Member("id", .string("\(id)"))]
-        members.append(JSON.Member("queue", report.map(QueueView.report) ?? .null))
+        members.append(JSON.Member("queue", report.map { QueueView.report($0, at: services.cluster?.name) } ?? .null))
         members.append(JSON.Member("timeline", .array((story?.events ?? []).map(\.json))))
         return .json(.object(members))
     }

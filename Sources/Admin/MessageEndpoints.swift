@@ -21,7 +21,7 @@ enum MessageEndpoints {
             throw Self.problem(error)
         }
         guard let report else { throw gone(id, services) }
-        return .json(QueueView.report(report))
+        return .json(QueueView.report(report, at: services.cluster?.name))
     }
 
     /// `GET /v1/queue/{id}/content`.

@@ -4,6 +4,7 @@ import Departure
 import JSON
 import Mail
 import Queue
+import Storage
 
 /// Operations on many messages.
 enum QueueEndpoints {
@@ -21,22 +22,23 @@ enum QueueEndpoints {
         let limit = try request.number("limit", 1...(isStream ? 100_000_000 : MailQueue.longestPage))
         guard isStream else {
             let page = try page(services.queue, filter, sort, cursor, limit ?? usualPage)
-            let rows = page.rows.map(QueueView.row)
+            let rows = page.rows.map { QueueView.row($0, at: services.cluster?.name) }
             return .listing(rows, next: page.next, total: page.total, isExact: page.isTotalExact)
         }
         let first = try page(services.queue, filter, sort, cursor, min(limit ?? .max, MailQueue.longestPage))
-        return .stream("application/x-ndjson") { lines(first, limit ?? .max, services.queue) }
+        return .stream("application/x-ndjson") { lines(first, limit ?? .max, services) }
     }
 
     /// The rows of a listing as lines, a page at a time.
-    private static func lines(_ first: QueuePage, _ limit: Int, _ queue: MailQueue) -> () -> [UInt8]? {
+    private static func lines(_ first: QueuePage, _ limit: Int, _ services: AdminServices) -> () -> [UInt8]? {
+        let (queue, node) = (services.queue, services.cluster?.name)
         var page: QueuePage? = first
         var left = limit
         return {
             guard let current = page, left > 0 else { return nil }
             var bytes: [UInt8] = []
             for row in current.rows.prefix(left) {
-                QueueView.row(row).write(to: &bytes)
+                QueueView.row(row, at: node).write(to: &bytes)
                 bytes.append(0x0A)
             }
             left -= current.rows.count

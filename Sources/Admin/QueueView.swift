@@ -8,12 +8,14 @@ import Storage
 /// Queue values as JSON; the names are those of `openapi.yaml`.
 enum QueueView {
     /// A message in a listing.
-    static func row(_ row: QueueRow) -> JSON {
-        .object(members(row))
+    ///
+    /// - Parameter node: the relay that has it; nil: the queue is this one's alone.
+    static func row(_ row: QueueRow, at node: String?) -> JSON {
+        .object(members(row, node))
     }
 
     /// Everything known of a message.
-    static func report(_ report: MessageReport) -> JSON {
+    static func report(_ report: MessageReport, at node: String?) -> JSON {
         let envelope = report.envelope
         let recipients: [JSON] = report.recipients.map { recipient in
             [
@@ -37,7 +39,7 @@ enum QueueView {
                 "since": time(reason.since),
             ]
         }
-        var all = members(report.row).filter { $0.name != "recipients" }
+        var all = members(report.row, node).filter { $0.name != "recipients" }
         all.append(JSON.Member("envelope_id", .optional(envelope.envelopeID)))
         all.append(JSON.Member("is_eight_bit", .bool(envelope.isEightBit)))
         all.append(JSON.Member("needs_utf8", .bool(envelope.needsUTF8)))
@@ -70,7 +72,7 @@ enum QueueView {
     /// The name of a next hop, as filters take it.
     static func name(_ lane: Lane) -> String { lane.name }
 
-    private static func members(_ row: QueueRow) -> [JSON.Member] {
+    private static func members(_ row: QueueRow, _ node: String?) -> [JSON.Member] {
         [
             JSON.Member("id", .string("\(row.id)")),
             JSON.Member("state", .string(row.state.name)),
@@ -85,6 +87,7 @@ enum QueueView {
             JSON.Member("routes", .strings(row.lanes.map(name))),
             JSON.Member("last_reply", reply(row.reply)),
             JSON.Member("held", held(row.hold)),
+            JSON.Member("node", .optional(node)),
         ]
     }
 

@@ -61,6 +61,9 @@ package final class ServerConnection: @unchecked Sendable {
         return nil
     }
 
+    /// The number of the server's process that this connection was given; behind a pooler it is none of the server's.
+    package var backend: Int { Int(PQbackendPID(handle)) }
+
     /// The server's version, as 150018 for 15.18.
     package var version: Int { Int(PQserverVersion(handle)) }
 

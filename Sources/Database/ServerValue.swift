@@ -7,6 +7,8 @@ package enum ServerValue: Hashable, Sendable {
     case bytes([UInt8])
     /// A `bigint[]`.
     case numbers([Int64])
+    /// A `text[]`.
+    case texts([String])
     case null
 
     /// The type's number in every PostgreSQL.
@@ -16,6 +18,7 @@ package enum ServerValue: Hashable, Sendable {
         case .text: 25
         case .bytes: 17
         case .numbers: 1016
+        case .texts: 1009
         case .null: 0
         }
     }
@@ -26,7 +29,8 @@ package enum ServerValue: Hashable, Sendable {
         case .number(let number): Self.bigEndian(number)
         case .text(let text): Array(text.utf8)
         case .bytes(let bytes): bytes
-        case .numbers(let numbers): Self.array(numbers)
+        case .numbers(let numbers): Self.array(numbers.map { Self.bigEndian($0) }, of: 20)
+        case .texts(let texts): Self.array(texts.map { Array($0.utf8) }, of: 25)
         case .null: nil
         }
     }
@@ -36,13 +40,12 @@ package enum ServerValue: Hashable, Sendable {
     }
 
     /// Dimensions, nulls, type of the elements; then length and first place of the one dimension; then the elements.
-    private static func array(_ numbers: [Int64]) -> [UInt8] {
+    private static func array(_ elements: [[UInt8]], of type: Int32) -> [UInt8] {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(20 + 12 * numbers.count)
-        for word in [Int32(1), 0, 20, Int32(clamping: numbers.count), 1] { bytes += bigEndian(word) }
-        for number in numbers {
-            bytes += bigEndian(Int32(8))
-            bytes += bigEndian(number)
+        for word in [Int32(1), 0, type, Int32(clamping: elements.count), 1] { bytes += bigEndian(word) }
+        for element in elements {
+            bytes += bigEndian(Int32(clamping: element.count))
+            bytes += element
         }
         return bytes
     }

@@ -25,6 +25,7 @@ package enum Doctor {
         _ visit: Visit
     ) async -> [Finding] {
         var findings = relaying(patient) + spool(patient) + certificate(patient) + clock() + milters(patient)
+        findings += database(patient)
         switch resolver {
         case .failure(let error):
             findings.append(

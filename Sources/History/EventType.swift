@@ -39,6 +39,11 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case archiveFailed = 47
     /// The certificate ends soon, and none has come in its place.
     case certificateExpiring = 48
+    // The relays that share a queue.
+    case nodeJoined = 70
+    case nodeLeft = 71
+    /// Its mail, or that of several, is another one's.
+    case nodeTakenOver = 72
     case credentialParked = 60
     case credentialReleased = 61
     /// Somebody was not let in.
@@ -81,6 +86,9 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
         case .journalTruncated: "journal.truncated"
         case .historyErased: "history.erased"
         case .certificateExpiring: "certificate.expiring"
+        case .nodeJoined: "node.joined"
+        case .nodeLeft: "node.left"
+        case .nodeTakenOver: "node.taken_over"
         }
     }
 

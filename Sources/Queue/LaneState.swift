@@ -54,6 +54,9 @@ struct LaneState: Sendable {
     /// Sessions that ended without having carried a message, less those that did.
     var fruitless = 0
 
+    /// Sessions that it may have here, where several nodes share the queue.
+    var grant = Int.max
+
     /// Where it is counted.
     var meters: [MeterNumber] = []
     /// Its hosts in normal form, where somebody asks for them.
@@ -94,7 +97,7 @@ struct LaneState: Sendable {
     var standing: Int { max(0, sessions - opening - leaving) }
 
     /// Sessions that it may have now.
-    func allowed(_ perLane: Int) -> Int { min(perLane, max(1, window)) }
+    func allowed(_ perLane: Int) -> Int { min(perLane, max(1, window), grant) }
 
     private var mayTry: Bool {
         restsUntil == nil && probesUntil == nil && messageGate == .null && sessionGate == .null
@@ -110,7 +113,9 @@ struct LaneState: Sendable {
     }
 
     /// It knows where to go and may have one more session.
-    func wantsSlot(_ perLane: Int) -> Bool { poised > 0 && mayTry && sessions - leaving < allowed(perLane) }
+    func wantsSlot(_ perLane: Int) -> Bool {
+        poised > 0 && mayTry && sessions < grant && sessions - leaving < allowed(perLane)
+    }
 
     /// Where it waits for a look-up.
     var lookClass: Ring { isNameless ? .failing : slotClass }

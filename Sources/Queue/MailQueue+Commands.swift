@@ -40,6 +40,9 @@ extension MailQueue {
         reporter.withLock { $0.report = report }
     }
 
+    /// Whether a message is known here; cheap.
+    package func has(_ id: QueueID) -> Bool { state.withLock { $0.slot(of: id) != nil } }
+
     /// Makes a message due now.
     package func retry(_ id: QueueID, at now: Uptime = .now()) -> CommandResult {
         awaitRecovery(of: [id])

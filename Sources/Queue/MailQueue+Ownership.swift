@@ -3,6 +3,7 @@
 // Guarantees: a message is filed once, whatever is adopted; what a session has stays until it is settled; nothing is begun past
 // the lease.
 
+import History
 import Mail
 import Storage
 import Synchronization
@@ -17,8 +18,31 @@ extension MailQueue {
         news.adopted = { [weak self] in self?.adopt($0) }
         news.lost = { [weak self] in self?.lose($0) }
         news.leased = { [weak self] in self?.mayBegin(until: $0) }
+        news.grants = grantNews
+        news.happened = { [weak self] in self?.tell($0) }
         news.yielded = { [weak self] in self?.yield() ?? [] }
         return news
+    }
+
+    /// Has history know what happened among the nodes.
+    func tell(_ notice: SharedNotice) {
+        var fact: CommandFact
+        switch notice {
+        case .joined(_, let name):
+            fact = CommandFact(.nodeJoined, at: .now())
+            fact.subject = name
+        case .left(let name):
+            fact = CommandFact(.nodeLeft, at: .now())
+            (fact.subject, fact.text) = (name, "it was stopped")
+        case .gone(let name):
+            fact = CommandFact(.nodeLeft, at: .now())
+            (fact.subject, fact.text) = (name, "its lease ran out")
+        case .adopted(let count):
+            fact = CommandFact(.nodeTakenOver, at: .now())
+            fact.count = count
+        default: return
+        }
+        tell(fact)
     }
 
     /// Files messages that were another node's.

@@ -53,6 +53,7 @@ extension MailQueue {
     package func open(at now: Uptime, wall: Timestamp) throws(QueueError) -> Int {
         var highest = QueueID(rawValue: 0)
         store.setNews(ownership)
+        if store.sharesLanes { state.withLock { $0.scheduler.startGrants() } }
         let holds = store.savedHolds()
         recoverLimits(at: now, wall: wall)
         state.withLock { state in

@@ -152,6 +152,7 @@ extension QueueState {
     private static func words(_ limit: SessionLimit) -> String {
         switch limit {
         case .perLane: "as many as concurrency_per_lane allows"
+        case .grant: "as many as other nodes leave of concurrency_per_lane"
         case .unproven: "and gets more as it answers"
         case .turnedAway: "and takes no more at the moment"
         case .unreachable: "and is tried by one, since it could not be reached"

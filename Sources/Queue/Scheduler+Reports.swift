@@ -51,6 +51,7 @@ extension Scheduler {
 
     private func limit(of state: LaneState) -> SessionLimit {
         if state.rests > 0 { return .unreachable }
+        if state.grant < min(limits.perLane, max(1, state.window)) { return .grant }
         if state.window >= limits.perLane { return .perLane }
         return state.window >= state.ceiling ? .turnedAway : .unproven
     }

@@ -77,6 +77,8 @@ package struct Scheduler: Sendable {
     private(set) var laneIndex: [Lane: LaneNumber] = [:]
     /// Limits and pauses.
     var book = MeterBook()
+    /// What this node may use of each lane.
+    var grantBook = GrantBook()
     /// The last stamp given to a lane: timers of lanes that are gone, or of earlier rests, are stale by it.
     var stamps: UInt32 = 0
     /// Lanes that know where to go and wait for a slot.
@@ -338,6 +340,7 @@ extension Scheduler {
             let (slot, look) = (lanes[number].wantsSlot(limits.perLane), lanes[number].wantsLookUp(limits.perLane))
             slotRings.put(number, in: slot ? lanes[number].slotClass : nil)
             lookRings.put(number, in: look ? lanes[number].lookClass : nil)
+            if grantBook.isOn { noteLack(number) }
         }
         dropIfUnused(number)
     }
@@ -361,6 +364,7 @@ extension Scheduler {
         let isProven = known.contains(lane) || recalls(lane)
         let number = lanes.add(LaneState(lane: lane, stamp: stamps, isProven: isProven))
         laneIndex[lane] = number
+        lanes[number].grant = firstGrant(lane)
         if book.isOn { bind(number) }
         return number
     }

@@ -46,6 +46,8 @@ package enum SessionLimit: String, Hashable, Sendable, CaseIterable {
     case unproven
     /// It turned sessions away.
     case turnedAway = "turned_away"
+    /// Other nodes have what is left of `concurrency_per_lane`.
+    case grant
     /// It could not be reached: one tries.
     case unreachable
 }

@@ -265,6 +265,9 @@ package protocol QueueStore: AnyObject, Sendable {
     /// Why nothing is committed now; nil: everything is well. Cheap.
     var trouble: String? { get }
 
+    /// Other nodes deliver to the same lanes: sessions need grants. Cheap.
+    var sharesLanes: Bool { get }
+
     /// The first id from this one on that no other node makes. Cheap.
     func own(_ id: QueueID) -> QueueID
 
@@ -317,6 +320,9 @@ extension QueueStore {
 
     /// There is no other node.
     package func setNews(_ news: OwnershipNews) {}
+
+    /// There is no other node.
+    package var sharesLanes: Bool { false }
 
     /// The disk says so when it is asked for room.
     package var trouble: String? { nil }

@@ -112,17 +112,19 @@ final class SharedKeeper: Sendable {
         }
         let rows = try connection.rows(
             """
-            UPDATE martlet.node SET seen = clock_timestamp(),
+            UPDATE martlet.node SET seen = clock_timestamp(), backend = CASE WHEN pg_backend_pid() = $2 THEN pg_backend_pid() END,
+                backend_start = (SELECT a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()),
                 lease_until = clock_timestamp() + interval '\(SharedNode.lease) milliseconds'
             WHERE incarnation = $1 AND NOT is_dead RETURNING is_draining
             """,
-            [.number(incarnation)]
+            [.number(incarnation), .number(Int64(connection.backend))]
         )
         guard rows.count > 0 else {
             say(.wasGivenUp)
             try rejoin(connection)
             return true
         }
+        StorageMetrics.note(lease: node.leaseEnd.milliseconds(since: .now()))
         node.lease(from: asked)
         let isDraining = rows.truth(0, 0)
         if node.setDraining(isDraining) { say(.draining(isDraining)) }
@@ -131,6 +133,7 @@ final class SharedKeeper: Sendable {
             try giveAway(connection, incarnation)
             return false
         }
+        guard options.takesOver else { return false }
         return try adopt(connection, incarnation, until: asked.adding(milliseconds: Self.share))
     }
 
@@ -138,22 +141,31 @@ final class SharedKeeper: Sendable {
     private func bury(_ connection: ServerConnection) throws(ServerError) {
         let rows = try connection.rows(
             """
-            UPDATE martlet.node SET is_dead = true
+            UPDATE martlet.node SET is_dead = true, due = -1
             WHERE NOT is_dead AND lease_until < clock_timestamp() RETURNING name
             """
         )
         for row in 0..<rows.count { say(.gone(rows.text(row, 0))) }
+        // One of those that are left tells of one that stopped by itself.
+        let stopped = try connection.rows(
+            "UPDATE martlet.node SET due = -1 WHERE is_dead AND due <> -1 AND name <> $1 RETURNING name",
+            [.text(options.node)]
+        )
+        for row in 0..<stopped.count { say(.left(stopped.text(row, 0))) }
+        try SharedGrants.free(connection)
     }
 
     // MARK: - Joining and leaving
 
     /// Joins under a new number.
     ///
+    /// - Parameter former: the life of this very process that it comes from; nil: the process is new.
     /// - Throws: ``QueueError/locked(_:)`` while another process has this name.
     static func join(
         _ connection: ServerConnection,
         _ options: SharedOptions,
-        instance: Int64
+        instance: Int64,
+        former: Int64? = nil
     ) throws(QueueError) -> Int64 {
         do throws(ServerError) {
             try connection.run("BEGIN; \(SharedSchema.lock)")
@@ -189,6 +201,7 @@ final class SharedKeeper: Sendable {
                 """,
                 [.number(number), .text(options.node), .number(instance), .text(options.version)]
             )
+            try takeGrants(connection, options, instance, from: former, to: number)
             try connection.run("COMMIT")
             return number
         } catch {
@@ -196,16 +209,41 @@ final class SharedKeeper: Sendable {
         }
     }
 
+    /// Sessions of this process go on under its new number; those of an earlier one are gone with it.
+    private static func takeGrants(
+        _ connection: ServerConnection,
+        _ options: SharedOptions,
+        _ instance: Int64,
+        from former: Int64?,
+        to number: Int64
+    ) throws(ServerError) {
+        if let former {
+            _ = try connection.rows(
+                "UPDATE martlet.grants SET node = $2 WHERE node = $1 RETURNING 1",
+                [.number(former), .number(number)]
+            )
+        }
+        _ = try connection.rows(
+            """
+            DELETE FROM martlet.grants g USING martlet.node n WHERE g.node = n.incarnation AND n.is_dead
+                AND n.name = $1 AND n.instance = $2 RETURNING 1
+            """,
+            [.text(options.node), .number(instance)]
+        )
+    }
+
     private func rejoin(_ connection: ServerConnection) throws(ServerError) {
         let asked = Uptime.now()
         var failure: QueueError?
         node.writing.withLock { _ in
+            let former = node.own.last
             node.join(as: nil)
+            node.grants.lose()
             node.news.lost(nil)
             do throws(QueueError) {
-                let number = try Self.join(connection, options, instance: instance)
+                let number = try Self.join(connection, options, instance: instance, former: former)
                 node.join(as: number)
-                say(.joined(number))
+                say(.joined(number, options.node))
             } catch {
                 failure = error
             }
@@ -219,6 +257,7 @@ final class SharedKeeper: Sendable {
         guard let incarnation = node.incarnation else { return }
         _ = try connection.rows(
             """
+            WITH mine AS (DELETE FROM martlet.grants WHERE node = $1)
             UPDATE martlet.node SET is_dead = true, seen = clock_timestamp(), lease_until = clock_timestamp()
             WHERE incarnation = $1 RETURNING 1
             """,
@@ -253,8 +292,9 @@ final class SharedKeeper: Sendable {
         until end: Uptime
     ) throws(ServerError) -> Bool {
         var count = 0
-        defer { if count > 0 { say(.adopted(count)) } }
-        for owner in try Self.orphaned(connection) {
+        var gifts = 0
+        defer { if count > gifts { say(.adopted(count - gifts)) } }
+        for owner in try Self.orphaned(connection) + [SharedNode.gift(to: incarnation)] {
             while true {
                 let found: [Adopted]
                 do throws(ServerError) {
@@ -266,6 +306,8 @@ final class SharedKeeper: Sendable {
                 }
                 node.news.adopted(found.map { ($0.message, $0.hold) })
                 count += found.count
+                StorageMetrics.count(adopted: found.count)
+                if owner == SharedNode.gift(to: incarnation) { gifts += found.count }
                 if found.isEmpty { break }
                 if Uptime.now() >= end || isStopping.load(ordering: .relaxed) { return true }
             }
@@ -286,12 +328,13 @@ final class SharedKeeper: Sendable {
         let rows = try connection.rows(
             """
             WITH RECURSIVE o(owner) AS (
-                (SELECT owner FROM martlet.message WHERE owner >= 0 ORDER BY owner LIMIT 1)
+                (SELECT owner FROM martlet.message ORDER BY owner LIMIT 1)
                 UNION ALL
                 SELECT (SELECT q.owner FROM martlet.message q WHERE q.owner > o.owner ORDER BY q.owner LIMIT 1)
                 FROM o WHERE o.owner IS NOT NULL)
-            SELECT o.owner FROM o WHERE o.owner IS NOT NULL AND NOT EXISTS (
-                SELECT FROM martlet.node n WHERE n.incarnation = o.owner AND NOT n.is_dead)
+            SELECT o.owner FROM o WHERE o.owner IS NOT NULL AND o.owner <> -1 AND NOT EXISTS (
+                SELECT FROM martlet.node n
+                WHERE n.incarnation = CASE WHEN o.owner < -1 THEN -1000 - o.owner ELSE o.owner END AND NOT n.is_dead)
             """
         )
         return (0..<rows.count).map { rows.integer($0, 0) }
@@ -362,6 +405,7 @@ final class SharedKeeper: Sendable {
     }
 
     private func lookAfter(_ connection: ServerConnection) throws(ServerError) {
+        StorageMetrics.note(horizon: try SharedHealth.horizon(connection).seconds)
         try SharedSchema.makePartitions(connection, around: .now())
         _ = try SharedSchema.dropPartitions(connection, before: .now())
         try connection.run(
@@ -370,6 +414,8 @@ final class SharedKeeper: Sendable {
             DELETE FROM martlet.journal j WHERE NOT EXISTS (SELECT FROM martlet.node n WHERE n.name = j.node);
             DELETE FROM martlet.journal j USING (SELECT node, max(number) AS last FROM martlet.journal GROUP BY node) m
                 WHERE j.node = m.node AND j.number < m.last - \(Self.journalMost);
+            DELETE FROM martlet.errand WHERE asked < clock_timestamp() - interval '5 minutes';
+            DELETE FROM martlet.grants g WHERE NOT EXISTS (SELECT FROM martlet.node n WHERE n.incarnation = g.node);
             DELETE FROM martlet.batch b WHERE NOT EXISTS (SELECT FROM martlet.node n WHERE n.incarnation = b.incarnation);
             DELETE FROM martlet.hold h WHERE NOT EXISTS (SELECT FROM martlet.message q WHERE q.id = h.id)
                 AND h.since < extract(epoch FROM clock_timestamp() - interval '1 hour') * 1000

@@ -18,6 +18,8 @@ package struct SharedOptions: Sendable {
     package var mayMigrate = true
     /// Milliseconds for which a message waits for a commit that does not come.
     package var patience: Int64 = 20_000
+    /// Mail of nodes that are gone is taken over while it runs.
+    package var takesOver = true
     /// Somebody follows the journal.
     package var isFollowed = false
     /// What others are shown: the program's version.
@@ -31,20 +33,24 @@ package struct SharedOptions: Sendable {
 
 /// Something about a shared queue that people should hear of.
 package enum SharedNotice: Hashable, Sendable {
-    /// This node is one of the queue's, under this number.
-    case joined(Int64)
+    /// This node is one of the queue's, under this number and name.
+    case joined(Int64, String)
     /// The database does not do what it should.
     case away(String)
     /// It does again.
     case back
     /// The lease of another node ran out.
     case gone(String)
+    /// Another node has stopped, as it was told to.
+    case left(String)
     /// Messages of nodes that are gone are this one's now.
     case adopted(Int)
     /// The others took this node for dead: what waited here is theirs.
     case wasGivenUp
     /// Somebody asked for this node to be emptied, or to go on.
     case draining(Bool)
+    /// So many messages were given to a node that has less, or a part of their lane.
+    case handed(Int)
     /// A message cannot be read; it belongs to nobody until a person has looked at it.
     case setAside(QueueID, String)
     /// A report was not queued, because its message is another node's.
@@ -59,6 +65,10 @@ package struct OwnershipNews: Sendable {
     package var lost: @Sendable ([QueueID]?) -> Void = { _ in }
     /// Until when this node may begin to deliver.
     package var leased: @Sendable (Uptime) -> Void = { _ in }
+    /// Something that history should know; called on any thread.
+    package var happened: @Sendable (SharedNotice) -> Void = { _ in }
+    /// Of sessions and mail that nodes divide among them.
+    package var grants = GrantNews()
     /// Takes messages that no session has out of the queue, for others.
     package var yielded: @Sendable () -> [QueueID] = { [] }
 
@@ -141,6 +151,11 @@ final class SharedNode: Sendable {
         get { state.withLock { $0.news } }
         set { state.withLock { $0.news = newValue } }
     }
+
+    var grants: GrantNews { state.withLock { $0.news.grants } }
+
+    /// The owner of messages that are a node's from now on, and that it does not know of as yet.
+    static func gift(to incarnation: Int64) -> Int64 { -1_000 - incarnation }
 
     /// The first id from this one on that no other node makes.
     func own(_ id: QueueID) -> QueueID {

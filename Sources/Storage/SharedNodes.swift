@@ -24,7 +24,13 @@ package struct NodeStatus: Hashable, Sendable {
 }
 
 /// What every node can say and do about all of them.
-package protocol Cluster: AnyObject, Sendable {
+package protocol Cluster: Errands {
+    /// This node's name.
+    var name: String { get }
+
+    /// The number of this node's life; 0: it is none of the queue's now.
+    var number: Int64 { get }
+
     /// Those that are there, and those that went within a week, newest first.
     ///
     /// Blocks.
@@ -38,6 +44,10 @@ package protocol Cluster: AnyObject, Sendable {
 }
 
 extension SharedStore: Cluster {
+    package var name: String { options.node }
+
+    package var number: Int64 { incarnation ?? 0 }
+
     package func nodes() throws(QueueError) -> [NodeStatus] {
         let own = incarnation
         return try pool.use { connection throws(ServerError) in

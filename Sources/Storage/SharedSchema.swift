@@ -10,7 +10,7 @@ import Mail
 /// The tables.
 enum SharedSchema {
     /// What this program writes and reads.
-    static let version = 1
+    static let version = 2
     /// Taken for the length of a transaction that changes what tables or nodes there are.
     static let lock = "SELECT pg_advisory_xact_lock(7250114)"
     /// Milliseconds of ids in one partition.
@@ -69,8 +69,29 @@ enum SharedSchema {
         CREATE TABLE martlet.reader (node text PRIMARY KEY, passed bigint NOT NULL);
         """
 
+    private static let second = """
+        ALTER TABLE martlet.node ADD backend integer, ADD backend_start timestamptz, ADD due bigint NOT NULL DEFAULT 0;
+        CREATE TABLE martlet.grants (
+            lane text NOT NULL,
+            node bigint NOT NULL,
+            sessions bigint NOT NULL,
+            wanted bigint NOT NULL,
+            PRIMARY KEY (lane, node)
+        ) WITH (fillfactor = 50);
+        CREATE INDEX grants_node ON martlet.grants (node);
+        CREATE INDEX grants_lacking ON martlet.grants (lane) WHERE wanted > sessions;
+        CREATE TABLE martlet.errand (
+            number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            node bigint NOT NULL,
+            asked timestamptz NOT NULL DEFAULT clock_timestamp(),
+            question bytea NOT NULL,
+            answer bytea
+        );
+        CREATE INDEX errand_open ON martlet.errand (node, number) WHERE answer IS NULL;
+        """
+
     /// The steps from one version to the next.
-    private static let steps: [Int: String] = [0: first]
+    private static let steps: [Int: String] = [0: first, 1: second]
 
     /// The version of what is there; 0: nothing.
     static func found(_ connection: ServerConnection) throws(ServerError) -> Int {

@@ -13,14 +13,15 @@ import Synchronization
 package final class SharedStore: QueueStore, Journal {
     private static let batch = 1_000
 
-    private let options: SharedOptions
+    let options: SharedOptions
     private let directory: String
     private let disk: any Disk
     private let say: @Sendable (SharedNotice) -> Void
     private let node = SharedNode()
     let pool: SharedPool
-    private let commits = GroupCommit()
+    let commits = GroupCommit()
     private let journal: SharedJournal
+    let turn: SharedTurn
     private let keeper = Mutex<SharedKeeper?>(nil)
     /// The connection that this node joined with, until the keeper takes it.
     private let first = Mutex<ServerConnection?>(nil)
@@ -45,9 +46,14 @@ package final class SharedStore: QueueStore, Journal {
         self.options = options
         self.directory = directory
         self.disk = disk
-        self.say = say
+        let told: @Sendable (SharedNotice) -> Void = { [node] notice in
+            say(notice)
+            node.news.happened(notice)
+        }
+        self.say = told
         pool = SharedPool(options.place)
         journal = SharedJournal(options, pool)
+        turn = SharedTurn(options, node, pool, say: told)
     }
 
     /// The number of this node's life; nil: it is none of the queue's now.
@@ -103,7 +109,7 @@ extension SharedStore {
         let asked = Uptime.now()
         let incarnation = try SharedKeeper.join(connection, options, instance: instance)
         node.join(as: incarnation)
-        say(.joined(incarnation))
+        say(.joined(incarnation, options.node))
         do throws(ServerError) {
             try journal.begin(connection)
             try adoptOwn(connection, incarnation, instance, visit)
@@ -205,12 +211,13 @@ extension SharedStore {
         let isWriting = commits.start {
             SharedWriter(options, node, journal, say: say, committed: committed)
         }
-        guard isWriting, keeper.withLock({ $0 })?.start(connection) == true else {
+        guard isWriting, keeper.withLock({ $0 })?.start(connection) == true, turn.start() else {
             throw .broken("no thread for the writer")
         }
     }
 
     package func close() {
+        turn.stop()
         commits.stop()
         // What waits is given to the others once everything is written.
         keeper.withLock { $0 }?.stop()
@@ -235,6 +242,8 @@ extension SharedStore {
     }
 
     package var joinsNotes: Bool { true }
+
+    package var sharesLanes: Bool { true }
 
     package func append(_ joint: JointNote) { commits.submit(.joint(joint)) }
 

@@ -11,6 +11,21 @@ package enum StorageMetrics {
     /// How long a database takes to commit a batch, from its `BEGIN` on.
     package static let commit = Timer(label: "martlet_database_commit_seconds")
 
+    private static let adopted = Counter(label: "martlet_node_adopted_messages_total")
+    private static let handed = Counter(label: "martlet_node_handed_messages_total")
+    private static let lease = Gauge(label: "martlet_node_lease_seconds")
+    private static let horizon = Gauge(label: "martlet_database_horizon_seconds")
+
+    /// Messages that were other nodes' are this one's, or the other way round.
+    static func count(adopted count: Int) { adopted.increment(by: count) }
+    static func count(handed count: Int) { handed.increment(by: count) }
+
+    /// Milliseconds that are left of the lease.
+    static func note(lease left: Int64) { lease.record(Double(max(0, left)) / 1000) }
+
+    /// Seconds of the oldest transaction of the server that keeps rows from being removed.
+    static func note(horizon seconds: Int64) { horizon.record(Double(seconds)) }
+
     private static let damaged = problem("damaged")
     private static let tornTails = problem("torn_tail")
     private static let foreign = problem("foreign")
@@ -19,6 +34,8 @@ package enum StorageMetrics {
     /// Makes every series, so that each is there from the start, at zero.
     package static func declare() {
         _ = (sync, commit)
+        for counter in [adopted, handed] { counter.increment(by: 0) }
+        for gauge in [lease, horizon] { gauge.record(0) }
         for counter in [damaged, tornTails, foreign, failed] { counter.increment(by: 0) }
     }
 

@@ -70,7 +70,7 @@ final class AdminAPI: Sendable {
             gate: intake.gate,
             obstacle: Self.obstacle(hasSockets: launch.sockets != nil)
         )
-        desk = AdminDesk(
+        let desk = AdminDesk(
             services: services,
             guardian: TokenGuard(settings: { settings.current.admin }, sessions: services.sessions),
             keys: IdempotencyKeys(
@@ -80,6 +80,15 @@ final class AdminAPI: Sendable {
                 now: .now()
             )
         )
+        self.desk = desk
+        cluster?.serve(Self.errands(desk))
+    }
+
+    /// Answers other nodes on a few threads of their own: a question may wait for the disk, or for further nodes.
+    private static func errands(_ desk: AdminDesk) -> ErrandDesk {
+        let threads = NIOThreadPool(numberOfThreads: 4)
+        threads.start()
+        return { question, done in threads.submit { _ in done(desk.answer(errand: question)) } }
     }
 
     /// How mail of a caller is handed in.

@@ -33,11 +33,12 @@ extension SharedOptions {
 enum SharedLog {
     static func write(_ notice: SharedNotice, to log: LogSink) {
         switch notice {
-        case .joined(let number):
+        case .joined(let number, _):
             log.write(.notice, "node has joined the queue") { $0.add(.count, Int(number)) }
         case .away(let reason):
             log.write(.error, "database is away, mail waits or is refused for now") { $0.add(.error, reason) }
         case .back: log.write(.notice, "database is back") { _ in }
+        case .left(let name): log.write(.notice, "node has stopped") { $0.add(.reason, name) }
         case .gone(let name):
             log.write(.warning, "node is gone, others take its mail over") { $0.add(.reason, name) }
         case .adopted(let count):
@@ -53,6 +54,8 @@ enum SharedLog {
             log.write(.notice, isDraining ? "node is drained, its mail goes to the others" : "node takes part again") {
                 _ in
             }
+        case .handed(let count):
+            log.write(.info, "mail given to another node") { $0.add(.count, count) }
         case .withdrawn(let id, let about):
             log.write(.notice, "report withdrawn, its message is another node's") { line in
                 line.add(.id, "\(id)")

@@ -1,4 +1,4 @@
-// StorageCommand.swift — `martlet storage migrate`: the tables of a shared queue, made or brought up to date.
+// StorageCommand.swift — `martlet storage …`: the tables of a shared queue made or brought up to date, and mail moved to it and back.
 
 import ArgumentParser
 import Config
@@ -10,7 +10,7 @@ struct StorageCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "storage",
         abstract: "Look after the database that several relays share.",
-        subcommands: [MigrateStorage.self, ImportStorage.self]
+        subcommands: [MigrateStorage.self, ImportStorage.self, ExportStorage.self]
     )
 }
 
@@ -60,6 +60,39 @@ struct ImportStorage: ParsableCommand {
                 "\(report.moved) messages moved, \(report.known) were there already, \(report.unread) cannot be read and stay"
             )
             guard report.unread == 0 else { throw QueueError.damaged("see martlet spool check --data \(data)") }
+        } catch {
+            print("\(error)")
+            throw ExitCode(1)
+        }
+    }
+}
+
+/// Moves a shared queue into a spool; exits 0 when nothing is left in the database.
+struct ExportStorage: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "export",
+        abstract: "Move what waits in storage.ini's database, all nodes stopped, into a spool; run again, it goes on."
+    )
+
+    @OptionGroup var place: ConfigOption
+
+    @Option(help: "The data directory of the relay that is to have it; no relay may run there.")
+    var data: String
+
+    func run() throws {
+        var options = try SharedPlace.options(place)
+        options.node += "-export"
+        options.isFollowed = false
+        options.takesOver = false
+        let shared = SharedStore(options, directory: "\(data)/export") { notice in
+            if case .away(let reason) = notice { print("the database is away: \(reason)") }
+        }
+        do throws(QueueError) {
+            let report = try SharedExport(from: shared, to: "\(data)/queue").run()
+            print(
+                "\(report.moved) messages moved, \(report.known) were there already, \(report.unread) cannot be read and stay"
+            )
+            guard report.unread == 0 else { throw QueueError.damaged("see the rows of owner -1 in martlet.message") }
         } catch {
             print("\(error)")
             throw ExitCode(1)

@@ -89,6 +89,8 @@ def test_what_waits_survives_and_is_read_back(make_node, database, closing):
     assert all(m.data.endswith(b"end\r\n") for m in sink.messages)
     assert sorted(m.data.count(b"line of text") // 2 for m in sink.messages) == [0, 2_500_000 // 28]
     tool(relay, "queue", "release", held)
+    # It may have been tried before it was held, and wait for its time.
+    relay.hup()
     sink.wait_for(3)
     drained(database)
 
@@ -178,6 +180,10 @@ def test_a_dead_node_is_taken_over(make_node, database, lab, closing):
     second.wait_log("mail taken over from nodes that are gone")
     wait_until(lambda: len(delivered(second)) == 300, 30, "the events")
     assert all(e["data"]["sender"] == "from@sender.test" and e["data"]["recipient"] for e in delivered(second))
+    text = tool(second, "events", "--after", "0", "--limit", "100000", "--json")
+    told = [e for e in map(json.loads, filter(None, text.splitlines())) if e["type"].startswith("node.")]
+    assert [(e["type"], e["data"].get("subject")) for e in told][:2] == [("node.joined", "b"), ("node.left", "a")], told
+    assert sum(e["data"]["count"] for e in told if e["type"] == "node.taken_over") == 300
 
 
 def test_clean_stop_gives_mail_away(make_node, database, lab, closing):
@@ -242,8 +248,8 @@ def test_newer_tables_refuse_the_start(make_node, database, sink):
         command = [relay.binary, "storage", "migrate", "--config", str(relay.config)]
         return subprocess.run(command, capture_output=True, text=True, env=environment())
 
-    assert migrate().stdout == "version 0 became version 1\n"
-    assert migrate().stdout == "version 1: nothing to do\n"
+    assert migrate().stdout == "version 0 became version 2\n"
+    assert migrate().stdout == "version 2: nothing to do\n"
     relay.start()
     relay.stop()
     database.ask("UPDATE martlet.schema SET version = 99")
@@ -378,6 +384,40 @@ def test_a_spool_moves_into_the_database(make_node, make_relay, database, lab, c
     wait_until(lambda: waiting(database) == 1, 60 * PATIENCE, "everything but what is held")
     assert "look at it" in tool(node, "queue", "show", held)
     tool(node, "queue", "release", held)
+    ledger.wait_delivered(60 * PATIENCE)
+    ledger.check(duplicates=0)
+
+
+def test_a_database_moves_into_a_spool(make_node, make_relay, database, lab, closing):
+    """Everything that waits on nodes that are stopped, long bodies, state and holds too; not while one of them runs."""
+    ledger = Ledger()
+    sink = LedgerSink(lab, ledger)
+    closing(sink)
+    how = {"routes": {"*": sink.address}, "outbound": {"temp_fail_intervals": "2s*100", "lane_rest_max": 1}}
+    nodes = [make_node(name, **how) for name in "ab"]
+    for node in nodes:
+        submit(lab, ledger, node, [ledger.make(recipients=1 + n % 3) for n in range(150)] + [ledger.make(2_000_000)])
+    held = min(queue_id for queue_id, *_ in ledger.acknowledged.values())
+    tool(nodes[0], "queue", "hold", held, "--because", "look at it")
+    nodes[0].stop()
+    spool = make_relay(started=False, **how)
+    config, data = str(nodes[0].config), str(spool.data)
+    command = [spool.binary, "storage", "export", "--config", config, "--data", data]
+
+    def move():
+        return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)
+
+    refused = move()
+    assert refused.returncode == 1 and "stop these nodes first: b" in refused.stdout
+    nodes[1].stop()
+    assert move().stdout == "302 messages moved, 0 were there already, 0 cannot be read and stay\n"
+    assert move().stdout == "0 messages moved, 0 were there already, 0 cannot be read and stay\n"
+    assert waiting(database) == 0
+    sink.start()
+    spool.start()
+    wait_until(lambda: len(ledger.waiting) <= 3, 60 * PATIENCE, "everything but what is held")
+    assert "look at it" in tool(spool, "queue", "show", held)
+    tool(spool, "queue", "release", held)
     ledger.wait_delivered(60 * PATIENCE)
     ledger.check(duplicates=0)
 

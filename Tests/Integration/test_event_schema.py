@@ -21,6 +21,9 @@ ELSEWHERE = {
     "certificate.expiring",
     "archive.failed",
     "journal.truncated",
+    "node.joined",
+    "node.left",
+    "node.taken_over",
 }
 
 

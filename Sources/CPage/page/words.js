@@ -262,6 +262,7 @@ const WORDS = {
   'destination.sessions': '{n} of {limit} sessions: {why}',
   'limit.concurrency_per_lane': 'as many as concurrency_per_lane of outbound.ini allows',
   'limit.unproven': 'it gets more as it answers',
+  'limit.grant': 'other nodes of the queue have the rest',
   'limit.turned_away': 'it said that it takes no more',
   'limit.unreachable': 'one tries, since it could not be reached',
   'destination.outcomes': 'The last outcomes',

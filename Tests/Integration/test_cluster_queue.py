@@ -1,0 +1,132 @@
+"""test_cluster_queue.py - several relays over one queue: any of them shows all of it, and acts on all of it."""
+
+import subprocess
+
+import pytest
+from api import Api
+from harness import environment
+from ledger import Ledger, LedgerSink, submit
+from scripted import Sink
+from smtp_client import send_mail
+from test_cluster import database, make_node, waiting  # noqa: F401
+from waiting import PATIENCE, free_port, wait_until
+
+ADMIN = {"admin.ini": "listen = 127.0.0.1:0\n"}
+
+
+@pytest.fixture
+def pair(make_node):  # noqa: F811
+    """Two nodes whose next hop is away, and mail that waits on both: `(apis, ids by node, port)`."""
+    port = free_port()
+    how = {"routes": {"*": ("127.0.0.1", port)}, "outbound": {"temp_fail_intervals": "1h*10"}, "files": ADMIN}
+    relays = [make_node(name, me=f"{name}.test", **how) for name in "ab"]
+    ids = {"a": [], "b": []}
+    for number in range(12):
+        name = "ab"[number % 2]
+        body = b"Subject: %d\r\n\r\n" % number + b"x" * (100 * number) + b"\r\n"
+        ids[name].append(send_mail(relays["ab".index(name)], "a@a.test", [f"u{number}@b.test"], body))
+    apis = [Api(relay) for relay in relays]
+    wait_until(lambda: apis[0].ask("GET", "/v1/stats")[2]["temp_failed"] == 12, 30 * PATIENCE, "twelve that wait")
+    return apis, ids, port
+
+
+def pages(api, query, limit):
+    rows, cursor, pages = [], "", 0
+    while True:
+        status, _, page = api.ask("GET", f"/v1/queue?limit={limit}" + (f"&cursor={cursor}" if cursor else query))
+        assert status == 200, page
+        rows += page["items"]
+        pages += 1
+        assert len(page["items"]) <= limit and page["total"] == 12 and page["total_exact"]
+        cursor = page["next"]
+        if not cursor:
+            return rows, pages
+
+
+def test_any_node_lists_the_whole_queue(pair):
+    """In one order, page by page, each message once with its node; sorted by size in both directions too."""
+    apis, ids, _ = pair
+    for api in apis:
+        rows, count = pages(api, "", 5)
+        assert [row["id"] for row in rows] == sorted(ids["a"] + ids["b"]) and count >= 3
+        assert all(row["id"] in ids[row["node"]] for row in rows)
+    rows, _ = pages(apis[0], "&sort=size", 5)
+    assert [r["size_bytes"] for r in rows] == sorted(r["size_bytes"] for r in rows)
+    rows, _ = pages(apis[1], "&sort=-size", 4)
+    assert [r["size_bytes"] for r in rows] == sorted((r["size_bytes"] for r in rows), reverse=True)
+    # A page of one node's listing may be asked for at the other one.
+    _, _, first = apis[0].ask("GET", "/v1/queue?limit=4")
+    _, _, second = apis[1].ask("GET", f"/v1/queue?limit=4&cursor={first['next']}")
+    assert [r["id"] for r in first["items"] + second["items"]] == sorted(ids["a"] + ids["b"])[:8]
+
+
+def test_a_command_reaches_the_node_that_has_the_message(pair, database):  # noqa: F811
+    apis, ids, _ = pair
+    mine, theirs = ids["a"][0], ids["b"][0]
+    for api in apis:
+        status, _, report = api.ask("GET", f"/v1/queue/{theirs}")
+        assert (status, report["node"], report["recipients"][0]["state"]) == (200, "b", "temp_failed")
+        assert api.ask("GET", f"/v1/queue/{mine}")[2]["node"] == "a"
+    status, _, answer = apis[0].ask("POST", f"/v1/queue/{theirs}/hold", {"reason": "look"})
+    assert (status, answer) == (200, {"id": theirs, "changed": True})
+    assert apis[1].ask("GET", f"/v1/queue/{theirs}")[2]["held"]["reason"] == "look"
+    assert apis[0].ask("POST", f"/v1/queue/{theirs}/retry")[0] == 409
+    assert apis[0].ask("POST", f"/v1/queue/{theirs}/release")[0] == 200
+    assert apis[1].ask("DELETE", f"/v1/queue/{mine}")[0] == 204
+    assert waiting(database) == 11
+    assert apis[1].ask("GET", f"/v1/queue/{mine}")[0] == 404
+    assert database.number("SELECT count(*) FROM martlet.errand") == 0
+
+
+def test_one_flush_and_one_bulk_action_are_for_all(pair, closing, database):  # noqa: F811
+    apis, _, port = pair
+    status, _, plan = apis[0].ask("POST", "/v1/queue/actions", {"action": "hold", "all": True, "dry_run": True})
+    assert (status, plan["matched"]) == (200, 12), plan
+    assert {row["node"] for row in plan["sample"]} == {"a", "b"}
+    # A plan that one node made is carried out by whoever is asked.
+    status, _, job = apis[1].ask("POST", "/v1/queue/actions", {"plan": plan["plan"]})
+    assert (status, job["matched"]) == (202, 12), job
+    end = apis[0].ask("GET", f"/v1/jobs/{job['id']}?wait_s=10")[2]
+    assert (end["state"], end["done"], end["failed"]) == ("done", 12, 0), end
+    assert apis[1].ask("GET", "/v1/stats")[2]["held"] == 12
+    status, _, job = apis[1].ask("POST", "/v1/queue/actions", {"action": "release", "filter": {"state": ["held"]}})
+    assert status == 202 and apis[0].ask("GET", f"/v1/jobs/{job['id']}?wait_s=10")[2]["done"] == 12
+    sink = closing(Sink(port=port))
+    status, _, _ = apis[0].ask("POST", "/v1/queue/flush")
+    assert status == 202
+    sink.wait_for(12)
+    wait_until(lambda: waiting(database) == 0, 30 * PATIENCE, "an empty queue")
+
+
+def test_a_pause_and_the_switch_are_said_to_all(make_node, lab, closing, database):  # noqa: F811
+    """Said at one node, mail of the other stops too; and goes on when the other one says so."""
+    ledger = Ledger()
+    sink = closing(LedgerSink(lab, ledger)).start()
+    relays = [make_node(n, me=f"{n}.test", routes={"*": sink.address}, files=ADMIN) for n in "ab"]
+    apis = [Api(relay) for relay in relays]
+    assert apis[0].ask("POST", "/v1/pauses", {"scope": "all", "reason": "now"})[0] == 201
+    for relay in relays:
+        submit(lab, ledger, relay, [ledger.make() for _ in range(5)])
+    assert [p["reason"] for p in apis[1].ask("GET", "/v1/pauses")[2]["items"]] == ["now"]
+    assert waiting(database) == 10
+    assert apis[1].ask("DELETE", "/v1/pauses/all")[0] == 204
+    ledger.wait_delivered(60 * PATIENCE)
+    assert apis[1].ask("PATCH", "/v1/outbound", {"disabled": True})[0] == 200
+    assert apis[0].ask("GET", "/v1/stats")[2]["disabled"] is True
+    submit(lab, ledger, relays[0], [ledger.make()])
+    assert len(ledger.waiting) == 1
+    assert apis[0].ask("PATCH", "/v1/outbound", {"disabled": False})[0] == 200
+    ledger.wait_delivered(60 * PATIENCE)
+
+
+def test_doctor_looks_at_the_database(make_node, database, sink):  # noqa: F811
+    nobody = {"resolver.ini": f"forward = 127.0.0.1@{free_port()}\n"}
+    relay = make_node("a", routes={"*": sink.address}, files=nobody)
+    command = [relay.binary, "doctor", "--config", str(relay.config), "--data", str(relay.data), "--probe", "none"]
+
+    def findings():
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment()).stdout
+
+    assert "PostgreSQL" in findings()
+    database.set("synchronous_commit", "off")
+    wait_until(lambda: "synchronous_commit is off" in findings(), 30 * PATIENCE, "what is wrong")
