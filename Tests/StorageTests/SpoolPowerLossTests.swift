@@ -20,8 +20,6 @@ private struct Promises {
     var settled: Set<UInt64> = []
     /// Every state since (and with) the last one that is known to be synced.
     var states: [UInt64: [DeliveryState]] = [:]
-    /// Every other message is handed over behind the copy of it that an archive gets.
-    var arePairs = false
 }
 
 private struct PowerIsGone: Error {}
@@ -113,12 +111,6 @@ private func verify(_ disk: MemoryDisk, _ promises: Promises, _ cut: PowerCut, _
             let states = promises.states[number] ?? [DeliveryState()]
             #expect(states.contains(message.state), "\(number) has an unknown state, \(place)")
         }
-        // A message without its copy is never what is left; sectors kept by chance may leave one that nobody was told of.
-        if promises.arePairs, cut == .keepsNothing || cut == .keepsEverything {
-            for id in harness.recovered.keys where id.rawValue.isMultiple(of: 2) && id.rawValue < 900_000 {
-                #expect(harness.recovered[QueueID(rawValue: id.rawValue - 1)] != nil, "\(id) has no copy, \(place)")
-            }
-        }
         // Sectors kept by chance leave holes that look like damage; nothing else may.
         if cut == .keepsNothing || cut == .keepsEverything { #expect(harness.count(.damaged) == 0, place) }
         guard life == 0, cut != .keepsEverything else { break }
@@ -140,13 +132,10 @@ private func verify(_ disk: MemoryDisk, _ promises: Promises, _ cut: PowerCut, _
 
 @Suite struct SpoolPowerLossTests {
     fileprivate enum Scenario: String, CaseIterable, Sendable {
-        case acceptSmall, acceptPairs, acceptLarge, deferral, settle, settleLarge, move, recycle, pinned
+        case acceptSmall, acceptLarge, deferral, settle, settleLarge, move, recycle, pinned
 
         func run(_ driver: inout Driver) throws {
             switch self {
-            case .acceptPairs:
-                driver.promises.arePairs = true
-                for first in stride(from: 1 as UInt64, through: 20, by: 2) { try driver.accept(first...first + 1) }
             case .acceptSmall:
                 for first in stride(from: 1 as UInt64, through: 30, by: 3) { try driver.accept(first...first + 2) }
             case .acceptLarge:
