@@ -3,6 +3,7 @@
 import Config
 import JSON
 import Mail
+import Queue
 
 /// Operations on `limits.ini`: `/v1/limits`.
 enum LimitEndpoints: ConfigTable {
@@ -66,6 +67,21 @@ enum LimitEndpoints: ConfigTable {
         guard let document else { return LimitSettings.entries(of: settings.limits).map(Row.init) }
         let rows = LimitSettings.entries(in: document).map(Row.init)
         return (rows + entries(document).map(Row.init)).sorted { $0.line < $1.line }
+    }
+
+    /// `POST /v1/limits/{scope}/reset`: what one scope has used is forgotten; the limit stays.
+    static func reset(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        try request.object().finish()
+        guard case .limit(let scope) = try key(request) else {
+            throw Problem.invalid("/scope", "format", "is about mail that comes in, and is not reset")
+        }
+        guard !scope.name.isSame(octets: "*") else {
+            throw Problem.invalid("/scope", "format", "names everything of a kind; each has used its own")
+        }
+        let isReset = services.queue.resetUse(of: scope, at: .now())
+        services.audit(request, Change(operation: "resetLimit", subject: "\(scope)"))
+        return .json(["scope": .string("\(scope)"), "reset": .bool(isReset)])
     }
 
     private static func entries(_ document: INIDocument) -> [RawSection] {
@@ -180,19 +196,19 @@ enum LimitEndpoints: ConfigTable {
                 throw Problem.invalid("/\(name)", "unknown", "says nothing in [\(key)]")
             }
             guard isOwn else { continue }
-            draft.values[name] = .some(try text(value, "/\(name)"))
+            draft.values[name] = .some(try text(value, "/\(name)", atMost: name == LimitTerms.Key.warmup.rawValue ? 2048 : 64))
         }
         try body.finish()
         return draft
     }
 
     /// A value as the file has it; nil takes the key away.
-    private static func text(_ value: JSON, _ pointer: String) throws(Problem) -> String? {
+    private static func text(_ value: JSON, _ pointer: String, atMost limit: Int) throws(Problem) -> String? {
         switch value {
         case .null: return nil
         case .integer(let number): return "\(number)"
         case .string(let text):
-            try JSONObject.check(text, pointer, atMost: 64)
+            try JSONObject.check(text, pointer, atMost: limit)
             return text
         default: throw Problem.invalid(pointer, "type", "must be a string or a number, not \(value.kind)")
         }

@@ -21,6 +21,8 @@ struct Attempt: Sendable {
     var trail = Trail()
     /// Each recipient gets the message from a sender of its own; nil: the envelope's.
     private let returnPaths: ReturnPaths?
+    /// Milliseconds before which a reaction does not want it tried again.
+    var delay: Int64 = 0
 
     /// - Parameter terms: what a transaction of the lane may hold; asked for only where there are several recipients.
     init(_ assignment: Assignment, returnPaths: ReturnPaths? = nil, terms: @autoclosure () -> TransactionTerms) {
