@@ -232,6 +232,8 @@ package enum Endpoints {
         Endpoint(.put, "/v1/limits/{scope}", "putLimit", .configWrite, body: .json, LimitEndpoints.put),
         Endpoint(.patch, "/v1/limits/{scope}", "editLimit", .configWrite, body: .mergePatch, LimitEndpoints.patch),
         Endpoint(.delete, "/v1/limits/{scope}", "removeLimit", .configWrite, LimitEndpoints.remove),
+        Endpoint(.post, "/v1/limits/{scope}/reset", "resetLimit", .queueWrite, body: .json, LimitEndpoints.reset),
+        Endpoint(.post, "/v1/limits/replay", "replayLimits", .queueRead, body: .json, ReplayEndpoint.replay),
         Endpoint(.get, "/v1/credentials", "listCredentials", .accessRead, CredentialEndpoints.list),
         Endpoint(.get, "/v1/credentials/{name}", "showCredential", .accessRead, CredentialEndpoints.show),
         Endpoint(
@@ -275,6 +277,9 @@ package enum Endpoints {
         Endpoint(.post, "/v1/pauses", "pauseScope", .queueWrite, body: .json, PauseEndpoints.pause),
         Endpoint(.get, "/v1/pauses/{scope}", "showPause", .queueRead, PauseEndpoints.show),
         Endpoint(.delete, "/v1/pauses/{scope}", "resumeScope", .queueWrite, PauseEndpoints.resume),
+        Endpoint(.get, "/v1/reactions", "listReactions", .queueRead, ReactionEndpoints.list),
+        Endpoint(.get, "/v1/reactions/{scope}", "showReaction", .queueRead, ReactionEndpoints.show),
+        Endpoint(.delete, "/v1/reactions/{scope}", "resetReaction", .queueWrite, ReactionEndpoints.reset),
         Endpoint(.get, "/v1/destinations", "listDestinations", .queueRead, DestinationEndpoints.list),
         Endpoint(.get, "/v1/destinations/{lane}", "showDestination", .queueRead, DestinationEndpoints.show),
         Endpoint(

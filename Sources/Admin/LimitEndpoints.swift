@@ -3,6 +3,7 @@
 import Config
 import JSON
 import Mail
+import Queue
 
 /// Operations on `limits.ini`.
 enum LimitEndpoints {
@@ -72,6 +73,19 @@ enum LimitEndpoints {
         if let answer = FileEdits.rehearsal(edit) { return answer }
         services.audit(request, Change(operation: "removeLimit", subject: "\(scope)"))
         return AdminResponse(204, headers: [FileEdits.tag(edit.revision)])
+    }
+
+    /// `POST /v1/limits/{scope}/reset`: what one scope has used is forgotten; the limit stays.
+    static func reset(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        try request.object().finish()
+        let scope = try scope(request)
+        guard !scope.name.isSame(octets: "*") else {
+            throw Problem.invalid("/scope", "format", "names everything of a kind; each has used its own")
+        }
+        let isReset = services.queue.resetUse(of: scope, at: .now())
+        services.audit(request, Change(operation: "resetLimit", subject: "\(scope)"))
+        return .json(["scope": .string("\(scope)"), "reset": .bool(isReset)])
     }
 
     // MARK: - Parts
@@ -167,7 +181,7 @@ enum LimitEndpoints {
             case .null: draft.values[key] = .some(nil)
             case .integer(let number): draft.values[key] = "\(number)"
             case .string(let text):
-                try JSONObject.check(text, "/\(key.rawValue)", atMost: 64)
+                try JSONObject.check(text, "/\(key.rawValue)", atMost: key == .warmup ? 2048 : 64)
                 draft.values[key] = text
             default:
                 throw Problem.invalid("/\(key.rawValue)", "type", "must be a string or a number, not \(value.kind)")

@@ -3,7 +3,7 @@
 import Mail
 
 extension LimitSettings {
-    private static let reactionKeys = ["when", "threshold", "do"]
+    private static let reactionKeys = ["when", "threshold", "do", "about"]
     /// Replies that one reaction counts at most, so that it remembers few times.
     private static let mostCounted = 1000
 
@@ -22,13 +22,15 @@ extension LimitSettings {
         _ isKind: (String) -> Bool
     ) -> Reaction? {
         let errors = report.count
-        var (when, threshold, pause): ([ReplyPattern], (Int, Int), Int?) = ([], (1, 3600), nil)
+        var (when, threshold, deed): ([ReplyPattern], (Int, Int), Deed?) = ([], (1, 3600), nil)
+        var about = Subject.reply
         for entry in section.entries {
             do throws(ValueError) {
                 switch entry.key {
                 case "when": when += try patterns(entry.value, isKind)
                 case "threshold": threshold = try self.threshold(entry.value)
-                case "do": pause = try self.pause(entry.value)
+                case "do": deed = try self.deed(entry.value)
+                case "about": about = try subject(entry.value)
                 default:
                     let hint = NearestName.hint(for: entry.key, among: reactionKeys)
                     throw ValueError("unknown key \(ValueParsing.shown(entry.key))\(hint)")
@@ -38,7 +40,7 @@ extension LimitSettings {
             }
         }
         if report.count > errors { return nil }
-        guard !when.isEmpty, let pause else {
+        guard !when.isEmpty, let deed else {
             report.fail(section.line, "[reaction \(ValueParsing.shown(name))] has no \(when.isEmpty ? "when" : "do")")
             return nil
         }
@@ -47,22 +49,64 @@ extension LimitSettings {
             when: when,
             count: threshold.0,
             window: Int64(threshold.1) * 1000,
-            pause: Int64(pause) * 1000,
+            deed: deed,
+            about: about,
             origin: "\(file):\(section.line)"
         )
     }
 
     private static func patterns(_ text: String, _ isKind: (String) -> Bool) throws(ValueError) -> [ReplyPattern] {
         var patterns: [ReplyPattern] = []
-        for piece in ValueParsing.list(text) {
-            guard let pattern = ReplyPattern(String(piece), isKind: isKind) else {
+        for piece in try pieces(text) {
+            if piece.utf8.first == UInt8(ascii: "/") {
+                do throws(BytePattern.Mistake) {
+                    patterns.append(.text(try BytePattern(String(piece.utf8.dropFirst().dropLast()) ?? "")))
+                } catch {
+                    throw ValueError(error.reason)
+                }
+                continue
+            }
+            guard let pattern = ReplyPattern(piece, isKind: isKind) else {
                 throw ValueError(
-                    "\"\(ValueParsing.shown(piece))\" is no pattern of replies such as 5.7.*, 4.2.1, 421, 45* or rate_limited"
+                    "\"\(ValueParsing.shown(piece))\" is no pattern of replies such as 5.7.*, 4.2.1, 421, 45*, rate_limited or "
+                        + "/too many messages/"
                 )
             }
             patterns.append(pattern)
         }
         return patterns
+    }
+
+    /// Separated by commas that stand in no regular expression.
+    private static func pieces(_ text: String) throws(ValueError) -> [String] {
+        var pieces: [String] = []
+        var rest = Substring(text)[...]
+        while true {
+            rest = rest.trimmedStart
+            guard let first = rest.utf8.first else { return pieces }
+            var end = rest.utf8.startIndex
+            if first == UInt8(ascii: "/") {
+                end = rest.utf8.index(after: end)
+                while end < rest.utf8.endIndex, rest.utf8[end] != UInt8(ascii: "/") {
+                    let isEscape = rest.utf8[end] == UInt8(ascii: "\\")
+                    end = rest.utf8.index(after: end)
+                    if isEscape, end < rest.utf8.endIndex { end = rest.utf8.index(after: end) }
+                }
+                guard end < rest.utf8.endIndex else {
+                    throw ValueError("a regular expression ends with / as it begins")
+                }
+                end = rest.utf8.index(after: end)
+            } else {
+                end = rest.utf8.firstIndex(of: UInt8(ascii: ",")) ?? rest.utf8.endIndex
+            }
+            pieces.append(String(rest[..<end].trimmed))
+            rest = rest[end...].trimmedStart
+            guard let comma = rest.utf8.first else { return pieces }
+            guard comma == UInt8(ascii: ",") else {
+                throw ValueError("\"\(ValueParsing.shown(rest))\" stands behind a pattern without a comma")
+            }
+            rest = rest[rest.utf8.index(after: rest.utf8.startIndex)...]
+        }
     }
 
     /// `3/1h`.
@@ -74,14 +118,78 @@ extension LimitSettings {
         return (try ValueParsing.count(parts[0], 1...mostCounted), try ValueParsing.duration(parts[1], 1...604_800))
     }
 
-    /// `pause 30m`.
-    private static func pause(_ text: String) throws(ValueError) -> Int {
+    private static func subject(_ text: String) throws(ValueError) -> Subject {
+        if let subject = Subject(rawValue: text) { return subject }
+        let words = Subject.allCases.map(\.rawValue).joined(separator: ", ")
+        throw ValueError("\"\(ValueParsing.shown(text))\" is none of \(words)")
+    }
+
+    /// `slow 50% floor 1/m recover 10% every 10m`, `connections 1 every 10m`, `pause 30m`, `park_sender 2h`, `bounce`, `defer 1h`.
+    private static func deed(_ text: String) throws(ValueError) -> Deed {
         let words = text.words.map(String.init)
-        guard words.count == 2, words[0].isSame(octets: "pause") else {
+        let rest = Array(words.dropFirst())
+        switch (words.first ?? "", rest.count) {
+        case ("slow", 1...): return .slow(try slope(rest))
+        case ("connections", 1), ("connections", 3):
+            var slope = Slope()
+            if rest.count == 3 { try add(rest[1], rest[2], to: &slope, ["every"]) }
+            return .connections(try ValueParsing.count(rest[0], 1...10_000), slope)
+        case ("pause", 1): return .pause(try time(rest[0]))
+        case ("park_sender", 0): return .parkSender(nil)
+        case ("park_sender", 1): return .parkSender(try time(rest[0]))
+        case ("bounce", 0): return .bounce
+        case ("defer", 1): return .delay(try time(rest[0]))
+        default:
             throw ValueError(
-                "\"\(ValueParsing.shown(text))\" is not what a reaction does: pause and a time, such as pause 30m"
+                "\"\(ValueParsing.shown(text))\" is not what a reaction does: slow 50% floor 1/m recover 10% every 10m, connections 1, "
+                    + "pause 30m, park_sender, park_sender 2h, bounce or defer 1h"
             )
         }
-        return try ValueParsing.duration(words[1], 1...604_800)
+    }
+
+    private static func time(_ text: String) throws(ValueError) -> Int64 {
+        Int64(try ValueParsing.duration(text, 1...604_800)) * 1000
+    }
+
+    private static func slope(_ words: [String]) throws(ValueError) -> Slope {
+        var slope = Slope(left: try percent(words[0], 1...99))
+        let pairs = words.dropFirst()
+        guard pairs.count % 2 == 0 else {
+            throw ValueError("slow 50% is followed by floor, recover and every, each with a value")
+        }
+        var index = pairs.startIndex
+        while index < pairs.endIndex {
+            try add(pairs[index], pairs[index + 1], to: &slope, ["floor", "recover", "every"])
+            index += 2
+        }
+        return slope
+    }
+
+    private static func add(
+        _ word: String,
+        _ value: String,
+        to slope: inout Slope,
+        _ known: [String]
+    ) throws(ValueError) {
+        guard known.contains(where: { $0.isSame(octets: word) }) else {
+            throw ValueError("\"\(ValueParsing.shown(word))\" is not \(known.joined(separator: ", "))")
+        }
+        switch word {
+        case "floor": slope.floor = max(1, try rate(value).perHour)
+        case "recover": slope.step = try percent(value, 1...100)
+        default: slope.every = try time(value)
+        }
+    }
+
+    /// `50%`.
+    private static func percent(_ text: String, _ range: ClosedRange<Int>) throws(ValueError) -> Int {
+        guard text.utf8.last == UInt8(ascii: "%"), let number = ValueParsing.digits(Substring(text.utf8.dropLast())),
+            range.contains(number)
+        else {
+            throw ValueError(
+                "\"\(ValueParsing.shown(text))\" is not from \(range.lowerBound)% to \(range.upperBound)%"
+            )
+        }
+        return number
     }
 }

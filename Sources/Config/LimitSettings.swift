@@ -12,8 +12,10 @@ package enum LimitSettings {
     /// Sessions belong to lanes: what is about the mail of a sender or a user says nothing of them.
     static func keys(_ scope: LimitScope) -> [LimitTerms.Key] {
         switch scope {
-        case .sender, .user: [.rate, .daily, .recipients]
-        case .all, .provider, .lane, .route, .source, .domain: LimitTerms.Key.allCases
+        case .sender, .senderTo, .user: [.rate, .daily, .recipients]
+        case .source: LimitTerms.Key.allCases
+        case .all, .provider, .lane, .laneFrom, .route, .domain, .warmup:
+            LimitTerms.Key.allCases.filter { $0 != .warmup && $0 != .per }
         }
     }
 
@@ -57,6 +59,10 @@ package enum LimitSettings {
                 }
             }
             if report.count > errors { continue }
+            if terms.origins[.per] != nil, terms.warmup == nil {
+                report.fail(section.line, "[\(scope)] has per, and no warmup that it is about")
+                continue
+            }
             if case .provider(let name) = scope {
                 guard !hosts.isEmpty else {
                     report.fail(section.line, "[\(scope)] has no mx: the hosts that its domains have in common")
@@ -73,6 +79,7 @@ package enum LimitSettings {
     /// The scope of a section; nil for what may not stand in the brackets.
     package static func scope(_ name: String) -> LimitScope? {
         guard let scope = LimitScope(name), scope != .all else { return nil }
+        if case .warmup = scope { return nil }
         return scope
     }
 
@@ -80,6 +87,11 @@ package enum LimitSettings {
         let keys = keys(scope)
         if let key = keys.first(where: { $0.rawValue.isSame(octets: name) }) { return key }
         if LimitTerms.Key(rawValue: name) != nil {
+            guard !name.isSame(octets: "warmup"), !name.isSame(octets: "per") else {
+                throw ValueError(
+                    "\(name) says nothing in [\(scope.word) …]: it is about [source …], an address of ours"
+                )
+            }
             throw ValueError("\(name) says nothing in [\(scope.word) …]: sessions belong to next hops, not to mail")
         }
         var names = keys.map(\.rawValue)
@@ -106,6 +118,13 @@ package enum LimitSettings {
         case .rate: terms.rate = try rate(text)
         case .daily: terms.daily = try count(text)
         case .recipients: terms.recipients = try ValueParsing.count(text, 1...100_000)
+        case .warmup: terms.warmup = try warmup(text, per: terms.per)
+        case .per:
+            guard let per = Warmup.Per(rawValue: text) else {
+                throw ValueError("\"\(ValueParsing.shown(text))\" is neither provider nor all")
+            }
+            terms.per = per
+            terms.warmup?.per = per
         }
     }
 
@@ -128,6 +147,20 @@ package enum LimitSettings {
             let rate = Rate(number, per: Int64(seconds) * 1000, burst: burst)
         else { throw complaint }
         return rate
+    }
+
+    /// `50, 100, 200, 500, 1k`, and `/day` behind it for whoever likes it.
+    private static func warmup(_ text: String, per: Warmup.Per?) throws(ValueError) -> Warmup {
+        let octets = text.lowercasedASCII
+        let list = octets.ends(withOctets: "/day") ? String(octets.utf8.dropLast(4)) ?? "" : octets
+        var steps: [Int] = []
+        for piece in ValueParsing.list(list) { steps.append(try count(String(piece))) }
+        guard let warmup = Warmup(steps, per: per ?? .provider) else {
+            throw ValueError(
+                "\"\(ValueParsing.shown(text))\" is not the messages of one to 365 days, such as 50, 100, 200, 500, 1k"
+            )
+        }
+        return warmup
     }
 
     /// `5000`, `5k`, `2m`.

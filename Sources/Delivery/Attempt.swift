@@ -18,6 +18,8 @@ struct Attempt: Sendable {
     private var copies: [(copy: Int, of: Int)] = []
     /// Whom it met so far.
     var trail = Trail()
+    /// Milliseconds before which a reaction does not want it tried again.
+    var delay: Int64 = 0
 
     /// - Parameter terms: what a transaction of the lane may hold; asked for only where there are several recipients.
     init(_ assignment: Assignment, terms: @autoclosure () -> TransactionTerms) {

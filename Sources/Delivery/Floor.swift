@@ -161,7 +161,10 @@ final class Floor: ParcelSource {
         var attempt = attempt
         var outcomes = outcomes
         let hostsLeft = draining == nil ? session.plan.hostsLeft : 0
-        queue.heard(outcomes, from: session.lane, at: .now())
+        if let reacted = queue.heard(outcomes, from: session.lane, of: attempt.assignment.envelope, at: .now()) {
+            outcomes = reacted.outcomes
+            attempt.delay = max(attempt.delay, reacted.delay)
+        }
         attempt.trail.meet(session.machine.peer, session.plan.route, host: session.plan.host)
         if let count = session.machine.takenBeforeLeaving, outcomes.contains(where: { $0?.isLoadSign ?? false }) {
             // The server counts recipients and says so by leaving: the next transactions are as long as it takes them.
@@ -182,7 +185,7 @@ final class Floor: ParcelSource {
         let (next, lesson) = attempt.take(outcomes, hostsLeft: hostsLeft, lacksTLS: lacksTLS)
         if let lesson { trust.memory.learn(lesson, about: session.lane.description, at: .now()) }
         if let next { return session.leave(next) }
-        settler.settle(attempt.assignment, attempt.outcomes, attempt.trail)
+        settler.settle(attempt.assignment, attempt.outcomes, attempt.trail, after: attempt.delay)
         if isTurnedAway {
             if !isSpared { queue.rest(session.lane, at: .now()) }
             return session.quit()
@@ -327,7 +330,7 @@ final class Floor: ParcelSource {
         for attempt in carried {
             var trail = attempt.trail
             trail.add(troubles)
-            settler.settle(attempt.assignment, attempt.outcomes, trail)
+            settler.settle(attempt.assignment, attempt.outcomes, trail, after: attempt.delay)
         }
     }
 

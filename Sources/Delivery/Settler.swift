@@ -86,12 +86,14 @@ package final class Settler: Sendable {
     ///   - outcomes: by position of the parcel's recipients; nil was not tried and is due again at once.
     ///   - trail: the hosts that it met.
     ///   - isBystander: it only waited in the lane of the one that was turned away at the door.
+    ///   - delay: milliseconds before which what was deferred is not tried again, where a reaction says so.
     ///   - check: nobody was asked: the recipients get nothing.
     func settle(
         _ assignment: Assignment,
         _ outcomes: [Outcome?],
         _ trail: Trail = Trail(),
         isBystander: Bool = false,
+        after delay: Int64 = 0,
         suppressing check: SuppressionSettings.Check = .off
     ) {
         if settleDelivered(assignment, outcomes, trail) { return }
@@ -104,6 +106,7 @@ package final class Settler: Sendable {
             isBystander: isBystander,
             at: .now()
         )
+        if verdicts.delay < delay { verdicts.setDelay(delay) }
         if check != .off { verdicts.holdBack(isSilent: check == .drop) }
         let delayIsDue = delayIsDue(assignment.parcel, outbound)
         let asks = verdicts.hasFailures && plugins.asks(.failures)

@@ -61,14 +61,6 @@ struct TransactionResult: Sendable {
 extension Outcome {
     var isDelivered: Bool { if case .delivered = self { true } else { false } }
 
-    /// Why it failed, for good or for now; nil for a delivery.
-    var failure: Failure? {
-        switch self {
-        case .delivered: nil
-        case .deferred(let failure), .bounced(let failure): failure
-        }
-    }
-
     /// The peer took the message for this recipient, or judged it at its end: the transaction got somewhere.
     fileprivate var isServed: Bool {
         switch self {

@@ -12,6 +12,8 @@ package struct LimitInForce: Hashable, Sendable {
     package var used: Int?
     /// When it lets the next one on; nil: now.
     package var opens: Uptime?
+    /// Since when somebody waits for it; nil: nobody does.
+    package var since: Uptime?
     /// It is the smallest of its key.
     package var applies = false
 
@@ -19,7 +21,7 @@ package struct LimitInForce: Hashable, Sendable {
     fileprivate let order: Double
 
     package init?(_ key: LimitTerms.Key, of terms: LimitTerms, in scope: LimitScope) {
-        guard let text = terms.text(key) else { return nil }
+        guard key != .per, let text = terms.text(key) else { return nil }
         (self.scope, self.key, self.text) = (scope, key, text)
         origin = terms.origins[key] ?? ""
         switch key {
@@ -29,6 +31,7 @@ package struct LimitInForce: Hashable, Sendable {
         case .rate: order = terms.rate.map { 1 / Double($0.interval) } ?? 0
         case .daily: order = Double(terms.daily ?? 0)
         case .recipients: order = Double(terms.recipients ?? 0)
+        case .warmup, .per: order = 0
         }
     }
 

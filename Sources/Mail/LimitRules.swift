@@ -12,6 +12,10 @@ package struct LimitTerms: Hashable, Sendable {
         case rate
         case daily
         case recipients = "recipients_per_transaction"
+        /// Of an address of ours.
+        case warmup
+        /// What ``warmup`` is counted for.
+        case per
     }
 
     /// Sessions at once.
@@ -25,6 +29,10 @@ package struct LimitTerms: Hashable, Sendable {
     package var daily: Int?
     /// Recipients of one transaction.
     package var recipients: Int?
+    /// Of an address of ours: how it begins.
+    package var warmup: Warmup?
+    /// What was said of it before it was known.
+    package var per: Warmup.Per?
     /// Where each key is said: `limits.ini:12`.
     package var origins: [Key: String] = [:]
     /// Keys of which it says that there is no limit.
@@ -35,7 +43,7 @@ package struct LimitTerms: Hashable, Sendable {
     /// Nothing is limited.
     package var isEmpty: Bool {
         connections == nil && perConnection == nil && newConnections == nil && rate == nil && daily == nil
-            && recipients == nil
+            && recipients == nil && warmup == nil
     }
 
     /// A key's value as the file has it; nil: no limit.
@@ -47,6 +55,8 @@ package struct LimitTerms: Hashable, Sendable {
         case .rate: rate?.description
         case .daily: daily.map(String.init)
         case .recipients: recipients.map(String.init)
+        case .warmup: warmup?.text
+        case .per: warmup?.per.rawValue
         }
     }
 
@@ -63,6 +73,9 @@ package struct LimitTerms: Hashable, Sendable {
             case .rate: terms.rate = other.rate
             case .daily: terms.daily = other.daily
             case .recipients: terms.recipients = other.recipients
+            case .warmup: terms.warmup = other.warmup
+            // It goes with the warm-up that it was said of.
+            case .per: break
             }
         }
         return terms
@@ -103,7 +116,13 @@ package struct LimitRules: Hashable, Sendable {
 
     package init() {}
 
-    package var isEmpty: Bool { rules.isEmpty && providers.isEmpty }
+    package var isEmpty: Bool { rules.isEmpty && providers.isEmpty && !measures }
+
+    /// Some reaction asks how fast mail went.
+    package private(set) var measures = false
+
+    /// The reaction of that name.
+    package func reaction(named name: String) -> Reaction? { reactions.first { $0.name.isSame(octets: name) } }
 
     /// Some rule is about the domain of a recipient, a sender or a user.
     package var looksAtMail: Bool { hasRulesOfMail }
@@ -113,7 +132,10 @@ package struct LimitRules: Hashable, Sendable {
         if scope.isOfMail { hasRulesOfMail = true }
     }
 
-    package mutating func add(_ reaction: Reaction) { reactions.append(reaction) }
+    package mutating func add(_ reaction: Reaction) {
+        reactions.append(reaction)
+        if reaction.deed.hasSteps { measures = true }
+    }
 
     package mutating func add(_ provider: Provider) { providers.append(provider) }
 
@@ -138,7 +160,7 @@ extension LimitScope {
     /// The rule for everything of the kind.
     fileprivate var any: LimitScope? {
         switch self {
-        case .all, .provider: nil
+        case .all, .provider, .laneFrom, .senderTo, .warmup: nil
         case .lane: .lane("*")
         case .route: .route("*")
         case .source: .source("*")

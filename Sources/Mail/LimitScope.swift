@@ -8,6 +8,8 @@ package enum LimitScope: Hashable, Sendable {
     case provider(String)
     /// One next hop, by its name as filters take it; `*` in a rule means each by itself.
     case lane(String)
+    /// One next hop, from one address of ours: `lane example.org from 192.0.2.1`.
+    case laneFrom(String, String)
     /// A section of `routes.ini`.
     case route(String)
     /// An address of ours that mail leaves from.
@@ -16,8 +18,13 @@ package enum LimitScope: Hashable, Sendable {
     case domain(String)
     /// A domain of senders.
     case sender(String)
+    /// A domain of senders, to one next hop: `sender example.net to example.org`.
+    case senderTo(String, String)
     /// Who authenticated to hand the mail in.
     case user(String)
+    /// What the warm-up of an address of ours counts for: a provider, `*` for all that are of none, or `all`; no section is
+    /// called so.
+    case warmup(String, String)
 
     /// The words of the kinds, as they stand in brackets.
     package static let words = ["all", "provider", "lane", "route", "source", "domain", "sender", "user"]
@@ -27,12 +34,13 @@ package enum LimitScope: Hashable, Sendable {
         switch self {
         case .all: "all"
         case .provider: "provider"
-        case .lane: "lane"
+        case .lane, .laneFrom: "lane"
         case .route: "route"
         case .source: "source"
         case .domain: "domain"
-        case .sender: "sender"
+        case .sender, .senderTo: "sender"
         case .user: "user"
+        case .warmup: "warmup"
         }
     }
 
@@ -43,14 +51,19 @@ package enum LimitScope: Hashable, Sendable {
         case .provider(let name), .lane(let name), .route(let name), .source(let name), .domain(let name),
             .sender(let name), .user(let name):
             name
+        case .laneFrom(let lane, let address), .warmup(let lane, let address): "\(lane)\(Self.from)\(address)"
+        case .senderTo(let sender, let lane): "\(sender)\(Self.to)\(lane)"
         }
     }
+
+    private static let from = " from "
+    private static let to = " to "
 
     /// It is about some parcels of a lane, and not about the lane.
     package var isOfMail: Bool {
         switch self {
-        case .domain, .sender, .user: true
-        case .all, .provider, .lane, .route, .source: false
+        case .domain, .sender, .senderTo, .user: true
+        case .all, .provider, .lane, .laneFrom, .route, .source, .warmup: false
         }
     }
 
@@ -69,6 +82,10 @@ package enum LimitScope: Hashable, Sendable {
             self = .provider(name)
         case "lane":
             guard !name.isEmpty else { return nil }
+            if let (lane, address) = Self.halves(name, Self.from), let address = IPAddress(address) {
+                self = .laneFrom(Domain(lane)?.name ?? lane, address.description)
+                return
+            }
             // A domain has one form; the name of a section is what is written there.
             self = .lane(Domain(name)?.name ?? name)
         case "route":
@@ -78,14 +95,40 @@ package enum LimitScope: Hashable, Sendable {
             guard isAny || IPAddress(name) != nil else { return nil }
             self = .source(isAny ? "*" : IPAddress(name)?.description ?? name)
         case "domain", "sender":
+            if word.isSame(octets: "sender"), let (sender, lane) = Self.halves(name, Self.to) {
+                guard let domain = Domain(sender) else { return nil }
+                self = .senderTo(domain.name, Domain(lane)?.name ?? lane)
+                return
+            }
             guard isAny || Domain(name) != nil else { return nil }
             let domain = isAny ? "*" : Domain(name)?.name ?? name
             self = word.isSame(octets: "domain") ? .domain(domain) : .sender(domain)
+        case "warmup":
+            guard let (place, address) = Self.halves(name, Self.from), let address = IPAddress(address) else {
+                return nil
+            }
+            self = .warmup(place, address.description)
         case "user":
             guard !name.isEmpty else { return nil }
             self = .user(name)
         default: return nil
         }
+    }
+
+    /// What stands before and behind a word, where both are there; of several the last.
+    private static func halves(_ text: String, _ word: String) -> (String, String)? {
+        let (octets, word) = (Array(text.utf8), Array(word.utf8))
+        var place = octets.count - word.count - 1
+        while place > 0 {
+            if octets[place..<place + word.count].elementsEqual(word) {
+                return (
+                    String(decoding: octets[..<place], as: UTF8.self),
+                    String(decoding: octets[(place + word.count)...], as: UTF8.self)
+                )
+            }
+            place -= 1
+        }
+        return nil
     }
 
     /// Reads `domain example.org`, `all`.
@@ -110,7 +153,9 @@ extension Lane {
         case .domain(let domain): scopes.append(.domain(domain.name))
         case .chosen, .preparation: break
         }
-        for address in source?.addresses ?? [] { scopes.append(.source(address.description)) }
+        for address in source?.addresses ?? [] {
+            scopes += [.source(address.description), .laneFrom(name, address.description)]
+        }
         return scopes
     }
 

@@ -5,6 +5,14 @@ package enum Outcome: Hashable, Sendable {
     case delivered(Receipt)
     case deferred(Failure)
     case bounced(Failure)
+
+    /// Why it failed, for good or for now; nil for a delivery.
+    package var failure: Failure? {
+        switch self {
+        case .delivered: nil
+        case .deferred(let failure), .bounced(let failure): failure
+        }
+    }
 }
 
 /// Who took the message, and what they said: the parameters of Haraka's `delivered` hook.

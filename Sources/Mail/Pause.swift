@@ -27,6 +27,12 @@ package struct Pause: Hashable, Sendable {
     /// Its name in the API: `domain example.org`, `all`.
     package var id: String { scope.name.isEmpty ? scope.word : "\(scope.word) \(scope.name)" }
 
+    /// Where the reaction stands that made it: `limits.ini:12`; nil for a person's.
+    package var origin: String? {
+        guard actor.rest(behind: "reaction ") != nil else { return nil }
+        return reason.words.first.map { String($0.utf8.last == UInt8(ascii: ":") ? Substring($0.utf8.dropLast()) : $0) }
+    }
+
     /// In a sentence, without its scope.
     package var words: String {
         let who = actor.isEmpty ? "" : " by \(actor)"

@@ -1,7 +1,8 @@
-// Reaction.swift — what replies make of a lane: so many of a kind in so long, and its mail pauses for a while. Pure.
+// Reaction.swift — what replies make of a lane, a sender or an address of ours: so many of a kind in so long, and it is slowed,
+// paused or treated otherwise. Pure.
 //
-// A pattern is an enhanced code, a basic code or the name of a reason; each is compared in a time that does not depend on what
-// the peer says.
+// A pattern is an enhanced code, a basic code, the name of a reason, or a regular expression; each is compared in a time that is
+// bounded whatever the peer says.
 
 /// Which replies are meant.
 package enum ReplyPattern: Hashable, Sendable {
@@ -11,8 +12,10 @@ package enum ReplyPattern: Hashable, Sendable {
     case code([UInt8?])
     /// A word for a kind of reply, such as `rate_limited`.
     case kind(String)
+    /// `/too many (messages|connections)/`, found in the whole reply, its codes included.
+    case text(BytePattern)
 
-    /// Reads one.
+    /// Reads one; a regular expression is none of these.
     ///
     /// - Parameter isKind: whether a word is the name of a kind of reply.
     package init?(_ text: String, isKind: (String) -> Bool) {
@@ -53,6 +56,7 @@ package enum ReplyPattern: Hashable, Sendable {
     /// - Parameter kinds: the words that its classifiers have for it.
     package func fits(_ reply: Reply, kinds: [String]) -> Bool {
         switch self {
+        case .text(let pattern): return pattern.fits(reply.description)
         case .enhanced(let `class`, let subject, let detail):
             guard let status = reply.status else { return false }
             return (`class` ?? status.class) == status.class && (subject ?? status.subject) == status.subject
@@ -73,18 +77,71 @@ package struct Reaction: Hashable, Sendable {
     package let count: Int
     /// In so many milliseconds.
     package let window: Int64
-    /// Milliseconds for which the lane pauses.
-    package let pause: Int64
+    package let deed: Deed
+    package let about: Subject
     /// `limits.ini:12`.
     package let origin: String
 
-    package init(name: String, when: [ReplyPattern], count: Int, window: Int64, pause: Int64, origin: String) {
+    package init(
+        name: String,
+        when: [ReplyPattern],
+        count: Int,
+        window: Int64,
+        deed: Deed,
+        about: Subject = .reply,
+        origin: String
+    ) {
         (self.name, self.when, self.count) = (name, when, count)
-        (self.window, self.pause, self.origin) = (window, pause, origin)
+        (self.window, self.deed, self.about, self.origin) = (window, deed, about, origin)
+    }
+
+    /// Its steps; nil where it has none.
+    package var slope: Slope? {
+        switch deed {
+        case .slow(let slope), .connections(_, let slope): slope
+        case .pause, .parkSender, .bounce, .delay: nil
+        }
+    }
+
+    /// What it is about: for ``Subject/reply`` what the reply speaks of.
+    ///
+    /// Where there is no such thing (the null sender, an address that the operating system chooses) it is about the next hop.
+    package func scope(
+        of reply: Reply,
+        kinds: [String],
+        from lane: Lane,
+        provider: String?,
+        _ mail: MailParties
+    ) -> LimitScope {
+        let subject = about == .reply ? Subject(of: reply, kinds: kinds) : about
+        switch subject {
+        case .provider: return provider.map { .provider($0) } ?? .lane(lane.name)
+        case .source:
+            guard let address = lane.source?.addresses.first else { return .lane(lane.name) }
+            return .laneFrom(lane.name, address.description)
+        case .sender: return mail.sender.map { .senderTo($0, lane.name) } ?? .lane(lane.name)
+        case .user: return mail.user.map { .user($0) } ?? .lane(lane.name)
+        case .reply, .lane: return .lane(lane.name)
+        }
     }
 }
 
-/// When replies of one kind came from one lane: as many as a reaction counts.
+/// Whose mail it is.
+package struct MailParties: Hashable, Sendable {
+    /// The sender's domain; nil: none, or nobody knows.
+    package var sender: String?
+    /// Who handed it in.
+    package var user: String?
+
+    package init() {}
+
+    package init(_ envelope: Envelope) {
+        if case .address(let address) = envelope.sender { sender = address.domain.name }
+        user = envelope.user
+    }
+}
+
+/// When replies of one kind came about one thing: as many as a reaction counts.
 package struct ReplyTally: Hashable, Sendable {
     /// In milliseconds of the uptime, the newest last.
     package private(set) var times: [Int64] = []
@@ -93,12 +150,12 @@ package struct ReplyTally: Hashable, Sendable {
 
     /// One more came.
     ///
-    /// - Returns: whether there are enough; then they are forgotten, and it begins anew.
+    /// - Returns: whether there are enough; then they are forgotten, and it begins anew, but for what is done to each answer.
     package mutating func add(_ reaction: Reaction, at now: Uptime) -> Bool {
         times.append(now.milliseconds)
         times.removeAll { $0 <= now.milliseconds - reaction.window }
         guard times.count >= reaction.count else { return false }
-        times = []
+        if reaction.deed.isOfAnswer { times.removeFirst(times.count - reaction.count) } else { times = [] }
         return true
     }
 }

@@ -70,6 +70,8 @@ struct LaneState: Sendable {
     var hasPlace = false
     /// Tickets that are due and wait at a meter.
     var parked = 0
+    /// Messages of late, where a reaction asks.
+    var lately = LateCount()
 
     /// Rests in a row without an answer.
     var rests = 0

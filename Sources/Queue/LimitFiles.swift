@@ -1,7 +1,8 @@
-// LimitFiles.swift — pauses, and what of limits was used, kept over restarts in the data directory: `pauses` and `limits.used`.
+// LimitFiles.swift — pauses, what reactions hold down, and what of limits was used, kept over restarts in the data directory:
+// `pauses`, `reactions` and `limits.used`.
 //
-// Both are text, a line for each scope, replaced whole. A pause is on disk before it is answered. What was used is written once
-// a second while it changes; a line that does not say what it should is left out.
+// They are text, a line for each scope, replaced whole. A pause is on disk before it is answered. The others are written once
+// a second while they change; a line that does not say what it should is left out.
 
 package import Files
 import Mail
@@ -9,10 +10,10 @@ import Mail
 /// What a scope had used.
 struct MeterRecord: Hashable, Sendable {
     let scope: LimitScope
-    var state: (Pace, Pace, WindowCount) { (rate, connects, day) }
     var rate: Pace
     var connects: Pace
     var day: WindowCount
+    var warmth = WarmthCount()
 }
 
 /// Where they are.
@@ -75,6 +76,47 @@ package struct LimitFiles: Sendable {
 
     private func scope(_ word: String) -> LimitScope? { PercentEncoding.decoded(word).flatMap { LimitScope($0) } }
 
+    // MARK: reactions
+
+    /// What reactions held down.
+    ///
+    /// Blocks.
+    func slowings() -> [Slowing] {
+        lines("reactions").compactMap { words in
+            guard words.count == 11, let scope = scope(words[0]), let kind = Slowing.Kind(rawValue: words[1]),
+                let reaction = PercentEncoding.decoded(words[2]), let origin = PercentEncoding.decoded(words[3]),
+                let said = PercentEncoding.decoded(words[10])
+            else { return nil }
+            let levels = words[4...6].compactMap { Int($0) }
+            let times = words[7...9].compactMap { Int64($0) }.map { Timestamp(milliseconds: $0).clamped }
+            guard levels.count == 3, times.count == 3 else { return nil }
+            return Slowing(
+                scope: scope,
+                reaction: reaction,
+                origin: origin,
+                kind: kind,
+                since: times[0],
+                levels: (levels[0], levels[1], levels[2]),
+                times: (times[1], times[2]),
+                said: said
+            )
+        }
+    }
+
+    /// Writes them down.
+    ///
+    /// Blocks.
+    func save(_ slowings: [Slowing]) throws(DiskError) {
+        let lines = slowings.map { slowing in
+            let names = [slowing.scope.description, slowing.kind.rawValue, slowing.reaction, slowing.origin]
+            let levels = [slowing.level, slowing.base, slowing.refusedAt].map { "\($0)" }
+            let times = [slowing.since, slowing.loweredAt, slowing.stepsAt].map { "\($0.milliseconds)" }
+            let words = names.map { PercentEncoding.encoded($0) } + levels + times
+            return (words + [PercentEncoding.encoded(slowing.said)]).joined(separator: " ") + "\n"
+        }
+        try disk.replace("\(directory)/reactions", with: Array(lines.joined().utf8))
+    }
+
     // MARK: meters
 
     /// What scopes had used, in microseconds of the wall clock.
@@ -82,15 +124,20 @@ package struct LimitFiles: Sendable {
     /// Blocks.
     func meters() -> [MeterRecord] {
         lines("limits.used").compactMap { words in
-            guard words.count == 5, let scope = scope(words[0]), let rate = Int64(words[1]),
+            guard words.count == 5 || words.count == 8, let scope = scope(words[0]), let rate = Int64(words[1]),
                 let connects = Int64(words[2]), let newest = Int64(words[3])
             else { return nil }
+            var warmth = WarmthCount()
+            if words.count == 8, let last = Int64(words[5]), let count = Int(words[6]), let days = Int(words[7]) {
+                warmth = WarmthCount(last: last, count: count, days: days)
+            }
             let counts = words[4].split(octet: ",").compactMap { Int($0) }
             return MeterRecord(
                 scope: scope,
                 rate: Pace(arrival: rate),
                 connects: Pace(arrival: connects),
-                day: WindowCount(counts, newest: newest)
+                day: WindowCount(counts, newest: newest),
+                warmth: warmth
             )
         }
     }
@@ -102,7 +149,9 @@ package struct LimitFiles: Sendable {
         let lines = meters.map { record in
             let counts = record.day.counts.map(String.init).joined(separator: ",")
             let scope = PercentEncoding.encoded(record.scope.description)
-            return "\(scope) \(record.rate.arrival) \(record.connects.arrival) \(record.day.newest) \(counts)\n"
+            let line = "\(scope) \(record.rate.arrival) \(record.connects.arrival) \(record.day.newest) \(counts)"
+            guard let last = record.warmth.last else { return "\(line)\n" }
+            return "\(line) \(last) \(record.warmth.count) \(record.warmth.days)\n"
         }
         try disk.replace("\(directory)/limits.used", with: Array(lines.joined().utf8))
     }
@@ -117,10 +166,12 @@ extension MeterBook {
             + all.compactMap { number in
                 let meter = meters[number]
                 let time = now.milliseconds * 1000
-                guard meter.rate.arrival > time || meter.connects.arrival > time || meter.day.total(at: wall) > 0 else {
-                    return nil
-                }
-                return MeterRecord(scope: meter.scope, rate: meter.rate, connects: meter.connects, day: meter.day)
+                guard
+                    meter.rate.arrival > time || meter.connects.arrival > time || meter.day.total(at: wall) > 0
+                        || meter.warmth.days > 0
+                else { return nil }
+                let (rate, connects, day, warmth) = (meter.rate, meter.connects, meter.day, meter.warmth)
+                return MeterRecord(scope: meter.scope, rate: rate, connects: connects, day: day, warmth: warmth)
                     .moved(by: epoch)
             }
     }
@@ -146,6 +197,6 @@ extension MeterRecord {
             let (sum, isBeyond) = pace.arrival.addingReportingOverflow(milliseconds * 1000)
             return isBeyond ? Pace() : Pace(arrival: sum)
         }
-        return MeterRecord(scope: scope, rate: moved(rate), connects: moved(connects), day: day)
+        return MeterRecord(scope: scope, rate: moved(rate), connects: moved(connects), day: day, warmth: warmth)
     }
 }

@@ -69,6 +69,14 @@ extension MailQueue {
         }
     }
 
+    /// Forgets what a scope has used of its limits.
+    ///
+    /// - Returns: false when nothing was counted there.
+    package func resetUse(of scope: LimitScope, at now: Uptime) -> Bool {
+        defer { wakeDispatcher() }
+        return state.withLock { $0.scheduler.resetUse(of: scope, at: now) }
+    }
+
     /// Closes the breaker of lanes of that name.
     ///
     /// - Returns: how many there were.
@@ -87,7 +95,7 @@ extension Scheduler {
         let pauses = standing.pauses.compactMap { $0.until.map(book.uptime) }
         let begin = ([now] + pauses + [standing.keeps?.opens].compactMap(\.self)).max() ?? now
         let intervals = standing.limits.filter { $0.key == .rate && $0.applies }
-            .compactMap { book.rules.terms(for: $0.scope)?.rate?.interval }
+            .compactMap { book.terms(for: $0.scope)?.rate?.interval }
         guard count > 0 else { return begin }
         guard let interval = intervals.max() else { return begin == now ? nil : begin }
         return begin.adding(milliseconds: Int64(count - 1) * interval / 1000)
@@ -125,7 +133,7 @@ extension QueueState {
                     until: pause.until,
                     text: "\(pause.scope) is \(pause.words)"
                 )
-                (reason.rule, reason.since) = ("pause \(pause.scope)", pause.since)
+                (reason.rule, reason.since, reason.origin) = ("pause \(pause.scope)", pause.since, pause.origin)
                 reasons.append(reason)
             }
             let limits = [
@@ -139,7 +147,8 @@ extension QueueState {
                     until: time(limit.opens),
                     text: "\(limit.words) \(effect)"
                 )
-                (reason.rule, reason.origin) = ("\(limit.key.rawValue) \(limit.text) of \(limit.scope)", limit.origin)
+                reason.rule = "\(limit.key.rawValue) \(limit.text) of \(limit.scope)"
+                (reason.origin, reason.since) = (limit.origin, time(limit.since))
                 reasons.append(reason)
             }
             let ahead = scheduler.position(of: ticket).map { $0 + 1 } ?? 0

@@ -14,6 +14,7 @@ struct LimitUpkeep: Sendable {
     var pausesWait = false
     /// What was written last.
     var records: [MeterRecord] = []
+    var slowings: [Slowing] = []
 }
 
 extension MailQueue {
@@ -88,6 +89,7 @@ extension MailQueue {
         let over = pauses.filter { $0.until.map { $0 <= wall } ?? false }
         for pause in over { _ = resume(pause.scope, by: nil, at: now) }
         if limitUpkeep.withLock({ $0.pausesWait }) { _ = savePauses() }
+        keepSlowings(at: now)
         guard let limitFiles else { return }
         let records = state.withLock { state -> [MeterRecord]? in
             guard state.scheduler.isMetered else { return nil }
@@ -108,10 +110,13 @@ extension MailQueue {
     /// Blocks.
     func recoverLimits(at now: Uptime, wall: Timestamp) {
         let (pauses, records) = (limitFiles?.pauses() ?? [], limitFiles?.meters() ?? [])
+        let slowings = limitFiles?.slowings() ?? []
+        limitUpkeep.withLock { $0.slowings = slowings }
         state.withLock { state in
             state.scheduler.setEpoch(wall.milliseconds - now.milliseconds)
             state.scheduler.book.restore(records, at: now)
             for pause in pauses { state.scheduler.set(pause, for: pause.scope, at: now) }
+            if !slowings.isEmpty { state.scheduler.restore(slowings, at: now) }
         }
     }
 

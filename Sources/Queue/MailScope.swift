@@ -22,6 +22,8 @@ struct MailKey: Hashable, Sendable {
     var user: String?
     /// nil: of several, or of one that nobody asks about.
     var domain: String?
+    /// Its sender's domain and where it goes; nil: nobody asks about that.
+    var way: LimitScope?
 }
 
 /// Parcels that limits and pauses see alike.

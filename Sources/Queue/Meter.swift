@@ -44,6 +44,10 @@ struct Meter: Sendable {
     var rate = Pace()
     var connects = Pace()
     var day = WindowCount()
+    /// How far the address is that it warms up.
+    var warmth = WarmthCount()
+    /// Messages of late, while it limits their rate.
+    var lately = LateCount()
     /// Slots of all lanes that are counted here.
     var sessions = 0
     /// Lanes and mail scopes that name it.
@@ -62,6 +66,8 @@ struct Meter: Sendable {
     var parked = 0
     /// When it looks again.
     var wakesAt: Uptime?
+    /// Since when somebody waits here without a break.
+    var keepsSince: Uptime?
     /// Timers of another meter that had its place are stale by it.
     let stamp: UInt32
 
@@ -72,6 +78,9 @@ struct Meter: Sendable {
 
     /// Somebody waits for a message's turn.
     var isAwaited: Bool { parked > 0 || !forMessages.isEmpty || !unseated.isEmpty }
+
+    /// Notes since when somebody waits.
+    mutating func note(at now: Uptime) { keepsSince = isAwaited || !forSessions.isEmpty ? keepsSince ?? now : nil }
 
     /// Who is let on next: those with a session first, every fourth time those without.
     mutating func nextForMessages() -> Waiter? {
@@ -92,6 +101,9 @@ struct Meter: Sendable {
             }
         }
         if let limit = terms.rate, let time = rate.opens(limit, at: now) { add(.until(time)) }
+        if let warmup = terms.warmup, let time = warmth.opens(warmup, at: wall) {
+            add(.until(now.adding(milliseconds: time.milliseconds(since: wall))))
+        }
         if let limit = terms.daily, let time = day.opens(limit, at: wall) {
             add(.until(now.adding(milliseconds: time.milliseconds(since: wall))))
         }
@@ -114,6 +126,9 @@ struct Meter: Sendable {
         var room = Int.max
         if let limit = terms.rate { room = min(room, rate.room(limit, at: now)) }
         if let limit = terms.daily { room = min(room, limit - day.total(at: wall)) }
+        if let warmup = terms.warmup, let most = warmth.most(warmup, at: wall) {
+            room = min(room, most - warmth.used(at: wall))
+        }
         return max(0, room)
     }
 
@@ -126,15 +141,19 @@ struct Meter: Sendable {
     }
 
     mutating func sent(at now: Uptime, _ wall: Timestamp) {
-        if let limit = terms.rate { rate.take(limit, at: now) }
+        if let limit = terms.rate {
+            rate.take(limit, at: now)
+            lately.add(at: now)
+        }
         if terms.daily != nil { day.add(1, at: wall) }
+        if terms.warmup != nil { warmth.add(at: wall) }
     }
 
     /// Nobody would miss it.
     func isIdle(at now: Uptime, _ wall: Timestamp) -> Bool {
         let time = now.milliseconds * 1000
         return members == 0 && sessions == 0 && parked == 0 && pause == nil && rate.arrival <= time
-            && connects.arrival <= time && day.total(at: wall) == 0
+            && connects.arrival <= time && day.total(at: wall) == 0 && warmth.days == 0
     }
 }
 

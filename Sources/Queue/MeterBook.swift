@@ -9,11 +9,15 @@ import Mail
 struct MeterBook: Sendable {
     private(set) var rules = LimitRules()
     private(set) var pauses: [LimitScope: Pause] = [:]
+    /// What reactions hold down.
+    private(set) var slowings: [LimitScope: Slowing] = [:]
     /// Some rule or pause is there.
     private(set) var isOn = false
     /// What is asked of mail.
     private(set) var asksSender = false
     private(set) var asksUser = false
+    /// Some rule, pause or reaction is about a sender's domain and where its mail goes.
+    private(set) var asksWay = false
     private(set) var asksDomain = false
     /// Some rule or pause is about a provider.
     private(set) var asksHosts = false
@@ -34,6 +38,8 @@ struct MeterBook: Sendable {
     var dismissals: [Lane] = []
     /// Something is to be looked at again although no meter says when.
     var againAt: Uptime?
+    /// Lanes are to be bound to a meter that was not there: once a second, however many there are.
+    var isUnbound = false
     /// When the pause of everything ends.
     private(set) var allEnds: Uptime?
     /// The pause of everything is over, and nobody took it away yet.
@@ -67,37 +73,77 @@ struct MeterBook: Sendable {
         changed()
     }
 
+    /// Something is held down, or no longer.
+    ///
+    /// - Returns: whether the scope has no meter yet or needs none any more, so that lanes are to be bound again.
+    mutating func set(_ slowing: Slowing?, for scope: LimitScope) -> Bool {
+        slowings[scope] = slowing
+        if !scope.isOfMail, let number = index[scope] {
+            isOn = true
+            describe(number)
+            return meters[number].members == 0
+        }
+        changed()
+        return true
+    }
+
+    /// What counts for a scope: what the file says, and what reactions make of it.
+    func terms(for scope: LimitScope) -> LimitTerms? {
+        switch scope {
+        case .warmup(_, let address):
+            // An address's warm-up counts where it is counted, and nowhere else.
+            guard let source = rules.terms(for: .source(address)), let warmup = source.warmup else { return nil }
+            var terms = LimitTerms()
+            (terms.warmup, terms.origins[.warmup]) = (warmup, source.origins[.warmup])
+            return terms
+        case .source:
+            guard var terms = rules.terms(for: scope) else { return slowings[scope]?.over(LimitTerms()) }
+            terms.warmup = nil
+            if terms.isEmpty, slowings[scope] == nil { return nil }
+            return slowings[scope]?.over(terms) ?? terms
+        default: break
+        }
+        let terms = rules.terms(for: scope)
+        guard !slowings.isEmpty, let slowing = slowings[scope] else { return terms }
+        return slowing.over(terms ?? LimitTerms())
+    }
+
     /// Rules or pauses changed: every meter and every mail scope says what they say now.
     private mutating func changed() {
         // Who waits for what is gone is let on first.
-        isOn = isOn || !rules.isEmpty || !pauses.isEmpty
+        isOn = isOn || !rules.isEmpty || !pauses.isEmpty || !slowings.isEmpty
         let asked = (asksSender, asksUser)
-        let scopes = Array(rules.rules.keys) + Array(pauses.keys)
+        let scopes = Array(rules.rules.keys) + Array(pauses.keys) + Array(slowings.keys)
         func asks(_ word: String) -> Bool { scopes.contains { $0.word.isSame(octets: word) } }
         (asksSender, asksUser, asksDomain) = (asks("sender"), asks("user"), asks("domain"))
+        asksWay = scopes.contains { if case .senderTo = $0 { true } else { false } }
         asksHosts = !rules.providers.isEmpty || asks("provider")
         let asksMore = asksSender && !asked.0 || asksUser && !asked.1
         for number in index.values { describe(number) }
         for number in scopeIndex.values {
             let key = self.scopes[number].key
             // A domain that nobody asked about may be asked about now.
-            if asksMore || asksDomain && key.domain == nil { self.scopes[number].isStale = true }
+            if asksMore || asksDomain && key.domain == nil || asksWay && key.way == nil {
+                self.scopes[number].isStale = true
+            }
             rebind(number)
         }
     }
 
     /// Nothing is limited or paused any more, and nobody waits.
-    mutating func turnOff() { if rules.isEmpty, pauses.isEmpty, timers.isEmpty { isOn = false } }
+    mutating func turnOff() { if rules.isEmpty, pauses.isEmpty, slowings.isEmpty, timers.isEmpty { isOn = false } }
 
     private mutating func describe(_ number: MeterNumber) {
         let scope = meters[number].scope
-        meters[number].terms = rules.terms(for: scope) ?? LimitTerms()
+        meters[number].terms = terms(for: scope) ?? LimitTerms()
         meters[number].pause = pauses[scope]
         meters[number].pauseEnds = pauses[scope]?.until.map(uptime)
     }
 
     /// Whether anything is said about a scope.
-    func isAsked(_ scope: LimitScope) -> Bool { pauses[scope] != nil || rules.terms(for: scope) != nil }
+    func isAsked(_ scope: LimitScope) -> Bool {
+        pauses[scope] != nil || slowings[scope] != nil || terms(for: scope) != nil
+    }
 
     // MARK: meters
 
@@ -107,7 +153,11 @@ struct MeterBook: Sendable {
         if let number = index[scope] { return number }
         stamps &+= 1
         var meter = Meter(scope, stamp: stamps)
-        if let record = saved.removeValue(forKey: scope) { (meter.rate, meter.connects, meter.day) = record.state }
+        if let record = saved.removeValue(forKey: scope) {
+            (meter.rate, meter.connects, meter.day, meter.warmth) = (
+                record.rate, record.connects, record.day, record.warmth
+            )
+        }
         let number = meters.add(meter)
         index[scope] = number
         describe(number)
@@ -151,13 +201,31 @@ struct MeterBook: Sendable {
         return nil
     }
 
+    /// What counts for a lane with those hosts.
+    func scopes(of lane: Lane, hosts: [String]) -> [LimitScope] {
+        var scopes = lane.scopes
+        let provider = rules.provider(of: hosts)
+        if let provider { scopes.append(.provider(provider)) }
+        for address in lane.source?.addresses ?? [] {
+            guard let warmup = rules.terms(for: .source(address.description))?.warmup else { continue }
+            scopes.append(.warmup(warmup.place(provider: provider), address.description))
+        }
+        return scopes
+    }
+
     // MARK: mail
 
     /// What is asked of a parcel.
     ///
-    /// - Parameter domain: that of all its recipients, where the lane does not tell it.
-    func key(_ envelope: Envelope, domain: String?) -> MailKey {
+    /// - Parameters:
+    ///   - domain: that of all its recipients, where the lane does not tell it.
+    ///   - lane: where it goes.
+    func key(_ envelope: Envelope, domain: String?, lane: Lane) -> MailKey {
         var key = MailKey()
+        if asksWay, case .address(let address) = envelope.sender {
+            let way = LimitScope.senderTo(address.domain.name, lane.name)
+            if isAsked(way) { key.way = way }
+        }
         if asksSender, case .address(let address) = envelope.sender { key.sender = address.domain.name }
         if asksUser { key.user = envelope.user }
         if let domain, asksDomain, isAsked(.domain(domain)) { key.domain = domain }
@@ -207,6 +275,7 @@ struct MeterBook: Sendable {
         if let sender = key.sender { wanted.append(.sender(sender)) }
         if let user = key.user { wanted.append(.user(user)) }
         if let domain = key.domain { wanted.append(.domain(domain)) }
+        if let way = key.way { wanted.append(way) }
         for meter in scopes[number].meters { meters[meter].members -= 1 }
         scopes[number].meters = wanted.compactMap { meter($0) }
         for meter in scopes[number].meters { meters[meter].members += 1 }

@@ -26,6 +26,7 @@ package enum QueueMetrics {
     /// Makes every series, so that each is there from the start, at zero.
     package static func declare() {
         StorageMetrics.declare()
+        ReactionMetrics.declare()
         for counter in accepted + [removed] { counter.increment(by: 0) }
     }
 

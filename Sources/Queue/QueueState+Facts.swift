@@ -111,37 +111,58 @@ extension QueueState {
     /// Why a message is not being delivered, the most lasting reason first.
     func waitingReasons(of entry: MessageEntry, now: Uptime, wall: Timestamp) -> [WaitingReason] {
         var reasons: [WaitingReason] = []
-        func add(_ code: WaitingReason.Code, _ lane: Lane?, _ until: Uptime?, _ text: String) {
-            let until = until.map { wall.adding(milliseconds: $0.milliseconds(since: now)) }
-            let reason = WaitingReason(code: code, lane: lane, until: until, text: text)
+        func time(_ uptime: Uptime?) -> Timestamp? {
+            uptime.map { wall.adding(milliseconds: $0.milliseconds(since: now)) }
+        }
+        func add(
+            _ code: WaitingReason.Code,
+            _ lane: Lane?,
+            _ until: Uptime?,
+            _ text: String,
+            by rule: String? = nil,
+            since: Timestamp? = nil
+        ) {
+            var reason = WaitingReason(code: code, lane: lane, until: time(until), text: text)
+            (reason.rule, reason.since) = (rule, since)
+            if rule != nil, code != .held { reason.origin = "outbound.ini" }
             if reasons.count < QueueRow.shown, !reasons.contains(reason) { reasons.append(reason) }
         }
         if entry.isHeld {
             let end = holds[entry.id]?.until.map { now.adding(milliseconds: $0.milliseconds(since: wall)) }
-            add(.held, nil, end, holdText(entry.id))
+            add(.held, nil, end, holdText(entry.id), by: "hold", since: holds[entry.id]?.since)
         }
-        if options.isDisabled { add(.disabled, nil, nil, "delivery is switched off: disabled in outbound.ini") }
+        if options.isDisabled {
+            add(.disabled, nil, nil, "delivery is switched off: disabled in outbound.ini", by: "disabled")
+        }
         forEachParcel(of: entry) { ticket, parcel in
             let lane = scheduler.lane(of: ticket)
             let state = scheduler.state(of: ticket)
             if let due = scheduler.due(ticket) {
-                add(.retryTimer, lane, due, "attempt \(parcel.attempts + 1) waits for its time")
+                let words = "attempt \(parcel.attempts + 1) waits for its time"
+                let tried = Timestamp(milliseconds: Int64(parcel.attemptedAt) * 1000)
+                let since = parcel.attemptedAt == 0 ? nil : tried
+                add(.retryTimer, lane, due, words, by: "temp_fail_intervals", since: since)
             }
             guard state == .waiting || state == .tempFailed, let report = scheduler.report(on: lane) else { return }
             if let until = report.restsUntil {
-                add(.laneRests, lane, until, "\(lane) could not be reached and is left alone until then")
+                let words = "\(lane) could not be reached and is left alone until then"
+                add(
+                    .laneRests,
+                    lane,
+                    until,
+                    words,
+                    by: "lane_rest_max",
+                    since: time(scheduler.breaker(of: lane)?.since)
+                )
             }
             guard state == .waiting else { return }
             if report.restsUntil == nil, report.sessions >= report.sessionLimit {
                 let reason = Self.words(report.limitedBy)
-                add(.laneLimit, lane, nil, "\(lane) has \(report.sessions) sessions, \(reason)")
+                let rule = report.limitedBy == .perLane ? report.limitedBy.rawValue : nil
+                add(.laneLimit, lane, nil, "\(lane) has \(report.sessions) sessions, \(reason)", by: rule)
             } else if scheduler.sessions >= options.concurrencyMax {
-                add(
-                    .totalLimit,
-                    lane,
-                    nil,
-                    "there are \(scheduler.sessions) sessions, as many as concurrency_max allows"
-                )
+                let words = "there are \(scheduler.sessions) sessions, as many as concurrency_max allows"
+                add(.totalLimit, lane, nil, words, by: "concurrency_max")
             } else if report.restsUntil == nil, !options.isDisabled {
                 add(.sessionSlot, lane, nil, "it waits for its turn in a session to \(lane)")
             }

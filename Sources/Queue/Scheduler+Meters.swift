@@ -42,12 +42,13 @@ extension Scheduler {
     /// Nothing is handed out at all.
     var isStopped: Bool { isPaused || book.stopsAll }
 
-    private mutating func rebindLanes() {
+    mutating func rebindLanes() {
+        book.isUnbound = false
         for number in lanes.keys where laneIndex[lanes[number].lane] == number { rebind(number) }
         trims = true
     }
 
-    private mutating func offerAll(at now: Uptime) {
+    mutating func offerAll(at now: Uptime) {
         for meter in book.all { book.wake(meter, at: now) }
         advance(to: now)
     }
@@ -67,8 +68,7 @@ extension Scheduler {
     mutating func bind(_ number: LaneNumber) {
         guard !lanes[number].lane.isPreparation else { return }
         unbind(number)
-        var scopes = lanes[number].lane.scopes
-        if let provider = book.rules.provider(of: lanes[number].hosts) { scopes.append(.provider(provider)) }
+        let scopes = book.scopes(of: lanes[number].lane, hosts: lanes[number].hosts)
         let meters = scopes.compactMap { book.meter($0) }
         lanes[number].meters = meters
         var most = Int.max
@@ -202,7 +202,9 @@ extension Scheduler {
     package mutating func sent(_ ticket: Ticket, at now: Uptime) {
         guard book.isOn else { return }
         let wall = book.wall(now)
-        for meter in lanes[tickets[ticket].lane].meters { count(meter, at: now, wall) }
+        let number = tickets[ticket].lane
+        if book.rules.measures { lanes[number].lately.add(at: now) }
+        for meter in lanes[number].meters { count(meter, at: now, wall) }
         guard book.asksMail, let scope = book.scope(of: ticket) else { return }
         for meter in book.scopes[scope].meters { count(meter, at: now, wall) }
     }
@@ -261,6 +263,7 @@ extension Scheduler {
     /// When a meter looks again: when it opens, or soon where it is open and somebody waits.
     private mutating func setTimer(_ meter: MeterNumber, at now: Uptime) {
         let soon = now.adding(milliseconds: book.meters[meter].terms.isEmpty ? 1 : Self.offerPause)
+        book.meters[meter].note(at: now)
         if book.meters[meter].isAwaited {
             switch book.meters[meter].closed(at: now, book.wall(now)) {
             case .until(let time): book.wake(meter, at: time)

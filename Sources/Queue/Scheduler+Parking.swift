@@ -24,7 +24,7 @@ extension Scheduler {
 
     /// What limits and pauses see of a parcel.
     package mutating func look(_ ticket: Ticket, _ envelope: Envelope, domain: String?) {
-        book.join(ticket, book.key(envelope, domain: domain))
+        book.join(ticket, book.key(envelope, domain: domain, lane: lane(of: ticket)))
     }
 
     /// What a session of the lane carries next, as far as limits and pauses allow; nil: nothing.
@@ -117,6 +117,7 @@ extension Scheduler {
         }
         book.meters[meter].parked += 1
         if let now {
+            book.meters[meter].note(at: now)
             if case .until(let end)? = book.meters[meter].closed(at: now, book.wall(now)) { book.wake(meter, at: end) }
         } else if book.meters[meter].parked == 1 {
             // Whoever is the first finds out when it opens.

@@ -11,7 +11,7 @@ package struct Standing: Hashable, Sendable {
 
     /// The limit that keeps messages longest.
     package var keeps: LimitInForce? {
-        limits.filter { [.rate, .daily].contains($0.key) && $0.opens != nil }
+        limits.filter { [.rate, .daily, .warmup].contains($0.key) && $0.opens != nil }
             .max { ($0.opens?.milliseconds ?? 0) < ($1.opens?.milliseconds ?? 0) }
     }
 
@@ -21,7 +21,7 @@ package struct Standing: Hashable, Sendable {
             switch limit.key {
             case .connections: (limit.used ?? 0) >= (Int(limit.text) ?? .max)
             case .newConnections: limit.opens != nil
-            case .perConnection, .rate, .daily, .recipients: false
+            case .perConnection, .rate, .daily, .recipients, .warmup, .per: false
             }
         }
     }
@@ -58,10 +58,11 @@ extension Scheduler {
         let wall = book.wall(now)
         for scope in [.all] + scopes {
             if let pause = book.pauses[scope] { standing.pauses.append(pause) }
-            guard let terms = book.rules.terms(for: scope) else { continue }
+            guard let terms = book.terms(for: scope) else { continue }
             let meter = book.known(scope).map { book.meters[$0] }
             for key in LimitTerms.Key.allCases {
                 guard var limit = LimitInForce(key, of: terms, in: scope) else { continue }
+                limit.since = meter?.keepsSince
                 switch key {
                 case .connections: limit.used = meter?.sessions ?? 0
                 case .daily:
@@ -71,7 +72,13 @@ extension Scheduler {
                 case .rate: limit.opens = terms.rate.flatMap { rate in meter?.rate.opens(rate, at: now) }
                 case .newConnections:
                     limit.opens = terms.newConnections.flatMap { rate in meter?.connects.opens(rate, at: now) }
-                case .perConnection, .recipients: break
+                case .warmup:
+                    let warmth = meter?.warmth ?? WarmthCount()
+                    guard let warmup = terms.warmup, warmth.most(warmup, at: wall) != nil else { continue }
+                    limit.used = warmth.used(at: wall)
+                    limit.opens = warmth.opens(warmup, at: wall)
+                        .map { now.adding(milliseconds: $0.milliseconds(since: wall)) }
+                case .perConnection, .recipients, .per: break
                 }
                 standing.limits.append(limit)
             }
@@ -80,18 +87,32 @@ extension Scheduler {
         return standing
     }
 
+    /// Forgets what a scope has used of its limits: its rate and its day begin anew, its sessions are counted still.
+    ///
+    /// - Returns: false when nothing was counted there.
+    package mutating func resetUse(of scope: LimitScope, at now: Uptime) -> Bool {
+        let wasSaved = book.saved.removeValue(forKey: scope) != nil
+        guard let meter = book.known(scope) else { return wasSaved }
+        (book.meters[meter].rate, book.meters[meter].connects, book.meters[meter].day) = (Pace(), Pace(), WindowCount())
+        book.meters[meter].warmth = WarmthCount()
+        book.wake(meter, at: now)
+        return true
+    }
+
     /// What counts for a lane.
     ///
     /// - Parameter hosts: where it leads, where that is known better than here.
     package func scopes(of lane: Lane, hosts: [String]? = nil) -> [LimitScope] {
         let known = hosts ?? laneIndex[lane].map { lanes[$0].hosts } ?? []
-        return lane.scopes + (book.rules.provider(of: known).map { [.provider($0)] } ?? [])
+        return book.scopes(of: lane, hosts: known)
     }
 
     /// What counts for mail, and not for its lane.
     package func scopes(of envelope: Envelope, to recipients: [EmailAddress], in lane: Lane) -> [LimitScope] {
         var scopes: [LimitScope] = []
-        if case .address(let address) = envelope.sender { scopes.append(.sender(address.domain.name)) }
+        if case .address(let address) = envelope.sender {
+            scopes += [.sender(address.domain.name), .senderTo(address.domain.name, lane.name)]
+        }
         if let user = envelope.user { scopes.append(.user(user)) }
         guard !lane.hasOneDomain else { return scopes }
         for recipient in recipients {

@@ -84,7 +84,20 @@ import Testing
         ("[reaction r]\nwhen = 421", "limits.ini:1: [reaction r] has no do"),
         ("[reaction r]\nwhen = rate_limit", "limits.ini:2: \"rate_limit\" is no pattern"),
         ("[reaction r]\nthreshold = 3", "limits.ini:2: \"3\" is not so many replies"),
-        ("[reaction r]\ndo = slow 50%", "limits.ini:2: \"slow 50%\" is not what a reaction does"),
+        ("[reaction r]\ndo = slower", "limits.ini:2: \"slower\" is not what a reaction does"),
+        ("[reaction r]\ndo = slow 50", "limits.ini:2: \"50\" is not from 1% to 99%"),
+        ("[reaction r]\ndo = slow 50% floor", "limits.ini:2: slow 50% is followed by floor"),
+        ("[reaction r]\ndo = slow 50% roof 1/m", "limits.ini:2: \"roof\" is not floor, recover, every"),
+        ("[reaction r]\ndo = bounce 1h", "limits.ini:2: \"bounce 1h\" is not what a reaction does"),
+        ("[reaction r]\nabout = moon", "limits.ini:2: \"moon\" is none of reply, lane"),
+        ("[reaction r]\nwhen = /a", "limits.ini:2: a regular expression ends with /"),
+        ("[reaction r]\nwhen = /(/", "limits.ini:2: /(/ has a ( without its )"),
+        ("[reaction r]\nwhen = /a/ 421", "limits.ini:2: \"421\" stands behind a pattern"),
+        ("[lane a]\nwarmup = 50", "limits.ini:2: warmup says nothing in [lane …]"),
+        ("[source 192.0.2.1]\nwarmup = 50, many", "limits.ini:2: \"many\" is not a number"),
+        ("[source 192.0.2.1]\nwarmup = 50\nper = moon", "limits.ini:3: \"moon\" is neither provider nor all"),
+        ("[source 192.0.2.1]\nper = all", "limits.ini:1: [source 192.0.2.1] has per, and no warmup"),
+        ("[warmup all from 192.0.2.1]\nrate = 1/m", "limits.ini:1: [warmup all from 192.0.2.1] is not provider"),
         ("[reaction r]\nif = 421", "limits.ini:2: unknown key if"),
         ("[lane a]\nrate = 1/m\n[lane A]\nrate = 2/m", "limits.ini:3: [lane a] began in line 1 already"),
     ])
@@ -104,18 +117,47 @@ import Testing
         #expect(try LimitSettings.rate(rate.description) == rate)
     }
 
+    @Test(arguments: [
+        ("warmup = 50, 100, 1k\n", [50, 100, 1000], Warmup.Per.provider),
+        ("per = all\nwarmup = 50,100/day\n", [50, 100], .all), ("warmup = 5/day\nper = provider\n", [5], .provider),
+    ])
+    func readsWarmups(_ text: String, _ steps: [Int], _ per: Warmup.Per) throws {
+        let rules = try LimitSettings.read(INIDocument(parsing: "[source 192.0.2.1]\n\(text)"))
+        #expect(rules.terms(for: .source("192.0.2.1"))?.warmup == Warmup(steps, per: per))
+    }
+
     @Test func readsReactions() throws {
-        let text = "[reaction busy]\nwhen = 421, 4.7.*, rate_limited\nthreshold = 3/10m\ndo = pause 30m\n"
+        let text = "[reaction busy]\nwhen = 421, 4.7.*, /a,{2}\\/b/, rate_limited\nthreshold = 3/10m\ndo = pause 30m\n"
         let found = try LimitSettings.read(INIDocument(parsing: text)).reactions
         let reaction = Reaction(
             name: "busy",
-            when: [.code([4, 2, 1]), .enhanced(4, 7, nil), .kind("rate_limited")],
+            when: [
+                .code([4, 2, 1]), .enhanced(4, 7, nil), .text(try BytePattern("a,{2}\\/b")), .kind("rate_limited"),
+            ],
             count: 3,
             window: 600_000,
-            pause: 1_800_000,
+            deed: .pause(1_800_000),
             origin: "limits.ini:1"
         )
         #expect(found == [reaction])
+    }
+
+    @Test(arguments: [
+        ("slow 50%", Deed.slow(Slope())),
+        (
+            "slow 80% floor 2/m recover 5% every 1m",
+            .slow(Slope(left: 80, floor: 120, step: 5, every: 60_000))
+        ),
+        ("connections 1", .connections(1, Slope())), ("connections 3 every 5m", .connections(3, Slope(every: 300_000))),
+        ("pause 1h", .pause(3_600_000)), ("park_sender", .parkSender(nil)), ("park_sender 2h", .parkSender(7_200_000)),
+        ("bounce", .bounce), ("defer 1h", .delay(3_600_000)),
+    ])
+    func readsWhatAReactionDoes(_ text: String, _ deed: Deed) throws {
+        let rules = try LimitSettings.read(
+            INIDocument(parsing: "[reaction r]\nwhen = 421\nabout = sender\ndo = \(text)\n")
+        )
+        #expect(rules.reactions.map(\.deed) == [deed] && rules.reactions.map(\.about) == [.sender])
+        #expect(rules.measures == deed.hasSteps)
     }
 
     @Test func writesASectionAndKeepsTheRest() throws {

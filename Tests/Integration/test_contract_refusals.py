@@ -22,6 +22,8 @@ RIGHT = {
     "putLimit": {"rate": "20/m", "connections": 3, "mx": []},
     "editLimit": {"rate": "30/m"},
     "addSuppressions": {"items": [{"target": "gone@put.example", "note": "ticket 9"}]},
+    "resetLimit": {},
+    "replayLimits": {"messages": 5, "limits": "[lane *]\nrate = 1/s\n"},
     "classifyReply": {"reply": "550 5.1.1 user unknown", "phase": "recipient"},
     "parkCredential": {"reason": "ticket 9"},
     "addAppPassword": {"name": "phone", "senders": ["a@a.test"], "networks": ["192.0.2.0/24"]},

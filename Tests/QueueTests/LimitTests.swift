@@ -60,6 +60,37 @@ func uptime(_ milliseconds: Int64) -> Uptime { Uptime(milliseconds: milliseconds
         #expect(desk.scheduler.report(on: lane)?.ready == 998)
     }
 
+    @Test func anAddressWarmsUpByProviderAndDay() throws {
+        let day: Int64 = 86_400_000
+        var desk = Desk(limits)
+        let provider = LimitRules.Provider(name: "big", hosts: ["*.big.test"])
+        desk.scheduler.set(rules([("source 192.0.2.1", { $0.warmup = Warmup([2, 5]) })], [provider]), at: uptime(0))
+        let source = Source([try #require(IPAddress("192.0.2.1"))])
+        let lanes = ["a.test", "b.test", "c.test"].map { Lane(.domain(Domain(unchecked: $0)), from: source) }
+        for (index, lane) in lanes.enumerated() {
+            for number in 0..<20 {
+                desk.add(Ticket(UInt32(index * 20 + number)), to: lane, due: uptime(1), at: uptime(1))
+            }
+            if index < 2 { desk.scheduler.set(hosts: ["mx.big.test"], of: lane) }
+        }
+        func sent(_ lane: Lane, _ now: Int64) -> Int {
+            var count = 0
+            while carries(&desk, lane, 0, at: now) != nil { count += 1 }
+            return count
+        }
+        #expect(sent(lanes[0], 10) == 2 && sent(lanes[1], 11) == 0, "both are of one provider")
+        #expect(sent(lanes[2], 12) == 2, "what is of no provider is counted by itself")
+        let standing = desk.scheduler.standing(of: desk.scheduler.scopes(of: lanes[0]), at: uptime(13))
+        #expect(standing.keeps?.words == "warmup 2, 5 of warmup big from 192.0.2.1 (limits.ini:1)")
+        #expect(standing.keeps?.opens == uptime(day))
+        // A restart in between changes nothing, and days without mail are no steps.
+        let records = desk.scheduler.book.records(at: uptime(14))
+        #expect(records.map(\.scope).contains(.warmup("big", "192.0.2.1")))
+        #expect(sent(lanes[0], day * 3) + sent(lanes[1], day * 3 + 1) == 5)
+        #expect(sent(lanes[1], day * 4) == 20, "then it is warm")
+        #expect(desk.scheduler.report(on: lanes[1])?.ready == 0)
+    }
+
     @Test func connectionsAreCountedOverTheLanesOfAProvider() {
         var desk = Desk(limits)
         let provider = LimitRules.Provider(name: "big", hosts: ["*.big.test"])

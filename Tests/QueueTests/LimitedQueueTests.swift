@@ -92,6 +92,7 @@ import Testing
         let reason = try #require(reasons.first { $0.code == .limit })
         #expect(reason.rule == "rate 1/h of \(scope)" && reason.origin == "limits.ini:1")
         let until = try #require(reason.until)
+        #expect(reason.since.map { abs($0.milliseconds(since: .now())) < 60_000 } ?? false, "since when")
         #expect((3_590_000...3_600_000).contains(until.milliseconds(since: .now())))
         #expect(estimate.map { abs($0.milliseconds(since: until)) < 1000 } ?? false)
         #expect(queue.counts.waiting == 1)

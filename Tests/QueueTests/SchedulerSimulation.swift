@@ -44,8 +44,57 @@ struct HiddenLimits {
     var open = 0
     var turnedAway = 0
     var refusedConnections = 0
+    /// A temporary answer instead of 421; reactions hear it.
+    var answer: String?
+    /// From when on it takes any rate.
+    var liftedAt = Int64.max
+    /// Nobody is answered in this time.
+    var outage: Range<Int64> = 0..<0
+    /// Messages of any 24 hours.
+    var daily = Int.max
+    /// Milliseconds for which a message is greylisted; 0: none is.
+    var greylist: Int64 = 0
+    /// Each nth message is of a sender that it does not like; 0: none.
+    var disliked = 0
+    var seen: [Ticket: Int64] = [:]
+    /// By the minute.
+    var takenByMinute: [Int: Int] = [:]
+    var refusedByMinute: [Int: Int] = [:]
+
+    /// Why a message is not taken now, beside the rate.
+    mutating func complaint(about ticket: Ticket, at now: Int64) -> String? {
+        if greylist > 0, now - seen[ticket, default: now] < greylist || seen[ticket] == nil {
+            seen[ticket] = seen[ticket] ?? now
+            return "450 4.2.0 greylisted"
+        }
+        if isDisliked(ticket) { return "421 4.7.28 unusual rate of mail from your DKIM domain" }
+        return nil
+    }
+
+    func isDisliked(_ ticket: Ticket) -> Bool { disliked > 0 && Int(ticket.number) % disliked == 0 }
+
+    private var turnedAwayBefore = 0
 
     mutating func takes(at now: Int64) -> Bool {
+        let minute = Int(now / 60_000)
+        guard now < liftedAt else {
+            takenByMinute[minute, default: 0] += 1
+            return true
+        }
+        guard taken.count < daily else {
+            turnedAway += 1
+            refusedByMinute[minute, default: 0] += 1
+            return false
+        }
+        defer {
+            if turnedAwayBefore < turnedAway {
+                refusedByMinute[minute, default: 0] += 1
+            } else {
+                takenByMinute[minute, default: 0] += 1
+            }
+        }
+        turnedAwayBefore = turnedAway
+
         let recent = taken.reversed().prefix { $0 > now - window }.count
         guard recent < messages else {
             turnedAway += 1
@@ -67,6 +116,7 @@ struct SchedulerSimulation {
         case fails(Opening)
         case answered(Int)
         case closed(Int)
+        case tick
         case wake
     }
 
@@ -105,6 +155,12 @@ struct SchedulerSimulation {
 
     var scheduler: Scheduler
     var hidden = HiddenLimits()
+    /// Hears temporary answers of providers; nil: nobody does.
+    var reactor: Reactor?
+    /// When the relay is stopped and started again, with what it keeps on disk.
+    var restartsAt: Int64?
+    private(set) var slowed = 0
+    private(set) var recovered = 0
     private var random: SeededRandom
     private let lanes: Lanes
     private var events = Heap<Entry>()
@@ -161,8 +217,10 @@ struct SchedulerSimulation {
                 }
             }
         }
+        if reactor != nil { schedule(.tick, after: 1000) }
         while let entry = events.popMin(), entry.at <= end {
             now = entry.at
+            if let at = restartsAt, at <= now { restart() }
             handle(entry.event)
             // What comes together is looked at once, as the dispatcher does.
             if events.min.map({ $0.at > now }) ?? true { look() }
@@ -177,7 +235,8 @@ struct SchedulerSimulation {
             let ticket = Ticket(nextTicket)
             nextTicket += 1
             arrivedAt[ticket] = now
-            scheduler.add(ticket, to: lane(index), due: time, at: time)
+            homes[ticket] = index
+            file(ticket, due: time)
         case .lookedUp(let index, let number):
             if lanes.tempers[index] == .provided { scheduler.set(hosts: ["mx\(index).big.test"], of: lane(index)) }
             scheduler.poise(lane(index), number)
@@ -198,7 +257,60 @@ struct SchedulerSimulation {
             guard let session = sessions.removeValue(forKey: number) else { return }
             if lanes.tempers[session.lane] == .provided { hidden.open -= 1 }
             scheduler.sessionEnded(lane(session.lane), carried: session.carried, wasLeaving: session.isLeaving)
+        case .tick:
+            recovered += scheduler.recover(at: time).count
+            schedule(.tick, after: 1000)
         case .wake: wakeAt = .max
+        }
+    }
+
+    private var homes: [Ticket: Int] = [:]
+
+    private mutating func file(_ ticket: Ticket, due: Uptime) {
+        guard let index = homes[ticket] else { return }
+        scheduler.add(ticket, to: lane(index), due: due, at: time)
+        look(at: ticket)
+    }
+
+    private func envelope(_ ticket: Ticket) -> Envelope {
+        let name = hidden.isDisliked(ticket) ? "x@bad.test" : "x@good.test"
+        return Envelope(sender: EmailAddress(name).map(ReversePath.address) ?? .null, recipients: [])
+    }
+
+    private mutating func look(at ticket: Ticket) {
+        guard scheduler.wantsLook(ticket) else { return }
+        scheduler.look(ticket, envelope(ticket), domain: nil)
+        scheduler.placeAgain(ticket)
+    }
+
+    /// Sessions are gone, nothing is known but what is on disk: rules, what was used, what is held down.
+    private mutating func restart() {
+        restartsAt = nil
+        let (rules, records, slowings) = (scheduler.rules, scheduler.book.records(at: time), scheduler.slowings.values)
+        var next = Scheduler(scheduler.limits)
+        next.set(rules, at: time)
+        next.book.restore(records, at: time)
+        next.restore(Array(slowings), at: time)
+        scheduler = next
+        openings = [:]
+        sessions = [:]
+        looking = [:]
+        hidden.open = 0
+        wakeAt = .max
+        for ticket in homes.keys.sorted(by: { $0.number < $1.number }) { file(ticket, due: time) }
+    }
+
+    /// A temporary answer: the message waits for its next time, the session goes on.
+    private mutating func hear(_ answer: String, _ ticket: Ticket, _ session: Int) {
+        guard let index = sessions[session]?.lane, let reply = Reply(line: answer) else { return }
+        let failure = Failure(.recipient, at: .recipient, reply)
+        scheduler.answered(ticket, isFinal: false, at: time)
+        scheduler.postpone(ticket, until: time.adding(milliseconds: 64_000), at: time)
+        let (lane, parties) = (lane(index), MailParties(envelope(ticket)))
+        let (now, provider) = (time, scheduler.provider(of: lane))
+        let heard = reactor?.hear(failure, from: lane, provider: provider, parties, at: now) ?? []
+        for due in heard where scheduler.slow(due.reaction, due.scope, from: lane, said: answer, at: now) != nil {
+            slowed += 1
         }
     }
 
@@ -226,7 +338,16 @@ struct SchedulerSimulation {
         sessions[number] = session
         attempts += 1
         let temper = lanes.tempers[session.lane]
-        if temper == .turningAway || temper == .provided && !hidden.takes(at: now) {
+        if temper == .provided, let answer = hidden.complaint(about: ticket, at: now) {
+            hear(answer, ticket, number)
+            return pull(number)
+        }
+        if temper == .provided, let answer = hidden.answer, !hidden.takes(at: now) {
+            refusals += 1
+            hear(answer, ticket, number)
+            return pull(number)
+        }
+        if temper == .turningAway || temper == .provided && hidden.answer == nil && !hidden.takes(at: now) {
             refusals += 1
             if scheduler.turnedAway(lane(session.lane), at: time) {
                 scheduler.putBack(ticket)
@@ -238,6 +359,7 @@ struct SchedulerSimulation {
         }
         scheduler.answered(ticket, isFinal: true, at: time)
         scheduler.remove(ticket)
+        homes[ticket] = nil
         delivered[session.lane] += 1
         pull(number)
     }
@@ -252,6 +374,10 @@ struct SchedulerSimulation {
             sessions[number]?.isLeaving = true
             return schedule(.closed(number), after: 2)
         case .carry(let next): ticket = next
+        }
+        if scheduler.wantsLook(ticket) {
+            scheduler.look(ticket, envelope(ticket), domain: nil)
+            if scheduler.putAside(ticket, at: time) { return pull(number) }
         }
         scheduler.sent(ticket, at: time)
         session.ticket = ticket
@@ -301,7 +427,7 @@ struct SchedulerSimulation {
         case .refusing: schedule(.fails(connect.opening), after: 3)
         case .slow, .fast, .turningAway, .nameless: schedule(.stands(connect.opening), after: 20)
         case .provided:
-            guard hidden.open < hidden.connections else {
+            guard hidden.open < hidden.connections, !hidden.outage.contains(now) else {
                 hidden.refusedConnections += 1
                 return schedule(.fails(connect.opening), after: 30)
             }
