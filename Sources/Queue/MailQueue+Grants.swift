@@ -17,8 +17,8 @@ extension MailQueue {
             if trims { wakeDispatcher() }
             return held
         }
-        news.grant = { [weak self] lane, sessions in
-            self?.state.withLock { $0.scheduler.raiseGrant(lane, to: sessions) }
+        news.grant = { [weak self] lane, sessions, written in
+            self?.state.withLock { $0.scheduler.raiseGrant(lane, to: sessions, written: written) }
             self?.wakeDispatcher()
         }
         news.lose = { [weak self] in self?.state.withLock { $0.scheduler.loseGrants() } }

@@ -88,9 +88,12 @@ extension Scheduler {
     }
 
     /// So many sessions of a lane may be had from now on.
-    mutating func raiseGrant(_ name: String, to sessions: Int) {
+    ///
+    /// - Parameter written: what the others believe this node to have: more while sessions end that may not be begun anew. As long
+    ///   as that is not nothing it is asked about again, so that it is given back.
+    mutating func raiseGrant(_ name: String, to sessions: Int, written: Int) {
         guard let entry = grantBook.entries[name] else { return }
-        if sessions == 0, laneIndex[entry.lane] == nil {
+        if written == 0, laneIndex[entry.lane] == nil {
             grantBook.entries[name] = nil
         } else {
             grantBook.entries[name]?.sessions = sessions

@@ -25,7 +25,7 @@ package struct GrantNews: Sendable {
     /// Begins no session of a lane beyond so many; gives those that it has, the ending ones included.
     package var lower: @Sendable (_ lane: String, _ sessions: Int) -> Int = { _, _ in 0 }
     /// So many sessions may be had from now on.
-    package var grant: @Sendable (_ lane: String, _ sessions: Int) -> Void = { _, _ in }
+    package var grant: @Sendable (_ lane: String, _ sessions: Int, _ written: Int) -> Void = { _, _, _ in }
     /// Nothing may be begun until it is granted anew.
     package var lose: @Sendable () -> Void = {}
     /// Takes messages of a lane out of the queue that are due and that no session has; nil: of the fullest lane.
@@ -89,7 +89,7 @@ struct SharedGrants {
             throw error
         }
         // What is held beyond the target is written, and not to be used again.
-        for (row, sessions) in zip(rows, usable) { news.grant(row.lane, sessions) }
+        for (row, sessions) in zip(rows, usable) { news.grant(row.lane, sessions, row.sessions) }
         return heirs
     }
 
