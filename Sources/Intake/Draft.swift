@@ -84,7 +84,7 @@ final class Pending {
     /// What keeps it back once it is queued.
     var hold: Hold?
     /// Where it waits for the note of what it tells.
-    var tray: ReportTray?
+    let tray: ReportTray?
     /// It is not to go on: it is a report to an address of ours, and goes into the history.
     var returned: ReturnedMail?
     /// `queue_outbound` is asked about it.
@@ -95,12 +95,14 @@ final class Pending {
         provenance: Provenance,
         traits: ContentTraits,
         hold: Hold? = nil,
+        tray: ReportTray? = nil,
         passesPlugins: Bool = true
     ) {
         self.envelope = envelope
         self.provenance = provenance
         self.traits = traits
         self.hold = hold
+        self.tray = tray
         self.passesPlugins = passesPlugins
     }
 

@@ -24,7 +24,7 @@ package struct GrantNews: Sendable {
     package var wishes: @Sendable (_ isAll: Bool) -> [GrantWish] = { _ in [] }
     /// Begins no session of a lane beyond so many; gives those that it has, the ending ones included.
     package var lower: @Sendable (_ lane: String, _ sessions: Int) -> Int = { _, _ in 0 }
-    /// So many sessions may be had from now on.
+    /// So many sessions may be had from now on, and so many are written down: more while some end that are not to begin anew.
     package var grant: @Sendable (_ lane: String, _ sessions: Int, _ written: Int) -> Void = { _, _, _ in }
     /// Nothing may be begun until it is granted anew.
     package var lose: @Sendable () -> Void = {}
