@@ -66,7 +66,7 @@ extension LayeredTable: Hashable {
     static func == (left: LayeredTable, right: LayeredTable) -> Bool {
         guard left.count == right.count else { return false }
         if left.own.isEmpty, right.own.isEmpty {
-            return left.ground === right.ground || left.ground?.values == right.ground?.values
+            return left.ground === right.ground || (left.ground?.values ?? [:]) == (right.ground?.values ?? [:])
         }
         guard left.own.allSatisfy({ right[$0.key] == $0.value }) else { return false }
         if left.ground === right.ground { return right.own.allSatisfy { left[$0.key] == $0.value } }

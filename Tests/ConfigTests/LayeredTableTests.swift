@@ -41,4 +41,10 @@ import Testing
         (copy[7], copy[50_001], copy[9]) = (7, nil, 9)
         #expect(copy == table)
     }
+
+    @Test func nothingIsNothingSettledOrNot() {
+        var table = LayeredTable<Int, Int>()
+        table.settle()
+        #expect(table == LayeredTable<Int, Int>())
+    }
 }
