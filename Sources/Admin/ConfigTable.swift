@@ -239,7 +239,15 @@ extension ConfigTable {
         _ change: (inout INIDocument) throws(Problem) -> Void
     ) throws(Problem) -> Edit {
         let section = isBySection ? "\(key)" : nil
-        return try FileEdits.edit(file, section: section, request, services, operation: operation, key: "\(key)", change)
+        return try FileEdits.edit(
+            file,
+            section: section,
+            request,
+            services,
+            operation: operation,
+            key: "\(key)",
+            change
+        )
     }
 
     private static func audit(

@@ -196,7 +196,9 @@ enum LimitEndpoints: ConfigTable {
                 throw Problem.invalid("/\(name)", "unknown", "says nothing in [\(key)]")
             }
             guard isOwn else { continue }
-            draft.values[name] = .some(try text(value, "/\(name)", atMost: name == LimitTerms.Key.warmup.rawValue ? 2048 : 64))
+            draft.values[name] = .some(
+                try text(value, "/\(name)", atMost: name == LimitTerms.Key.warmup.rawValue ? 2048 : 64)
+            )
         }
         try body.finish()
         return draft

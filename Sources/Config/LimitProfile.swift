@@ -41,7 +41,9 @@ package struct LimitProfile: Hashable, Sendable {
         case value(Line, theirs: String?)
     }
 
-    /// What a file has otherwise; empty where it has the same. Keys that a profile does not know are the user's own.
+    /// What a file has otherwise; empty where it has the same.
+    ///
+    /// Keys that a profile does not know are the user's own.
     package func differences(from entries: [LimitEntry]) -> [Difference] {
         guard let entry = entries.first(where: { $0.scope == scope }) else { return [.missing] }
         let isSame = Set(entry.hosts.map(\.lowercasedASCII)) == Set(hosts)

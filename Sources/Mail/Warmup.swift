@@ -71,7 +71,9 @@ package struct WarmthCount: Hashable, Sendable {
         return Timestamp(milliseconds: (wall.milliseconds / Self.day + 1) * Self.day)
     }
 
-    /// One went. A clock that was set back counts for the day it came from.
+    /// One went.
+    ///
+    /// A clock that was set back counts for the day it came from.
     package mutating func add(at wall: Timestamp) {
         let day = wall.milliseconds / Self.day
         if let last, day <= last {
