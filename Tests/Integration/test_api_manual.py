@@ -23,6 +23,8 @@ EXPECTED = {
     "revokeSession": {"204", "404"},
     # The queue is this relay's own.
     "drainNode": {"404"},
+    "showReaction": {"404"},
+    "resetReaction": {"404"},
     "resumeNode": {"404"},
 }
 
