@@ -1,5 +1,5 @@
 // ClusterSimulationTests.swift — a hundred nodes and ten thousand lanes over the functions that the real ones use: what becomes of
-// sessions, grants and mail when nodes die. The long form runs with MARTLET_SOAK; its figures stand in Cluster.md.
+// sessions, grants and mail when nodes die. The long form runs with TEST_SOAK=1; its figures stand in Cluster.md.
 
 import Glibc
 import Mail
@@ -9,7 +9,7 @@ import Testing
 
 @Suite struct ClusterSimulationTests {
     @Test func manyNodesManyLanesAndFailures() {
-        let isLong = getenv("MARTLET_SOAK") != nil
+        let isLong = getenv("TEST_SOAK").map { $0.pointee == UInt8(ascii: "1") } ?? false
         var cluster = ClusterSimulation(seed: 7, nodes: isLong ? 100 : 12, lanes: isLong ? 10_000 : 150)
         let rounds = 60
         for _ in 0..<rounds { cluster.round() }
