@@ -66,7 +66,8 @@ package struct BytePattern: Hashable, Sendable {
         var threads: [Int] = []
         /// The place at which a step was entered last.
         var seen: [Int]
-        var todo: [Int] = []
+        /// Steps that are still to be entered.
+        var ahead: [Int] = []
 
         init(program: [Step], octets: [UInt8]) {
             self.program = program
@@ -76,19 +77,19 @@ package struct BytePattern: Hashable, Sendable {
 
         /// Follows all ways from a step that read nothing; true: the end was reached.
         mutating func enter(_ step: Int, at place: Int) -> Bool {
-            todo.append(step)
-            while let step = todo.popLast() {
+            ahead.append(step)
+            while let step = ahead.popLast() {
                 guard seen[step] != place else { continue }
                 seen[step] = place
                 switch program[step] {
                 case .octet: threads.append(step)
                 case .fork(let one, let other):
-                    todo.append(other)
-                    todo.append(one)
-                case .jump(let next): todo.append(next)
-                case .start: if place == 0 { todo.append(step + 1) }
-                case .end: if place == octets.count { todo.append(step + 1) }
-                case .edge: if isEdge(place) { todo.append(step + 1) }
+                    ahead.append(other)
+                    ahead.append(one)
+                case .jump(let next): ahead.append(next)
+                case .start: if place == 0 { ahead.append(step + 1) }
+                case .end: if place == octets.count { ahead.append(step + 1) }
+                case .edge: if isEdge(place) { ahead.append(step + 1) }
                 case .found: return true
                 }
             }

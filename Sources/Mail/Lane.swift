@@ -63,7 +63,8 @@ package struct Lane: Hashable, Sendable, CustomStringConvertible {
     /// Addresses stay out of metrics, so the sections of senders and of recipients share a word.
     package var metricLabel: String {
         switch hop {
-        case .route(let name): name.utf8.contains(UInt8(ascii: "@")) || name.hasPrefix("sender ") ? "address" : name
+        case .route(let name):
+            name.utf8.contains(UInt8(ascii: "@")) || name.starts(withOctets: "sender ") ? "address" : name
         case .domain: "dns"
         case .chosen, .preparation: "hook"
         }

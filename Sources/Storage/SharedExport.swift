@@ -16,13 +16,7 @@ package struct SharedExport {
     private static let piece = 1 << 20
 
     /// What came of it.
-    package struct Report: Hashable, Sendable {
-        package var moved = 0
-        /// The spool had them from an earlier run.
-        package var known = 0
-        /// They stay where they are.
-        package var unread = 0
-    }
+    package typealias Report = SpoolImport.Report
 
     private let spool: Spool
     private let shared: SharedStore

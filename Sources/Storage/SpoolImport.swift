@@ -13,10 +13,10 @@ package struct SpoolImport {
     private static let most = 200
     private static let mostBytes = 16 << 20
 
-    /// What came of it.
+    /// What came of a move, whichever way.
     package struct Report: Hashable, Sendable {
         package var moved = 0
-        /// The database had them from an earlier run.
+        /// Where they go had them from an earlier run.
         package var known = 0
         /// They stay where they are.
         package var unread = 0
