@@ -64,7 +64,7 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CProcess"),
         // floor 1
-        room("Mail", ["CIDN2"]),
+        room("Mail", ["CIDN2", core]),
         room("JSON"),
         room("Files", ["CIntrinsics"]),
         room("Log"),

@@ -2,6 +2,7 @@
 // row by row in `Tests/Tables/lanes.table`.
 
 package import Config
+package import Loop
 package import Mail
 
 /// Who decided where mail leaves from.
@@ -14,9 +15,20 @@ package enum SourceCause: String, Hashable, Sendable {
     case system = "operating_system"
 }
 
-extension Settings {
-    /// Where mail for a recipient leaves from unless the MX has a `bind`: the note, else the table, else as the system likes.
-    package func source(
+/// What decides under which next hop a recipient's mail is filed; two of the settings, since each mail asks them.
+package struct LaneRules {
+    private let routes: Routes
+    private let outboundIPs: OutboundIPs
+
+    /// Of a version in force, without a copy of the rest of it.
+    package init(_ version: InForce<Settings>.Version) {
+        routes = version.value.routes
+        outboundIPs = version.value.outboundIPs
+    }
+
+    fileprivate init(_ settings: Settings) { (routes, outboundIPs) = (settings.routes, settings.outboundIPs) }
+
+    fileprivate func source(
         for recipient: EmailAddress,
         of envelope: Envelope
     ) -> (source: Source?, because: SourceCause) {
@@ -38,5 +50,20 @@ extension Settings {
             from: source(for: recipient, of: envelope).source,
             tls: envelope.leastTLS
         )
+    }
+}
+
+extension Settings {
+    /// Where mail for a recipient leaves from unless the MX has a `bind`: the note, else the table, else as the system likes.
+    package func source(
+        for recipient: EmailAddress,
+        of envelope: Envelope
+    ) -> (source: Source?, because: SourceCause) {
+        LaneRules(self).source(for: recipient, of: envelope)
+    }
+
+    /// The next hop a recipient would take now.
+    package func lane(for recipient: EmailAddress, of envelope: Envelope) -> Lane {
+        LaneRules(self).lane(for: recipient, of: envelope)
     }
 }

@@ -104,7 +104,7 @@ package struct TallySheet: Hashable, Sendable {
     /// Changes what is counted of a name.
     mutating func with(_ kind: TallyKind, _ name: String, _ change: (inout Tally) -> Void) {
         var key = Key(kind: kind, name: name)
-        if !name.isEmpty, rows[key] == nil {
+        if !name.isEmpty, rows.index(forKey: key) == nil {
             let count = counts[kind, default: 0]
             if count < Self.mostNames { counts[kind] = count + 1 } else { key = Key(kind: kind, name: "") }
         }

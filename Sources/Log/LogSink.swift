@@ -42,6 +42,9 @@ package final class LogSink: Sendable {
     private let threshold: Atomic<UInt8>
     private let limit: Int
     private let state = Mutex(State())
+    /// Address of room for the next line, of ``LogLine/lineLimit`` bytes, or 0: so much from the allocator costs as much as
+    /// composing the line.
+    private let spareRoom = Atomic<UInt>(0)
 
     /// Starts the writer thread.
     ///
@@ -75,6 +78,7 @@ package final class LogSink: Sendable {
     }
 
     deinit {
+        takeRoom()?.deallocate()
         for end in [wakeUp.read, wakeUp.write] where end >= 0 { Glibc.close(end) }
     }
 
@@ -124,16 +128,24 @@ package final class LogSink: Sendable {
 
     /// Makes a line of a message that was found worth it.
     func compose(_ level: LogLevel, _ message: UnsafeRawBufferPointer, _ fields: (inout LogLine) -> Void) {
-        // An array's room: Swift's temporary allocation of so many bytes is aligned by hand, which costs three times as much.
-        _ = [UInt8](unsafeUninitializedCapacity: LogLine.lineLimit) { room, used in
-            used = 0
-            let bytes = UnsafeMutableRawBufferPointer(room)
-            var line = LogLine(into: bytes, format: format, privacy: privacy)
-            let gap = line.begin(level, message)
-            fields(&line)
-            let count = line.end()
-            append(bytes, count: count, timeAt: gap)
-        }
+        let room = takeRoom() ?? UnsafeMutableRawPointer.allocate(byteCount: LogLine.lineLimit, alignment: 1)
+        let bytes = UnsafeMutableRawBufferPointer(start: room, count: LogLine.lineLimit)
+        var line = LogLine(into: bytes, format: format, privacy: privacy)
+        let gap = line.begin(level, message)
+        fields(&line)
+        let count = line.end()
+        append(bytes, count: count, timeAt: gap)
+        keepRoom(room)
+    }
+
+    private func takeRoom() -> UnsafeMutableRawPointer? {
+        UnsafeMutableRawPointer(bitPattern: spareRoom.exchange(0, ordering: .acquiring))
+    }
+
+    /// Threads that log at once bring a room each; one of them is kept.
+    private func keepRoom(_ room: UnsafeMutableRawPointer) {
+        let other = spareRoom.exchange(UInt(bitPattern: room), ordering: .acquiringAndReleasing)
+        UnsafeMutableRawPointer(bitPattern: other)?.deallocate()
     }
 
     private func append(_ bytes: UnsafeMutableRawBufferPointer, count: Int, timeAt gap: Int) {

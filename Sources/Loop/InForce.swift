@@ -9,8 +9,9 @@ import Synchronization
 ///
 /// A version is made once and never changed. Under the lock it is only taken or exchanged, which costs a reference.
 package final class InForce<Value: Sendable>: Sendable {
-    private final class Version: Sendable {
-        let value: Value
+    /// One version of the value.
+    package final class Version: Sendable {
+        package let value: Value
         let number: UInt64
 
         init(_ value: Value, _ number: UInt64) { (self.value, self.number) = (value, number) }
@@ -23,7 +24,7 @@ package final class InForce<Value: Sendable>: Sendable {
     /// The value in force, copied; cheap for a small one, from any thread.
     package var current: Value { latest.value }
 
-    /// Asks the value in force without a copy of it: for large ones that are asked of every mail.
+    /// Asks the value in force, which stays as it is while the question takes; see ``latest`` for what each mail asks.
     package func ask<Answer>(_ question: (borrowing Value) -> Answer) -> Answer { question(latest.value) }
 
     /// Grows with every replacement: whoever keeps what it made of the value needs to make it again only then.
@@ -52,5 +53,7 @@ package final class InForce<Value: Sendable>: Sendable {
         }
     }
 
-    private var latest: Version { version.withLock { $0 } }
+    /// The version in force. Where the type is known, a part of its value is read without a copy of the rest, as each mail wants
+    /// it; through ``ask(_:)`` the whole is copied, reference by reference, because the question does not know the type.
+    package var latest: Version { version.withLock { $0 } }
 }

@@ -29,7 +29,15 @@ package struct EmailAddress: Hashable, Sendable, CustomStringConvertible {
         self.domain = domain
     }
 
-    package var description: String { "\(local)@\(domain.name)" }
+    package var description: String {
+        String(unsafeUninitializedCapacity: local.utf8.count + domain.name.utf8.count + 1) { room in
+            var text = OctetWriter(UnsafeMutableRawBufferPointer(room))
+            text.put(local)
+            text.put(UInt8(ascii: "@"))
+            text.put(domain.name)
+            return min(text.count, room.count)
+        }
+    }
 
     /// False when RFC 6531 (SMTPUTF8) is needed to carry this address.
     package var isASCII: Bool { local.utf8.allSatisfy { $0 < 0x80 } }

@@ -17,6 +17,15 @@ package struct EnhancedStatus: Hashable, Sendable, CustomStringConvertible {
 
     package var description: String { "\(self.class).\(subject).\(detail)" }
 
+    /// Its ``description``.
+    package func write(to text: inout OctetWriter) {
+        text.put(decimal: UInt(self.class))
+        text.put(UInt8(ascii: "."))
+        text.put(decimal: UInt(subject))
+        text.put(UInt8(ascii: "."))
+        text.put(decimal: UInt(detail))
+    }
+
     /// The same subject and detail under another class: a permanent reason that we chose to retry, or the reverse.
     package func with(class: UInt8) -> EnhancedStatus { EnhancedStatus(`class`, subject, detail) }
 

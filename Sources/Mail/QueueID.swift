@@ -5,6 +5,9 @@
 /// The upper 44 bits are milliseconds since 1970, the lower 20 a counter, so that ids made within one millisecond stay
 /// in order. The text form is Crockford's base 32 in lower case: no `i`, `l`, `o`, `u`, and it sorts as the number does.
 package struct QueueID: Hashable, Comparable, Sendable, CustomStringConvertible {
+    /// Letters of its text.
+    package static let length = 13
+
     package let rawValue: UInt64
 
     package init(rawValue: UInt64) { self.rawValue = rawValue }
@@ -24,7 +27,7 @@ package struct QueueID: Hashable, Comparable, Sendable, CustomStringConvertible 
     /// - Returns: nil unless `text` is exactly 13 letters of the alphabet and fits 64 bits.
     package init?(_ text: some StringProtocol) {
         let bytes = text.utf8
-        guard bytes.count == 13 else { return nil }
+        guard bytes.count == Self.length else { return nil }
         var value: UInt64 = 0
         for byte in bytes {
             guard let digit = Self.alphabet.firstIndex(of: byte), value >> 59 == 0 else { return nil }
@@ -34,9 +37,9 @@ package struct QueueID: Hashable, Comparable, Sendable, CustomStringConvertible 
     }
 
     package var description: String {
-        String(unsafeUninitializedCapacity: 13) { buffer in
+        String(unsafeUninitializedCapacity: Self.length) { buffer in
             write(to: UnsafeMutableRawBufferPointer(buffer))
-            return 13
+            return Self.length
         }
     }
 
@@ -44,7 +47,7 @@ package struct QueueID: Hashable, Comparable, Sendable, CustomStringConvertible 
     ///
     /// - Parameter buffer: at least 13 bytes.
     package func write(to buffer: UnsafeMutableRawBufferPointer) {
-        for index in 0..<13 {
+        for index in 0..<Self.length {
             buffer[index] = Self.alphabet[Int(rawValue >> UInt64(60 - 5 * index) & 31)]
         }
     }

@@ -40,9 +40,26 @@ package struct Reply: Hashable, Sendable, CustomStringConvertible {
 
     /// `550 5.1.1 no such user`, several lines joined by a space.
     package var description: String {
-        let prefix = status.map { "\(code) \($0)" } ?? "\(code)"
-        let text = lines.joined(separator: " ")
-        return text.isEmpty ? prefix : "\(prefix) \(text)"
+        // It stands in each line of the log: measured first and written in one go.
+        let expected = lines.reduce(24) { $0 &+ $1.utf8.count &+ 1 }
+        return String(unsafeUninitializedCapacity: expected) { room in
+            var text = OctetWriter(UnsafeMutableRawBufferPointer(room))
+            write(to: &text)
+            return min(text.count, room.count)
+        }
+    }
+
+    private func write(to text: inout OctetWriter) {
+        text.put(decimal: UInt(code))
+        if let status {
+            text.put(UInt8(ascii: " "))
+            status.write(to: &text)
+        }
+        if lines.allSatisfy(\.isEmpty), lines.count <= 1 { return }
+        for line in lines {
+            text.put(UInt8(ascii: " "))
+            text.put(line)
+        }
     }
 
     /// The status to report: the peer's, or `x.0.0` of the severity.

@@ -89,7 +89,7 @@ package struct StoredReader {
     /// A domain, whose characters were checked when it came in: a command can go on behind none of them.
     package mutating func domain() throws(Malformed) -> Domain {
         let piece = try piece()
-        let isPlain = piece.allSatisfy {
+        let isPlain = UnsafeRawBufferPointer(rebasing: piece).allSatisfy {
             $0 > 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "<") && $0 != UInt8(ascii: ">")
         }
         guard isPlain else { throw Malformed() }

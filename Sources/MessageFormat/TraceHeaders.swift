@@ -75,12 +75,12 @@ package struct TraceHeaders: Sendable {
             self.isAuthenticated = isAuthenticated
         }
 
-        fileprivate func write(to output: inout ByteBuffer) {
+        fileprivate func write(to output: inout OctetWriter) {
             // Encryption and AUTH come with EHLO; a client that went back to HELO behind them spoke ESMTP all the same.
             let isExtended = isExtended || isSecure || isAuthenticated
-            output.writeStaticString(isUTF8 ? "UTF8SMTP" : isExtended ? "ESMTP" : "SMTP")
-            if isSecure { output.writeStaticString("S") }
-            if isAuthenticated { output.writeStaticString("A") }
+            output.put(isUTF8 ? "UTF8SMTP" : isExtended ? "ESMTP" : "SMTP")
+            if isSecure { output.put(UInt8(ascii: "S")) }
+            if isAuthenticated { output.put(UInt8(ascii: "A")) }
         }
     }
 
@@ -97,18 +97,21 @@ package struct TraceHeaders: Sendable {
     ///   - header: what the message has already.
     ///   - output: where to.
     package mutating func write(_ facts: Facts, header: HeaderBlock, to output: inout ByteBuffer) {
-        if let comment { writeReceived(facts, comment, to: &output) }
-        if !header.hasMessageID {
-            output.writeStaticString("Message-ID: <")
-            Self.writeID(facts.id, to: &output)
-            output.writeStaticString("@")
-            output.writeString(facts.me)
-            output.writeStaticString(">\r\n")
-        }
-        if !header.hasDate {
-            output.writeStaticString("Date: ")
-            date.write(facts.at, to: &output)
-            output.writeStaticString("\r\n")
+        let date = date.text(facts.at)
+        output.compose(512) { output in
+            if let comment { Self.writeReceived(facts, comment, date, to: &output) }
+            if !header.hasMessageID {
+                output.put("Message-ID: <")
+                output.put(facts.id)
+                output.put(UInt8(ascii: "@"))
+                output.put(facts.me)
+                output.put(">\r\n")
+            }
+            if !header.hasDate {
+                output.put("Date: ")
+                output.put(date)
+                output.put("\r\n")
+            }
         }
         if !facts.added.isEmpty { output.writeBytes(facts.added) }
         if header.isMissing {
@@ -118,65 +121,58 @@ package struct TraceHeaders: Sendable {
         }
     }
 
-    private mutating func writeReceived(_ facts: Facts, _ comment: String, to output: inout ByteBuffer) {
-        output.writeStaticString("Received: ")
+    private static func writeReceived(
+        _ facts: Facts,
+        _ comment: String,
+        _ date: String,
+        to output: inout OctetWriter
+    ) {
+        output.put("Received: ")
         if let helo = facts.helo {
-            output.writeStaticString("from ")
-            Self.writeClean(helo, to: &output)
-            output.writeStaticString(" (")
-            output.writeString(facts.clientLiteral)
-            output.writeStaticString(")\r\n\t")
+            output.put("from ")
+            writeClean(helo, to: &output)
+            output.put(" (")
+            output.put(facts.clientLiteral)
+            output.put(")\r\n\t")
         }
-        output.writeStaticString("by ")
-        output.writeString(facts.me)
-        output.writeStaticString(" (")
-        output.writeString(comment)
-        output.writeStaticString(")")
+        output.put("by ")
+        output.put(facts.me)
+        output.put(" (")
+        output.put(comment)
+        output.put(")")
         if facts.helo != nil {
-            output.writeStaticString(" with ")
+            output.put(" with ")
             facts.with.write(to: &output)
             if let tls = facts.tls {
-                output.writeStaticString("\r\n\t(")
-                output.writeString(tls)
-                output.writeStaticString(")")
+                output.put("\r\n\t(")
+                output.put(tls)
+                output.put(")")
             }
         }
-        output.writeStaticString(" id ")
-        Self.writeID(facts.id, to: &output)
+        output.put(" id ")
+        output.put(facts.id)
         if let recipient = facts.onlyRecipient {
-            output.writeStaticString("\r\n\tfor <")
-            output.writeString(recipient.local)
-            output.writeStaticString("@")
-            output.writeString(recipient.domain.name)
-            output.writeStaticString(">")
+            output.put("\r\n\tfor <")
+            output.put(recipient.local)
+            output.put(UInt8(ascii: "@"))
+            output.put(recipient.domain.name)
+            output.put(">")
         }
-        output.writeStaticString(";\r\n\t")
-        date.write(facts.at, to: &output)
-        output.writeStaticString("\r\n")
-    }
-
-    private static func writeID(_ id: QueueID, to output: inout ByteBuffer) {
-        output.writeWithUnsafeMutableBytes(minimumWritableBytes: 13) { buffer in
-            id.write(to: buffer)
-            return 13
-        }
+        output.put(";\r\n\t")
+        output.put(date)
+        output.put("\r\n")
     }
 
     /// Letters, digits and what names and literals hold besides; anything else becomes a question mark.
-    private static func writeClean(_ name: String, to output: inout ByteBuffer) {
-        let utf8 = name.utf8
-        let count = min(utf8.count, 255)
-        output.writeWithUnsafeMutableBytes(minimumWritableBytes: max(1, count)) { buffer in
-            for (index, byte) in utf8.prefix(count).enumerated() {
-                switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"),
-                    UInt8(ascii: ":"), UInt8(ascii: "["), UInt8(ascii: "]"):
-                    buffer[index] = byte
-                default: buffer[index] = UInt8(ascii: "?")
-                }
+    private static func writeClean(_ name: String, to output: inout OctetWriter) {
+        for byte in name.utf8.prefix(255) {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"),
+                UInt8(ascii: ":"), UInt8(ascii: "["), UInt8(ascii: "]"):
+                output.put(byte)
+            default: output.put(UInt8(ascii: "?"))
             }
-            return count
         }
     }
 }
@@ -186,12 +182,12 @@ private struct DateText: Sendable {
     private var second = Int64.min
     private var text = ""
 
-    mutating func write(_ time: Timestamp, to output: inout ByteBuffer) {
+    mutating func text(_ time: Timestamp) -> String {
         let second = time.milliseconds / 1000
         if second != self.second {
             self.second = second
             text = MailDate.text(time)
         }
-        output.writeString(text)
+        return text
     }
 }

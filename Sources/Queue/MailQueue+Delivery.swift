@@ -106,15 +106,15 @@ extension MailQueue {
             case .idle: return state.loadingLanes.contains(lane) ? .loading : NextParcel.none
             case .carry(let next): ticket = next
             }
-            if var assignment = state.assignment(ticket) {
-                guard state.scheduler.isMetered else { return .carry(assignment) }
-                if state.scheduler.asksMail, let bytes = state.putAside(ticket, assignment.envelope, at: now) {
+            if let (parcel, message) = state.resident(ticket) {
+                guard state.scheduler.isMetered else { return .carry(Assignment(parcel, of: message)) }
+                if state.scheduler.asksMail, let bytes = state.putAside(ticket, message.envelope, at: now) {
                     freed = bytes
                     return nil
                 }
                 state.scheduler.sent(ticket, at: now)
-                assignment.mostRecipients = state.scheduler.mostRecipients(of: ticket)
-                return .carry(assignment)
+                let most = state.scheduler.mostRecipients(of: ticket)
+                return .carry(Assignment(parcel, of: message, mostRecipients: most))
             }
             guard state.loadingLanes.insert(lane).inserted else {
                 state.scheduler.putBack(ticket)
@@ -432,10 +432,10 @@ extension QueueState {
         if self[parcel(ticket).message]?.isHeld == true { scheduler.hold(ticket) }
     }
 
-    /// The parcel with its bytes, when they are in memory.
-    fileprivate func assignment(_ ticket: Ticket) -> Assignment? {
+    /// The parcel and its message, when that is in memory.
+    fileprivate func resident(_ ticket: Ticket) -> (Parcel, NewMessage)? {
         guard let resident = self[parcel(ticket).message]?.resident, let parcel = describe(ticket) else { return nil }
-        return Assignment(parcel, of: resident)
+        return (parcel, resident)
     }
 
     /// The first parcel and those behind it in line that are not in memory either.

@@ -10,19 +10,22 @@ package import Storage
 import Synchronization
 
 /// What a ready session carries now.
-package struct Assignment: Sendable {
+package final class Assignment: Sendable {
     package let parcel: Parcel
     private let message: NewMessage
     /// Recipients of one transaction that limits allow; nil: as many as there are.
-    package var mostRecipients: Int?
+    package let mostRecipients: Int?
 
     package var envelope: Envelope { message.envelope }
     package var content: Content { message.content }
 
-    init(_ parcel: Parcel, of message: NewMessage) { (self.parcel, self.message) = (parcel, message) }
+    init(_ parcel: Parcel, of message: NewMessage, mostRecipients: Int? = nil) {
+        (self.parcel, self.message) = (parcel, message)
+        self.mostRecipients = mostRecipients
+    }
 
     /// Of what is not in the queue as such.
-    package init(parcel: Parcel, envelope: Envelope, content: Content) {
+    package convenience init(parcel: Parcel, envelope: Envelope, content: Content) {
         let (id, time) = (parcel.id.message, parcel.acceptedAt)
         self.init(parcel, of: NewMessage(id: id, acceptedAt: time, envelope: envelope, content: content))
     }

@@ -96,67 +96,67 @@ extension ClientMachine {
     // MARK: commands
 
     private mutating func writeMail(_ progress: Progress) {
-        let transaction = progress.transaction
-        scratch.writeStaticString("MAIL FROM:<")
-        if case .address(let address) = transaction.envelope.sender { write(address) }
-        scratch.writeStaticString(">")
-        if capabilities.size {
-            scratch.writeStaticString(" SIZE=")
-            scratch.writeDecimal(transaction.size)
-        }
-        if capabilities.eightBitMIME, transaction.isEightBit || transaction.envelope.isEightBit {
-            scratch.writeStaticString(" BODY=8BITMIME")
-        }
-        if capabilities.utf8, transaction.envelope.needsUTF8 { scratch.writeStaticString(" SMTPUTF8") }
-        // Only where it is offered inside TLS: see `lackOfProtection`.
-        if transaction.envelope.requiresTLS, capabilities.requireTLS { scratch.writeStaticString(" REQUIRETLS") }
-        if capabilities.dsn {
-            switch transaction.envelope.returns {
-            case .full: scratch.writeStaticString(" RET=FULL")
-            case .headers: scratch.writeStaticString(" RET=HDRS")
-            case nil: break
+        let (transaction, capabilities) = (progress.transaction, capabilities)
+        let envelope = transaction.envelope
+        scratch.compose(256) { line in
+            line.put("MAIL FROM:<")
+            if case .address(let address) = envelope.sender { Self.write(address, to: &line) }
+            line.put(">")
+            if capabilities.size {
+                line.put(" SIZE=")
+                line.put(decimal: UInt(clamping: transaction.size))
             }
-            if let id = transaction.envelope.envelopeID, Self.isParameter(id) {
-                scratch.writeStaticString(" ENVID=")
-                scratch.writeString(id)
+            if capabilities.eightBitMIME, transaction.isEightBit || envelope.isEightBit { line.put(" BODY=8BITMIME") }
+            if capabilities.utf8, envelope.needsUTF8 { line.put(" SMTPUTF8") }
+            // Only where it is offered inside TLS: see `lackOfProtection`.
+            if envelope.requiresTLS, capabilities.requireTLS { line.put(" REQUIRETLS") }
+            if capabilities.dsn {
+                switch envelope.returns {
+                case .full: line.put(" RET=FULL")
+                case .headers: line.put(" RET=HDRS")
+                case nil: break
+                }
+                if let id = envelope.envelopeID, Self.isParameter(id) {
+                    line.put(" ENVID=")
+                    line.put(id)
+                }
             }
+            line.put("\r\n")
         }
-        scratch.writeStaticString("\r\n")
     }
 
     private mutating func writeRecipient(_ position: Int, _ progress: Progress) {
-        let recipient = progress.transaction.recipient(position)
-        scratch.writeStaticString("RCPT TO:<")
-        write(recipient.address)
-        scratch.writeStaticString(">")
-        if capabilities.dsn {
-            if let notify = recipient.notify { write(notify) }
-            if let original = recipient.original, Self.isParameter(original) {
-                scratch.writeStaticString(" ORCPT=")
-                scratch.writeString(original)
+        let (recipient, takesDSN) = (progress.transaction.recipient(position), capabilities.dsn)
+        scratch.compose(256) { line in
+            line.put("RCPT TO:<")
+            Self.write(recipient.address, to: &line)
+            line.put(">")
+            if takesDSN {
+                if let notify = recipient.notify { Self.write(notify, to: &line) }
+                if let original = recipient.original, Self.isParameter(original) {
+                    line.put(" ORCPT=")
+                    line.put(original)
+                }
             }
+            line.put("\r\n")
         }
-        scratch.writeStaticString("\r\n")
     }
 
-    private mutating func write(_ address: EmailAddress) {
-        scratch.writeString(address.local)
-        scratch.writeStaticString("@")
-        scratch.writeString(address.domain.name)
+    private static func write(_ address: EmailAddress, to line: inout OctetWriter) {
+        line.put(address.local)
+        line.put(UInt8(ascii: "@"))
+        line.put(address.domain.name)
     }
 
-    private mutating func write(_ notify: Notify) {
-        scratch.writeStaticString(" NOTIFY=")
-        if notify.isEmpty {
-            scratch.writeStaticString("NEVER")
-            return
-        }
+    private static func write(_ notify: Notify, to line: inout OctetWriter) {
+        line.put(" NOTIFY=")
+        if notify.isEmpty { return line.put("NEVER") }
         var separator: StaticString = ""
         for (condition, word): (Notify, StaticString) in [
             (.success, "SUCCESS"), (.failure, "FAILURE"), (.delay, "DELAY"),
         ] where notify.contains(condition) {
-            scratch.writeStaticString(separator)
-            scratch.writeStaticString(word)
+            line.put(separator)
+            line.put(word)
             separator = ","
         }
     }
@@ -302,28 +302,5 @@ extension ClientMachine {
         }
         current = progress
         return [.send(scratch)]
-    }
-}
-
-extension ByteBuffer {
-    /// Digits without a `String` in between.
-    fileprivate mutating func writeDecimal(_ number: Int) {
-        var rest = UInt(clamping: number)
-        var digits: UInt64 = 0
-        // Up to eight digits fit a word, least significant first; more are rare enough for a string.
-        guard rest < 100_000_000 else {
-            writeString(String(rest))
-            return
-        }
-        var count = 0
-        repeat {
-            digits = digits << 8 | UInt64(UInt8(ascii: "0") + UInt8(rest % 10))
-            rest /= 10
-            count += 1
-        } while rest > 0
-        for _ in 0..<count {
-            writeInteger(UInt8(truncatingIfNeeded: digits))
-            digits >>= 8
-        }
     }
 }

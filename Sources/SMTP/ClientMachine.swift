@@ -478,9 +478,11 @@ package struct ClientMachine: ~Copyable, Sendable {
 
     mutating func send(_ verb: StaticString, _ argument: String) -> Action {
         scratch.clear()
-        scratch.writeStaticString(verb)
-        scratch.writeString(argument)
-        scratch.writeStaticString("\r\n")
+        scratch.compose(128) { line in
+            line.put(verb)
+            line.put(argument)
+            line.put("\r\n")
+        }
         return .send(scratch)
     }
 }

@@ -6,6 +6,7 @@
 // For a lenient session see ``LineEndRule``.
 // RFC 5321 §2.3.8, §4.1.1.4, §4.5.2.
 
+import Glibc
 package import NIOCore
 
 /// Decodes one message.
@@ -121,15 +122,12 @@ package struct DotDecoder: Sendable {
         while index < last {
             let length = min(ContentScan.block, last - index)
             let before = scan
-            if scan.addPairs(bytes + index, length) {
-                // Somewhere in this block. What follows a dot may be commands: their octets are not ours to judge.
-                for place in index..<index + length where bytes[place] == 0x0A && bytes[place + 1] == 0x2E {
-                    guard place > start, bytes[place - 1] == 0x0D else { continue }
-                    scan = before
-                    _ = scan.addPairs(bytes + index, place + 1 - index)
-                    state = .lineStart
-                    return place + 1
-                }
+            if scan.addPairs(bytes + index, length), let place = dotLine(bytes, start, index..<index + length) {
+                // What follows a dot may be commands: their octets are not ours to judge.
+                scan = before
+                _ = scan.addPairs(bytes + index, place + 1 - index)
+                state = .lineStart
+                return place + 1
             }
             index += length
         }
@@ -141,6 +139,21 @@ package struct DotDecoder: Sendable {
         default: state = .text
         }
         return count
+    }
+
+    /// Where CRLF ends in front of a dot.
+    ///
+    /// - Parameters:
+    ///   - start: the first octet whose predecessor is in `bytes` as well is the one behind it.
+    ///   - range: of the LF; the octet behind it is readable.
+    private func dotLine(_ bytes: UnsafePointer<UInt8>, _ start: Int, _ range: Range<Int>) -> Int? {
+        var place = range.lowerBound
+        while place < range.upperBound, let found = memchr(bytes + place, 0x0A, range.upperBound - place) {
+            place = UnsafePointer<UInt8>(found.assumingMemoryBound(to: UInt8.self)) - bytes
+            if bytes[place + 1] == 0x2E, place > start, bytes[place - 1] == 0x0D { return place }
+            place += 1
+        }
+        return nil
     }
 
     mutating func keep(_ bytes: UnsafePointer<UInt8>, _ run: Range<Int>, in output: inout ByteBuffer) {

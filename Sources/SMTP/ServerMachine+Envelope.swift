@@ -207,12 +207,11 @@ extension ServerMachine {
         switch result {
         case .queued(let id):
             forgive()
-            output.writeStaticString("250 2.0.0 Queued as ")
-            output.writeWithUnsafeMutableBytes(minimumWritableBytes: 13) { buffer in
-                id.write(to: buffer)
-                return 13
+            output.compose(48) { output in
+                output.put("250 2.0.0 Queued as ")
+                output.put(id)
+                output.put("\r\n")
             }
-            output.writeStaticString("\r\n")
             leaveTransaction()
         case .taken:
             forgive()

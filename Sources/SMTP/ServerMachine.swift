@@ -323,7 +323,7 @@ package struct ServerMachine: ~Copyable, Sendable {
             return nil
         case .line(let length):
             let (parser, allowsUTF8) = (parser, transaction?.parameters.needsUTF8 ?? false)
-            if transaction == nil { mending = [] }
+            if transaction == nil { mending = Mending() }
             if lineEnd == 1 { mending.insert(.lineEnds) }
             let mender = limits.local.map { PathMender($0, mendsSyntax: limits.isLenient) }
             let refusesRelay = transaction != nil && !mayRelay && isForAnybody == nil

@@ -110,7 +110,7 @@ final class Wiring: Sendable {
             options: MailQueue.Options(first.outbound),
             keepsHistory: first.events.isOn,
             limits: LimitFiles(in: launch.dataPath, LinuxDisk())
-        ) { recipient, envelope in settings.inForce.ask { $0.lane(for: recipient, of: envelope) } }
+        ) { recipient, envelope in LaneRules(settings.inForce.latest).lane(for: recipient, of: envelope) }
 
         resolver = InForce<any DNS.Resolver>(try UnboundResolver(UnboundResolver.Options(first.resolver)))
         router = Router(resolver: resolver, settings: inForce, adopted: sockets?.addresses)

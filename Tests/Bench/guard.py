@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
-"""guard.py RESULTS.jsonl - is the checkout slower than the binary it was measured beside? Status 1: yes, by 5 % or more.
+"""guard.py RESULTS.jsonl [--slower PERCENT] [--cpu PERCENT] - is the checkout slower than the binary it was measured beside?
+
+Status 1: yes, by 5 % or more, or by what is given.
 
 The lines are run_matrix.py's, of the relays `before` and `martlet` in turns. What counts is the ratio within a round, because a
 machine's speed drifts. Delivered messages per second and CPU per message are judged alike: all cells together, and each cell
 that is worse by 5 % beyond two standard errors of its own.
 """
 
+import argparse
 import collections
 import json
 import math
 import statistics
 import sys
 
-WORST = 0.95  # of the older binary's speed
 MEASURES = (("delivered_s", 1), ("cpu_us", -1))  # more is better, less is better
 
 
@@ -29,11 +31,12 @@ def ratios(lines, measure, sign):
     return cells
 
 
-def judge(lines):
-    """Sentences about each cell and all of them, and whether the checkout passes."""
+def judge(lines, slower=5.0, cpu=5.0):
+    """Sentences about each cell and all of them, and whether the checkout passes: percent that it may be worse."""
     said, passes = [], True
-    limit = math.log(WORST)
+    limits = {"delivered_s": math.log(1 - slower / 100), "cpu_us": -math.log(1 + cpu / 100)}
     for measure, sign in MEASURES:
+        limit = limits[measure]
         means = []
         for cell, logs in sorted(ratios(lines, measure, sign).items()):
             mean = statistics.fmean(logs)
@@ -56,7 +59,12 @@ def judge(lines):
 
 
 if __name__ == "__main__":
-    with open(sys.argv[1]) as results:
-        sentences, passed = judge([json.loads(line) for line in results])
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("results")
+    options.add_argument("--slower", type=float, default=5.0, help="percent of delivered/s that may be lost")
+    options.add_argument("--cpu", type=float, default=5.0, help="percent of CPU a message that may be added")
+    options = options.parse_args()
+    with open(options.results) as results:
+        sentences, passed = judge([json.loads(line) for line in results], options.slower, options.cpu)
     print(*sentences, sep="\n")
     sys.exit(0 if passed else 1)

@@ -7,9 +7,11 @@
 #   Tests/Bench/run.sh queue   [-n N]                                                              a large queue, each relay in turn
 #   Tests/Bench/run.sh tls     [--size N] [--sessions N]                                           CPU per message, STARTTLS both ways
 #   Tests/Bench/run.sh guard OLD-BINARY                                                            ten minutes; status 1: 5 % slower than it
+#   Tests/Bench/run.sh history                                                                     the same program with and without history; status 1: 5 % slower, 10 % more CPU
 #   Tests/Bench/run.sh syscalls                                                                    syncs, files, connections per message
 #
-# MARTLET names the program (default: the release build); BENCH_BEFORE one that the matrix measures beside it, in turns. Results go to standard output and to $OUT (JSON lines) when set.
+# MARTLET names the program (default: the release build); BENCH_BEFORE one that the matrix measures beside it, in turns; with
+# BENCH_HISTORY=off no history is kept. Results go to standard output and to $OUT (JSON lines) when set.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -21,6 +23,7 @@ if [ "$what" = guard ]; then
 fi
 [ -x "$PEERS/limit/limit_relay" ] && [ -d "$PEERS/postfix-tuned" ] || "$here/setup-peers.sh"
 program=${MARTLET:-$top/.build/release/martlet}
+[ "$what" != history ] || BENCH_BEFORE=$program
 [ -x "$program" ] || (cd "$top" && swift build -c release --product martlet)
 
 work=$(mktemp -d "${BENCH_DIR:-/var/tmp}/martlet-bench.XXXXXX"); trap 'rm -rf "$work"' EXIT
@@ -29,6 +32,7 @@ echo relay.test > "$work/config/me"
 echo 127.0.0.0/8 > "$work/config/relay_acl_allow"
 printf '[main]\nlisten = 127.0.0.1:2700\n' > "$work/config/smtp.ini"
 printf '[*]\nmx = 127.0.0.1:2560\n' > "$work/config/routes.ini"
+[ "${BENCH_HISTORY-}" != off ] || printf 'history = false\n' > "$work/config/events.ini"
 martlet="martlet,port=2700,sink=2560,cmd=$program serve --config $work/config --data $work/data"
 before=()
 if [ -n "${BENCH_BEFORE-}" ]; then
@@ -36,6 +40,7 @@ if [ -n "${BENCH_BEFORE-}" ]; then
     printf '[main]\nlisten = 127.0.0.1:2701\n' > "$work/before/smtp.ini"
     printf '[*]\nmx = 127.0.0.1:2561\n' > "$work/before/routes.ini"
     printf '[main]\nlisten = 127.0.0.1:0\n' > "$work/before/admin.ini"
+    [ "$what" != history ] || printf 'history = false\n' > "$work/before/events.ini"
     before=(--relay "before,port=2701,sink=2561,cmd=$BENCH_BEFORE serve --config $work/before --data $work/before-data")
 fi
 
@@ -52,6 +57,10 @@ guard)    # Six kinds of flow, two executables, two seconds each in turns: thirt
     python3 "$here/run_matrix.py" "${before[@]}" --relay "$martlet" --out "$work/guard.jsonl" --repeat 13 --seconds 2 \
         --cells 1024:1:d:1,1024:10:d:1,1024:100:d:1,1024:10:1:1,10240:10:d:1,102400:10:d:1 "$@" >&2
     python3 "$here/guard.py" "$work/guard.jsonl" ;;
+history)
+    python3 "$here/run_matrix.py" "${before[@]}" --relay "$martlet" --out "$work/history.jsonl" --repeat 13 --seconds 2 \
+        --cells 1024:10:d:1,1024:100:d:1,10240:10:d:1,10240:100:d:1 "$@" >&2
+    python3 "$here/guard.py" "$work/history.jsonl" --slower 5 --cpu 10 ;;
 latency)  python3 "$here/latency.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;
 syscalls) python3 "$here/syscounts.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;
 queue)
