@@ -4,6 +4,7 @@ import Config
 import Intake
 import JSON
 import Mail
+import Queue
 
 /// Operations on credentials.
 package enum CredentialEndpoints {
@@ -22,6 +23,7 @@ package enum CredentialEndpoints {
         if kind.isSame(octets: "login") {
             scopes.formUnion(configured(services).map { .login($0) })
             scopes.formUnion(book.parked.keys.map { .login($0) })
+            scopes.formUnion(services.queue.waitingByLogin.keys.map { .login($0) })
         }
         let items = scopes.sorted { $0.name < $1.name }.map { view($0, book, services, at: now) }
         return .listing(items)
@@ -95,16 +97,18 @@ package enum CredentialEndpoints {
             parking = known
         }
         let terms = book.terms(of: scope)
+        var waiting: WaitingMail?
+        if case .login(let name) = scope { waiting = services.queue.waiting(of: name) }
         let limits = EntryMeasure.allCases.flatMap { measure in
             (terms?.limits[measure] ?? []).map { limit -> JSON in
-                let count = account?.counts[EntryBook.Key(measure: measure, window: limit.window)]
+                let use = use(of: measure, limit, account, waiting, at: now)
                 return [
                     "measure": .string(measure.rawValue),
                     "limit": .string(limit.text),
                     "window_s": .count(Int(limit.window / 1000)),
-                    "used": .count(count?.total(at: now) ?? 0),
+                    "used": .count(use.used),
                     "most": .count(limit.most),
-                    "opens_at": QueueView.time(count?.opens(limit.most, at: now)),
+                    "opens_at": QueueView.time(use.opens),
                     "then": .string((terms?.then ?? .later).text),
                     "origin": .string(terms?.origins[measure.rawValue] ?? ""),
                 ]
@@ -117,8 +121,33 @@ package enum CredentialEndpoints {
             "last_seen": QueueView.time(account?.seenAt),
             "last_address": .optional(account?.address.map { "\($0)" }),
             "surplus": .count(account?.surplus ?? 0),
+            "waiting": waiting.map { ["messages": .count($0.messages), "bytes": .count($0.bytes)] } ?? .null,
             "limits": .array(limits),
         ]
+    }
+
+    /// How much of a limit is used, and when one more fits; nil: now.
+    private static func use(
+        of measure: EntryMeasure,
+        _ limit: EntryLimit,
+        _ account: EntryBook.Account?,
+        _ waiting: WaitingMail?,
+        at now: Timestamp
+    ) -> (used: Int, opens: Timestamp?) {
+        switch measure {
+        case .messages, .recipients, .bytes:
+            let count = account?.counts[EntryBook.Key(measure: measure, window: limit.window)]
+            return (count?.total(at: now) ?? 0, count?.opens(limit.most, at: now))
+        case .distinct:
+            let people = account?.people[limit.window]
+            // A number that nobody has.
+            return (people?.total(at: now) ?? 0, people?.opens(limit.most, for: [0], at: now))
+        case .bounces:
+            let share = account?.shares[limit.window]
+            return (share?.share(at: now) ?? 0, share?.opens(limit.most, of: limit.least, at: now))
+        case .waitingMessages: return (waiting?.messages ?? 0, nil)
+        case .waitingBytes: return (waiting?.bytes ?? 0, nil)
+        }
     }
 
     private static func view(_ parking: Parking) -> JSON {

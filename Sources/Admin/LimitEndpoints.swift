@@ -143,7 +143,7 @@ enum LimitEndpoints: ConfigTable {
             throw Problem(
                 .invalid,
                 "a limit is about \"provider X\", \"lane X\", \"route X\", \"source X\", \"domain X\", \"sender X\" or \"user X\", "
-                    + "or about mail that comes in: \"in login X\", \"in network X\", \"in sender_domain X\"",
+                    + "or about mail that comes in: \"in login X\", \"in network X\", \"in sender_domain X\", \"in listener X\"",
                 issues: [Problem.Issue("/scope", "format", "is no such name")]
             )
         }

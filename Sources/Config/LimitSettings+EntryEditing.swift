@@ -13,6 +13,6 @@ extension LimitSettings {
         guard words.count == 2, EntryScope.words.contains(where: { $0.isSame(octets: words[0]) }) else { return nil }
         let name = String(words[1].trimmed)
         if name.isSame(octets: "*") { return "in \(words[0]) *" }
-        return EntryScope(words[0], name).map { "in \($0)" }
+        return entryScope(words[0], name).map { "in \($0)" }
     }
 }

@@ -23,6 +23,8 @@ struct Acceptance: Sendable {
     let mending: Mending
     /// What was counted for it, once.
     var use: EntryUse?
+    /// It is given up once the queue has it.
+    var seat: EntrySeat?
 
     init(
         _ message: NewMessage,
@@ -30,9 +32,11 @@ struct Acceptance: Sendable {
         _ mending: Mending,
         partOf first: QueueID? = nil,
         use: EntryUse? = nil,
+        seat: EntrySeat? = nil,
         copyOf original: QueueID? = nil
     ) {
         self.use = use
+        self.seat = seat
         id = message.id
         self.first = first
         self.original = original

@@ -50,6 +50,8 @@ final class Draft {
     var file: (any LargeBody)?
     /// What was counted for it.
     var use: EntryUse?
+    /// What waits of its login is limited.
+    var seat: EntrySeat?
     /// Bytes go to a file, which exists or is about to.
     var isSpilling = false
 

@@ -2,12 +2,14 @@
 //
 // Guarantees: with no `[in …]` section and nobody parked a message costs one look at a flag; the first mail that is too much is
 // told at once (an event, a line in the log, a counter), and then once an hour while it goes on; what was counted survives
-// restarts, but for the last second before a kill.
+// restarts, but for the last second before a kill (different
+// recipients: five seconds).
 
 import Files
-package import History
+import History
 package import Log
 package import Mail
+package import Queue
 import Synchronization
 
 /// Counts, parks, tells.
@@ -18,16 +20,26 @@ package final class EntryGate: Sendable {
     private let file: EntryFile?
     /// Something changed since it was written.
     private let isStale = Atomic(false)
-    /// Guards the file: it could not be written, which was said.
-    private let isTroubled = Mutex(false)
-    private let log: LogSink
-    private let tell: @Sendable (CommandFact) -> Void
+    /// Milliseconds between two writings of different recipients.
+    private static let peoplePause: Int64 = 5000
 
-    /// - Parameters:
-    ///   - file: nil: nothing is kept over a restart.
-    ///   - tell: takes what is to be an event.
-    package init(_ file: EntryFile?, log: LogSink, tell: @escaping @Sendable (CommandFact) -> Void) {
-        (self.file, self.log, self.tell) = (file, log, tell)
+    /// Guards the files.
+    private struct Writing {
+        /// They could not be written, which was said.
+        var isTroubled = false
+        /// Which ``EntryBook/peopleChanges`` is on disk, and since when.
+        var people = 0
+        var peopleAt = Timestamp(milliseconds: 0)
+    }
+
+    private let writing = Mutex(Writing())
+    private let log: LogSink
+    /// Knows what waits of whom and what became of it, and takes what is to be an event.
+    private let queue: MailQueue
+
+    /// - Parameter file: nil: nothing is kept over a restart.
+    package init(_ file: EntryFile?, _ queue: MailQueue, log: LogSink) {
+        (self.file, self.queue, self.log) = (file, queue, log)
     }
 
     /// What an earlier process left: before mail is taken.
@@ -57,7 +69,7 @@ package final class EntryGate: Sendable {
     package func admit(_ mail: @autoclosure () -> EntryMail, at now: Timestamp) -> EntryVerdict? {
         guard isOn.load(ordering: .acquiring) else { return nil }
         let mail = mail()
-        let verdict = book.withLock { $0.admit(mail, at: now) }
+        let verdict = book.withLock { $0.admit(mail, at: now, waiting: queue.waiting) }
         isStale.store(true, ordering: .releasing)
         switch verdict {
         case .surplus(let surplus): noted(surplus, mail, at: now)
@@ -69,6 +81,11 @@ package final class EntryGate: Sendable {
 
     /// A message was not taken after all, for want of room or the like.
     package func giveBack(_ use: EntryUse, at now: Timestamp) { book.withLock { $0.giveBack(use, at: now) } }
+
+    /// The seat of a message on its way into the queue; nil where nobody counts what waits.
+    func seat(of use: EntryUse) -> EntrySeat? {
+        use.isSeated ? EntrySeat { [self] in book.withLock { $0.leaveSeat(use) } } : nil
+    }
 
     /// Somebody logged in.
     package func seen(_ login: String, from client: IPAddress?, at now: Timestamp) {
@@ -99,7 +116,7 @@ package final class EntryGate: Sendable {
         let login = mail.login.map { ", login \($0)" } ?? ""
         fact.text = "\(surplus.words), then \(surplus.action.text)\(login)\(client)"
         fact.until = surplus.opens
-        tell(fact)
+        queue.tell(fact)
     }
 
     // MARK: Parking
@@ -114,7 +131,7 @@ package final class EntryGate: Sendable {
         var fact = CommandFact(.credentialParked, at: parking.since)
         (fact.actor, fact.subject, fact.until) = (parking.actor, "login \(login)", parking.until)
         fact.text = parking.reason.isEmpty ? nil : parking.reason
-        tell(fact)
+        queue.tell(fact)
         return keep()
     }
 
@@ -128,22 +145,27 @@ package final class EntryGate: Sendable {
         var fact = CommandFact(.credentialReleased, at: now)
         (fact.actor, fact.subject) = (actor, "login \(login)")
         fact.text = known.reason.isEmpty ? nil : known.reason
-        tell(fact)
+        queue.tell(fact)
         _ = keep()
         return true
     }
 
-    /// Once a second: logins whose time has come, and what is to be on disk.
+    /// Once a second: what became of mail, logins whose time has come, and what is to be on disk.
     ///
     /// Blocks.
-    package func tick(at now: Timestamp = .now()) {
+    /// - Parameter isLast: nothing comes after it.
+    package func tick(at now: Timestamp = .now(), isLast: Bool = false) {
+        let results = queue.takeResults()
+        if !results.isEmpty, book.withLock({ $0.finished(results, at: now) }) {
+            isStale.store(true, ordering: .releasing)
+        }
         guard isStale.load(ordering: .acquiring) || isOn.load(ordering: .relaxed) else { return }
         for login in releaseDue(at: now) {
             var fact = CommandFact(.credentialReleased, at: now)
             (fact.subject, fact.text) = ("login \(login)", "its time has come")
-            tell(fact)
+            queue.tell(fact)
         }
-        _ = keep()
+        _ = keep(at: now, isLast: isLast)
     }
 
     private func releaseDue(at now: Timestamp) -> [String] {
@@ -153,20 +175,28 @@ package final class EntryGate: Sendable {
     }
 
     /// Writes what changed.
-    private func keep() -> Bool {
+    private func keep(at now: Timestamp = .now(), isLast: Bool = false) -> Bool {
         guard let file else { return true }
-        return isTroubled.withLock { isTroubled in
+        return writing.withLock { writing in
             guard isStale.exchange(false, ordering: .acquiringAndReleasing) else { return true }
+            let book = snapshot
             do throws(DiskError) {
-                try file.save(snapshot)
-                isTroubled = false
+                try file.save(book)
+                let pause = now.milliseconds(since: writing.peopleAt)
+                if book.peopleChanges != writing.people, isLast || pause >= Self.peoplePause || pause < 0 {
+                    try file.savePeople(book)
+                    (writing.people, writing.peopleAt) = (book.peopleChanges, now)
+                } else if book.peopleChanges != writing.people {
+                    isStale.store(true, ordering: .releasing)
+                }
+                writing.isTroubled = false
                 return true
             } catch {
                 isStale.store(true, ordering: .releasing)
-                if !isTroubled {
+                if !writing.isTroubled {
                     log.write(.error, "limits of mail that comes in cannot be kept") { $0.add(.error, "\(error)") }
                 }
-                isTroubled = true
+                writing.isTroubled = true
                 return false
             }
         }
@@ -174,4 +204,19 @@ package final class EntryGate: Sendable {
 
     /// Everybody, as they stand now.
     package var snapshot: EntryBook { book.withLock { $0 } }
+}
+
+/// A message on its way into the queue, where what waits of its login is limited: it counts as waiting until it leaves.
+final class EntrySeat: Sendable {
+    private let isLeft = Atomic(false)
+    private let free: @Sendable () -> Void
+
+    init(_ free: @escaping @Sendable () -> Void) { self.free = free }
+
+    deinit { leave() }
+
+    /// It is in the queue, or will not be.
+    func leave() {
+        if !isLeft.exchange(true, ordering: .acquiringAndReleasing) { free() }
+    }
 }

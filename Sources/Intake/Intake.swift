@@ -52,7 +52,7 @@ package struct Intake: Sendable {
         self.log = log
         self.settings = settings
         self.suppressions = suppressions
-        self.gate = gate ?? EntryGate(nil, log: log) { [queue] in queue.tell($0) }
+        self.gate = gate ?? EntryGate(nil, queue, log: log)
         (self.filters, self.marks) = (filters, marks)
     }
 }

@@ -3,6 +3,7 @@
 // It is counted as it was handed in, and once, however many it becomes. What filters and plugins refuse afterwards has been
 // counted: it was sent. What we cannot keep has not.
 
+import Config
 import Mail
 import NIOCore
 import Queue
@@ -19,12 +20,16 @@ extension Reception {
     func count(_ envelope: Envelope, _ provenance: Provenance) -> Refusal? {
         // Reports, and mail of plugins: nobody hands them in.
         guard provenance.entrance != .inside else { return nil }
-        if let caller = provenance.caller { intake.gate.seen(caller.login, from: caller.address, at: .now()) }
-        let verdict = intake.gate.admit(EntryMail(envelope, provenance, octets), at: .now())
+        if let caller = provenance.caller {
+            intake.gate.seen(caller.login, from: caller.address, at: .now())
+            pending?.envelope.notes.caller = caller.login
+        }
+        let verdict = intake.gate.admit(mail(envelope, provenance), at: .now())
         switch verdict {
         case nil: return nil
         case .taken(let use)?:
             draft?.use = use
+            draft?.seat = intake.gate.seat(of: use)
             if let surplus = use.surplus { pending?.hold = Hold(since: .now(), reason: "too much: \(surplus.words)") }
             return nil
         case .surplus(let surplus)?:
@@ -34,6 +39,13 @@ extension Reception {
             discard()
             return .parked
         }
+    }
+
+    private func mail(_ envelope: Envelope, _ provenance: Provenance) -> EntryMail {
+        var mail = EntryMail(envelope, provenance, octets)
+        mail.parts = copies
+        mail.listener = provenance.entrance == .api ? Whose.api : provenance.client?.here.flatMap(rules.listeners.name)
+        return mail
     }
 
     /// What was counted for a message that we could not keep.
@@ -53,6 +65,7 @@ extension EntryMail {
             recipients: envelope.recipients.count,
             bytes: octets
         )
+        people = envelope.recipients
     }
 }
 
@@ -63,12 +76,35 @@ extension Refusal {
     init(because surplus: Surplus) {
         reason = .limited
         let isForGood = surplus.action == .refuse || surplus.isNever
-        let what =
-            surplus.isNever
-            ? "more \(surplus.measure.rawValue) in one message than may be sent in \(Self.time(surplus.limit.window))"
-            : "too many \(surplus.measure.rawValue) of late\(isForGood ? "" : ", try again later")"
-        reply = Reply(isForGood ? 550 : 450, EnhancedStatus(isForGood ? 5 : 4, 7, 1), what)
+        let what = surplus.isNever ? Self.never(surplus) : Self.much(surplus.measure)
+        let later = isForGood ? "" : ", try again later"
+        let fills = surplus.measure.isOfWaiting
+        reply = Reply(
+            isForGood ? 550 : fills ? 452 : 450,
+            EnhancedStatus(isForGood ? 5 : 4, fills && !isForGood ? 3 : 7, 1),
+            what + later
+        )
         waits = isForGood ? nil : surplus.opens
+    }
+
+    private static func much(_ measure: EntryMeasure) -> String {
+        switch measure {
+        case .messages, .recipients, .bytes: "too many \(measure.rawValue) of late"
+        case .distinct: "too many different recipients of late"
+        case .bounces: "too much mail of late could not be delivered"
+        case .waitingMessages: "too many messages wait already"
+        case .waitingBytes: "too many bytes wait already"
+        }
+    }
+
+    private static func never(_ surplus: Surplus) -> String {
+        switch surplus.measure {
+        case .messages, .recipients, .bytes, .distinct, .bounces:
+            let word = surplus.measure == .distinct ? "recipients" : surplus.measure.rawValue
+            return "more \(word) in one message than may be sent in \(time(surplus.limit.window))"
+        case .waitingMessages: return "more recipients in one message than messages may wait"
+        case .waitingBytes: return "more bytes in one message than may wait"
+        }
     }
 
     /// Of a login that may not send at present.

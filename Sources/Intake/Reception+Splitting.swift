@@ -88,7 +88,8 @@ extension Reception {
         owner.receptionGoesOn(nil)
     }
 
-    /// The copy goes first: where a crash before the answer leaves one of them alone, it is the copy.
+    /// The copy goes first, and the others when it is synced: where a crash before the answer leaves one of them alone, it is
+    /// the copy, and no mail ever leaves without one.
     private func accept(_ messages: [NewMessage], _ copy: NewMessage?, for owner: any ReceptionOwner) {
         guard let draft, let pending else { return }
         let all = [copy].compactMap(\.self) + messages
@@ -100,9 +101,10 @@ extension Reception {
             messages.map { Acceptance($0, pending.provenance, draft.mending, partOf: first) }
             + [ofCopy].compactMap(\.self)
         // They were counted as one.
-        if !messages.isEmpty { acceptances[0].use = draft.use }
+        if !messages.isEmpty { (acceptances[0].use, acceptances[0].seat) = (draft.use, draft.seat) }
         let (parts, others, hasCopy) = (acceptances, draft.others, copy != nil)
-        intake.queue.accept(all, by: pending.provenance.entrance, on: loop, into: pending.tray) { error in
+        intake.queue.accept(all, firstLeads: hasCopy, by: pending.provenance.entrance, on: loop, into: pending.tray) {
+            error in
             if error == nil, hasCopy { IntakeMetrics.count(.made) }
             let (reception, owner) = bound.value
             reception.committed(error, parts, others, serial, for: owner)
@@ -117,6 +119,7 @@ extension Reception {
         for owner: any ReceptionOwner
     ) {
         guard let first = acceptances.first else { return }
+        first.seat?.leave()
         if let error {
             giveBack(first.use)
             report(error, first.id)

@@ -378,7 +378,7 @@ package final class Reception {
         let tray = pending.tray
         let serial = commits(message.residentBytes, of: draft)
         let bound = NIOLoopBound((self, owner), eventLoop: loop)
-        let acceptance = Acceptance(message, pending.provenance, draft.mending, use: draft.use)
+        let acceptance = Acceptance(message, pending.provenance, draft.mending, use: draft.use, seat: draft.seat)
         intake.queue.accept(message, by: pending.provenance.entrance, on: loop, into: tray) { error in
             let (reception, owner) = bound.value
             reception.committed(error, acceptance, serial, for: owner)
@@ -406,6 +406,7 @@ package final class Reception {
         _ serial: Int,
         for owner: any ReceptionOwner
     ) {
+        acceptance.seat?.leave()
         if let error {
             giveBack(acceptance.use)
             report(error, acceptance.id)

@@ -8,11 +8,13 @@ package enum EntryScope: Hashable, Sendable {
     case network(IPNetwork)
     /// The domain of the envelope sender.
     case sender(String)
+    /// All that comes in at a section `[listener NAME]` of `smtp.ini`; `api` is mail by the API.
+    case listener(String)
     /// An app password, `NAME USER`: not limited, but remembered.
     case app(String)
 
     /// The words of the kinds, as they stand behind `in`.
-    package static let words = ["login", "network", "sender_domain"]
+    package static let words = ["login", "network", "sender_domain", "listener"]
 
     /// The kind in a word.
     package var word: String {
@@ -20,6 +22,7 @@ package enum EntryScope: Hashable, Sendable {
         case .login: "login"
         case .network: "network"
         case .sender: "sender_domain"
+        case .listener: "listener"
         case .app: "app_password"
         }
     }
@@ -27,7 +30,7 @@ package enum EntryScope: Hashable, Sendable {
     /// Which of its kind.
     package var name: String {
         switch self {
-        case .login(let name), .sender(let name), .app(let name): name
+        case .login(let name), .sender(let name), .listener(let name), .app(let name): name
         case .network(let network): network.isOne ? "\(network.address)" : "\(network)"
         }
     }
@@ -40,6 +43,7 @@ package enum EntryScope: Hashable, Sendable {
         switch word {
         case "login": self = .login(name)
         case "app_password": self = .app(name)
+        case "listener": self = .listener(name)
         case "network":
             guard let network = IPNetwork(name) else { return nil }
             self = .network(network)
@@ -100,18 +104,34 @@ extension EntryAction: Comparable {
 /// What is counted.
 package enum EntryMeasure: String, Hashable, Sendable, CaseIterable {
     case messages, recipients, bytes
+    /// Different recipients.
+    case distinct = "distinct_recipients"
+    /// Of recipients that are done, those that were not delivered to; in per cent.
+    case bounces = "bounce_ratio"
+    /// What was accepted and is not finished.
+    case waitingMessages = "waiting_messages"
+    case waitingBytes = "waiting_bytes"
+
+    /// Only a login has it: the queue knows who handed a message in, and nothing else.
+    package var isOfLogins: Bool { self == .bounces || isOfWaiting }
+
+    /// It has no window.
+    package var isOfWaiting: Bool { self == .waitingMessages || self == .waitingBytes }
 }
 
 /// So many in a window.
 package struct EntryLimit: Hashable, Sendable {
+    /// Per cent, of a share.
     package let most: Int
-    /// Milliseconds.
+    /// Milliseconds; 0: what there is now.
     package let window: Int64
     /// As the file has it: `200/h`.
     package let text: String
+    /// Of a share: how many it must be of at least.
+    package let least: Int
 
-    package init(_ most: Int, window: Int64, text: String) {
-        (self.most, self.window, self.text) = (most, window, text)
+    package init(_ most: Int, window: Int64, text: String, least: Int = 1) {
+        (self.most, self.window, self.text, self.least) = (most, window, text, least)
     }
 }
 

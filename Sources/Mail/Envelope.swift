@@ -44,6 +44,9 @@ package struct Envelope: Hashable, Sendable {
     /// Bytes that the envelope takes in memory, near enough for a budget.
     package var footprint: Int { recipients.reduce(0) { $0 + $1.footprint } }
 
+    /// Who handed it in: the login of SMTP, or whose token of the API it was; nil for anybody else.
+    package var account: String? { user ?? notes.caller }
+
     /// The least protection that the message itself demands of every next hop.
     package var leastTLS: TLSLevel? { requiresTLS ? .verify : notes.forceTLS ? .require : nil }
 }

@@ -1,6 +1,6 @@
 // Notes+Stored.swift — the notes of an envelope as bytes.
 
-/// Layout: flags, [outbound address], [name], [client address], [count, keys and values].
+/// Layout: flags, [outbound address], [name], [client address], [caller], [count, keys and values].
 ///
 /// An address is its length, 4 or 16, and its bytes.
 extension Notes {
@@ -10,6 +10,7 @@ extension Notes {
         static let client: UInt8 = 4
         static let values: UInt8 = 8
         static let forceTLS: UInt8 = 16
+        static let caller: UInt8 = 32
     }
 
     func encode(to bytes: inout [UInt8]) {
@@ -19,10 +20,12 @@ extension Notes {
         if client != nil { flags |= Flag.client }
         if !values.isEmpty { flags |= Flag.values }
         if forceTLS { flags |= Flag.forceTLS }
+        if caller != nil { flags |= Flag.caller }
         bytes.append(flags)
         if let outboundIP { bytes.append(address: outboundIP) }
         if let outboundHelo { bytes.append(string: outboundHelo.name) }
         if let client { bytes.append(address: client) }
+        if let caller { bytes.append(string: caller) }
         if !values.isEmpty {
             bytes.append(compact: UInt64(values.count))
             for (key, value) in values.sorted(by: { $0.key < $1.key }) {
@@ -38,6 +41,7 @@ extension Notes {
         if flags & Flag.outboundIP != 0 { outboundIP = try reader.address() }
         if flags & Flag.outboundHelo != 0 { outboundHelo = try reader.domain() }
         if flags & Flag.client != 0 { client = try reader.address() }
+        if flags & Flag.caller != 0 { caller = try reader.string() }
         if flags & Flag.values != 0 {
             for _ in 0..<(try reader.count()) {
                 let key = try reader.string()

@@ -10,6 +10,8 @@ package struct Notes: Hashable, Sendable {
     package var forceTLS: Bool
     /// The client that handed the message in; nil for mail made inside.
     package var client: IPAddress?
+    /// Who handed it in without a session of SMTP, `token:NAME`; nil: nobody that has a name.
+    package var caller: String?
     /// What plugins noted for themselves; see ``mostBytes``.
     package var values: [String: String]
 
@@ -21,17 +23,20 @@ package struct Notes: Hashable, Sendable {
         outboundHelo: Domain? = nil,
         forceTLS: Bool = false,
         client: IPAddress? = nil,
+        caller: String? = nil,
         values: [String: String] = [:]
     ) {
         self.outboundIP = outboundIP
         self.outboundHelo = outboundHelo
         self.forceTLS = forceTLS
         self.client = client
+        self.caller = caller
         self.values = values
     }
 
     package var isEmpty: Bool {
-        outboundIP == nil && outboundHelo == nil && !forceTLS && client == nil && values.isEmpty
+        outboundIP == nil && outboundHelo == nil && !forceTLS && client == nil && caller == nil
+            && values.isEmpty
     }
 
     /// False when plugins noted more than a message may carry.

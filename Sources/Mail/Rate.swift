@@ -122,6 +122,12 @@ package struct WindowCount: Hashable, Sendable {
         return Timestamp(milliseconds: (now + Int64(Self.slices)) * slice)
     }
 
+    /// When slices fall out of the window, until none that is there now is left.
+    package func changes(after wall: Timestamp) -> [Timestamp] {
+        let now = wall.milliseconds / slice
+        return (1...Int64(Self.slices)).map { Timestamp(milliseconds: (now + $0) * slice) }
+    }
+
     /// Some came; or fewer than was said before, where the number is negative.
     package mutating func add(_ count: Int, at wall: Timestamp) {
         let now = wall.milliseconds / slice

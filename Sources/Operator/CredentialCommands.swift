@@ -26,7 +26,7 @@ struct ListCredentials: RelayCommand {
         abstract: "List logins and what they have used."
     )
 
-    @Option(help: "login, network or sender_domain.")
+    @Option(help: "login, network, sender_domain or listener.")
     var kind = "login"
     @OptionGroup var options: RelayOptions
 
@@ -45,6 +45,7 @@ struct ListCredentials: RelayCommand {
             "last_seen": item["last_seen"] ?? .null,
             "last_address": item["last_address"] ?? .null,
             "surplus": item["surplus"] ?? .null,
+            "waiting": item["waiting"]?["messages"] ?? .null,
             "used": .string(limits.joined(separator: ", ")),
         ]
     }

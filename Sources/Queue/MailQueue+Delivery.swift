@@ -238,6 +238,8 @@ extension MailQueue {
                 deferred: deferred.map { $0.kind == .asked ? 0 : $0.recipients.count } ?? 0,
                 at: now
             )
+            let failed = isDiscarded ? 0 : bounced.count
+            state.tally.finished(state[slot]?.login ?? 0, delivered: done.count - bounced.count, bounced: failed)
             if done.count > bounced.count {
                 state.scheduler.answered(parcel.id.ticket, isFinal: true, at: now)
             }

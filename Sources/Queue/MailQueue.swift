@@ -246,12 +246,14 @@ extension MailQueue {
     ///
     /// - Parameters:
     ///   - messages: at least one; as for one alone, their resident bytes were reserved.
+    ///   - leads: the others are written when the first is synced, so that no power cut leaves one of them without it.
     ///   - entrance: the door they came in by, for the metrics.
     ///   - loop: where `done` is called.
     ///   - tray: as for one alone.
     ///   - done: called once, when all are synced (nil), or when it is known of all and some could not be.
     package func accept(
         _ messages: [NewMessage],
+        firstLeads leads: Bool = false,
         by entrance: Entrance,
         on loop: any EventLoop,
         into tray: ReportTray? = nil,
@@ -264,7 +266,8 @@ extension MailQueue {
         }
         let nobody: @Sendable (QueueError?) -> Void = { _ in }
         state.withLock { state in
-            state.arrivingGroups[first.id] = ArrivingGroup(left: messages.count)
+            let followers = leads ? Array(messages.dropFirst()) : []
+            state.arrivingGroups[first.id] = ArrivingGroup(left: messages.count, followers: followers)
             for message in messages {
                 state.arriving[message.id] = Arrival(
                     message: message,
@@ -273,7 +276,7 @@ extension MailQueue {
                     done: message.id == first.id ? done : nobody,
                     group: first.id
                 )
-                store.append(message)
+                if !leads || message.id == first.id { store.append(message) }
             }
         }
     }
@@ -344,6 +347,16 @@ extension MailQueue {
             whole.error = whole.error ?? error
         }
         whole.left -= 1
+        for follower in whole.takeFollowers() {
+            if whole.error == nil {
+                store.append(follower)
+            } else if let arrival = state.arriving.removeValue(forKey: follower.id) {
+                // Nothing of it was written, but its file.
+                if case .file(let file) = follower.content.body { disk.submit { _ in file.discard() } }
+                whole.landed.append((arrival, nil))
+                whole.left -= 1
+            }
+        }
         guard whole.left == 0 else {
             state.arrivingGroups[group] = whole
             return []

@@ -18,9 +18,18 @@ struct Arrival: Sendable {
 struct ArrivingGroup: Sendable {
     /// How many are still awaited.
     var left: Int
+    /// Those that are written when the first is durable.
+    var followers: [NewMessage] = []
     var landed: [(arrival: Arrival, location: Location?)] = []
     /// Why one of them is not durable, and so none of them is taken.
     var error: QueueError?
+
+    init(left: Int, followers: [NewMessage]) { (self.left, self.followers) = (left, followers) }
+
+    mutating func takeFollowers() -> [NewMessage] {
+        defer { followers = [] }
+        return followers
+    }
 }
 
 /// One accepted message; 56 bytes.
@@ -44,6 +53,8 @@ struct MessageEntry: Sendable {
     var openParcels: UInt32 = 0
     /// Its first parcel; further ones are linked by ``ParcelEntry/sibling``.
     var firstParcel = Ticket.null
+    /// Who handed it in.
+    var login: LoginTally.Number = 0
     private var flags: Flags = []
 
     init(_ id: QueueID, acceptedAt: Timestamp, location: Location, size: Int, recipients: UInt32, resident: NewMessage?)

@@ -40,6 +40,8 @@ struct QueueState: ~Copyable, Sendable {
     /// What was flushed since the start, until everything is known.
     var flushed = Flushed()
     var traffic = Traffic()
+    /// What waits of whom.
+    var tally = LoginTally()
     /// Prologues and bodies of all messages, in bytes.
     private(set) var bytes = 0
 
@@ -99,6 +101,7 @@ extension QueueState {
             resident: message
         )
         if !holds.isEmpty { entry.isHeld = holds[message.id] != nil }
+        entry.login = tally.enter(envelope.account, bytes: entry.size)
         let slot = add(entry)
         let prepares = prepares
         let groups = parcelling(0..<count, limit: options.recipientsPerParcel) {
@@ -134,6 +137,7 @@ extension QueueState {
         )
         entry.delayReported = state.delayReported
         entry.isHeld = holds[message.id] != nil
+        entry.login = tally.enter(envelope.account, bytes: entry.size)
         let slot = add(entry)
         restored += 1
         if !state.done.isEmpty { progress[slot] = Progress(done: state.done, bounced: state.bounced) }
@@ -213,6 +217,7 @@ extension QueueState {
         byID.remove(entry.id)
         if entry.isHeld { holds[entry.id] = nil }
         if !progress.isEmpty { progress[slot] = nil }
+        tally.leave(entry.login, bytes: entry.size)
         bytes -= entry.size
         messages.giveBack(slot, leaving: nil)
         return entry.resident?.residentBytes ?? 0

@@ -30,7 +30,7 @@ extension Wiring {
             log: launch.log,
             settings: launch.settings.inForce,
             suppressions: suppressions,
-            gate: EntryGate(file, log: launch.log) { [queue] in queue.tell($0) },
+            gate: EntryGate(file, queue, log: launch.log),
             filters: filters,
             marks: ArchiveMarks(in: launch.dataPath, LinuxDisk(), log: launch.log)
         )

@@ -329,7 +329,7 @@ extension Wiring {
         let counts = queue.counts
         saveMemory()
         queue.keepLimits()
-        gate.tick()
+        gate.tick(isLast: true)
         RunningRelay.remove(from: dataPath, LinuxDisk())
         api.stop()
         past.stop()

@@ -6,6 +6,7 @@
 #   Tests/Bench/run.sh latency [--rate N] [--many]                                                 dot→250, 250→delivered
 #   Tests/Bench/run.sh queue   [-n N]                                                              a large queue, each relay in turn
 #   Tests/Bench/run.sh tls     [--size N] [--sessions N]                                           CPU per message, STARTTLS both ways
+#   Tests/Bench/run.sh milter  [--cells …] [--repeat N]                                            Postfix and Martlet, each with the same milter
 #   Tests/Bench/run.sh guard OLD-BINARY                                                            ten minutes; status 1: 5 % slower than it
 #   Tests/Bench/run.sh history                                                                     the same program with and without history; status 1: 5 % slower, 10 % more CPU
 #   Tests/Bench/run.sh syscalls                                                                    syncs, files, connections per message
@@ -61,6 +62,19 @@ history)
     python3 "$here/run_matrix.py" "${before[@]}" --relay "$martlet" --out "$work/history.jsonl" --repeat 13 --seconds 2 \
         --cells 1024:10:d:1,1024:100:d:1,10240:10:d:1,10240:100:d:1 "$@" >&2
     python3 "$here/guard.py" "$work/history.jsonl" --slower 5 --cpu 10 ;;
+milter)   # One OpenDKIM that verifies (none of the mail is signed: what is measured is the talk with it), asked by both.
+    type opendkim >/dev/null || { echo "milter needs Debian's opendkim" >&2; exit 2; }
+    m=$PEERS/postfix-milter; mkdir -p "$m/conf" "$m/spool" "$m/data"; chown root:root "$m/spool"; chown postfix "$m/data"
+    sed 's,postfix-tuned,postfix-milter,g; s/^relayhost = .*/relayhost = [127.0.0.1]:2580/' "$PEERS/postfix-tuned/conf/main.cf" > "$m/conf/main.cf"
+    printf 'smtpd_milters = inet:127.0.0.1:2790\nmilter_default_action = tempfail\n' >> "$m/conf/main.cf"
+    sed 's/^127.0.0.1:2611 /127.0.0.1:2631 /' "$PEERS/postfix-tuned/conf/master.cf" > "$m/conf/master.cf"; chmod 644 "$m"/conf/*
+    printf 'Mode v\nSocket inet:2790@127.0.0.1\nSyslog no\nUMask 007\nPidFile %s/opendkim.pid\n' "$work" > "$work/opendkim.conf"
+    opendkim -f -x "$work/opendkim.conf" & milter=$!
+    trap 'kill $milter 2>/dev/null; rm -rf "$work"' EXIT
+    for _ in $(seq 100); do (: > /dev/tcp/127.0.0.1/2790) 2>/dev/null && break; sleep 0.1; done
+    printf '[opendkim]\nsocket = inet:127.0.0.1:2790\n' > "$work/config/milters.ini"
+    python3 "$here/run_matrix.py" --relay "postfix-milter,port=2631,sink=2580,stop=/usr/sbin/postfix -c $m/conf stop,cmd=/usr/sbin/postfix -c $m/conf start" \
+        --relay "$martlet" ${OUT:+--out "$OUT"} --cells 1024:10:d:1,1024:100:d:1,1024:10:1:1,10240:10:d:1 "$@" ;;
 latency)  python3 "$here/latency.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;
 syscalls) python3 "$here/syscounts.py" --relay postfix-tuned --relay limit --relay "$martlet" "$@" ;;
 queue)

@@ -68,7 +68,17 @@ struct EntryBookTests {
         var again = EntryBook()
         file.load(into: &again, at: now)
         again.set(rules)
-        #expect(again.accounts == book.accounts && again.parked == book.parked)
+        try file.savePeople(book)
+        file.load(into: &again, at: now)
+        #expect(again.parked == book.parked && again.accounts.count == book.accounts.count)
+        for (scope, account) in book.accounts {
+            let other = try #require(again.accounts[scope])
+            #expect(other.counts == account.counts && other.shares == account.shares)
+            #expect(other.surplus == account.surplus && other.toldAt == account.toldAt)
+            for (window, count) in account.people {
+                #expect(other.people[window]?.total(at: now) == count.total(at: now))
+            }
+        }
         return again
     }
 
@@ -189,6 +199,14 @@ struct EntryBookTests {
         ("[in login a]\nmesages = 1/h", "limits.ini:2: unknown key mesages"),
         ("[in network *]\nthen = park", "limits.ini:2: only a login can be parked"),
         ("[in login *]\nthen = shout", "limits.ini:2: \"shout\" is none of"),
+        ("[in login a]\nbounce_ratio = 10/d", "limits.ini:2: \"10/d\" is not so many in so long, such as 10%/d"),
+        ("[in login a]\nbounce_ratio = 10%/d of 9", "limits.ini:2: \"10%/d of 9\" is not"),
+        ("[in login a]\nwaiting_messages = 10/d", "limits.ini:2: \"10/d\" is not a number"),
+        ("[in login a]\nwaiting_bytes = many", "limits.ini:2: \"many\" is not a size"),
+        ("[in network *]\nbounce_ratio = 10%/d", "limits.ini:2: bounce_ratio is about logins"),
+        ("[in sender_domain *]\nwaiting_bytes = 1M", "limits.ini:2: waiting_bytes is about logins"),
+        ("[in listener A.B]\nmessages = 1/h", "limits.ini:1: [in listener A.B] is not"),
+        ("[in listener *]\nthen = park", "limits.ini:2: only a login can be parked"),
         ("[in login a]\n[in login a]\n", "limits.ini:2: [in login a] began in line 1 already"),
     ])
     func saysWhatIsWrongAndWhere(text: String, complaint: String) throws {

@@ -1,6 +1,7 @@
 """test_balancers.py - behind HAProxy and other relays: the PROXY protocol, XCLIENT, XFORWARD."""
 
 import hashlib
+import http.client
 import socket
 import ssl
 import struct
@@ -179,6 +180,76 @@ def test_haproxy_in_front(behind, closing, sink, tmp_path, version):
         client.expect(220)
         assert mail(client).code == 550
     assert "DOWN" not in (tmp_path / "haproxy.log").read_text()
+
+
+@pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2"])
+def test_haproxy_in_front_of_the_api(make_relay, closing, tmp_path, version):
+    """Its health checks are HTTP at /livez; clients are those that it tells, and when the relay stops it hears so."""
+    program = needed("haproxy")
+    port, front = free_port(), free_port()
+    relay = make_relay(
+        files={
+            "admin.ini": f"""
+listen = 127.0.0.1:{port}
+proxy = 127.0.0.1:{port}
+proxy_networks = 127.0.0.1
+metrics_allow = 127.0.0.9
+[token t]
+hash = sha256:{hashlib.sha256(b"secret").hexdigest()}
+scopes = all
+cidr = 127.0.0.9
+"""
+        }
+    )
+    (tmp_path / "haproxy.cfg").write_text(
+        f"""
+        global
+          stats socket {tmp_path}/stats
+        defaults
+          mode http
+          timeout connect 10s
+          timeout client 60s
+          timeout server 60s
+        frontend api
+          bind 127.0.0.1:{front}
+          default_backend relay
+        backend relay
+          option httpchk
+          http-check send meth GET uri /livez ver HTTP/1.1 hdr Host localhost
+          http-check expect status 200
+          server one 127.0.0.1:{port} {version} check check-send-proxy inter 200ms fall 2 rise 1\n"""
+    )
+    closing(Program([program, "-db", "-f", tmp_path / "haproxy.cfg"], tmp_path / "haproxy.log"))
+    wait_listening(("127.0.0.1", front), 60)
+
+    def ask(path, source, token=None):
+        connection = http.client.HTTPConnection("127.0.0.1", front, timeout=60, source_address=(source, 0))
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+            return connection.getresponse().status
+        except OSError:
+            return None
+        finally:
+            connection.close()
+
+    def state():
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(f"{tmp_path}/stats")
+            connection.sendall(b"show stat\n")
+            rows = b"".join(iter(lambda: connection.recv(65536), b"")).decode().splitlines()
+        row = next(line for line in rows if line.startswith("relay,one,")).split(",")
+        names = rows[0].lstrip("# ").split(",")
+        return row[names.index("status")], row[names.index("check_code")]
+
+    wait_until(lambda: state() == ("UP", "200"), 60, state)
+    assert ask("/metrics", "127.0.0.9") == 200 and ask("/metrics", "127.0.0.8") == 401
+    assert ask("/v1/stats", "127.0.0.9", "secret") == 200
+    assert ask("/v1/stats", "127.0.0.8", "secret") in (401, 403)
+    relay.stop()
+    wait_until(lambda: state()[0] == "DOWN", 60, state)
+    assert ask("/livez", "127.0.0.9") == 503
+    relay.start()
+    wait_until(lambda: state()[0] == "UP" and ask("/livez", "127.0.0.9") == 200, 60, state)
 
 
 def test_tls_begins_behind_the_header(make_relay, sink, authority):

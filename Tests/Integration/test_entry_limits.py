@@ -42,7 +42,7 @@ def on_disk(relay):
     return used
 
 
-def send(relay, user, count=1):
+def send(relay, user, count=1, to="b@b.test"):
     """What the relay says to each of some messages."""
     said = []
     with smtplib.SMTP(*relay.address, timeout=60) as client:
@@ -50,7 +50,7 @@ def send(relay, user, count=1):
         client.login(user, "open sesame")
         for _ in range(count):
             try:
-                client.sendmail("a@a.test", ["b@b.test"], MAIL)
+                client.sendmail("a@a.test", [to], MAIL)
                 said.append(250)
             except smtplib.SMTPDataError as error:
                 said.append(error.smtp_code)
@@ -176,3 +176,71 @@ def test_sections_of_mail_that_comes_in_by_the_api(counted):
         assert api.ask("PUT", f"/v1/limits/{quote(name)}", {"messages": "1/h"})[0] == 422, name
     assert api.ask("DELETE", path)[0] == 204 and api.ask("GET", path)[0] == 404
     assert api.ask("PATCH", "/v1/limits/lane%20a.test", {"messages": "1/h"})[0] == 422
+
+
+def test_what_waits_of_a_login_is_bounded_over_a_kill(counted):
+    limits = "[in login *]\nwaiting_messages = 3\n[in login token:shop]\nwaiting_bytes = 2000\n"
+    relay, _ = counted(limits=limits, outbound={"disabled": True})
+    secret = token(relay, "shop")
+    shop = Api(relay, secret)
+    mail = {"from": "a@a.test", "to": ["b@b.test"], "subject": "s", "text": "t" * 1200}
+    wait_until(lambda: shop.ask("GET", "/v1/stats")[0] == 200, what="the token to be known")
+    assert shop.ask("POST", "/v1/messages", mail)[0] == 202
+    status, headers, problem = shop.ask("POST", "/v1/messages", mail)
+    assert status == 429 and "452 4.3.1 too many bytes wait already" in problem["detail"], problem
+    assert headers["Retry-After"] and send(relay, "stolen", 4) == [250] * 3 + [452] and send(relay, "honest") == [250]
+    events = wait_until(
+        lambda: [one["data"]["text"] for one in shop.ask("GET", "/v1/events?type=credential.limited")[2]["items"]],
+        what="the alarm to be an event",
+    )
+    assert any("waiting_bytes 2000 of login token:shop (limits.ini:4), then 450" in text for text in events), events
+    relay.kill()
+    relay.start()
+    shop = Api(relay, secret)
+    one = wait_until(
+        lambda: (found := shop.ask("GET", "/v1/credentials/stolen")[2])["waiting"]["messages"] == 3 and found,
+        what="the queue to be known",
+    )
+    assert one["waiting"]["bytes"] > 3 * len(MAIL) and one["limits"][0]["measure"] == "waiting_messages"
+    assert (one["limits"][0]["used"], one["limits"][0]["most"], one["limits"][0]["window_s"]) == (3, 3, 0)
+    assert send(relay, "stolen") == [452] and shop.ask("POST", "/v1/messages", mail)[0] == 429
+    assert "waiting_messages 3 of 3" in credentials(relay).stdout
+    # What leaves makes room.
+    relay.write("outbound.ini", (relay.config / "outbound.ini").read_text().replace("true", "false"))
+    wait_until(lambda: shop.ask("GET", "/v1/credentials/stolen")[2]["waiting"]["messages"] == 0, what="it to be sent")
+    assert send(relay, "stolen") == [250] and shop.ask("POST", "/v1/messages", mail)[0] == 202
+
+
+def test_different_recipients_are_known_after_a_kill(counted):
+    relay, _ = counted(limits="[in login *]\ndistinct_recipients = 2/d\nthen = 550\n")
+    assert [send(relay, "stolen", to=to)[0] for to in ("x@b.test", "y@b.test", "X@b.test")] == [250] * 3
+    wait_until(lambda: (relay.data / "limits.people").exists(), what="recipients to be on the disk")
+    wait_until(
+        lambda: "people login stolen" in (relay.data / "limits.people").read_text(), what="those of the login as well"
+    )
+    relay.kill()
+    relay.start()
+    assert [send(relay, "stolen", to=to)[0] for to in ("z@b.test", "y@b.test")] == [550, 250]
+    assert send(relay, "honest", to="z@b.test") == [250]
+    limit = Api(relay).ask("GET", "/v1/credentials/stolen")[2]["limits"][0]
+    assert (limit["measure"], limit["used"], limit["then"]) == ("distinct_recipients", 2, "550")
+    assert "x@b.test" not in (relay.data / "limits.people").read_text()
+
+
+def test_a_login_whose_mail_bounces_is_stopped(make_server, make_api):
+    server = make_server({"RCPT": "550 5.1.1 nobody of that name"})
+    before = os.umask(0o077)
+    try:
+        files = {"auth_flat_file.ini": USERS, "limits.ini": "[in login *]\nbounce_ratio = 50%/d from 4\nthen = park\n"}
+        relay, api = make_api(routes={"*": server.address}, files=files)
+    finally:
+        os.umask(before)
+    assert send(relay, "stolen", 4) == [250] * 4
+
+    def seen():
+        return api.ask("GET", "/v1/credentials/stolen")[2]["limits"][0]["used"] == 100
+
+    wait_until(seen, what="bounces to be counted")
+    assert send(relay, "stolen", 2) == [450] * 2 and send(relay, "honest") == [250]
+    one = api.ask("GET", "/v1/credentials/stolen")[2]
+    assert one["parked"]["reason"] == "bounce_ratio 50%/d from 4 of login stolen (limits.ini:2)"

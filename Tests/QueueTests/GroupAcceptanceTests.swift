@@ -44,10 +44,10 @@ struct GroupAcceptanceTests {
     }
 
     /// Hands them in; the future has the one answer.
-    private func accept(_ messages: [NewMessage]) -> EventLoopFuture<QueueError?> {
+    private func accept(_ messages: [NewMessage], firstLeads: Bool = false) -> EventLoopFuture<QueueError?> {
         for message in messages { queue.memory.force(message.residentBytes) }
         let answered = loop.makePromise(of: QueueError?.self)
-        queue.accept(messages, by: .smtp, on: loop) { answered.succeed($0) }
+        queue.accept(messages, firstLeads: firstLeads, by: .smtp, on: loop) { answered.succeed($0) }
         return answered.futureResult
     }
 
@@ -77,5 +77,30 @@ struct GroupAcceptanceTests {
         // What is on disk is marked as done with, so that no restart delivers it.
         let settled = store.records.filter { if case .settled = $0 { true } else { false } }
         #expect(settled.count == 2)
+    }
+
+    @Test func whatFollowsIsWrittenWhenTheFirstIsDurable() async throws {
+        let answer = accept(try messages(1...3), firstLeads: true)
+        #expect(store.records == [.message(QueueID(rawValue: 1))])
+        store.commit()
+        #expect(store.records.count == 3 && queue.counts.messages == 0)
+        store.commit()
+        #expect(try await answer.get() == nil)
+        #expect(queue.counts.messages == 3)
+    }
+
+    @Test(arguments: [0, 1, 2])
+    func withoutOneOfThemThereIsNone(good: Int) async throws {
+        let answer = accept(try messages(1...3), firstLeads: true)
+        for _ in 0..<good { store.commit(atMost: 1) }
+        store.commit(.full("no room"), atMost: 1)
+        store.commit()
+        guard case .full? = try await answer.get() else {
+            Issue.record("no error")
+            return
+        }
+        #expect(queue.counts.messages == 0 && queue.memory.used == 0)
+        let settled = store.records.filter { if case .settled = $0 { true } else { false } }
+        #expect(settled.count == (good == 0 ? 0 : 2), "those that are durable are done with")
     }
 }

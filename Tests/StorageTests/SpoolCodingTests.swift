@@ -62,6 +62,7 @@ import Testing
         }
         var notes = Notes(outboundIP: address(&random), client: address(&random))
         notes.forceTLS = Bool.random(using: &random)
+        if Bool.random(using: &random) { notes.caller = text(&random, 20) }
         if Bool.random(using: &random) { notes.outboundHelo = Domain(stored: plain(&random, 20)) }
         for _ in 0..<Int.random(in: 0...3, using: &random) { notes.values[text(&random, 9)] = text(&random, 30) }
         return notes
