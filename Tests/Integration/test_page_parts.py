@@ -14,7 +14,15 @@ from page_house import expect, needs_browser, picture
 pytestmark = needs_browser
 
 PATHS = yaml.safe_load((ROOT / "openapi.yaml").read_text())["paths"]
-PARTS = {"/v1/limits": "Limits", "/v1/pauses": "Pauses", "/v1/suppressions": "Suppressions", "/v1/nodes": "Nodes"}
+PARTS = {
+    "/v1/limits": "Limits",
+    "/v1/reactions": "Reactions",
+    "/v1/dkim-keys": "DKIM",
+    "/v1/staging": "Staging",
+    "/v1/pauses": "Pauses",
+    "/v1/suppressions": "Suppressions",
+    "/v1/nodes": "Nodes",
+}
 
 
 def test_only_what_is_there_is_shown(opened):

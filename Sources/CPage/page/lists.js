@@ -1,4 +1,4 @@
-// lists.js — pauses, suppressed addresses, nodes: lists of whatever of them this relay has, with what can be taken away.
+// lists.js — pauses, what reactions hold down, suppressed addresses, nodes: lists of whatever of them this relay has, with what can be taken away.
 
 import { get, has, may, part } from './api.js';
 import { act, fail, field } from './act.js';
@@ -10,21 +10,21 @@ import { t } from './words.js';
 
 // A list, the member that names one of its things, and the scope to take one away.
 const LISTS = {
-  pauses: { path: '/v1/pauses', name: 'scope', scope: 'queue:write', verb: 'pause.resume' },
+  pauses: { path: '/v1/pauses', name: 'scope', scope: 'queue:write', verb: 'pause.resume', words: 'pause.resume' },
+  reactions: { path: '/v1/reactions', name: 'scope', scope: 'queue:write', verb: 'reaction.reset', words: 'reaction.reset', columns: ['scope', 'key', 'value', 'base', 'said', 'reaction', 'since', 'steps_at', 'origin'] },
   suppressions: { path: '/v1/suppressions', query: { limit: 500 }, name: 'target', scope: 'queue:write', verb: 'remove' },
   nodes: { path: '/v1/nodes' },
 };
 
 export default async function lists(view) {
-  const { path, query = {}, name, scope, verb } = LISTS[view.view];
+  const { path, query = {}, name, scope, verb, words: key = 'act.delete', columns } = LISTS[view.view];
   const page = await get(path, query);
   const items = page.items ?? [];
   const isOurs = name && may(scope) && [...(await paths(path))].length > 0;
   if (!view.isCurrent()) return;
-  const names = [...new Set(items.flatMap((item) => Object.keys(item)))].slice(0, 8);
+  const names = columns ?? [...new Set(items.flatMap((item) => Object.keys(item)))].slice(0, 8);
   const again = () => lists(view).catch(fail);
   const remove = async (item) => {
-    const key = view.view === 'pauses' ? 'pause.resume' : 'act.delete';
     const done = await act({
       ask: t(`${key}.ask`, { name: clean(item[name], 100) }),
       verb: t(`${key}.do`),
@@ -40,7 +40,7 @@ export default async function lists(view) {
       { class: 'card' },
       h('div', { class: 'row spread' }, h('h1', {}, t(`view.${view.view}`)), view.view === 'pauses' && may('queue:write') && h('button', { type: 'button', onclick: () => pause('').then((done) => done && again()) }, t('destination.pause')), view.view === 'suppressions' && may('queue:write') && h('button', { type: 'button', onclick: () => suppress(path).then((done) => done && again()) }, t('add'))),
       items.length === 0
-        ? h('p', { class: 'soft' }, t('nothing'))
+        ? h('p', { class: 'soft' }, t(view.view === 'reactions' ? 'reaction.none' : 'nothing'))
         : h(
             'div',
             { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': t(`view.${view.view}`) },

@@ -51,6 +51,7 @@ const wanted = () => [...listeners].filter(([, set]) => set.size > 0).map(([topi
 
 function announce() {
   const topics = document.hidden ? [] : wanted();
+  forget();
   wants.set(own, { topics, at: Date.now() });
   channel.postMessage({ kind: 'want', from: own, topics });
   if (leads) pump();
@@ -86,14 +87,15 @@ channel.onmessage = ({ data }) => {
   } else if (data.kind === 'hurry' && leads) hurry(...data.topics);
 };
 
+/** Tabs that are gone say nothing any more; whoever leads or not, they are forgotten. */
+function forget() {
+  for (const [tab, { at }] of wants) if (tab !== own && Date.now() - at > PATIENCE) wants.delete(tab);
+}
+
 /** What somebody who is still there wants. */
 function demanded() {
-  const all = new Set();
-  for (const [tab, { topics, at }] of wants) {
-    if (tab !== own && Date.now() - at > PATIENCE) wants.delete(tab);
-    else for (const topic of topics) all.add(topic);
-  }
-  return all;
+  forget();
+  return new Set([...wants.values()].flatMap(({ topics }) => topics));
 }
 
 let isPumping = false;
