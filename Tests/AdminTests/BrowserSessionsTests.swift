@@ -37,7 +37,8 @@ import Testing
         settings.tokens = [AdminSettings.Token(name: "ours", digest: digest, scopes: [.queueRead, .queueWrite])]
         change(&settings)
         let guardian = TokenGuard(settings: { [settings] in settings }, sessions: sessions)
-        let headers = more.merging(["cookie": "a=b; \(sessions.cookie("r.example"))=\(secret); c", "host": "r.example"]) { $1 }
+        let headers = more.merging(["cookie": "a=b; \(sessions.cookie("r.example"))=\(secret); c", "host": "r.example"])
+        { $1 }
         do throws(Problem) {
             let door = TokenGuard.Approach.tcp(client: client, isLoopback: false)
             _ = try guardian.admit(door, headers, to: need, by: method, now: Uptime(milliseconds: 0), wall: now)

@@ -173,7 +173,12 @@ def onlookers(kind):
     """Those who look on, in a process of their own (`onlookers.py`), which is counted with the machine and not with the relay."""
 
     def start(address, stop):
-        program = [sys.executable, str(pathlib.Path(__file__).with_name("onlookers.py")), kind, f"{address[0]}:{address[1]}"]
+        program = [
+            sys.executable,
+            str(pathlib.Path(__file__).with_name("onlookers.py")),
+            kind,
+            f"{address[0]}:{address[1]}",
+        ]
         run = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert run.stdout.readline() == b"ready\n", f"the {kind} do not stand"
 

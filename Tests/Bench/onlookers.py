@@ -24,7 +24,7 @@ def topics():
     """Seconds between two questions, and the question, of what the first view follows: as the page's own source says."""
     text = PAGE.read_text()
     periods = json.loads(re.sub(r"(\w+):", r'"\1":', re.search(r"PERIOD = (\{.*?\})", text)[1].replace("_", "")))
-    paths = {name: path for name, path in re.findall(r"(\w+): \['(/[^']+)'", re.search(r"PATHS = (.*)", text)[1])}
+    paths = dict(re.findall(r"(\w+): \['(/[^']+)'", re.search(r"PATHS = (.*)", text)[1]))
     queries = {"stats": "?top=20", "day": "?step_s=900"}
     return [(periods[name] / 1000, paths[name] + queries.get(name, "")) for name in paths]
 

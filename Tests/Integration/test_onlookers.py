@@ -39,7 +39,21 @@ def counted(api, name):
 
 
 def queued(relay, count):
-    source = [need("smtp-source"), "-d", "-s", "10", "-m", str(count), "-l", "512", "-N", "-f", "a@a.test", "-t", "b@b.test"]
+    source = [
+        need("smtp-source"),
+        "-d",
+        "-s",
+        "10",
+        "-m",
+        str(count),
+        "-l",
+        "512",
+        "-N",
+        "-f",
+        "a@a.test",
+        "-t",
+        "b@b.test",
+    ]
     subprocess.run([*source, host_port(relay.address)], check=True, timeout=600)
 
 

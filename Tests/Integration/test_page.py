@@ -206,7 +206,9 @@ def test_two_relays_of_one_host_do_not_log_each_other_out(browser, page_relays):
 def test_a_message_is_printed_as_ink_on_paper(opened, tmp_path, scheme):
     """Only what is said of the message, black on white whatever the theme, nothing cut off, and where it is from."""
     relays, page = opened(color_scheme=scheme)
-    long = relays.send("paper@later.example", "on paper", body="\r\n".join(f"line {n} " + "x" * 200 for n in range(120)))
+    long = relays.send(
+        "paper@later.example", "on paper", body="\r\n".join(f"line {n} " + "x" * 200 for n in range(120))
+    )
     page.goto(f"{relays.url}#/message/{long}")
     page.get_by_role("button", name="Show headers and body").click()
     expect(page.locator("pre").nth(1)).to_contain_text("line 119")

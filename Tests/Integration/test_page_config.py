@@ -90,7 +90,9 @@ def test_keys_of_a_domain_are_made_and_change_places(browser, page_relays, closi
     page.get_by_role("button", name="New key…").click()
     page.get_by_label("Selector of the new key").fill("new")
     page.get_by_label("Kind: rsa or ed25519").fill("ed25519")
-    expect(page.get_by_role("dialog").locator("code")).to_contain_text('"step":"prepare","selector":"new","type":"ed25519"')
+    expect(page.get_by_role("dialog").locator("code")).to_contain_text(
+        '"step":"prepare","selector":"new","type":"ed25519"'
+    )
     confirm(page, "Make a new key for a.test?", "See what changes")
     expect(page.get_by_role("dialog").locator(".plus").first).to_contain_text("new")
     picture(page, "dkim-diff")
@@ -146,7 +148,9 @@ def test_what_a_reaction_holds_down_is_let_go(browser, page_relays):
 
 def steps(api, to, **more):
     body = {"from": "a@shop.example", "to": to, "wait_s": 60, **more}
-    status, headers, data = api.ask("POST", "/v1/tests", body, Content_Type="application/json", Accept="application/x-ndjson")
+    status, headers, data = api.ask(
+        "POST", "/v1/tests", body, Content_Type="application/json", Accept="application/x-ndjson"
+    )
     assert status == 200 and headers["Content-Type"] == "application/x-ndjson", data
     text = data if isinstance(data, bytes) else json.dumps(data).encode()
     return [json.loads(line) for line in text.splitlines() if line]

@@ -10,7 +10,13 @@ import Testing
 
     @Test func nothingIsKeptAndNothingMadeWhileNobodyLooks() throws {
         let board = StepBoard()
-        board.note(.session, of: lane, text: { Issue.record("words were made for nobody"); return "" }())
+        board.note(
+            .session,
+            of: lane,
+            text: {
+                Issue.record("words were made for nobody"); return ""
+            }()
+        )
         #expect(board.steps(after: 0).isEmpty)
         let start = try #require(board.watch())
         board.note(.session, of: lane, peer: "a[192.0.2.1]:25")

@@ -201,7 +201,8 @@ struct EndpointLineTests {
                 let last: UInt64
                 switch wish {
                 case .news(let after): (first, last) = (after + 1, min(newest, after + size))
-                case .stretch(let part): (first, last) = (part.first, min(part.last, part.first + UInt64(part.size) - 1))
+                case .stretch(let part):
+                    (first, last) = (part.first, min(part.last, part.first + UInt64(part.size) - 1))
                 }
                 guard first <= last else { break }
                 let kept = line.kept

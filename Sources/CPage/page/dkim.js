@@ -86,8 +86,8 @@ async function turn(domain) {
 const record = ({ name, type, value }) =>
   h(
     'div',
-    { class: 'row' },
-    h('code', { class: 'grow' }, clean(`${name}. ${type} ${value}`, 2000)),
+    { class: 'row record' },
+    h('code', {}, clean(`${name}. ${type} ${value}`, 2000)),
     h('button', { type: 'button', class: 'quiet', onclick: () => navigator.clipboard?.writeText(value).then(() => notice(t('copied'))) }, t('copy')),
   );
 

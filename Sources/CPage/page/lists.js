@@ -6,7 +6,7 @@ import { clean, h, said, show } from './dom.js';
 import { time } from './format.js';
 import { hurry } from './live.js';
 import { viewKeys } from './keys.js';
-import { t } from './words.js';
+import { knows, t } from './words.js';
 
 // A list, the member that names one of its things, and the scope to take one away.
 const LISTS = {
@@ -47,8 +47,8 @@ export default async function lists(view) {
             h(
               'table',
               { class: 'fold' },
-              h('thead', {}, h('tr', {}, names.map((one) => h('th', { scope: 'col' }, one.replaceAll('_', ' '))), isOurs && h('th', { scope: 'col' }, h('span', { class: 'hidden' }, t('remove'))))),
-              h('tbody', {}, items.slice(0, 500).map((item) => h('tr', {}, names.map((one) => h('td', { class: 'address', 'data-name': one.replaceAll('_', ' ') }, cell(item[one]))), isOurs && h('td', {}, h('button', { type: 'button', onclick: () => remove(item).catch(fail) }, t(verb)))))),
+              h('thead', {}, h('tr', {}, names.map((one) => h('th', { scope: 'col' }, named(one))), isOurs && h('th', { scope: 'col' }, h('span', { class: 'hidden' }, t('remove'))))),
+              h('tbody', {}, items.slice(0, 500).map((item) => h('tr', {}, names.map((one) => h('td', { class: 'address', 'data-name': named(one) }, cell(item[one]))), isOurs && h('td', {}, h('button', { type: 'button', onclick: () => remove(item).catch(fail) }, t(verb)))))),
             ),
           ),
       page.total > items.length && h('p', { class: 'soft' }, t('queue.and-more', { n: page.total - items.length })),
@@ -56,6 +56,9 @@ export default async function lists(view) {
   );
   viewKeys({ r: again });
 }
+
+/** The name of a column: a word of ours where there is one. */
+const named = (member) => (knows(`list.${member}`) ? t(`list.${member}`) : member.replaceAll('_', ' '));
 
 /** Whether one of a list can be named: the contract knows by which word. */
 async function paths(path) {
