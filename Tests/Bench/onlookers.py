@@ -25,6 +25,8 @@ def topics():
     text = PAGE.read_text()
     periods = json.loads(re.sub(r"(\w+):", r'"\1":', re.search(r"PERIOD = (\{.*?\})", text)[1].replace("_", "")))
     paths = dict(re.findall(r"(\w+): \['(/[^']+)'", re.search(r"PATHS = (.*)", text)[1]))
+    # Only where several relays share the queue.
+    del paths["nodes"]
     queries = {"stats": "?top=20", "day": "?step_s=900"}
     return [(periods[name] / 1000, paths[name] + queries.get(name, "")) for name in paths]
 

@@ -178,6 +178,16 @@ def test_a_token_opens_what_it_may_and_no_more(browser, page_relays):
     browser.calm()
 
 
+def test_the_cookie_is_secure_where_there_is_tls(page_relays):
+    relays = page_relays()
+    secret = token(relays.relay)
+    wait_until(lambda: relays.api.ask("GET", "/v1/stats")[0] == 401, what="the token to be noticed")
+    for more, isSecure in (({}, False), ({"X_Forwarded_Proto": "https"}, True)):
+        headers = relays.api.ask("POST", "/v1/session", Authorization=f"Bearer {secret}", **more)[1]
+        cookie = headers["Set-Cookie"]
+        assert ("; Secure" in cookie) == isSecure and "HttpOnly; SameSite=Strict" in cookie, cookie
+
+
 def test_two_relays_of_one_host_do_not_log_each_other_out(browser, page_relays):
     """A browser sends the cookies of a host to all its ports: each relay has a name of its own for the session."""
     both = [page_relays(), page_relays()]

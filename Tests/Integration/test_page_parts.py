@@ -188,6 +188,21 @@ def test_limits_and_pauses_are_listed_and_changed(opened):
     assert stand.asked[-1] == ("PATCH", "/v1/limits/lane later.example", "", {"rate": "5/m"})
 
 
+def test_nodes_that_share_the_queue_are_counted_on_the_first_view(opened):
+    relays, page = opened()
+    expect(page.locator(".tile", has_text="Memory for mail")).to_be_visible()
+    expect(page.locator(".tile", has_text="Nodes")).to_have_count(0)
+    states = ["alive", "alive", "draining", "gone"]
+    items = [{"name": f"n{number}", "state": state, "messages": 1} for number, state in enumerate(states)]
+    answer = json.dumps({"items": items, "next": None, "total": 4, "total_exact": True})
+    page.route("**/v1/nodes", lambda route: route.fulfill(content_type="application/json", body=answer))
+    page.goto("about:blank")
+    page.goto(f"{relays.url}#/now")
+    tile = page.locator(".tile", has_text="Nodes")
+    expect(tile).to_contain_text("2")
+    expect(tile).to_contain_text("1 gives its mail away, 1 is gone")
+
+
 def test_addresses_are_suppressed_and_taken_off(opened):
     relays, page = opened()
     stand = Stand(page)

@@ -7,8 +7,8 @@
 import { address, get } from './api.js';
 
 const NAME = `martlet-live:${new URL('.', document.baseURI).pathname}`;
-const PERIOD = { stats: 2000, waiting: 4000, day: 60_000, ready: 10_000, pauses: 10_000 };
-const PATHS = { stats: ['/v1/stats', { top: 20 }], waiting: ['/v1/stats/waiting', {}], day: ['/v1/stats/day', { step_s: 900 }], ready: ['/readyz', {}], pauses: ['/v1/pauses', {}] };
+const PERIOD = { stats: 2000, waiting: 4000, day: 60_000, ready: 10_000, pauses: 10_000, nodes: 10_000 };
+const PATHS = { stats: ['/v1/stats', { top: 20 }], waiting: ['/v1/stats/waiting', {}], day: ['/v1/stats/day', { step_s: 900 }], ready: ['/readyz', {}], pauses: ['/v1/pauses', {}], nodes: ['/v1/nodes', {}] };
 const PATIENCE = 12_000;
 
 const channel = new BroadcastChannel(NAME);
@@ -25,7 +25,7 @@ let cursor = null;
 let failures = 0;
 const due = {};
 
-/** Hears of a topic from now on: stats, waiting, day, pauses, ready, events, state. Gives what ends it. */
+/** Hears of a topic from now on: stats, waiting, day, pauses, ready, nodes, events, state. Gives what ends it. */
 export function follow(topic, listener) {
   if (!listeners.has(topic)) listeners.set(topic, new Set());
   listeners.get(topic).add(listener);

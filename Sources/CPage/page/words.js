@@ -93,6 +93,8 @@ const WORDS = {
   'now.bounced': 'Bounced',
   'now.per-s': '{n}/s',
   'now.room': 'Room on disk',
+  'now.nodes.draining': { one: '{n} gives its mail away', other: '{n} give their mail away' },
+  'now.nodes.gone': { one: '{n} is gone', other: '{n} are gone' },
   'now.memory': 'Memory for mail',
   'now.held': '{n} held',
   'now.size': '{size}',
