@@ -205,7 +205,7 @@ package struct AdminDesk: Sendable {
 
     /// 304 for a GET whose answer the client has.
     private static func notModified(_ response: AdminResponse, _ request: AdminRequest) -> AdminResponse? {
-        guard request.method == .get, let wanted = request.header("if-none-match"),
+        guard request.method == .get, !response.tellsMoreThanItsTag, let wanted = request.header("if-none-match"),
             let tag = response.headers.first(where: { $0.name == "ETag" })?.value
         else { return nil }
         // Weakly compared: the tag counts, and not how it is marked.

@@ -16,6 +16,8 @@ package struct AdminResponse: Sendable {
     package var body: Body
     /// It shows a secret, once: nobody keeps it to be given again.
     var holdsSecret = false
+    /// Its entity tag is of a file, and it tells more than the file says: who has the tag may not have the answer.
+    var tellsMoreThanItsTag = false
 
     package init(_ status: Int, headers: [HeaderField] = [], body: Body = .none) {
         self.status = status

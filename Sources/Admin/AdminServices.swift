@@ -80,7 +80,7 @@ package struct AdminServices: Sendable {
         self.loop = loop
         bulk = BulkActions(queue)
         overview = Overview(queue)
-        sessions = BrowserSessions()
+        sessions = BrowserSessions(relay: "\(settings.current.local.me) \(settings.directory)")
         memory = RequestMemory(queue.memory) { settings.current.listener.memoryForMail / 2 }
         self.version = version
         self.startedAt = startedAt

@@ -34,7 +34,7 @@ package struct BrowserSession: Hashable, Sendable {
 
 /// All of them.
 package final class BrowserSessions: Sendable {
-    /// The cookie's name.
+    /// How the cookie's name begins.
     static let cookie = "martlet_session"
     /// The header without which a session changes nothing: pages of other sites cannot send it.
     static let header = "x-martlet-page"
@@ -46,8 +46,20 @@ package final class BrowserSessions: Sendable {
     static let mostOfToken = 32
 
     private let sessions = Mutex<[BrowserSession]>([])
+    /// Whose sessions these are, among all relays that one browser may know by the same host.
+    private let relay: String
 
-    package init() {}
+    /// - Parameter relay: what tells this relay from others of the machine.
+    package init(relay: String = "") { self.relay = relay }
+
+    /// The cookie's name: a browser gives the cookies of a host to all its ports (RFC 6265 §8.5), so two relays of one host, or
+    /// two that are reached through one, must not have the same.
+    ///
+    /// - Parameter host: the Host that the browser asks for.
+    func cookie(_ host: String?) -> String {
+        let port = host?.split(octet: ":", omittingEmpty: false).last ?? ""
+        return "\(Self.cookie)_\(Digest.sha256(Array("\(relay)\0\(port)".utf8)).prefix(4).hexadecimal)"
+    }
 
     /// Logs somebody in; of those of a token, or of all, the one that was used least lately makes room.
     ///
@@ -118,11 +130,12 @@ package final class BrowserSessions: Sendable {
     }
 
     /// The secret in a request's cookies.
-    static func secret(_ headers: [String: String]) -> String? {
+    func secret(_ headers: [String: String]) -> String? {
         guard let cookies = headers["cookie"], cookies.utf8.count <= 8192 else { return nil }
+        let name = cookie(headers["host"])
         for pair in cookies.split(octet: ";") {
             let words = pair.words.joined(separator: " ")
-            if let value = words.rest(behind: "\(cookie)=") { return String(value) }
+            if let value = words.rest(behind: "\(name)=") { return String(value) }
         }
         return nil
     }

@@ -19,10 +19,14 @@ enum DKIMEndpoints {
         try request.allowQuery([])
         let (_, headers) = try FileEdits.shown(file, services)
         let items = files(services).all(atMost: most).compactMap { view(Name($0.domain, $0.selector), services) }
-        return .json(
-            ["items": .array(items), "next": nil, "total": .count(items.count), "total_exact": true],
-            headers: headers
-        )
+        return fresh(["items": .array(items), "next": nil, "total": .count(items.count), "total_exact": true], headers)
+    }
+
+    /// Keys come and go without a word in `dkim.ini`, whose version the tag is.
+    private static func fresh(_ json: JSON, _ headers: [HeaderField]) -> AdminResponse {
+        var answer = AdminResponse.json(json, headers: headers)
+        answer.tellsMoreThanItsTag = true
+        return answer
     }
 
     /// `GET /v1/dkim-keys/{domain}/{selector}`.
@@ -30,7 +34,7 @@ enum DKIMEndpoints {
         try request.allowQuery([])
         let (_, headers) = try FileEdits.shown(file, services)
         guard let view = view(try name(request), services) else { throw missing }
-        return .json(view, headers: headers)
+        return fresh(view, headers)
     }
 
     /// `PUT /v1/dkim-keys/{domain}/{selector}`: makes a key, or takes one in; or says whether it signs.

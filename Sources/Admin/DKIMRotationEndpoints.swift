@@ -20,7 +20,7 @@ enum DKIMRotationEndpoints {
 
     /// `POST /v1/dkim-rotations/{domain}`: `{step, selector, type, bits, sign_from, keep_days}`.
     static func step(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery([])
+        try FileEdits.allowDryRun(request)
         let domain = try domain(request)
         var body = try request.object()
         for member in ["step", "selector", "type", "bits", "sign_from", "keep_days"] { try body.refuseNull(member) }
@@ -30,6 +30,7 @@ enum DKIMRotationEndpoints {
         let days = try body.integer("keep_days", 1...365)
         try body.finish()
         let rotation = services.settings.current.dkim.rotations[domain]
+        let edit: Edit
         switch step {
         case "prepare":
             if let type, !["rsa", "ed25519"].contains(type) {
@@ -40,22 +41,23 @@ enum DKIMRotationEndpoints {
             }
             guard rotation == nil else { throw Problem(.conflict, "a change of keys is under way") }
             let kind: SigningKey.Kind = type == "ed25519" ? .ed25519 : .rsa(bits: bits ?? 2048)
-            try prepare(domain, selector, kind, days, request, services)
+            edit = try prepare(domain, selector, kind, days, request, services)
         case "switch":
             let time = from.map { Timestamp(rfc3339: $0) } ?? .now()
             guard let time else {
                 throw Problem.invalid("/sign_from", "format", "is no time such as 2027-01-31T12:00:00Z")
             }
             guard let rotation else { throw Problem(.conflict, "there is no new key: prepare comes first") }
-            try schedule(domain, rotation, time, days, request, services)
+            edit = try schedule(domain, rotation, time, days, request, services)
         case "finish":
             guard let rotation, rotation.stage(at: .now()) == .over else {
                 throw Problem(.conflict, "the old key's record is still needed, or no key has changed")
             }
-            try finish(domain, rotation, request, services)
+            edit = try finish(domain, rotation, request, services)
         case nil: throw Problem.invalid("/step", "required", "is missing")
         case _?: throw Problem.invalid("/step", "enum", "is none of prepare, switch, finish")
         }
+        if let rehearsal = FileEdits.rehearsal(edit) { return rehearsal }
         return .json(try view(domain, services))
     }
 
@@ -68,7 +70,7 @@ enum DKIMRotationEndpoints {
         _ days: Int?,
         _ request: AdminRequest,
         _ services: AdminServices
-    ) throws(Problem) {
+    ) throws(Problem) -> Edit {
         let files = DKIMKeyFiles(services.settings.directory)
         let name = selector ?? files.freshSelector(domain, isRSA: kind != .ed25519, at: .now())
         let key: SigningKey
@@ -84,10 +86,11 @@ enum DKIMRotationEndpoints {
         var isKept = false
         // Nobody has published it, so nobody misses it.
         defer { if !isKept { try? files.remove(domain, name) } }
-        try edit(domain, "prepareDKIMRotation", request, services) { (document) throws(ConfigError) in
+        let edit = try edit(domain, "prepareDKIMRotation", request, services) { (document) throws(ConfigError) in
             try DKIMTurn.prepare(domain, [name], keepDays: days, in: &document)
         }
-        isKept = true
+        isKept = !edit.isRehearsal
+        return edit
     }
 
     private static func schedule(
@@ -97,7 +100,7 @@ enum DKIMRotationEndpoints {
         _ days: Int?,
         _ request: AdminRequest,
         _ services: AdminServices
-    ) throws(Problem) {
+    ) throws(Problem) -> Edit {
         for key in rotation.next {
             let record = DKIMRecord(domain, key.selector, key.key)
             let guide = services.guide
@@ -106,7 +109,7 @@ enum DKIMRotationEndpoints {
                 throw Problem(.conflict, "\(record.name) \(publication.words): nothing is changed")
             }
         }
-        try edit(domain, "switchDKIMRotation", request, services) { (document) throws(ConfigError) in
+        return try edit(domain, "switchDKIMRotation", request, services) { (document) throws(ConfigError) in
             try DKIMTurn.schedule(domain, from: time, keepDays: days, in: &document)
         }
     }
@@ -116,14 +119,16 @@ enum DKIMRotationEndpoints {
         _ rotation: DKIMRotation,
         _ request: AdminRequest,
         _ services: AdminServices
-    ) throws(Problem) {
+    ) throws(Problem) -> Edit {
         let keys = services.settings.current.dkim.domains[domain] ?? []
         let signing = rotation.keys(keys, at: .now()).map(\.selector)
-        try edit(domain, "finishDKIMRotation", request, services) { (document) throws(ConfigError) in
+        let edit = try edit(domain, "finishDKIMRotation", request, services) { (document) throws(ConfigError) in
             try DKIMTurn.finish(domain, signing, in: &document)
         }
+        guard !edit.isRehearsal else { return edit }
         let files = DKIMKeyFiles(services.settings.directory)
         for key in keys where !signing.contains(key.selector) { try? files.remove(domain, key.selector) }
+        return edit
     }
 
     // MARK: - Parts
@@ -134,12 +139,13 @@ enum DKIMRotationEndpoints {
         _ request: AdminRequest,
         _ services: AdminServices,
         _ change: (inout INIDocument) throws(ConfigError) -> Void
-    ) throws(Problem) {
-        _ = try FileEdits.edit(file, request, services, operation: operation, key: "\(domain)") {
+    ) throws(Problem) -> Edit {
+        let edit = try FileEdits.edit(file, request, services, operation: operation, key: "\(domain)") {
             (document) throws(Problem) in
             try FileEdits.say("/step") { () throws(ConfigError) in try change(&document) }
         }
-        services.audit(request, Change(operation: operation, subject: "\(domain)"))
+        if !edit.isRehearsal { services.audit(request, Change(operation: operation, subject: "\(domain)")) }
+        return edit
     }
 
     private static func view(_ domain: Domain, _ services: AdminServices) throws(Problem) -> JSON {

@@ -35,6 +35,15 @@ package enum Endpoints {
         Endpoint(.post, "/v1/jobs/{id}/undo", "undoJob", .queueWrite, ActionEndpoints.undo),
 
         Endpoint(.post, "/v1/messages", "submitMessage", .submit, body: .message, SubmitEndpoint.submit),
+        Endpoint(
+            .post,
+            "/v1/tests",
+            "sendTest",
+            .submit,
+            body: .json,
+            gives: [TestEndpoint.type],
+            TestEndpoint.send
+        ),
         Endpoint(.get, "/v1/messages/{id}", "traceMessage", .queueRead, EventEndpoints.show),
         Endpoint(.get, "/v1/events", "listEvents", .queueRead, gives: EventEndpoints.types, EventEndpoints.list),
         Endpoint(
@@ -237,6 +246,11 @@ package enum Endpoints {
             RewriteEndpoints.put
         ),
         Endpoint(.delete, "/v1/rewriting/{table}", "removeRewriting", .configWrite, RewriteEndpoints.remove),
+        Endpoint(.get, "/v1/staging", "listStaging", .configRead, StagingEndpoints.list),
+        Endpoint(.get, "/v1/staging/{whose}", "showStaging", .configRead, StagingEndpoints.show),
+        Endpoint(.put, "/v1/staging/{whose}", "putStaging", .configWrite, body: .json, StagingEndpoints.put),
+        Endpoint(.patch, "/v1/staging/{whose}", "editStaging", .configWrite, body: .mergePatch, StagingEndpoints.patch),
+        Endpoint(.delete, "/v1/staging/{whose}", "removeStaging", .configWrite, StagingEndpoints.remove),
         Endpoint(.get, "/v1/archive", "listArchives", .configRead, ArchiveEndpoints.list),
         Endpoint(.get, "/v1/archive/{name}", "showArchive", .configRead, ArchiveEndpoints.show),
         Endpoint(.put, "/v1/archive/{name}", "putArchive", .configWrite, body: .json, ArchiveEndpoints.put),

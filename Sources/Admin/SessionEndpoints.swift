@@ -108,7 +108,8 @@ enum SessionEndpoints {
         let isSecure =
             services.settings.inForce.ask { $0.admin.certificate } != nil
             || request.header("x-forwarded-proto").map { $0.lowercasedASCII.isSame(octets: "https") } ?? false
-        return "\(BrowserSessions.cookie)=\(secret); Path=/; Max-Age=\(seconds); HttpOnly; SameSite=Strict"
+        return
+            "\(services.sessions.cookie(request.header("host")))=\(secret); Path=/; Max-Age=\(seconds); HttpOnly; SameSite=Strict"
             + (isSecure ? "; Secure" : "")
     }
 }

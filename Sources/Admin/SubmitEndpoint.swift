@@ -40,9 +40,31 @@ enum SubmitEndpoint {
                 largest: settings.messageBytes,
                 here: here
             )
-        guard message.content.readableBytes <= settings.messageBytes else {
-            throw AdminDesk.tooLarge(settings.messageBytes)
-        }
+        let ids = try accept(message, request, services)
+        let id = ids.first?.description ?? ""
+        return .json(
+            [
+                "id": .string(id),
+                "ids": .strings(ids.map(\.description)),
+                "recipients": .count(message.envelope.recipients.count),
+                "size_bytes": .count(message.content.readableBytes),
+            ],
+            status: 202,
+            headers: [HeaderField("Location", "/v1/queue/\(id)")]
+        )
+    }
+
+    /// Queues a message; done when it is on disk.
+    ///
+    /// - Returns: what it became.
+    /// - Throws: what reception refuses it with.
+    static func accept(
+        _ message: SubmittedMessage,
+        _ request: AdminRequest,
+        _ services: AdminServices
+    ) throws(Problem) -> [QueueID] {
+        let largest = services.settings.current.listener.messageBytes
+        guard message.content.readableBytes <= largest else { throw AdminDesk.tooLarge(largest) }
         guard services.queue.hasRoom(for: message.content.readableBytes) else {
             throw Problem(.unavailable, "there is no room for mail now", headers: [HeaderField("Retry-After", "60")])
         }
@@ -51,18 +73,7 @@ enum SubmitEndpoint {
         let caller = request.caller
         let result = try services.wait { await submit(envelope, content, time, caller) }
         switch result {
-        case .success(let ids):
-            let id = ids.first?.description ?? ""
-            return .json(
-                [
-                    "id": .string(id),
-                    "ids": .strings(ids.map(\.description)),
-                    "recipients": .count(envelope.recipients.count),
-                    "size_bytes": .count(content.readableBytes),
-                ],
-                status: 202,
-                headers: [HeaderField("Location", "/v1/queue/\(id)")]
-            )
+        case .success(let ids): return ids
         case .failure(let refusal): throw problem(refusal)
         }
     }

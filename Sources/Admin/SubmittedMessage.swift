@@ -126,6 +126,26 @@ struct SubmittedMessage {
         envelope = Self.envelope(sender, recipients, content)
     }
 
+    /// A mail for one recipient, to see whether it arrives.
+    ///
+    /// - Parameter here: completes addresses without a domain; nil: they are none.
+    init(test body: inout JSONObject, here: Domain?) throws(Problem) {
+        guard let from = try body.string("from") else {
+            throw Problem.invalid("/from", "required", "is missing: the sender's address")
+        }
+        guard let to = try body.string("to") else {
+            throw Problem.invalid("/to", "required", "is missing: the recipient's address")
+        }
+        let sender = try Self.mailbox(from, "/from", here)
+        let recipient = try Self.mailbox(to, "/to", here)
+        var message = ComposedMessage(from: sender)
+        message.to = [recipient]
+        message.subject = try body.string("subject", atMost: 998) ?? "Test"
+        message.text = try body.string("text", atMost: 8192) ?? "A test. It arrived, so delivery works.\n"
+        content = message.make()
+        envelope = Self.envelope(.address(sender.address), [recipient.address], content)
+    }
+
     private static func mailboxes(
         _ body: inout JSONObject,
         _ name: String,

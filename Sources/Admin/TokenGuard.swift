@@ -110,7 +110,7 @@ package final class TokenGuard: Sendable {
         _ wall: Timestamp
     ) throws(Problem) -> Caller? {
         let settings = settings()
-        guard settings.hasPage, let secret = BrowserSessions.secret(headers),
+        guard settings.hasPage, let secret = sessions.secret(headers),
             let session = sessions.find(secret, at: wall)
         else { return nil }
         let scopes: Set<AdminSettings.Scope>

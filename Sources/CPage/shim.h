@@ -131,6 +131,12 @@ static const unsigned char martlet_page_help_js[] = {
 static const unsigned char martlet_page_lists_js[] = {
 #embed "page/lists.js"
 };
+static const unsigned char martlet_page_staging_js[] = {
+#embed "page/staging.js"
+};
+static const unsigned char martlet_page_dkim_js[] = {
+#embed "page/dkim.js"
+};
 
 #define MARTLET_PAGE(name, bytes) {name, bytes, sizeof bytes}
 
@@ -174,6 +180,8 @@ static const struct martlet_page_file martlet_page_files[] = {
     MARTLET_PAGE("sessions.js", martlet_page_sessions_js),
     MARTLET_PAGE("help.js", martlet_page_help_js),
     MARTLET_PAGE("lists.js", martlet_page_lists_js),
+    MARTLET_PAGE("staging.js", martlet_page_staging_js),
+    MARTLET_PAGE("dkim.js", martlet_page_dkim_js),
 };
 
 static inline long martlet_page_count(void) { return sizeof martlet_page_files / sizeof martlet_page_files[0]; }

@@ -44,7 +44,16 @@ package struct Staging: Hashable, Sendable {
 extension Staging {
     /// The first word in the brackets.
     static let word = "staging"
-    private static let keys = ["redirect", "sink", "senders"]
+    /// The keys of a section.
+    package static let keys = ["redirect", "sink", "senders"]
+
+    /// The name of the section for some mail, as it is written.
+    package static func section(of whose: Whose) -> String {
+        whose == .all ? word : "\(word) \(whose)"
+    }
+
+    /// The same for a name in a file; nil: it is another section.
+    package static func section(_ name: String) -> String? { whose(name).map { section(of: $0) } }
 
     /// Whose mail a section is about; nil: it is another one.
     static func whose(_ name: some StringProtocol) -> Whose? {

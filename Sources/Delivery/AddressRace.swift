@@ -31,8 +31,8 @@ final class AddressRace {
     private let limit: TimeAmount
     private let over: EventLoopPromise<Finish>
     private let loop: any EventLoop
-    /// Puts the session on the connection that is taken.
-    private let welcome: (Int, any Channel) throws -> Void
+    /// Puts the session on the connection that is taken, with the milliseconds that it took to stand.
+    private let welcome: (Int, any Channel, UInt32) throws -> Void
     private var next = 0
     /// On their way, by position.
     private var pending: [Int: any Channel] = [:]
@@ -47,7 +47,7 @@ final class AddressRace {
         limit: TimeAmount,
         on loop: any EventLoop,
         _ over: EventLoopPromise<Finish>,
-        welcome: @escaping (Int, any Channel) throws -> Void
+        welcome: @escaping (Int, any Channel, UInt32) throws -> Void
     ) {
         self.places = places
         self.limit = limit
@@ -85,8 +85,8 @@ final class AddressRace {
     private func arrived(_ index: Int, _ channel: any Channel) {
         guard !isOver else { return channel.close(promise: nil) }
         pending[index] = nil
-        asked[index] = nil
-        do { try welcome(index, channel) } catch {
+        let took = asked.removeValue(forKey: index).map { UInt32.milliseconds(from: $0, to: .now()) } ?? 0
+        do { try welcome(index, channel, took) } catch {
             channel.close(promise: nil)
             return failed(index, error)
         }

@@ -59,7 +59,8 @@ extension AttemptFact {
 extension Stages {
     fileprivate var listed: [EventData.Stage] {
         var listed: [EventData.Stage] = []
-        listed.reserveCapacity(3)
+        listed.reserveCapacity(4)
+        if let connect { listed.append(EventData.Stage("connect", Int64(connect))) }
         if let session { listed.append(EventData.Stage("session", Int64(session))) }
         if let envelope { listed.append(EventData.Stage("envelope", Int64(envelope))) }
         if let data { listed.append(EventData.Stage("data", Int64(data))) }

@@ -66,11 +66,12 @@ struct Connector: Sendable {
         let over = loop.makePromise(of: AddressRace.Finish.self)
         let (loop, source) = (loop, source)
         loop.execute {
-            let race = AddressRace(places, limit: .seconds(max(1, limit)), on: loop, over) { index, channel in
+            let race = AddressRace(places, limit: .seconds(max(1, limit)), on: loop, over) { index, channel, took in
                 let plan = places[index].plan
                 // A session that stands has answered its promise, and nothing is left to give up.
                 stands.futureResult.whenFailure { _ in channel.close(promise: nil) }
                 let handler = ClientHandler(plan, source: source.value, stands: stands)
+                handler.stages.connect = took
                 try channel.pipeline.syncOperations.addHandler(handler)
                 if plan.options.tls == .implicit { try handler.startTLSFirst(channel.pipeline) }
             }

@@ -14,7 +14,7 @@ import SMTP
 /// What the dispatcher knows on its loop.
 final class Floor: ParcelSource {
     private let loop: any EventLoop
-    private let queue: MailQueue
+    let queue: MailQueue
     private let router: Router
     private let trust: TrustFinder
     private let settler: Settler
@@ -136,7 +136,11 @@ final class Floor: ParcelSource {
         while case .carry(let assignment) = next, settler.suppress(assignment) {
             next = queue.next(for: session.lane, carried: session.messages, held: held, at: now)
         }
-        if case .yield = next { leaving.insert(ObjectIdentifier(session)) }
+        switch next {
+        case .yield: leaving.insert(ObjectIdentifier(session))
+        case .carry(let assignment): tellOffered(assignment, by: session)
+        case .loading, .none: break
+        }
         return next
     }
 
@@ -166,6 +170,7 @@ final class Floor: ParcelSource {
             attempt.delay = max(attempt.delay, reacted.delay)
         }
         attempt.trail.meet(session.machine.peer, session.plan.route, host: session.plan.host)
+        tellSteps(of: attempt, outcomes, by: session)
         if let count = session.machine.takenBeforeLeaving, outcomes.contains(where: { $0?.isLoadSign ?? false }) {
             // The server counts recipients and says so by leaving: the next transactions are as long as it takes them.
             trust.memory.learn(Lesson.recipients(count), about: session.lane.description, at: .now())
@@ -215,6 +220,7 @@ final class Floor: ParcelSource {
         if session.machine.security != nil { trust.memory.worksTLS(session.machine.peer) }
         TrustMetrics.stands(session.machine.security, isNamedByPolicy: session.plan.isNamedByPolicy)
         RouteMetrics.of(session.lane).sessionOpened()
+        tellStands(session)
         trust.memory.answers(session.lane, at: .now())
         if let opening = session.plan.opening {
             openings.removeValue(forKey: opening)?.stands()
@@ -275,7 +281,8 @@ final class Floor: ParcelSource {
             disk: queue.disk,
             budget: queue.memory,
             slot: claim,
-            office: office
+            office: office,
+            board: queue.steps
         )
         let (loop, settler, memory) = (self.loop, self.settler, trust.memory)
         if case .route(let name) = lane.hop,

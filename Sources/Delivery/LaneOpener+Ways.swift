@@ -9,6 +9,7 @@ import Config
 import Departure
 import Mail
 import NIOCore
+import Queue
 import SMTP
 
 extension LaneOpener {
@@ -27,6 +28,7 @@ extension LaneOpener {
             left = Array(left.prefix(search.connections))
             var places: [Connector.Place] = []
             for way in left { places.append(try place(way, way.departure.tries[0], isBare: false, search, until: due)) }
+            for way in left { board?.note(.connecting, of: search.lane, peer: way.departure.peer) }
             let opening = await connector.open(places, limit: seconds(until: due), on: slot)
             for place in opening.silent { trust.memory.learn(.silent, of: left[place].departure.peer, at: .now()) }
             search.connections -= opening.unreachable.count + 1
@@ -144,6 +146,7 @@ extension LaneOpener {
         let begin = NIODeadline.now()
         let place = try place(way, attempt, isBare: isBare, search, until: due)
         search.connections -= 1
+        board?.note(.connecting, of: search.lane, peer: way.departure.peer)
         let opening = await connector.open([place], limit: seconds(until: due), on: slot)
         let failure = opening.unreachable.first?.failure ?? opening.failure
         DeliveryMetrics.countOpening(failure == nil, since: begin)

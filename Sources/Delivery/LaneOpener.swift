@@ -31,6 +31,8 @@ struct LaneOpener: Sendable {
     let slot: SlotClaim?
     /// Posts mail to hosts that take it over HTTPS; nil: nobody does.
     var office: PostOffice?
+    /// Hears of each step; nil: a visit, which nobody looks at.
+    var board: StepBoard?
 
     /// Tries hosts until a session stands.
     ///
@@ -48,7 +50,9 @@ struct LaneOpener: Sendable {
     ) async throws(Failure) {
         let route: Route
         if let after { route = after.route } else { route = try await self.route(of: lane) }
+        board?.note(.hosts, of: lane, text: route.hosts.map { "\($0.exchange):\($0.port)" }.joined(separator: ", "))
         var search = Search(lane, route, carried, seconds: settings.outbound.openingTimeout)
+        search.board = board
         defer { troubles += search.troubles }
         for index in (after.map { $0.host + 1 } ?? 0)..<max(route.hosts.count, (after?.host ?? -1) + 1) {
             guard search.goesOn else { break }
@@ -97,6 +101,7 @@ struct LaneOpener: Sendable {
             addresses = mx.hasNoAddress ? nil : try await self.addresses(of: mx, in: route, from: lane.source)
         } catch {
             search.troubles.append(error)
+            search.tell(error)
             if error.isLoop { throw search.last ?? error }
             search.last = Search.worse(search.last, error)
             return false
@@ -228,6 +233,7 @@ extension LaneOpener {
         var lastResorts: [Way] = []
         /// Hosts none of whose addresses answered a short while ago: they come behind the others.
         var putOff: [Int] = []
+        var board: StepBoard?
 
         init(_ lane: Lane, _ route: Route, _ carried: [Attempt], seconds: Int) {
             (self.lane, self.route, self.carried) = (lane, route, carried)
@@ -245,8 +251,20 @@ extension LaneOpener {
 
         mutating func note(_ failure: Failure) {
             troubles.append(failure)
+            tell(failure)
             // What one host cannot do is no reason to bounce while another one was only out of reach.
             last = failure.isUnmetDemand ? Self.worse(last, failure) : failure
+        }
+
+        /// Says it to whoever looks on.
+        func tell(_ failure: Failure) {
+            board?.note(
+                .trouble,
+                of: lane,
+                peer: failure.remote ?? "",
+                text: "\(failure.reply)",
+                milliseconds: []
+            )
         }
 
         /// A host without an address must not turn a passing trouble of another host into a bounce, nor the reverse.

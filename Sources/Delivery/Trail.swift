@@ -37,6 +37,8 @@ struct Trail: Sendable {
 
 /// Milliseconds of the steps of one transaction, where they are known.
 struct Stages: Hashable, Sendable {
+    /// From the question for a connection until it stands; only for the first message of a session.
+    var connect: UInt32?
     /// From the connection's first word to the login; only for the first message of a session.
     var session: UInt32?
     /// From the offer of the message until its body began, or until it was refused before.

@@ -138,6 +138,8 @@ package final class MailQueue: Sendable {
     package let memory: MemoryBudget
     /// Of messages that may have left already.
     package let recentFailures = RecentFailures()
+    /// What sessions do, for those who look on.
+    package let steps = StepBoard()
     /// For everything that blocks.
     package let disk: NIOThreadPool
 

@@ -83,7 +83,8 @@ package struct ReplayReader: Sendable {
         let left = event.time.adding(milliseconds: -service)
         let ready = due[Key(message: message, recipient: name)] ?? data.age.map { event.time.adding(milliseconds: -$0) }
         var attempt = ReplayAttempt(message, lane, envelope, due: min(ready ?? left, left), answered: event.time)
-        (attempt.service, attempt.opening, attempt.number) = (service, stage("session"), data.attempt ?? 1)
+        let opening = stage("session").map { $0 + (stage("connect") ?? 0) }
+        (attempt.service, attempt.opening, attempt.number) = (service, opening, data.attempt ?? 1)
         attempt.hosts = Self.hosts(data)
         if let failure { attempt.failures = [failure] } else { attempt.isDelivered = true }
         attempts.append(attempt)

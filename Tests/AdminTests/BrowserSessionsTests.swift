@@ -37,12 +37,22 @@ import Testing
         settings.tokens = [AdminSettings.Token(name: "ours", digest: digest, scopes: [.queueRead, .queueWrite])]
         change(&settings)
         let guardian = TokenGuard(settings: { [settings] in settings }, sessions: sessions)
-        let headers = more.merging(["cookie": "a=b; martlet_session=\(secret); c", "host": "r.example"]) { $1 }
+        let headers = more.merging(["cookie": "a=b; \(sessions.cookie("r.example"))=\(secret); c", "host": "r.example"])
+        { $1 }
         do throws(Problem) {
             let door = TokenGuard.Approach.tcp(client: client, isLoopback: false)
             _ = try guardian.admit(door, headers, to: need, by: method, now: Uptime(milliseconds: 0), wall: now)
             return 200
         } catch { return error.kind.status }
+    }
+
+    @Test func theCookieIsOfOneRelayAtOnePort() {
+        let (a, b) = (BrowserSessions(relay: "a"), BrowserSessions(relay: "b"))
+        #expect(a.cookie("127.0.0.1:8025") == a.cookie("127.0.0.1:8025"))
+        #expect(a.cookie("127.0.0.1:8025") != a.cookie("127.0.0.1:8026"))
+        #expect(a.cookie("127.0.0.1:8025") != b.cookie("127.0.0.1:8025"))
+        #expect(a.cookie("[::1]:8025") == a.cookie("localhost:8025"), "the port alone")
+        #expect(a.cookie(nil).hasPrefix("martlet_session_"))
     }
 
     @Test func aSessionMayDoWhatItsTokenMay() throws {

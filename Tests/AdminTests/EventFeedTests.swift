@@ -88,6 +88,24 @@ import Testing
         #expect(feed.count == 50)
     }
 
+    /// What two hundred cost the history does not depend on how many they are: each event is read, and so encoded, once.
+    @Test(arguments: [1, 200])
+    func whatIsNewIsReadAndEncodedOnceForAll(_ followers: Int) throws {
+        let source = Source(0)
+        let feed = EventFeed(source)
+        for _ in 0..<followers { feed.enter() }
+        var seqs = [UInt64](repeating: 0, count: followers)
+        for round in 1...20 {
+            source.count.store(round * 10, ordering: .relaxed)
+            for index in seqs.indices {
+                let piece = try feed.piece(after: seqs[index], EventFilter())
+                #expect(!piece.isCut && piece.last == UInt64(round * 10))
+                seqs[index] = piece.last
+            }
+            #expect(source.reads.load(ordering: .relaxed) == round)
+        }
+    }
+
     @Test func aPieceIsSmallerTheMoreFollow() throws {
         let feed = EventFeed(Source(2000))
         let isAllAtOnce = try !feed.piece(after: 0, EventFilter()).isCut

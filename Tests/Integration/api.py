@@ -1,5 +1,6 @@
 """api.py - a client of the admin API, and its tokens."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -24,7 +25,9 @@ class Api:
             fields = {**JSON, **fields}
             body = json.dumps(body)
         try:
-            connection.request(method, path, body, fields)
+            # What is too large is answered, and closed, before all of it is sent.
+            with contextlib.suppress(BrokenPipeError):
+                connection.request(method, path, body, fields)
             answer = connection.getresponse()
             data = answer.read()
         finally:

@@ -19,6 +19,9 @@ HOST = {"exchange": "127.0.0.1", "port": 1, "priority": 1, "tls": "may", "using_
 # Right bodies, with as many members as there can be, because only what is there is made wrong from the inside.
 RIGHT = {
     "putRewriting": {"rules": [{"match": "@host.internal", "becomes": "@example.org"}]},
+    "putStaging": {"redirect": "team@example.org", "senders": ["staging.example"]},
+    "editStaging": {"senders": ["staging.example"]},
+    "sendTest": {"from": "a@a.test", "to": "test@example.com", "subject": "s", "text": "t", "wait_s": 1},
     "putArchive": {"to": ["archive@vault.test"], "senders": ["@report.test"], "required": True},
     "editArchive": {"form": "headers"},
     "putLimit": {"rate": "20/m", "connections": 3, "mx": []},
@@ -85,6 +88,7 @@ PLACES = {
     "selector": "s1",
     "scope": "lane%20put.example",
     "table": "senders",
+    "whose": "login%20put",
     "lane": "put.example",
 }
 ONE_OF_EACH = {

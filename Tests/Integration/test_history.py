@@ -63,7 +63,7 @@ def test_the_life_of_a_message_is_told(make_relay, closing):
     data = found[1]["data"]
     assert data["recipient"] == "one@example.com" and data["sender"] == "app@example.org"
     assert data["header_message_id"] == "<7@app.example>" and data["tag"] == "spring"
-    assert set(data["stage_ms"]) == {"session", "envelope", "data"} and all(
+    assert set(data["stage_ms"]) == {"connect", "session", "envelope", "data"} and all(
         0 <= n < 60_000 for n in data["stage_ms"].values()
     )
     assert data["mx"]["port"] == sink.port and data["smtp"]["code"] == 250 and data["attempt"] == 1

@@ -1,6 +1,8 @@
 """test_page.py - the page in a real browser: every view, every theme and width, without a mouse, without a complaint."""
 
+import os
 import re
+import shutil
 
 import pytest
 from api import token
@@ -150,12 +152,16 @@ def test_a_token_opens_what_it_may_and_no_more(browser, page_relays):
     expect(views.get_by_role("link", name="Queue")).to_be_visible()
     expect(views.get_by_role("link", name="Routes")).to_have_count(0)
     expect(page.get_by_role("button", name="Stop delivery…")).to_have_count(0)
-    cookie = next(one for one in context.cookies() if one["name"] == "martlet_session")
+    cookie = next(one for one in context.cookies() if one["name"].startswith("martlet_session_"))
     assert cookie["httpOnly"] and cookie["sameSite"] == "Strict" and cookie["path"] == "/"
     assert cookie["value"] not in (relays.relay.config / "admin.ini").read_text() + relays.relay.log_tail(1000)
     # The cookie alone changes nothing, and another site's page may not even look.
-    jar = {"Cookie": f"martlet_session={cookie['value']}"}
-    ask = relays.api.ask
+    jar = {"Cookie": f"{cookie['name']}={cookie['value']}"}
+
+    def ask(*words, **fields):
+        """Once more where the browser's connections and ours are too many for one client at that moment."""
+        return wait_until(lambda: (got := relays.api.ask(*words, **fields))[0] != 503 and got, what="a seat")
+
     assert ask("GET", "/v1/stats", **jar)[0] == 200
     assert ask("DELETE", "/v1/session", **jar)[0] == 403
     assert ask("GET", "/v1/stats", **jar, Sec_Fetch_Site="same-site")[0] == 403
@@ -174,3 +180,73 @@ def test_a_token_opens_what_it_may_and_no_more(browser, page_relays):
     assert ask("GET", "/v1/sessions", Authorization=f"Bearer {all_of_it}")[2]["items"] == []
     context.close()
     browser.calm()
+
+
+def test_the_cookie_is_secure_where_there_is_tls(page_relays):
+    relays = page_relays()
+    secret = token(relays.relay)
+    wait_until(lambda: relays.api.ask("GET", "/v1/stats")[0] == 401, what="the token to be noticed")
+    for more, isSecure in (({}, False), ({"X_Forwarded_Proto": "https"}, True)):
+        headers = relays.api.ask("POST", "/v1/session", Authorization=f"Bearer {secret}", **more)[1]
+        cookie = headers["Set-Cookie"]
+        assert ("; Secure" in cookie) == isSecure and "HttpOnly; SameSite=Strict" in cookie, cookie
+
+
+def test_two_relays_of_one_host_do_not_log_each_other_out(browser, page_relays):
+    """A browser sends the cookies of a host to all its ports: each relay has a name of its own for the session."""
+    both = [page_relays(), page_relays()]
+    secrets = [token(relays.relay) for relays in both]
+    for relays in both:
+        wait_until(lambda relays=relays: relays.api.ask("GET", "/v1/stats")[0] == 401, what="the tokens to be noticed")
+    context = browser.context("http://127.0.0.1:")
+    pages = [context.new_page() for _ in both]
+    for relays, page, secret in zip(both, pages, secrets):
+        page.goto(relays.url)
+        page.get_by_label("Token").fill(secret)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    for page in pages:
+        page.reload()
+        expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    pages[0].get_by_role("button", name="Log out").click()
+    expect(pages[0].get_by_label("Token")).to_be_visible()
+    pages[1].reload()
+    expect(pages[1].get_by_role("button", name="Log out")).to_be_visible()
+    context.close()
+    browser.calm()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_message_is_printed_as_ink_on_paper(opened, tmp_path, scheme):
+    """Only what is said of the message, black on white whatever the theme, nothing cut off, and where it is from."""
+    relays, page = opened(color_scheme=scheme)
+    long = relays.send(
+        "paper@later.example", "on paper", body="\r\n".join(f"line {n} " + "x" * 200 for n in range(120))
+    )
+    page.goto(f"{relays.url}#/message/{long}")
+    page.get_by_role("button", name="Show headers and body").click()
+    expect(page.locator("pre").nth(1)).to_contain_text("line 119")
+    page.emulate_media(media="print")
+    for gone in ("header.top", "button", "a.button", ".notices"):
+        assert page.locator(gone).locator("visible=true").count() == 0, gone
+    expect(page.get_by_text(f"From {relays.url}#/message/{long}")).to_be_visible()
+    colours = page.evaluate(
+        """() => [...document.querySelectorAll('main h1, main dd, main td, main li, main pre, main a')].map((one) => {
+            const style = getComputedStyle(one);
+            return `${style.color} on ${getComputedStyle(document.documentElement).getPropertyValue('--card')}`;
+        })"""
+    )
+    assert set(colours) == {"rgb(0, 0, 0) on #fff"}, set(colours)
+    # Nothing scrolls on paper.
+    hidden = page.evaluate(
+        """() => [...document.querySelectorAll('main pre, main .scroll')]
+            .filter((one) => one.scrollHeight > one.clientHeight + 1 || one.scrollWidth > one.clientWidth + 1).length"""
+    )
+    assert hidden == 0
+    paper = tmp_path / "message.pdf"
+    page.pdf(path=str(paper), prefer_css_page_size=True)
+    assert paper.read_bytes().count(b"/Type /Page\n") >= 2 or paper.stat().st_size > 10_000
+    folder = os.environ.get("TEST_SCREENSHOTS")
+    if folder:
+        shutil.copy(paper, f"{folder}/message-{scheme}.pdf")
+    picture(page, f"message-print-{scheme}")

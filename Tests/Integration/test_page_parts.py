@@ -14,7 +14,15 @@ from page_house import expect, needs_browser, picture
 pytestmark = needs_browser
 
 PATHS = yaml.safe_load((ROOT / "openapi.yaml").read_text())["paths"]
-PARTS = {"/v1/limits": "Limits", "/v1/pauses": "Pauses", "/v1/suppressions": "Suppressions", "/v1/nodes": "Nodes"}
+PARTS = {
+    "/v1/limits": "Limits",
+    "/v1/reactions": "Reactions",
+    "/v1/dkim-keys": "DKIM",
+    "/v1/staging": "Staging",
+    "/v1/pauses": "Pauses",
+    "/v1/suppressions": "Suppressions",
+    "/v1/nodes": "Nodes",
+}
 
 
 def test_only_what_is_there_is_shown(opened):
@@ -178,6 +186,21 @@ def test_limits_and_pauses_are_listed_and_changed(opened):
     confirm(page, "Save this? These lines change:", "Save")
     expect(page.locator("main h1")).to_have_text("Limits")
     assert stand.asked[-1] == ("PATCH", "/v1/limits/lane later.example", "", {"rate": "5/m"})
+
+
+def test_nodes_that_share_the_queue_are_counted_on_the_first_view(opened):
+    relays, page = opened()
+    expect(page.locator(".tile", has_text="Memory for mail")).to_be_visible()
+    expect(page.locator(".tile", has_text="Nodes")).to_have_count(0)
+    states = ["alive", "alive", "draining", "gone"]
+    items = [{"name": f"n{number}", "state": state, "messages": 1} for number, state in enumerate(states)]
+    answer = json.dumps({"items": items, "next": None, "total": 4, "total_exact": True})
+    page.route("**/v1/nodes", lambda route: route.fulfill(content_type="application/json", body=answer))
+    page.goto("about:blank")
+    page.goto(f"{relays.url}#/now")
+    tile = page.locator(".tile", has_text="Nodes")
+    expect(tile).to_contain_text("2")
+    expect(tile).to_contain_text("1 gives its mail away, 1 is gone")
 
 
 def test_addresses_are_suppressed_and_taken_off(opened):

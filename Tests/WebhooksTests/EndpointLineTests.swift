@@ -180,6 +180,57 @@ struct EndpointLineTests {
         }
     }
 
+    /// Ten minutes without a receiver, second by second, by the ladder as shipped, while events come and the relay dies now and
+    /// then: nothing is lost, order is kept, it is asked seldom, and goes on at the next try.
+    @Test(arguments: 0..<20)
+    func aReceiverThatIsDeadForTenMinutesLosesNothing(_ seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let (dead, quiet, size) = (60..<660, 900, UInt64(5))
+        var line = EndpointLine(cursor: 0)
+        var (newest, got, crashes, asked): (UInt64, [UInt64], Int, Int) = (0, [], 0, 0)
+        var back: Int?
+        for second in 0..<2400 {
+            let now = Self.time(Int64(second))
+            if second < quiet { newest += random.next() % 3 }
+            if random.next() % 100 == 0 {
+                line = try #require(EndpointLine(kept: JSON(parsing: line.kept.bytes)))
+                crashes += 1
+            }
+            while let wish = line.wish(at: now, concurrency: 1) {
+                let first: UInt64
+                let last: UInt64
+                switch wish {
+                case .news(let after): (first, last) = (after + 1, min(newest, after + size))
+                case .stretch(let part):
+                    (first, last) = (part.first, min(part.last, part.first + UInt64(part.size) - 1))
+                }
+                guard first <= last else { break }
+                let kept = line.kept
+                let flight = line.launch(wish, first: first, last: last, events: Int(last - first + 1), size: Int(size))
+                let isDead = dead.contains(second)
+                if isDead { asked += 1 } else { got += first...last }
+                if !isDead, second >= dead.upperBound, back == nil { back = second }
+                if random.next() % 100 == 0 {
+                    // It dies with the request out.
+                    line = try #require(EndpointLine(kept: JSON(parsing: kept.bytes)))
+                    crashes += 1
+                    continue
+                }
+                let answer: WebhookAnswer = isDead ? .trouble(.connect) : .status(200, retryAfter: nil)
+                line.land(flight, webhookStep(after: answer, line.terms(of: flight)), error: "x", at: now, chance: 0.5)
+            }
+        }
+        #expect(newest > 500 && Set(got) == Set(1...newest), "something is lost")
+        #expect(got.count <= Int(newest) + Int(size) * crashes, "doubled, and nothing died")
+        var (seen, order): (Set<UInt64>, [UInt64]) = ([], [])
+        for seq in got where seen.insert(seq).inserted { order.append(seq) }
+        #expect(order == Array(1...newest))
+        // 5 s, 30 s, 2 min, 10 min, each up to a fifth longer; a relay that died asks once more.
+        #expect(asked <= 5 + crashes)
+        #expect(try #require(back) <= dead.upperBound + 720)
+        #expect(line.lag(newest: newest) == 0)
+    }
+
     private static func answer(
         _ choice: UInt64,
         _ flight: EndpointLine.Flight,

@@ -81,6 +81,38 @@ export async function beginning(path, most = 65536) {
   return { text: text.slice(0, most), isWhole };
 }
 
+/**
+ * Asks for an answer of lines, each JSON; hands over each as it comes.
+ * Throws Problem as `ask`; status 0 where the answer breaks off.
+ */
+export async function lines(method, path, { body, signal, each }) {
+  let answer;
+  try {
+    answer = await fetch(address(path), {
+      method,
+      headers: { Accept: 'application/x-ndjson', 'Content-Type': 'application/json', 'X-Martlet-Page': '1' },
+      body: JSON.stringify(body),
+      signal,
+      credentials: 'same-origin',
+      redirect: 'error',
+    });
+    if (answer.status === 401) doorbell.dispatchEvent(new Event('login'));
+    if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => null));
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    while (true) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const pieces = (text + value).split('\n');
+      text = pieces.pop();
+      for (const piece of pieces) if (piece) each(JSON.parse(piece));
+    }
+  } catch (error) {
+    if (error.name === 'AbortError' || error instanceof Problem) throw error;
+    throw new Problem(0, { detail: error.message });
+  }
+}
+
 const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${String(text).replaceAll("'", "'\\''")}'`);
 
 /** The same by hand. */

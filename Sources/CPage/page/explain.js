@@ -1,10 +1,10 @@
 // explain.js — which way mail would go, and a real test whose steps are shown as they happen.
 
-import { get, may } from './api.js';
+import { get, lines, may } from './api.js';
 import { act, fail, labelled, notice } from './act.js';
-import { h, show } from './dom.js';
+import { h, said, show } from './dom.js';
 import { time } from './format.js';
-import { describe } from './message.js';
+import { stages } from './message.js';
 import { t } from './words.js';
 import { way } from './way.js';
 
@@ -26,7 +26,7 @@ export default async function explain({ main, query, isCurrent }) {
       may('submit') && h('span', { class: 'soft' }, t('test.text')),
     ),
   );
-  let timer = 0;
+  let following = null;
 
   async function ask() {
     const found = await get('/v1/explain', { recipient: recipient.value.trim(), sender: sender.value.trim() });
@@ -38,30 +38,37 @@ export default async function explain({ main, query, isCurrent }) {
   async function test() {
     const [to, from] = [recipient.value.trim(), sender.value.trim()];
     if (!to || !from) return notice(t('test.need'), { bad: true });
-    const text = `Subject: test\n\nThis is a test message of Martlet's page, sent at ${new Date().toISOString()}.`;
-    const done = await act({
-      ask: t('test.ask', { to }),
-      verb: t('test.send'),
-      request: () => ({ method: 'POST', path: '/v1/messages', body: { from, to: [to], subject: 'Test', text } }),
-      done: () => t('test.done'),
-    });
-    if (done) watch(done.id ?? done.ids?.[0]);
+    const text = `This is a test message of Martlet's page, sent at ${new Date().toISOString()}.`;
+    const body = { from, to, subject: 'Test', text };
+    const done = await act({ ask: t('test.ask', { to }), verb: t('test.send'), request: () => ({ method: 'POST', path: '/v1/tests', body }), perform: async () => true });
+    if (done && isCurrent()) await watch(body);
   }
 
-  /** Each event of the message, until it is over. */
-  async function watch(id) {
-    clearTimeout(timer);
-    const known = await get(`/v1/messages/${id}`).catch(() => null);
-    if (!isCurrent()) return;
-    const events = known?.timeline ?? [];
+  /** Each step as it is taken. */
+  async function watch(body) {
+    following?.abort();
+    const mine = (following = new AbortController());
+    const list = h('ol', { class: 'time' });
+    const title = h('h2', {}, t('test.way'));
+    const state = h('p', { class: 'soft' }, t('act.working'));
     steps.hidden = false;
-    show(
-      steps,
-      h('h2', {}, t('test.title'), ' ', h('a', { class: 'mono', href: `#/message/${id}` }, id)),
-      h('ol', { class: 'time' }, events.map((event) => h('li', {}, time(event.time), h('span', {}, describe(event))))),
-      !known?.finished_at && h('p', { class: 'soft' }, t('act.working')),
-    );
-    if (!known?.finished_at) timer = setTimeout(() => watch(id), 700);
+    show(steps, title, list, state);
+    try {
+      await lines('POST', '/v1/tests', {
+        body,
+        signal: mine.signal,
+        each: (one) => {
+          if (one.id) show(title, t('test.way'), ' ', h('a', { class: 'mono', href: `#/message/${one.id}` }, one.id));
+          list.append(h('li', { 'data-step': one.step }, time(one.at), h('span', {}, step(one))));
+          if (one.step === 'end') state.remove();
+        },
+      });
+      if (state.isConnected) show(state, t('step.cut'));
+    } catch (error) {
+      if (error.name === 'AbortError') return;
+      state.remove();
+      throw error;
+    }
   }
 
   form.addEventListener('submit', (event) => {
@@ -70,5 +77,19 @@ export default async function explain({ main, query, isCurrent }) {
   });
   show(main, h('h1', { class: 'hidden' }, t('view.explain')), form, answer, steps);
   if (recipient.value) await ask().catch(fail);
-  return () => clearTimeout(timer);
+  return () => following?.abort();
+}
+
+/** A step in a line. */
+function step(one) {
+  const words = one.step === 'end' ? t(`step.end.${one.state}`) : t(`step.${one.step}`);
+  const tint = { trouble: 'warn', end: one.state === 'delivered' ? 'good' : 'warn' }[one.step];
+  const text = one.step === 'session' ? one.text || t('step.plain') : one.text;
+  return [
+    h('strong', { class: tint }, words), ' ',
+    one.peer && [said(one.peer, 200), ' '],
+    text && [said(text, 600), ' '],
+    one.until && [t('message.until', { time: '' }), time(one.until), ' '],
+    stages(one.stage_ms),
+  ];
 }

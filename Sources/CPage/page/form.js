@@ -70,7 +70,7 @@ export async function things(view, { list, scope, fields, columns, words, toBody
     const { data, answer } = await ask('GET', list);
     if (!isCurrent()) return;
     const rows = new Rows({ label: title, columns, onOpen: (row) => (location.hash = `${base}/${part(row.id)}`) });
-    rows.setRows(data.items.map((item) => ({ id: item.match ?? item.name ?? item.scope, ...item })));
+    rows.setRows(data.items.map((item) => ({ id: item.match ?? item.name ?? item.scope ?? item.whose, ...item })));
     show(
       main,
       h(

@@ -1,4 +1,4 @@
-// lists.js — pauses, suppressed addresses, nodes: lists of whatever of them this relay has, with what can be taken away.
+// lists.js — pauses, what reactions hold down, suppressed addresses, nodes: lists of whatever of them this relay has, with what can be taken away.
 
 import { get, has, may, part } from './api.js';
 import { act, fail, field } from './act.js';
@@ -6,25 +6,25 @@ import { clean, h, said, show } from './dom.js';
 import { time } from './format.js';
 import { hurry } from './live.js';
 import { viewKeys } from './keys.js';
-import { t } from './words.js';
+import { knows, t } from './words.js';
 
 // A list, the member that names one of its things, and the scope to take one away.
 const LISTS = {
-  pauses: { path: '/v1/pauses', name: 'scope', scope: 'queue:write', verb: 'pause.resume' },
+  pauses: { path: '/v1/pauses', name: 'scope', scope: 'queue:write', verb: 'pause.resume', words: 'pause.resume' },
+  reactions: { path: '/v1/reactions', name: 'scope', scope: 'queue:write', verb: 'reaction.reset', words: 'reaction.reset', columns: ['scope', 'key', 'value', 'base', 'said', 'reaction', 'since', 'steps_at', 'origin'] },
   suppressions: { path: '/v1/suppressions', query: { limit: 500 }, name: 'target', scope: 'queue:write', verb: 'remove' },
   nodes: { path: '/v1/nodes' },
 };
 
 export default async function lists(view) {
-  const { path, query = {}, name, scope, verb } = LISTS[view.view];
+  const { path, query = {}, name, scope, verb, words: key = 'act.delete', columns } = LISTS[view.view];
   const page = await get(path, query);
   const items = page.items ?? [];
   const isOurs = name && may(scope) && [...(await paths(path))].length > 0;
   if (!view.isCurrent()) return;
-  const names = [...new Set(items.flatMap((item) => Object.keys(item)))].slice(0, 8);
+  const names = columns ?? [...new Set(items.flatMap((item) => Object.keys(item)))].slice(0, 8);
   const again = () => lists(view).catch(fail);
   const remove = async (item) => {
-    const key = view.view === 'pauses' ? 'pause.resume' : 'act.delete';
     const done = await act({
       ask: t(`${key}.ask`, { name: clean(item[name], 100) }),
       verb: t(`${key}.do`),
@@ -40,15 +40,15 @@ export default async function lists(view) {
       { class: 'card' },
       h('div', { class: 'row spread' }, h('h1', {}, t(`view.${view.view}`)), view.view === 'pauses' && may('queue:write') && h('button', { type: 'button', onclick: () => pause('').then((done) => done && again()) }, t('destination.pause')), view.view === 'suppressions' && may('queue:write') && h('button', { type: 'button', onclick: () => suppress(path).then((done) => done && again()) }, t('add'))),
       items.length === 0
-        ? h('p', { class: 'soft' }, t('nothing'))
+        ? h('p', { class: 'soft' }, t(view.view === 'reactions' ? 'reaction.none' : 'nothing'))
         : h(
             'div',
             { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': t(`view.${view.view}`) },
             h(
               'table',
               { class: 'fold' },
-              h('thead', {}, h('tr', {}, names.map((one) => h('th', { scope: 'col' }, one.replaceAll('_', ' '))), isOurs && h('th', { scope: 'col' }, h('span', { class: 'hidden' }, t('remove'))))),
-              h('tbody', {}, items.slice(0, 500).map((item) => h('tr', {}, names.map((one) => h('td', { class: 'address', 'data-name': one.replaceAll('_', ' ') }, cell(item[one]))), isOurs && h('td', {}, h('button', { type: 'button', onclick: () => remove(item).catch(fail) }, t(verb)))))),
+              h('thead', {}, h('tr', {}, names.map((one) => h('th', { scope: 'col' }, named(one))), isOurs && h('th', { scope: 'col' }, h('span', { class: 'hidden' }, t('remove'))))),
+              h('tbody', {}, items.slice(0, 500).map((item) => h('tr', {}, names.map((one) => h('td', { class: 'address', 'data-name': named(one) }, cell(item[one]))), isOurs && h('td', {}, h('button', { type: 'button', onclick: () => remove(item).catch(fail) }, t(verb)))))),
             ),
           ),
       page.total > items.length && h('p', { class: 'soft' }, t('queue.and-more', { n: page.total - items.length })),
@@ -56,6 +56,9 @@ export default async function lists(view) {
   );
   viewKeys({ r: again });
 }
+
+/** The name of a column: a word of ours where there is one. */
+const named = (member) => (knows(`list.${member}`) ? t(`list.${member}`) : member.replaceAll('_', ' '));
 
 /** Whether one of a list can be named: the contract knows by which word. */
 async function paths(path) {

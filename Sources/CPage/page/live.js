@@ -7,8 +7,8 @@
 import { address, get } from './api.js';
 
 const NAME = `martlet-live:${new URL('.', document.baseURI).pathname}`;
-const PERIOD = { stats: 2000, waiting: 4000, day: 60_000, ready: 10_000, pauses: 10_000 };
-const PATHS = { stats: ['/v1/stats', { top: 20 }], waiting: ['/v1/stats/waiting', {}], day: ['/v1/stats/day', { step_s: 900 }], ready: ['/readyz', {}], pauses: ['/v1/pauses', {}] };
+const PERIOD = { stats: 2000, waiting: 4000, day: 60_000, ready: 10_000, pauses: 10_000, nodes: 10_000 };
+const PATHS = { stats: ['/v1/stats', { top: 20 }], waiting: ['/v1/stats/waiting', {}], day: ['/v1/stats/day', { step_s: 900 }], ready: ['/readyz', {}], pauses: ['/v1/pauses', {}], nodes: ['/v1/nodes', {}] };
 const PATIENCE = 12_000;
 
 const channel = new BroadcastChannel(NAME);
@@ -25,7 +25,7 @@ let cursor = null;
 let failures = 0;
 const due = {};
 
-/** Hears of a topic from now on: stats, waiting, day, pauses, ready, events, state. Gives what ends it. */
+/** Hears of a topic from now on: stats, waiting, day, pauses, ready, nodes, events, state. Gives what ends it. */
 export function follow(topic, listener) {
   if (!listeners.has(topic)) listeners.set(topic, new Set());
   listeners.get(topic).add(listener);
@@ -51,6 +51,7 @@ const wanted = () => [...listeners].filter(([, set]) => set.size > 0).map(([topi
 
 function announce() {
   const topics = document.hidden ? [] : wanted();
+  forget();
   wants.set(own, { topics, at: Date.now() });
   channel.postMessage({ kind: 'want', from: own, topics });
   if (leads) pump();
@@ -86,14 +87,15 @@ channel.onmessage = ({ data }) => {
   } else if (data.kind === 'hurry' && leads) hurry(...data.topics);
 };
 
+/** Tabs that are gone say nothing any more; whoever leads or not, they are forgotten. */
+function forget() {
+  for (const [tab, { at }] of wants) if (tab !== own && Date.now() - at > PATIENCE) wants.delete(tab);
+}
+
 /** What somebody who is still there wants. */
 function demanded() {
-  const all = new Set();
-  for (const [tab, { topics, at }] of wants) {
-    if (tab !== own && Date.now() - at > PATIENCE) wants.delete(tab);
-    else for (const topic of topics) all.add(topic);
-  }
-  return all;
+  forget();
+  return new Set([...wants.values()].flatMap(({ topics }) => topics));
 }
 
 let isPumping = false;

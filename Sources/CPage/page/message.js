@@ -16,7 +16,7 @@ export default async function message({ main, rest: [id], isCurrent }) {
   const timeline = h('section', { class: 'card' });
   const content = h('section', { class: 'card' });
   const actions = h('div', { class: 'row no-print' });
-  show(main, h('div', { class: 'row spread' }, h('h1', { class: 'mono' }, id), actions), waits, summary, recipients, timeline, content);
+  show(main, h('div', { class: 'row spread' }, h('h1', { class: 'mono' }, id), actions), h('p', { class: 'print-only soft' }, t('message.printed', { place: location.href })), waits, summary, recipients, timeline, content);
 
   async function load() {
     let known;
@@ -130,6 +130,10 @@ function drawTimeline(node, known) {
   show(node, h('h2', {}, t('message.timeline')), steps.length ? h('ol', { class: 'time' }, steps) : h('p', { class: 'soft' }, t('history.off')));
 }
 
+/** How long each stage of an attempt took. */
+export const stages = (times) =>
+  times && h('span', { class: 'soft stages' }, Object.entries(times).map(([name, n]) => t('message.stage', { name, n })).join(' · '));
+
 /** An event in a line. */
 export function describe(event) {
   const data = event.data ?? {};
@@ -144,6 +148,7 @@ export function describe(event) {
     data.reason && [h('span', { class: 'chip warn', title: knows(`advice.${data.reason}`) ? t(`advice.${data.reason}`) : '' }, data.reason), ' '],
     words && [h('span', { class: 'soft' }, said(words, 500)), ' '],
     data.subject && [said(data.subject, 200), ' '],
+    stages(data.stage_ms),
     data.changes && h('span', { class: 'soft' }, said(JSON.stringify(data.changes), 300)),
   ];
 }

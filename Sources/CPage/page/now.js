@@ -41,8 +41,19 @@ export default async function now({ main }) {
   ];
   // Who stopped something, where that can be.
   if (may('queue:read') && (await has('/v1/pauses'))) ends.push(follow('pauses', () => latest('stats') && trouble(checks, latest('stats'), latest('ready'))));
+  if (await shares()) ends.push(follow('nodes', () => latest('stats') && numbers(tiles, latest('stats'), latest('day'))));
   viewKeys({ r: () => hurry('stats', 'waiting', 'day', 'ready') });
   return () => ends.forEach((end) => end());
+}
+
+/** Whether other relays share the queue: their number is worth a look then. */
+const shares = async () => (await has('/v1/nodes')) && (await get('/v1/nodes').then((page) => page.items.length > 1, () => false));
+
+/** How many nodes there are, and what is not well with some. */
+function nodes() {
+  const items = latest('nodes')?.items ?? [];
+  const other = ['draining', 'gone'].map((state) => [state, items.filter((one) => one.state === state).length]).filter(([, n]) => n > 0);
+  return items.length > 1 && tile(t('view.nodes'), count(items.filter((one) => one.state === 'alive').length), other.map(([state, n]) => t(`now.nodes.${state}`, { n })).join(', '));
 }
 
 /** Redraws only what is different: buttons keep the focus that they have. */
@@ -124,6 +135,7 @@ function numbers(node, stats, past) {
     tile(t('now.bounced'), t('now.per-s', { n: perSecond('bounced') }), peak('bounced')),
     stats.free_bytes !== null && tile(t('now.room'), bytes(stats.free_bytes)),
     tile(t('now.memory'), bytes(stats.memory_for_mail_bytes)),
+    nodes(),
   );
 }
 
