@@ -241,7 +241,10 @@ let package = Package(
         ),
         room(
             "Operator",
-            ["Mail", "JSON", "Files", "Process", "OpenSSL", "HTTPClient", "MessageFormat", "Config", core, arguments]
+            [
+                "Mail", "JSON", "Files", "Process", "OpenSSL", "HTTPClient", "MessageFormat", "Config", "Suppression",
+                core, arguments,
+            ]
         ),
         // floor 6
         .executableTarget(

@@ -116,7 +116,9 @@ enum ActionEndpoints {
         try request.allowQuery([])
         let id = request.parameter("id")
         guard services.bulk.job(id) != nil else { throw noJob }
-        guard services.bulk.cancel(id) else { throw Problem(.conflict, "the job is over") }
+        guard services.bulk.cancel(id) else {
+            throw Problem(.conflict, "the job is over: there is nothing to stop; GET /v1/jobs/{id} says what it did")
+        }
         services.audit(request, Change(operation: "cancelJob", subject: id))
         return AdminResponse(204)
     }
@@ -136,5 +138,5 @@ enum ActionEndpoints {
         return started(job)
     }
 
-    private static let noJob = Problem(.notFound, "no such job; the last hundred are kept")
+    private static let noJob = Problem(.notFound, "no such job; the last hundred are kept, and GET /v1/jobs shows them")
 }

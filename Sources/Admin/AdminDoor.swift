@@ -331,7 +331,7 @@ private final class StreamState {
     /// Bytes asked for at once.
     static let piece = 32 << 10
 
-    private let next: () -> [UInt8]?
+    private let next: AdminStream.Next
     private let isEndless: Bool
     /// What was made is taken: the client is there.
     private let progress: () -> Void
@@ -346,10 +346,10 @@ private final class StreamState {
     /// Fills the buffer as far as it goes.
     ///
     /// - Returns: bytes; 0 at the end.
-    func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+    func read(into buffer: UnsafeMutableRawBufferPointer) throws(AdminStream.Break) -> Int {
         if isEndless { progress() }
         while rest.isEmpty {
-            guard let bytes = next() else { return 0 }
+            guard let bytes = try next() else { return 0 }
             rest = bytes[...]
         }
         let count = min(rest.count, buffer.count)
@@ -362,8 +362,12 @@ private final class StreamState {
 private let streamRead: MHD_ContentReaderCallback = { context, _, buffer, count in
     guard let context, let buffer else { return -2 }
     let state = Unmanaged<StreamState>.fromOpaque(context).takeUnretainedValue()
-    let got = state.read(into: UnsafeMutableRawBufferPointer(start: buffer, count: count))
-    return got == 0 ? -1 : got
+    do throws(AdminStream.Break) {
+        let got = try state.read(into: UnsafeMutableRawBufferPointer(start: buffer, count: count))
+        return got == 0 ? -1 : got
+    } catch {
+        return -2
+    }
 }
 
 private let streamFree: MHD_ContentReaderFreeCallback = { context in

@@ -44,12 +44,12 @@ package struct AdminResponse: Sendable {
     ///
     /// - Parameters:
     ///   - size: bytes, when known.
-    ///   - begin: called once, on the connection's thread; what it gives is called there until it gives nil.
+    ///   - begin: called once, on the connection's thread; what it gives is called there until it gives nil, or fails.
     package static func stream(
         _ type: String,
         size: Int? = nil,
         headers: [HeaderField] = [],
-        _ begin: @escaping @Sendable () -> () -> [UInt8]?
+        _ begin: @escaping @Sendable () -> AdminStream.Next
     ) -> AdminResponse {
         AdminResponse(
             200,
@@ -66,7 +66,7 @@ extension AdminResponse {
     static func following(
         _ type: String,
         headers: [HeaderField] = [],
-        _ begin: @escaping @Sendable () -> () -> [UInt8]?
+        _ begin: @escaping @Sendable () -> AdminStream.Next
     ) -> AdminResponse {
         AdminResponse(
             200,
@@ -78,7 +78,13 @@ extension AdminResponse {
 
 /// A body that is made while it is sent.
 package struct AdminStream: Sendable {
+    /// The rest cannot be had: the connection is cut, so that nobody takes what came for the whole.
+    package struct Break: Error, Hashable, Sendable {}
+
+    /// The next bytes; nil at the end.
+    package typealias Next = () throws(Break) -> [UInt8]?
+
     let size: Int?
-    let begin: @Sendable () -> () -> [UInt8]?
+    let begin: @Sendable () -> Next
     var isEndless = false
 }

@@ -139,7 +139,7 @@ extension AdminServices {
         do {
             return try loop.makeFutureWithTask { await body() }.wait()
         } catch {
-            throw Problem(.unavailable, "the relay is stopping")
+            throw Problem.stopping
         }
     }
 

@@ -15,7 +15,7 @@ enum AppPasswordEndpoints {
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
         guard case .login? = EntryScope("login", request.parameter("name")) else {
-            throw Problem(.notFound, "nobody can have that name")
+            throw Problem(.notFound, "nobody can have that name; GET /v1/credentials shows who there is")
         }
         let (_, headers) = try FileEdits.shown(file, services)
         let apps = services.settings.current.auth.apps[request.parameter("name")] ?? []
@@ -49,11 +49,14 @@ enum AppPasswordEndpoints {
         } catch {
             throw Problem.invalid(pointer(error), "format", error.reason)
         }
-        guard let made = AppPassword.make() else { throw Problem(.internalError, "there is no randomness") }
+        guard let made = AppPassword.make() else { throw Problem.noRandomness }
         let edit = try FileEdits.edit(file, request, services, operation: "add app password", key: user) {
             (document) throws(Problem) in
             guard !AppPassword.isThere(name, of: user, in: document) else {
-                throw Problem(.conflict, "there is an app password of that name already")
+                throw Problem(
+                    .conflict,
+                    "there is an app password of that name already; take it away first, or give the new one another name"
+                )
             }
             try FileEdits.say("") { () throws(ConfigError) in
                 try AppPassword.add(wish, hash: made.hash, to: &document)
@@ -74,7 +77,7 @@ enum AppPasswordEndpoints {
         let edit = try FileEdits.edit(file, request, services, operation: "remove app password", key: user) {
             (document) throws(Problem) in
             guard AppPassword.remove(name, of: user, from: &document) else {
-                throw Problem(.notFound, "there is no such app password")
+                throw Problem.missing("app password", in: "/v1/credentials/\(user)/app-passwords")
             }
         }
         services.audit(request, Change(operation: "removeAppPassword", subject: user, before: name))

@@ -11,7 +11,7 @@ enum ArchiveEndpoints: ConfigTable {
     static let file = ConfigFile.archive
     static let words = TableWords(
         noun: "archive",
-        missing: Problem(.notFound, "archive.ini has no such section"),
+        missing: .missing("archive", in: "/v1/archive"),
         taken: "there is a section of that name already"
     )
     private static let lists = ["to", "for", "senders", "recipients"]
@@ -26,11 +26,7 @@ enum ArchiveEndpoints: ConfigTable {
     static func key(_ request: AdminRequest) throws(Problem) -> String {
         let name = request.parameter("name")
         guard ArchiveSettings.isName(name) else {
-            throw Problem(
-                .invalid,
-                "the name of a section has 1 to 64 printable octets, no brackets among them",
-                issues: [Problem.Issue("/name", "format", "is no such name")]
-            )
+            throw .badName("name", "the name of a section has 1 to 64 printable octets, no brackets among them")
         }
         return name
     }
@@ -43,30 +39,23 @@ enum ArchiveEndpoints: ConfigTable {
         _ services: AdminServices
     ) throws(Problem) -> [String: String?] {
         var body = try JSONObject(request.json(), at: "")
-        try passOverName("name", in: &body) { $0.isSame(octets: name) }
+        try body.passOverName("name") { $0.isSame(octets: name) }
         try body.passOver("origin", "a string") { $0.string != nil }
         var draft: [String: String?] = [:]
         for key in lists {
-            let isNull = body.isNull(key)
-            if let values = try body.strings(key, atMost: 1000) {
-                for (index, value) in values.enumerated() where value.isEmpty || value.contains(octet: ",") {
-                    throw Problem.invalid("/\(key)/\(index)", "format", "is empty, or holds a comma")
-                }
-                draft[key] = .some(values.isEmpty ? nil : values.joined(separator: ", "))
-            } else if isNull {
-                draft[key] = .some(nil)
+            let said = try body.said(key) { (body) throws(Problem) in try body.strings(key, atMost: 1000) }
+            guard let said else { continue }
+            for (index, value) in (said ?? []).enumerated() where value.isEmpty || value.contains(octet: ",") {
+                throw Problem.invalid("/\(key)/\(index)", "format", "is empty, or holds a comma")
             }
+            draft[key] = .some(said.flatMap { $0.isEmpty ? nil : $0.joined(separator: ", ") })
         }
         for key in ["form", "from"] {
-            let isNull = body.isNull(key)
-            if let value = try body.string(key, atMost: 320) {
-                draft[key] = value
-            } else if isNull {
-                draft[key] = .some(nil)
-            }
+            let said = try body.said(key) { (body) throws(Problem) in try body.string(key, atMost: 320) }
+            if let said { draft[key] = .some(said) }
         }
-        if body.isNull("required") { draft["required"] = .some(nil) }
-        if let value = try body.bool("required") { draft["required"] = value ? "true" : "false" }
+        let isRequired = try body.said("required") { (body) throws(Problem) in try body.bool("required") }
+        if let isRequired { draft["required"] = .some(isRequired.map { $0 ? "true" : "false" }) }
         try body.finish()
         return draft
     }

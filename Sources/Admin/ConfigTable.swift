@@ -75,8 +75,14 @@ protocol ConfigTable {
         _ services: AdminServices
     ) throws(Problem)
 
+    /// Takes a row away.
+    ///
     /// - Returns: whether there was one.
-    static func erase(_ key: Key, from document: inout INIDocument, _ services: AdminServices) -> Bool
+    static func erase(
+        _ key: Key,
+        from document: inout INIDocument,
+        _ services: AdminServices
+    ) throws(Problem) -> Bool
 
     static func view(_ row: Row, _ services: AdminServices) -> JSON
 
@@ -211,7 +217,7 @@ extension ConfigTable {
         let operation = "delete \(words.noun)"
         let edit = try edited(key, request, services, operation) { (document) throws(Problem) in
             old = row(key, document, services.settings.current, services)
-            guard erase(key, from: &document, services) else { throw words.missing }
+            guard try erase(key, from: &document, services) else { throw words.missing }
         }
         let consequences = consequences(edit, services)
         if let rehearsal = FileEdits.rehearsal(edit, consequences) { return rehearsal }
@@ -267,17 +273,6 @@ extension ConfigTable {
                 after: after.map(logged) ?? ""
             )
         )
-    }
-
-    /// Takes the member that repeats the name in the path.
-    static func passOverName(
-        _ member: String,
-        in body: inout JSONObject,
-        _ isSame: (String) -> Bool
-    ) throws(Problem) {
-        try body.refuseNull(member)
-        guard let given = try body.string(member), !isSame(given) else { return }
-        throw Problem.invalid("/\(member)", "exclusive", "is another name than the path's")
     }
 }
 

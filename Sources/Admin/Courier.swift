@@ -151,10 +151,10 @@ struct Courier {
         return .json(sum, status: 202)
     }
 
-    static let away = Problem(.unavailable, "the database does not answer", headers: [HeaderField("Retry-After", "5")])
+    static let away = Problem.databaseAway
 
     static func silent(_ name: String) -> Problem {
-        Problem(.unavailable, "node \(name) does not answer", headers: [HeaderField("Retry-After", "5")])
+        .nodeAway(name)
     }
 }
 

@@ -57,7 +57,7 @@ package enum CredentialEndpoints {
         try request.allowQuery([])
         let name = request.parameter("name")
         guard try gate(services).release(name, by: request.caller.name, at: .now()) else {
-            throw Problem(.notFound, "it is not parked")
+            throw Problem(.notFound, "it is not parked; GET /v1/credentials shows who is")
         }
         services.audit(request, Change(operation: "releaseCredential", subject: name))
         return .json(view(.login(name), try gate(services).snapshot, services, at: .now()))
@@ -66,7 +66,12 @@ package enum CredentialEndpoints {
     // MARK: - Parts
 
     private static func gate(_ services: AdminServices) throws(Problem) -> EntryGate {
-        guard let gate = services.gate else { throw Problem(.unavailable, "nobody counts mail that comes in") }
+        guard let gate = services.gate else {
+            throw Problem(
+                .unavailable,
+                "nobody counts mail that comes in: this relay was started without limits of mail that comes in; the log says why"
+            )
+        }
         return gate
     }
 
@@ -81,7 +86,7 @@ package enum CredentialEndpoints {
         guard
             book.accounts[scope] != nil || book.parked[name] != nil
                 || configured(services).contains(where: { $0.isSame(octets: name) })
-        else { throw Problem(.notFound, "nobody of that name has been here") }
+        else { throw Problem(.notFound, "nobody of that name has been here; GET /v1/credentials shows who has") }
         return .json(view(scope, book, services, at: .now()))
     }
 

@@ -1,5 +1,8 @@
 // DKIMEndpoints.swift — keys that sign mail: files below `dkim/`, and their selectors in `dkim.ini`, as JSON.
 //
+// It is no `ConfigTable`: a key is a file of its own, made before the line that names it and removed behind it, and it is there
+// whether or not a line names it.
+//
 // Guarantees: the private half of a key goes in and never comes out; a key is never replaced by another one of its name,
 // because the record in the DNS is about the old one; a selector signs only once its key is on disk.
 
@@ -19,12 +22,8 @@ enum DKIMEndpoints {
         try request.allowQuery([])
         let (_, headers) = try FileEdits.shown(file, services)
         let items = files(services).all(atMost: most).compactMap { view(Name($0.domain, $0.selector), services) }
-        return fresh(["items": .array(items), "next": nil, "total": .count(items.count), "total_exact": true], headers)
-    }
-
-    /// Keys come and go without a word in `dkim.ini`, whose version the tag is.
-    private static func fresh(_ json: JSON, _ headers: [HeaderField]) -> AdminResponse {
-        var answer = AdminResponse.json(json, headers: headers)
+        // Keys come and go without a word in `dkim.ini`, whose version the tag is.
+        var answer = AdminResponse.listing(items, headers: headers)
         answer.tellsMoreThanItsTag = true
         return answer
     }
@@ -66,9 +65,7 @@ enum DKIMEndpoints {
         let isRehearsal = try FileEdits.isDryRun(request)
         let key = try wanted.key()
         do throws(DiskError) { try files.write(key, name.domain, name.selector) } catch {
-            throw error.isForbidden
-                ? Problem(.readOnly, "the configuration cannot be written here")
-                : Problem(.internalError, "the key was not written; the disk failed")
+            throw .keyNotWritten(error)
         }
         // Nobody has published it, so nobody misses it.
         var isKept = false
@@ -107,7 +104,10 @@ enum DKIMEndpoints {
         if let rehearsal = FileEdits.rehearsal(edit, changesMore: true) { return rehearsal }
         do throws(DiskError) { try files(services).remove(name.domain, name.selector) } catch {
             if !error.isMissing {
-                throw Problem(.internalError, "it signs no longer, and its file could not be removed")
+                throw Problem(
+                    .internalError,
+                    "it signs no longer, and its file could not be removed: \(error); remove it below dkim/ in the configuration"
+                )
             }
         }
         services.audit(request, Change(operation: "removeDKIMKey", subject: "\(name)"))
@@ -222,7 +222,7 @@ enum DKIMEndpoints {
             do throws(TLSError) {
                 return try SigningKey.generate(type == "ed25519" ? .ed25519 : .rsa(bits: bits ?? 2048))
             } catch {
-                throw Problem(.internalError, "the key cannot be made")
+                throw .keyNotMade(error)
             }
         }
     }
@@ -230,13 +230,9 @@ enum DKIMEndpoints {
     private static func wanted(_ request: AdminRequest, _ name: Name) throws(Problem) -> Wanted {
         var body = try request.object()
         var wanted = Wanted()
-        for member in ["domain", "selector", "signs", "type", "private_key"] { try body.refuseNull(member) }
-        if let domain = try body.string("domain"), Domain(domain) != name.domain {
-            throw Problem.invalid("/domain", "exclusive", "is another domain than the path's")
-        }
-        if let selector = try body.string("selector"), !selector.isSame(octets: name.selector) {
-            throw Problem.invalid("/selector", "exclusive", "is another selector than the path's")
-        }
+        for member in ["signs", "type", "private_key"] { try body.refuseNull(member) }
+        try body.passOverName("domain") { Domain($0) == name.domain }
+        try body.passOverName("selector") { $0.isSame(octets: name.selector) }
         try body.passOver("record", "an object") { !$0.members.isEmpty }
         wanted.signs = try body.bool("signs")
         wanted.type = try body.string("type")
@@ -254,23 +250,21 @@ enum DKIMEndpoints {
     }
 
     private static func name(_ request: AdminRequest) throws(Problem) -> Name {
-        guard let domain = Domain(request.parameter("domain")), domain.literal == nil else {
-            throw Problem(
-                .invalid,
-                "the domain is none",
-                issues: [Problem.Issue("/domain", "format", "is no domain")]
-            )
-        }
+        let domain = try domain(request)
         let selector = request.parameter("selector")
         guard DKIMSettings.isSelector(selector) else {
-            throw Problem(
-                .invalid,
-                "a selector has lower-case letters, digits and hyphens",
-                issues: [Problem.Issue("/selector", "format", "is no selector")]
-            )
+            throw .badName("selector", "a selector has lower-case letters, digits and hyphens")
         }
         return Name(domain, selector)
     }
 
-    private static let missing = Problem(.notFound, "there is no such key")
+    /// The domain in the path.
+    static func domain(_ request: AdminRequest) throws(Problem) -> Domain {
+        guard let domain = Domain(request.parameter("domain")), domain.literal == nil else {
+            throw .badName("domain", "a domain is a name such as example.org, and no address")
+        }
+        return domain
+    }
+
+    private static let missing = Problem.missing("key", in: "/v1/dkim-keys")
 }

@@ -14,14 +14,14 @@ enum DKIMRotationEndpoints {
     /// `GET /v1/dkim-rotations/{domain}`.
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
-        let domain = try domain(request)
+        let domain = try DKIMEndpoints.domain(request)
         return .json(try view(domain, services))
     }
 
     /// `POST /v1/dkim-rotations/{domain}`: `{step, selector, type, bits, sign_from, keep_days}`.
     static func step(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try FileEdits.allowDryRun(request)
-        let domain = try domain(request)
+        let domain = try DKIMEndpoints.domain(request)
         var body = try request.object()
         for member in ["step", "selector", "type", "bits", "sign_from", "keep_days"] { try body.refuseNull(member) }
         let step = try body.string("step")
@@ -39,7 +39,12 @@ enum DKIMRotationEndpoints {
             if let selector, !DKIMSettings.isSelector(selector) {
                 throw Problem.invalid("/selector", "format", "is no selector")
             }
-            guard rotation == nil else { throw Problem(.conflict, "a change of keys is under way") }
+            guard rotation == nil else {
+                throw Problem(
+                    .conflict,
+                    "a change of keys is under way; its next step is switch, or finish once the old key may go"
+                )
+            }
             let kind: SigningKey.Kind = type == "ed25519" ? .ed25519 : .rsa(bits: bits ?? 2048)
             edit = try prepare(domain, selector, kind, days, request, services)
         case "switch":
@@ -47,11 +52,14 @@ enum DKIMRotationEndpoints {
             guard let time else {
                 throw Problem.invalid("/sign_from", "format", "is no time such as 2027-01-31T12:00:00Z")
             }
-            guard let rotation else { throw Problem(.conflict, "there is no new key: prepare comes first") }
+            guard let rotation else { throw Problem(.conflict, "there is no new key: the step prepare comes first") }
             edit = try schedule(domain, rotation, time, days, request, services)
         case "finish":
             guard let rotation, rotation.stage(at: .now()) == .over else {
-                throw Problem(.conflict, "the old key's record is still needed, or no key has changed")
+                throw Problem(
+                    .conflict,
+                    "the old key's record is still needed, or no key has changed; GET shows until when (keep_until)"
+                )
             }
             edit = try finish(domain, rotation, request, services)
         case nil: throw Problem.invalid("/step", "required", "is missing")
@@ -75,13 +83,13 @@ enum DKIMRotationEndpoints {
         let name = selector ?? files.freshSelector(domain, isRSA: kind != .ed25519, at: .now())
         let key: SigningKey
         do throws(TLSError) { key = try SigningKey.generate(kind) } catch {
-            throw Problem(.internalError, "the key cannot be made")
+            throw .keyNotMade(error)
         }
-        guard files.key(domain, name) == nil else { throw Problem(.conflict, "there is such a key already") }
+        guard files.key(domain, name) == nil else {
+            throw Problem(.conflict, "there is such a key already; name another selector")
+        }
         do throws(DiskError) { try files.write(key, domain, name) } catch {
-            throw error.isForbidden
-                ? Problem(.readOnly, "the configuration cannot be written here")
-                : Problem(.internalError, "the key was not written; the disk failed")
+            throw .keyNotWritten(error)
         }
         var isKept = false
         // Nobody has published it, so nobody misses it.
@@ -106,7 +114,10 @@ enum DKIMRotationEndpoints {
             let guide = services.guide
             let publication = try services.wait { await guide.publication(of: record) }
             guard publication == .published else {
-                throw Problem(.conflict, "\(record.name) \(publication.words): nothing is changed")
+                throw Problem(
+                    .conflict,
+                    "\(record.name) \(publication.words): nothing is changed; publish it, and try again once the DNS shows it"
+                )
             }
         }
         return try edit(domain, "switchDKIMRotation", request, services) { (document) throws(ConfigError) in
@@ -150,7 +161,9 @@ enum DKIMRotationEndpoints {
 
     private static func view(_ domain: Domain, _ services: AdminServices) throws(Problem) -> JSON {
         let (dkim, now) = (services.settings.current.dkim, Timestamp.now())
-        guard let signing = dkim.keys(of: domain, at: now) else { throw Problem(.notFound, "the domain has no keys") }
+        guard let signing = dkim.keys(of: domain, at: now) else {
+            throw Problem(.notFound, "the domain has no keys; PUT /v1/dkim-keys/{domain}/{selector} makes one")
+        }
         var json: JSON = [
             "domain": .string(domain.name), "stage": "none", "signing": .strings(signing.map(\.selector)), "next": [],
             "sign_from": nil, "keep_until": nil,
@@ -174,16 +187,5 @@ enum DKIMRotationEndpoints {
         }
         json["next"] = .array(next)
         return json
-    }
-
-    private static func domain(_ request: AdminRequest) throws(Problem) -> Domain {
-        guard let domain = Domain(request.parameter("domain")), domain.literal == nil else {
-            throw Problem(
-                .invalid,
-                "the domain is none",
-                issues: [Problem.Issue("/domain", "format", "is no domain")]
-            )
-        }
-        return domain
     }
 }

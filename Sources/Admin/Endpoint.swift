@@ -12,6 +12,8 @@ package enum BodyKind: Hashable, Sendable {
     case json
     /// `application/merge-patch+json` (RFC 7396), or `application/json` meaning the same.
     case mergePatch
+    /// `application/json`, or a table in `text/csv`.
+    case table
     /// `message/rfc822` or `application/json`, as large as a message may be.
     case message
 
@@ -20,6 +22,7 @@ package enum BodyKind: Hashable, Sendable {
         case .none: []
         case .json: ["application/json"]
         case .mergePatch: ["application/merge-patch+json", "application/json"]
+        case .table: ["application/json", CSV.type]
         case .message: ["message/rfc822", "application/json"]
         }
     }
@@ -29,6 +32,9 @@ package enum BodyKind: Hashable, Sendable {
 package struct Endpoint: Sendable {
     /// What answers: called on the connection's thread, which it may block.
     package typealias Handler = @Sendable (AdminRequest, AdminServices) throws(Problem) -> AdminResponse
+
+    /// Bytes of a body that is neither mail nor a whole table.
+    static let usualBody = 128 << 10
 
     package let method: HTTPMethod
     /// `/v1/queue/{id}`: segments in braces are parameters.
@@ -53,7 +59,7 @@ package struct Endpoint: Sendable {
         _ operation: String,
         _ scope: AdminSettings.Scope?,
         body: BodyKind = .none,
-        atMost bodyBytes: Int = 128 << 10,
+        atMost bodyBytes: Int = usualBody,
         gives produces: [String] = ["application/json"],
         toCallers isForCallers: Bool = false,
         _ handle: @escaping Handler

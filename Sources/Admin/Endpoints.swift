@@ -1,10 +1,52 @@
 // Endpoints.swift — the table of operations: one line each; it routes requests, and `openapi.yaml` describes the same set.
 
 import Config
+import Mail
 
 /// Every operation of the API.
 package enum Endpoints {
-    package static let all: [Endpoint] = [
+    package static let all: [Endpoint] = others + tables.flatMap { $0 }
+
+    /// Tables of files, which have the same five operations.
+    private static let tables = [
+        table(RouteEndpoints.self, "/v1/routes/{match}", "Route", .routesRead, .routesWrite, atMost: .max),
+        table(OutboundIPEndpoints.self, "/v1/outbound-ips/{match}", "OutboundIP", .routesRead, .routesWrite),
+        table(NetworkEndpoints.self, "/v1/networks/{network}", "Network", .accessRead, .accessWrite),
+        table(ListenerEndpoints.self, "/v1/listeners/{address}", "Listener", .accessRead, .accessWrite),
+        table(UserEndpoints.self, "/v1/users/{name}", "User", .accessRead, .accessWrite),
+        table(WebhookEndpoints.self, "/v1/webhooks/{name}", "Webhook", .webhooksRead, .webhooksWrite),
+        table(ArchiveEndpoints.self, "/v1/archive/{name}", "Archive", .configRead, .configWrite),
+        table(StagingEndpoints.self, "/v1/staging/{whose}", "Staging", .configRead, .configWrite, list: "listStaging"),
+        table(LimitEndpoints.self, "/v1/limits/{scope}", "Limit", .configRead, .configWrite),
+    ]
+
+    /// The operations of a table: `listRoutes`, `showRoute`, `putRoute`, `editRoute`, `removeRoute`.
+    ///
+    /// - Parameters:
+    ///   - row: the path of a row; that of the table is what stands before the name.
+    ///   - name: the rows' in the names of the operations.
+    ///   - limit: bytes of a body.
+    ///   - list: the name of the operation that lists them; nil: that of a row with an s.
+    private static func table<Table: ConfigTable & SendableMetatype>(
+        _ table: Table.Type,
+        _ row: String,
+        _ name: String,
+        _ read: AdminSettings.Scope,
+        _ write: AdminSettings.Scope,
+        atMost limit: Int = Endpoint.usualBody,
+        list: String? = nil
+    ) -> [Endpoint] {
+        let all = String(row[..<(row.firstIndex(ofOctet: "{") ?? row.endIndex)].rest(before: "/") ?? row[...])
+        return [
+            Endpoint(.get, all, list ?? "list\(name)s", read, Table.list),
+            Endpoint(.get, row, "show\(name)", read, Table.show),
+            Endpoint(.put, row, "put\(name)", write, body: .json, atMost: limit, Table.put),
+            Endpoint(.patch, row, "edit\(name)", write, body: .mergePatch, atMost: limit, Table.patch),
+            Endpoint(.delete, row, "remove\(name)", write, Table.remove),
+        ]
+    }
+
+    private static let others: [Endpoint] = [
         Endpoint(.get, "/livez", "checkLiveness", nil, HealthEndpoints.live),
         Endpoint(.get, "/readyz", "checkReadiness", nil, HealthEndpoints.ready),
         Endpoint(.get, "/openapi.yaml", "showContract", nil, gives: ["application/yaml"], ContractEndpoint.show),
@@ -60,28 +102,22 @@ package enum Endpoints {
         Endpoint(.get, "/v1/outbound", "showOutbound", .configRead, OutboundEndpoints.show),
         Endpoint(.patch, "/v1/outbound", "editOutbound", .configWrite, body: .mergePatch, OutboundEndpoints.edit),
 
-        Endpoint(.get, "/v1/routes", "listRoutes", .routesRead, RouteEndpoints.list),
         Endpoint(.put, "/v1/routes", "replaceRoutes", .routesWrite, body: .json, atMost: .max, RouteEndpoints.replace),
-        Endpoint(.get, "/v1/routes/{match}", "showRoute", .routesRead, RouteEndpoints.show),
-        Endpoint(.put, "/v1/routes/{match}", "putRoute", .routesWrite, body: .json, atMost: .max, RouteEndpoints.put),
-        Endpoint(
-            .patch,
-            "/v1/routes/{match}",
-            "editRoute",
-            .routesWrite,
-            body: .mergePatch,
-            atMost: .max,
-            RouteEndpoints.patch
-        ),
-        Endpoint(.delete, "/v1/routes/{match}", "removeRoute", .routesWrite, RouteEndpoints.remove),
 
-        Endpoint(.get, "/v1/suppressions", "listSuppressions", .queueRead, SuppressionEndpoints.list),
+        Endpoint(
+            .get,
+            "/v1/suppressions",
+            "listSuppressions",
+            .queueRead,
+            gives: ["application/json", CSV.type],
+            SuppressionEndpoints.list
+        ),
         Endpoint(
             .post,
             "/v1/suppressions",
             "addSuppressions",
             .queueWrite,
-            body: .json,
+            body: .table,
             atMost: 1 << 20,
             SuppressionEndpoints.add
         ),
@@ -90,61 +126,9 @@ package enum Endpoints {
 
         Endpoint(.post, "/v1/classify", "classifyReply", .routesRead, body: .json, ClassifyEndpoint.classify),
 
-        Endpoint(.get, "/v1/outbound-ips", "listOutboundIPs", .routesRead, OutboundIPEndpoints.list),
-        Endpoint(.get, "/v1/outbound-ips/{match}", "showOutboundIP", .routesRead, OutboundIPEndpoints.show),
-        Endpoint(
-            .put,
-            "/v1/outbound-ips/{match}",
-            "putOutboundIP",
-            .routesWrite,
-            body: .json,
-            OutboundIPEndpoints.put
-        ),
-        Endpoint(
-            .patch,
-            "/v1/outbound-ips/{match}",
-            "editOutboundIP",
-            .routesWrite,
-            body: .mergePatch,
-            OutboundIPEndpoints.patch
-        ),
-        Endpoint(.delete, "/v1/outbound-ips/{match}", "removeOutboundIP", .routesWrite, OutboundIPEndpoints.remove),
-
-        Endpoint(.get, "/v1/networks", "listNetworks", .accessRead, NetworkEndpoints.list),
-        Endpoint(.get, "/v1/networks/{network}", "showNetwork", .accessRead, NetworkEndpoints.show),
-        Endpoint(.put, "/v1/networks/{network}", "putNetwork", .accessWrite, body: .json, NetworkEndpoints.put),
-        Endpoint(
-            .patch,
-            "/v1/networks/{network}",
-            "editNetwork",
-            .accessWrite,
-            body: .mergePatch,
-            NetworkEndpoints.patch
-        ),
-        Endpoint(.delete, "/v1/networks/{network}", "removeNetwork", .accessWrite, NetworkEndpoints.remove),
-
         Endpoint(.get, "/v1/nodes", "listNodes", .statusRead, NodeEndpoints.list),
         Endpoint(.post, "/v1/nodes/{name}/drain", "drainNode", .queueWrite, NodeEndpoints.drain),
         Endpoint(.post, "/v1/nodes/{name}/resume", "resumeNode", .queueWrite, NodeEndpoints.resume),
-
-        Endpoint(.get, "/v1/listeners", "listListeners", .accessRead, ListenerEndpoints.list),
-        Endpoint(.get, "/v1/listeners/{address}", "showListener", .accessRead, ListenerEndpoints.show),
-        Endpoint(.put, "/v1/listeners/{address}", "putListener", .accessWrite, body: .json, ListenerEndpoints.put),
-        Endpoint(
-            .patch,
-            "/v1/listeners/{address}",
-            "editListener",
-            .accessWrite,
-            body: .mergePatch,
-            ListenerEndpoints.patch
-        ),
-        Endpoint(.delete, "/v1/listeners/{address}", "removeListener", .accessWrite, ListenerEndpoints.remove),
-
-        Endpoint(.get, "/v1/users", "listUsers", .accessRead, UserEndpoints.list),
-        Endpoint(.get, "/v1/users/{name}", "showUser", .accessRead, UserEndpoints.show),
-        Endpoint(.put, "/v1/users/{name}", "putUser", .accessWrite, body: .json, UserEndpoints.put),
-        Endpoint(.patch, "/v1/users/{name}", "editUser", .accessWrite, body: .mergePatch, UserEndpoints.patch),
-        Endpoint(.delete, "/v1/users/{name}", "removeUser", .accessWrite, UserEndpoints.remove),
 
         Endpoint(.get, "/v1/dkim-keys", "listDKIMKeys", .accessRead, DKIMEndpoints.list),
         Endpoint(.get, "/v1/dkim-keys/{domain}/{selector}", "showDKIMKey", .accessRead, DKIMEndpoints.show),
@@ -168,18 +152,6 @@ package enum Endpoints {
             DKIMRotationEndpoints.step
         ),
 
-        Endpoint(.get, "/v1/webhooks", "listWebhooks", .webhooksRead, WebhookEndpoints.list),
-        Endpoint(.get, "/v1/webhooks/{name}", "showWebhook", .webhooksRead, WebhookEndpoints.show),
-        Endpoint(.put, "/v1/webhooks/{name}", "putWebhook", .webhooksWrite, body: .json, WebhookEndpoints.put),
-        Endpoint(
-            .patch,
-            "/v1/webhooks/{name}",
-            "editWebhook",
-            .webhooksWrite,
-            body: .mergePatch,
-            WebhookEndpoints.patch
-        ),
-        Endpoint(.delete, "/v1/webhooks/{name}", "removeWebhook", .webhooksWrite, WebhookEndpoints.remove),
         Endpoint(
             .get,
             "/v1/webhooks/{name}/deliveries",
@@ -246,21 +218,6 @@ package enum Endpoints {
             RewriteEndpoints.put
         ),
         Endpoint(.delete, "/v1/rewriting/{table}", "removeRewriting", .configWrite, RewriteEndpoints.remove),
-        Endpoint(.get, "/v1/staging", "listStaging", .configRead, StagingEndpoints.list),
-        Endpoint(.get, "/v1/staging/{whose}", "showStaging", .configRead, StagingEndpoints.show),
-        Endpoint(.put, "/v1/staging/{whose}", "putStaging", .configWrite, body: .json, StagingEndpoints.put),
-        Endpoint(.patch, "/v1/staging/{whose}", "editStaging", .configWrite, body: .mergePatch, StagingEndpoints.patch),
-        Endpoint(.delete, "/v1/staging/{whose}", "removeStaging", .configWrite, StagingEndpoints.remove),
-        Endpoint(.get, "/v1/archive", "listArchives", .configRead, ArchiveEndpoints.list),
-        Endpoint(.get, "/v1/archive/{name}", "showArchive", .configRead, ArchiveEndpoints.show),
-        Endpoint(.put, "/v1/archive/{name}", "putArchive", .configWrite, body: .json, ArchiveEndpoints.put),
-        Endpoint(.patch, "/v1/archive/{name}", "editArchive", .configWrite, body: .mergePatch, ArchiveEndpoints.patch),
-        Endpoint(.delete, "/v1/archive/{name}", "removeArchive", .configWrite, ArchiveEndpoints.remove),
-        Endpoint(.get, "/v1/limits", "listLimits", .configRead, LimitEndpoints.list),
-        Endpoint(.get, "/v1/limits/{scope}", "showLimit", .configRead, LimitEndpoints.show),
-        Endpoint(.put, "/v1/limits/{scope}", "putLimit", .configWrite, body: .json, LimitEndpoints.put),
-        Endpoint(.patch, "/v1/limits/{scope}", "editLimit", .configWrite, body: .mergePatch, LimitEndpoints.patch),
-        Endpoint(.delete, "/v1/limits/{scope}", "removeLimit", .configWrite, LimitEndpoints.remove),
         Endpoint(.post, "/v1/limits/{scope}/reset", "resetLimit", .queueWrite, body: .json, LimitEndpoints.reset),
         Endpoint(.post, "/v1/limits/replay", "replayLimits", .queueRead, body: .json, ReplayEndpoint.replay),
         Endpoint(.get, "/v1/credentials", "listCredentials", .accessRead, CredentialEndpoints.list),

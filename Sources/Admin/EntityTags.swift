@@ -41,4 +41,15 @@ enum EntityTags {
             guard rest.isEmpty || rest.first == UInt8(ascii: ",") else { return nil }
         }
     }
+
+    /// Whether the version that is there is one that If-Match names.
+    ///
+    /// - Throws: 400 when it is no list of entity tags.
+    static func isNamed(_ tag: String, by header: String) throws(Problem) -> Bool {
+        guard header != "*" else { return true }
+        guard let tags = list(header) else {
+            throw Problem(.malformed, "If-Match holds entity tags in quotes, separated by commas, or *")
+        }
+        return tags.contains { !$0.isWeak && $0.text == tag }
+    }
 }

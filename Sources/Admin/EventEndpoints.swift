@@ -129,7 +129,12 @@ enum EventEndpoints {
         do throws(QueueError) { report = try services.queue.show(id) } catch { throw MessageEndpoints.problem(error) }
         let story: MessageStory?
         do throws(HistoryError) { story = try services.history()?.story(of: id) } catch { throw problem(error) }
-        guard story != nil || report != nil else { throw Problem(.notFound, "no message of that id is known") }
+        guard story != nil || report != nil else {
+            throw Problem(
+                .notFound,
+                "no message of that id is known: it never was here, or is older than history_days in events.ini; GET /v1/history searches"
+            )
+        }
         var members = story.map(HistoryView.members) ?? [JSON.Member("id", .string("\(id)"))]
         members.append(JSON.Member("queue", report.map { QueueView.report($0, at: services.cluster?.name) } ?? .null))
         members.append(JSON.Member("timeline", .array((story?.events ?? []).map(\.json))))
@@ -157,8 +162,12 @@ enum EventEndpoints {
                 "these events are gone; the oldest that is left is \(oldest)",
                 members: [JSON.Member("oldest_seq", .count(oldest))]
             )
-        case .off: Problem(.notFound, "history is off: see history in events.ini")
-        case .broken: Problem(.unavailable, "history cannot be read now; the log says why")
+        case .off: Problem(.notFound, "history is switched off; history = true in events.ini keeps it from then on")
+        case .broken:
+            Problem(
+                .unavailable,
+                "history cannot be read now; the log says why: see that the disk of the data directory has room and works, and ask again"
+            )
         }
     }
 

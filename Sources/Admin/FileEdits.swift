@@ -92,7 +92,7 @@ enum FileEdits {
     }
 
     /// The parameter that lets a change be looked at before it is made.
-    private static let dryRun = "dry_run"
+    static let dryRun = "dry_run"
 
     /// Takes that parameter, and no other one.
     static func allowDryRun(_ request: AdminRequest) throws(Problem) {
@@ -114,15 +114,26 @@ enum FileEdits {
         changesMore: Bool = false
     ) -> AdminResponse? {
         guard edit.isRehearsal else { return nil }
-        return .json(
-            .object(
-                [
-                    JSON.Member("dry_run", true), JSON.Member("changed", .bool(edit.isChanged || changesMore)),
-                    JSON.Member("diff", .string(edit.diff)),
-                ] + members
-            ),
+        return rehearsal(
+            isChanged: edit.isChanged || changesMore,
+            diff: edit.diff,
+            members,
             headers: [tag(edit.revision)]
         )
+    }
+
+    /// The answer for a change that was only tried, whatever it is a change of.
+    static func rehearsal(
+        isChanged: Bool,
+        diff: String,
+        _ members: [JSON.Member] = [],
+        headers: [HeaderField] = []
+    ) -> AdminResponse {
+        let usual = [
+            JSON.Member("dry_run", true), JSON.Member("changed", .bool(isChanged)),
+            JSON.Member("diff", .string(diff)),
+        ]
+        return .json(.object(usual + members), headers: headers)
     }
 
     /// What the client believes the file to be: one of several versions, when it names them.
@@ -138,13 +149,11 @@ enum FileEdits {
             return nil
         }
         guard header != "*" else { return nil }
-        guard let tags = EntityTags.list(header) else {
-            throw Problem(.malformed, "If-Match holds entity tags in quotes, separated by commas, or *")
-        }
         let current: Revision
         do throws(EditError) { current = try services.settings.version(of: file) } catch { throw problem(error) }
-        let tag = EntityTags.quoted(current.digest)
-        guard tags.contains(where: { !$0.isWeak && $0.text == tag }) else { throw problem(.stale(current: current)) }
+        guard try EntityTags.isNamed(EntityTags.quoted(current.digest), by: header) else {
+            throw problem(.stale(current: current))
+        }
         return current
     }
 

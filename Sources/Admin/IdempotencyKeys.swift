@@ -115,7 +115,10 @@ package final class IdempotencyKeys: Sendable {
             throw Problem(.invalid, "this Idempotency-Key was used for another request")
         }
         guard let answer = found.answer else {
-            throw Problem(.conflict, "the first request with this Idempotency-Key is still running")
+            throw Problem(
+                .conflict,
+                "the first request with this Idempotency-Key is still running; ask again in a moment"
+            )
         }
         return answer.response
     }

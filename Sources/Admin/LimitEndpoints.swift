@@ -10,7 +10,7 @@ enum LimitEndpoints: ConfigTable {
     static let file = ConfigFile.limits
     static let words = TableWords(
         noun: "limit",
-        missing: Problem(.notFound, "limits.ini has no such section"),
+        missing: .missing("limit", in: "/v1/limits"),
         taken: "there is a section of that name already"
     )
 
@@ -140,11 +140,10 @@ enum LimitEndpoints: ConfigTable {
 
     static func key(_ request: AdminRequest) throws(Problem) -> Key {
         guard let key = Key(request.parameter("scope")) else {
-            throw Problem(
-                .invalid,
+            throw .badName(
+                "scope",
                 "a limit is about \"provider X\", \"lane X\", \"route X\", \"source X\", \"domain X\", \"sender X\" or \"user X\", "
-                    + "or about mail that comes in: \"in login X\", \"in network X\", \"in sender_domain X\", \"in listener X\"",
-                issues: [Problem.Issue("/scope", "format", "is no such name")]
+                    + "or about mail that comes in: \"in login X\", \"in network X\", \"in sender_domain X\", \"in listener X\""
             )
         }
         return key

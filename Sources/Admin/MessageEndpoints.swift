@@ -111,14 +111,27 @@ enum MessageEndpoints {
     /// What storage could not do.
     static func problem(_ error: QueueError) -> Problem {
         switch error {
-        case .closing: Problem(.unavailable, "the relay is stopping", headers: [HeaderField("Retry-After", "30")])
-        case .full: Problem(.unavailable, "there is no space on disk", headers: [HeaderField("Retry-After", "60")])
-        case .damaged: Problem(.gone, "the message cannot be read; what is left of it was set aside")
-        case .broken, .locked: Problem(.internalError, "the disk failed; the log says how")
+        case .closing: .stopping
+        case .full:
+            Problem(
+                .unavailable,
+                "there is no space on disk; make room there, and try again",
+                headers: [HeaderField("Retry-After", "60")]
+            )
+        case .damaged:
+            Problem(
+                .gone,
+                "the message cannot be read; what is left of it was set aside in queue/corrupt: see martlet spool check"
+            )
+        case .broken, .locked:
+            Problem(.internalError, "the disk failed; the log says how: mend it, and start the relay again")
         }
     }
 
-    private static let notFound = Problem(.notFound, "no such message in the queue; it may have been delivered")
+    private static let notFound = Problem(
+        .notFound,
+        "no such message in the queue; it may have been delivered: GET /v1/messages/{id} tells what became of it"
+    )
 
     /// A message that has left, and who of its recipients failed, where that is known.
     private static func gone(_ id: QueueID, _ services: AdminServices) -> Problem {

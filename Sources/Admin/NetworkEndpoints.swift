@@ -9,7 +9,7 @@ enum NetworkEndpoints: ConfigTable {
     static let file = ConfigFile.relayNetworks
     static let words = TableWords(
         noun: "network",
-        missing: Problem(.notFound, "there is no such network"),
+        missing: .missing("network", in: "/v1/networks"),
         taken: "the network is there already"
     )
 
@@ -50,10 +50,7 @@ enum NetworkEndpoints: ConfigTable {
             )
         }
         var body = try request.object()
-        try body.refuseNull("network")
-        if let name = try body.string("network"), IPNetwork(name).map({ RelayNetworks.isSame($0, network) }) != true {
-            throw Problem.invalid("/network", "exclusive", "is another network than the path's")
-        }
+        try body.passOverName("network") { IPNetwork($0).map { RelayNetworks.isSame($0, network) } ?? false }
         try body.passOver("origin", "file, default or environment") {
             ["file", "default", "environment"].contains($0.string)
         }
@@ -104,10 +101,9 @@ enum NetworkEndpoints: ConfigTable {
 
     static func key(_ request: AdminRequest) throws(Problem) -> IPNetwork {
         guard let network = IPNetwork(request.parameter("network")) else {
-            throw Problem(
-                .invalid,
-                "a network is an address, or one such as 192.0.2.0/24 (a slash is %2F in a path)",
-                issues: [Problem.Issue("/network", "format", "is no network")]
+            throw .badName(
+                "network",
+                "a network is an address, or one such as 192.0.2.0/24 (a slash is %2F in a path)"
             )
         }
         return network

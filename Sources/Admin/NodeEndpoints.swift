@@ -6,7 +6,10 @@ import Storage
 
 /// Operations on nodes.
 enum NodeEndpoints {
-    private static let missing = Problem(.notFound, "there is no such node, or the queue is this relay's alone")
+    private static let missing = Problem(
+        .notFound,
+        "there is no such node, or the queue is this relay's alone; GET /v1/nodes shows those that there are"
+    )
 
     /// `GET /v1/nodes`: none where the queue is this relay's alone.
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
@@ -42,7 +45,7 @@ enum NodeEndpoints {
     }
 
     private static var away: Problem {
-        Problem(.unavailable, "the database does not answer", headers: [HeaderField("Retry-After", "5")])
+        .databaseAway
     }
 
     private static func nodes(_ services: AdminServices) throws(Problem) -> [NodeStatus] {

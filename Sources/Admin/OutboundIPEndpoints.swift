@@ -9,7 +9,7 @@ enum OutboundIPEndpoints: ConfigTable {
     static let file = ConfigFile.outboundIPs
     static let words = TableWords(
         noun: "outbound ip",
-        missing: Problem(.notFound, "there is no binding of that name"),
+        missing: .missing("binding", in: "/v1/outbound-ips"),
         taken: "there is a binding of that name already",
         areNamesJudged: false
     )
@@ -59,10 +59,9 @@ enum OutboundIPEndpoints: ConfigTable {
 
     static func key(_ request: AdminRequest) throws(Problem) -> String {
         guard let match = name(request.parameter("match")) else {
-            throw Problem(
-                .invalid,
-                "the name of a binding is \"sender X\", \"recipient X\", \"user X\", \"client NETWORK\" or *",
-                issues: [Problem.Issue("/match", "format", "is no such name")]
+            throw .badName(
+                "match",
+                "the name of a binding is \"sender X\", \"recipient X\", \"user X\", \"client NETWORK\" or *"
             )
         }
         return match
@@ -82,7 +81,7 @@ enum OutboundIPEndpoints: ConfigTable {
         _ services: AdminServices
     ) throws(Problem) -> Wanted {
         var body = try JSONObject(request.json(), at: "")
-        try passOverName("match", in: &body) { name($0) == match }
+        try body.passOverName("match") { name($0) == match }
         var draft = Wanted()
         if body.names.contains(where: { $0.isSame(octets: "ip") }) {
             draft.addresses = try addresses(&body, services.settings.isLocal)

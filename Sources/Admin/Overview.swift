@@ -21,9 +21,9 @@ package final class Overview: Sendable {
         var bounced = 0
     }
 
-    /// A trouble and how it went.
+    /// A cause and how it went.
     struct Known: Sendable {
-        let trouble: WaitingPicture.Trouble
+        let cause: WaitingPicture.Cause
         /// When it was first seen, since the start.
         let since: Timestamp
         /// Parcels an hour before, or when the looking began.
@@ -40,7 +40,7 @@ package final class Overview: Sendable {
         var picture: WaitingPicture?
         /// The next walk is allowed.
         var next = Uptime(milliseconds: .min / 2)
-        var past: [WaitingPicture.Trouble.Key: Past] = [:]
+        var past: [WaitingPicture.Cause.Key: Past] = [:]
         var samples: [Sample] = []
         var totals = [0, 0, 0, 0]
         var sampledAt = Uptime(milliseconds: .min / 2)
@@ -130,13 +130,13 @@ package final class Overview: Sendable {
         return picture
     }
 
-    /// Troubles, those of most parcels first.
-    func troubles(of picture: WaitingPicture) -> [Known] {
+    /// Causes, those of most parcels first.
+    func causes(of picture: WaitingPicture) -> [Known] {
         state.withLock { state in
-            picture.troubles.map { trouble in
-                let past = state.past[trouble.key]
+            picture.causes.map { cause in
+                let past = state.past[cause.key]
                 return Known(
-                    trouble: trouble,
+                    cause: cause,
                     since: past?.since ?? picture.madeAt,
                     before: past?.counts.first?.parcels ?? 0
                 )
@@ -146,14 +146,14 @@ package final class Overview: Sendable {
 
     /// What is seen no more is forgotten, so that only as much is remembered as a picture shows.
     private static func remember(_ picture: WaitingPicture, _ state: inout State, _ now: Uptime) {
-        var past: [WaitingPicture.Trouble.Key: Past] = [:]
-        for trouble in picture.troubles {
-            var one = state.past[trouble.key] ?? Past(since: picture.madeAt)
+        var past: [WaitingPicture.Cause.Key: Past] = [:]
+        for cause in picture.causes {
+            var one = state.past[cause.key] ?? Past(since: picture.madeAt)
             if one.counts.last.map({ now.milliseconds(since: $0.at) >= step }) ?? true {
-                one.counts.append((now, trouble.parcels))
+                one.counts.append((now, cause.parcels))
             }
             while one.counts.count > 1, now.milliseconds(since: one.counts[0].at) > hour { one.counts.removeFirst() }
-            past[trouble.key] = one
+            past[cause.key] = one
         }
         state.past = past
     }

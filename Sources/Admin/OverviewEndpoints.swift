@@ -28,25 +28,25 @@ enum OverviewEndpoints {
             "routes": .array(routes),
             "other_routes": .count(picture.otherRoutes + hidden.count),
             "other_parcels": .count(picture.otherParcels + hidden.reduce(0) { $0 + $1.parcels }),
-            "problems": .array(services.overview.troubles(of: picture).map(problem)),
-            "other_problems": .count(picture.otherTroubles),
+            "problems": .array(services.overview.causes(of: picture).map(problem)),
+            "other_problems": .count(picture.otherCauses),
         ])
     }
 
     private static func problem(_ known: Overview.Known) -> JSON {
-        let trouble = known.trouble
+        let cause = known.cause
         return [
-            "route": .string(trouble.route),
-            "reason": .string(trouble.reply.reason.name),
-            "reply": .string(trouble.reply.text),
-            "host": trouble.reply.host.isEmpty ? .null : .string(trouble.reply.host),
-            "parcels": .count(trouble.parcels),
+            "route": .string(cause.route),
+            "reason": .string(cause.reply.reason.name),
+            "reply": .string(cause.reply.text),
+            "host": cause.reply.host.isEmpty ? .null : .string(cause.reply.host),
+            "parcels": .count(cause.parcels),
             "parcels_before": .count(known.before),
             "seen_since": .string(known.since.rfc3339),
-            "oldest_at": .string(trouble.oldest.rfc3339),
-            "last_attempt_at": trouble.attemptedAt == 0
-                ? .null : .string(Timestamp(milliseconds: Int64(trouble.attemptedAt) * 1000).rfc3339),
-            "example": .string("\(trouble.example)"),
+            "oldest_at": .string(cause.oldest.rfc3339),
+            "last_attempt_at": cause.attemptedAt == 0
+                ? .null : .string(Timestamp(milliseconds: Int64(cause.attemptedAt) * 1000).rfc3339),
+            "example": .string("\(cause.example)"),
         ]
     }
 

@@ -34,7 +34,7 @@ enum PageEndpoints {
     /// - Throws: 404 where the page is switched off.
     static func check(_ services: AdminServices) throws(Problem) {
         guard services.settings.inForce.ask({ $0.admin.hasPage }) else {
-            throw Problem(.notFound, "the page is switched off: page in admin.ini")
+            throw Problem(.notFound, "the page is switched off; page = true in admin.ini switches it on")
         }
     }
 

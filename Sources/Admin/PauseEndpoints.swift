@@ -76,5 +76,5 @@ enum PauseEndpoints {
         return scope
     }
 
-    private static let missing = Problem(.notFound, "it is not paused")
+    private static let missing = Problem.missing("pause", in: "/v1/pauses")
 }

@@ -49,5 +49,5 @@ enum ReactionEndpoints {
         return scope
     }
 
-    private static let missing = Problem(.notFound, "no reaction holds it down")
+    private static let missing = Problem.missing("reaction", in: "/v1/reactions")
 }

@@ -29,7 +29,7 @@ enum ReplayEndpoint {
     static func replay(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
         let question = try question(request, services)
-        guard let book = services.history() else { throw Problem(.notFound, "history is switched off") }
+        guard let book = services.history() else { throw EventEndpoints.problem(.off) }
         let (reader, isCut) = try read(book, question)
         let report = services.queue.replay(reader, under: question.rules, until: question.before)
         let shown = reader.attempts.indices.prefix(question.messages).map { index in

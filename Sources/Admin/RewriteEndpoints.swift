@@ -9,7 +9,7 @@ enum RewriteEndpoints: ConfigTable {
     static let file = ConfigFile.rewriting
     static let words = TableWords(
         noun: "rewriting",
-        missing: Problem(.notFound, "rewrite.ini has no such table"),
+        missing: .missing("table", in: "/v1/rewriting"),
         taken: "there is a table of that name already"
     )
     /// Lines of a table that are taken.
@@ -57,11 +57,7 @@ enum RewriteEndpoints: ConfigTable {
 
     private static func table(_ request: AdminRequest) throws(Problem) -> Rewriting.Table {
         guard let table = Rewriting.table(request.parameter("table")) else {
-            throw Problem(
-                .invalid,
-                "a table is senders or recipients, and may be for some mail: senders login app",
-                issues: [Problem.Issue("/table", "format", "is no such name")]
-            )
+            throw .badName("table", "a table is senders or recipients, and may be for some mail: senders login app")
         }
         return table
     }
@@ -75,10 +71,7 @@ enum RewriteEndpoints: ConfigTable {
         var table = try table(request)
         var body = try JSONObject(request.json(), at: "")
         // What comes out goes in.
-        try body.refuseNull("table")
-        if let given = try body.string("table"), Rewriting.table(given)?.name != table.name {
-            throw Problem.invalid("/table", "exclusive", "names another table than the path")
-        }
+        try body.passOverName("table") { Rewriting.table($0)?.name == table.name }
         guard case .array(let rules)? = body.take("rules") else {
             throw Problem.invalid("/rules", "type", "must be a list of rules")
         }

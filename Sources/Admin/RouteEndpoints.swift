@@ -13,7 +13,7 @@ enum RouteEndpoints: ConfigTable {
     static let file = ConfigFile.routes
     static let words = TableWords(
         noun: "route",
-        missing: Problem(.notFound, "there is no route of that name"),
+        missing: .missing("route", in: "/v1/routes"),
         taken: "there is a route of that name already",
         areNamesJudged: false
     )
@@ -77,7 +77,7 @@ enum RouteEndpoints: ConfigTable {
         try object.passOver("messages_rerouted", "a whole number", JSONObject.isCount)
         try object.passOver("messages_rerouted_exact", "true or false") { $0.bool != nil }
         try passOverOrigin(&object)
-        try passOverName("match", in: &object) { Routes.normalized($0) == match }
+        try object.passOverName("match") { Routes.normalized($0) == match }
         return object
     }
 
@@ -221,10 +221,9 @@ enum RouteEndpoints: ConfigTable {
     static func key(_ request: AdminRequest) throws(Problem) -> String {
         let name = request.parameter("match")
         guard let match = Routes.normalized(name) else {
-            throw Problem(
-                .invalid,
-                "the name of a route is an address, a domain, *.suffix, *, one of them behind \"sender \", or \"sender X to Y\"",
-                issues: [Problem.Issue("/match", "format", "is no such name")]
+            throw .badName(
+                "match",
+                "the name of a route is an address, a domain, *.suffix, *, one of them behind \"sender \", or \"sender X to Y\""
             )
         }
         return match

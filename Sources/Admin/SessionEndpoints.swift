@@ -25,7 +25,7 @@ enum SessionEndpoints {
             agent: request.header("user-agent") ?? "",
             at: .now()
         )
-        guard let made else { throw Problem(.unavailable, "the system has no randomness to give") }
+        guard let made else { throw Problem.noRandomness }
         services.audit(request, Change(operation: "beginSession", subject: made.session.id))
         let seconds = BrowserSessions.longest / 1000
         var answer = AdminResponse.json(
@@ -72,7 +72,9 @@ enum SessionEndpoints {
     static func revoke(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
         let id = request.parameter("id")
-        guard services.sessions.end(id) else { throw Problem(.notFound, "no such session; it may have ended") }
+        guard services.sessions.end(id) else {
+            throw Problem(.notFound, "no such session; it may have ended: GET /v1/sessions shows those that there are")
+        }
         services.audit(request, Change(operation: "revokeSession", subject: id))
         return AdminResponse(204)
     }

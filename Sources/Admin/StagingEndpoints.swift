@@ -12,7 +12,7 @@ enum StagingEndpoints: ConfigTable {
     static let file = ConfigFile.rewriting
     static let words = TableWords(
         noun: "staging",
-        missing: Problem(.notFound, "rewrite.ini has no such section"),
+        missing: .missing("section", in: "/v1/staging"),
         taken: "there is a section for that mail already"
     )
 
@@ -26,11 +26,7 @@ enum StagingEndpoints: ConfigTable {
     static func key(_ request: AdminRequest) throws(Problem) -> String {
         let text = request.parameter("whose")
         guard let whose = text.isSame(octets: all) ? Whose.all : Whose(text), !text.words.isEmpty else {
-            throw Problem(
-                .invalid,
-                "whose mail: all, listener NAME, client NETWORK or login NAME",
-                issues: [Problem.Issue("/whose", "format", "is no such name")]
-            )
+            throw .badName("whose", "whose mail: all, listener NAME, client NETWORK or login NAME")
         }
         return Staging.section(of: whose)
     }
@@ -43,7 +39,7 @@ enum StagingEndpoints: ConfigTable {
         _ services: AdminServices
     ) throws(Problem) -> [String: String?] {
         var body = try JSONObject(request.json(), at: "")
-        try passOverName("whose", in: &body) { $0.isSame(octets: shown(name)) }
+        try body.passOverName("whose") { $0.isSame(octets: shown(name)) }
         try body.passOver("origin", "a string") { $0.string != nil }
         var draft: [String: String?] = [:]
         let isNull = body.isNull("redirect")

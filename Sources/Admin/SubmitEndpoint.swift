@@ -66,7 +66,11 @@ enum SubmitEndpoint {
         let largest = services.settings.current.listener.messageBytes
         guard message.content.readableBytes <= largest else { throw AdminDesk.tooLarge(largest) }
         guard services.queue.hasRoom(for: message.content.readableBytes) else {
-            throw Problem(.unavailable, "there is no room for mail now", headers: [HeaderField("Retry-After", "60")])
+            throw Problem(
+                .unavailable,
+                "there is no room for mail now; try again later, the queue may have to be delivered or the disk to be cleared first",
+                headers: [HeaderField("Retry-After", "60")]
+            )
         }
         let submit = services.submit
         let (envelope, content, time) = (message.envelope, message.content, message.sendAt)

@@ -204,7 +204,10 @@ package final class TokenGuard: Sendable {
     private static func refuseSites(_ headers: [String: String]) throws(Problem) {
         if let site = headers["sec-fetch-site"] {
             guard site == "same-origin" || site == "none" else {
-                throw Problem(.forbidden, "requests from pages of other sites are refused")
+                throw Problem(
+                    .forbidden,
+                    "requests from pages of other sites are refused; allowed_origins in admin.ini names those that may"
+                )
             }
             // Behind a proxy the Host may be another; the browser knows better.
             return
@@ -213,7 +216,10 @@ package final class TokenGuard: Sendable {
         if let origin = headers["origin"], origin.lowercasedASCII != "http://\(host.lowercasedASCII)",
             origin.lowercasedASCII != "https://\(host.lowercasedASCII)"
         {
-            throw Problem(.forbidden, "requests from pages of other sites are refused")
+            throw Problem(
+                .forbidden,
+                "requests from pages of other sites are refused; allowed_origins in admin.ini names those that may"
+            )
         }
     }
 

@@ -12,7 +12,7 @@ enum UserEndpoints: ConfigTable {
     static let file = ConfigFile.passwords
     static let words = TableWords(
         noun: "user",
-        missing: Problem(.notFound, "there is no such user"),
+        missing: .missing("user", in: "/v1/users"),
         taken: "there is a user of that name already"
     )
     private static let section = "users"
@@ -72,10 +72,7 @@ enum UserEndpoints: ConfigTable {
         _ services: AdminServices
     ) throws(Problem) -> String? {
         var body = try JSONObject(request.json(), at: "")
-        try body.refuseNull("name")
-        if let given = try body.string("name"), !given.isSame(octets: name) {
-            throw Problem.invalid("/name", "exclusive", "is another name than the path's")
-        }
+        try body.passOverName("name") { $0.isSame(octets: name) }
         // What was shown may be repeated.
         try body.passOver("password_kind", "a word") { $0.string != nil }
         try body.passOver("password_set", "true") { $0.bool == true }

@@ -24,31 +24,20 @@ struct WebhookDraft {
     /// Reads a body.
     init(_ body: JSONObject, name: String) throws(Problem) {
         var body = body
-        try body.refuseNull("name")
-        if let given = try body.string("name"), !given.isSame(octets: name) {
-            throw Problem.invalid("/name", "exclusive", "is another name than the path's")
-        }
+        try body.passOverName("name") { $0.isSame(octets: name) }
         // As answers have them.
         try body.passOver("secret_previous_set", "true or false") { $0.bool != nil }
         try body.passOver("status", "an object or null") { if case .object = $0 { true } else { $0 == .null } }
         for (member, key, range) in Self.numbers {
-            let isNull = body.isNull(member)
-            if let value = try body.integer(member, range) {
-                words[key] = "\(value)"
-            } else if isNull {
-                words[key] = .some(nil)
-            }
+            let said = try body.said(member) { (body) throws(Problem) in try body.integer(member, range) }
+            if let said { words[key] = .some(said.map { "\($0)" }) }
         }
         for (member, key) in Self.truths {
             if let value = try body.bool(member) { words[key] = value ? "true" : "false" }
         }
         for key in Self.lists {
-            let isNull = body.isNull(key)
-            if let values = try body.strings(key, atMost: 100) {
-                words[key] = .some(try Self.line(values, at: body.pointer(key)))
-            } else if isNull {
-                words[key] = .some(nil)
-            }
+            let said = try body.said(key) { (body) throws(Problem) in try body.strings(key, atMost: 100) }
+            if let said { words[key] = .some(try Self.line(said ?? [], at: body.pointer(key))) }
         }
         for key in ["url", "format"] {
             try body.refuseNull(key)
@@ -60,9 +49,9 @@ struct WebhookDraft {
 
     private mutating func takeSecrets(_ body: inout JSONObject) throws(Problem) {
         for key in WebhookSettings.secretKeys {
-            let isNull = body.isNull(key)
-            guard let value = try body.string(key) else {
-                if isNull { words[key] = .some(nil) }
+            guard let said = try body.said(key, { (body) throws(Problem) in try body.string(key) }) else { continue }
+            guard let value = said else {
+                words[key] = .some(nil)
                 continue
             }
             do throws(ValueError) { try SecretReference(value).check(from: .client) } catch {

@@ -13,7 +13,7 @@ enum WebhookEndpoints: ConfigTable {
     static let file = ConfigFile.events
     static let words = TableWords(
         noun: "webhook",
-        missing: Problem(.notFound, "there is no webhook of that name"),
+        missing: .missing("webhook", in: "/v1/webhooks"),
         taken: "there is a webhook of that name already",
         areNamesJudged: false
     )
@@ -163,8 +163,13 @@ enum WebhookEndpoints: ConfigTable {
             )
         } catch {
             switch error {
-            case .empty: throw Problem(.gone, "there are no events of that range, or none any more")
-            case .tooMany: throw Problem(.conflict, "a hundred ranges wait already")
+            case .empty:
+                throw Problem(
+                    .gone,
+                    "there are no events of that range, or none any more; GET /v1/events says which number is the oldest"
+                )
+            case .tooMany:
+                throw Problem(.conflict, "a hundred ranges wait already; try again when some of them have been sent")
             case .unreadable(let reason): throw Problem(.unavailable, "the history cannot be read: \(reason)")
             }
         }
@@ -230,11 +235,7 @@ enum WebhookEndpoints: ConfigTable {
     static func key(_ request: AdminRequest) throws(Problem) -> String {
         let name = request.parameter("name")
         guard WebhookSettings.isName(name) else {
-            throw Problem(
-                .invalid,
-                "the name of a webhook has 1 to 64 letters, digits, dots, hyphens or underscores",
-                issues: [Problem.Issue("/name", "format", "is no such name")]
-            )
+            throw .badName("name", "the name of a webhook has 1 to 64 letters, digits, dots, hyphens or underscores")
         }
         return name
     }
@@ -242,6 +243,6 @@ enum WebhookEndpoints: ConfigTable {
     private static func newKey() throws(Problem) -> WebhookSettings.Key {
         do throws(TLSError) {
             return WebhookSettings.Key(octets: try Secrets.random(32))
-        } catch { throw Problem(.internalError, "there is no randomness for a secret") }
+        } catch { throw .noRandomness }
     }
 }

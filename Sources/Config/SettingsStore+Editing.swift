@@ -52,7 +52,7 @@ extension SettingsStore {
     ///
     /// - Throws: ``EditError/broken(_:)`` when it cannot be read or is not UTF-8.
     package func document(_ file: ConfigFile) throws(EditError) -> (document: INIDocument, revision: Revision) {
-        let stamp = source.stamp(of: file.name)
+        let (now, stamp) = (Timestamp.now(), source.stamp(of: file.name))
         if let known = shelved(file, stamp) {
             if let document = known.document { return (document, known.revision) }
             let document = INIDocument(parsing: String(decoding: known.bytes, as: UTF8.self))
@@ -63,8 +63,8 @@ extension SettingsStore {
             let text = try reader.fileText(file.name) ?? ""
             let document = INIDocument(parsing: text)
             let revision = Revision(of: document.bytes + marks(file))
-            // One that is being written may have other bytes under the same stamp in a moment.
-            if let stamp, Self.isSettled(stamp, .now()) { keep(file, document.bytes, document, revision, stamp) }
+            // One that is being written may have other bytes under the same stamp in a moment, however long reading it took.
+            if let stamp, Self.isSettled(stamp, now) { keep(file, document.bytes, document, revision, stamp) }
             return (document, revision)
         } catch {
             throw .broken(error)

@@ -40,7 +40,7 @@ final class CurlHandle: @unchecked Sendable {
             return perform(request.body, into: answer)
         }
         let isCut = request.cutsLongBody && answer.isTooLarge
-        guard code == CURLE_OK || isCut else { throw CurlTrouble.error(code, words, answer, request) }
+        guard code == CURLE_OK || isCut else { throw CurlCodes.error(code, words, answer, request) }
         return try answer.response()
     }
 

@@ -7,7 +7,7 @@ import Metrics
 /// Made at first use, when whoever collects is in place.
 package enum HookMetrics {
     /// What can go wrong with one call.
-    package enum Trouble: String, CaseIterable, Sendable {
+    package enum Fault: String, CaseIterable, Sendable {
         /// No answer within the deadline.
         case late
         /// An answer that cannot be used.
@@ -25,14 +25,14 @@ package enum HookMetrics {
     )
     private static let failures = Dictionary(
         uniqueKeysWithValues: Hook.allCases.map { hook in
-            (hook, Dictionary(uniqueKeysWithValues: Trouble.allCases.map { ($0, counter(hook, $0)) }))
+            (hook, Dictionary(uniqueKeysWithValues: Fault.allCases.map { ($0, counter(hook, $0)) }))
         }
     )
 
-    private static func counter(_ hook: Hook, _ trouble: Trouble) -> Counter {
+    private static func counter(_ hook: Hook, _ fault: Fault) -> Counter {
         Counter(
             label: "martlet_hook_failures_total",
-            dimensions: [("hook", hook.rawValue), ("kind", trouble.rawValue)]
+            dimensions: [("hook", hook.rawValue), ("kind", fault.rawValue)]
         )
     }
 
@@ -47,5 +47,5 @@ package enum HookMetrics {
     }
 
     /// A call without an answer that can be used.
-    package static func count(_ trouble: Trouble, of hook: Hook) { failures[hook]?[trouble]?.increment() }
+    package static func count(_ fault: Fault, of hook: Hook) { failures[hook]?[fault]?.increment() }
 }

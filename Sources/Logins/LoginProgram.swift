@@ -42,7 +42,7 @@ package final class LoginProgram: LoginSource {
         guard breaker.withLock({ $0.mayAsk(at: now) }) else {
             return .trouble("\(name) is left alone for a while, because it did not answer")
         }
-        do throws(Trouble) {
+        do throws(Fault) {
             let (verdict, age) = try Self.read(try ask(question), question, name)
             if breaker.withLock({ $0.succeeded() }) {
                 log.write(.notice, "hook program answers again") { $0.add(.plugin, endpoint.name) }
@@ -56,7 +56,7 @@ package final class LoginProgram: LoginSource {
         }
     }
 
-    private func ask(_ question: LoginQuestion) throws(Trouble) -> [UInt8] {
+    private func ask(_ question: LoginQuestion) throws(Fault) -> [UInt8] {
         var request = HTTPRequest(
             "POST",
             endpoint.url,
@@ -73,15 +73,15 @@ package final class LoginProgram: LoginSource {
             }
             return response.body
         } catch {
-            throw Trouble(reason: error.text)
+            throw Fault(reason: error.text)
         }
     }
 
-    private func report(_ trouble: Trouble, _ opens: Bool) {
+    private func report(_ fault: Fault, _ opens: Bool) {
         log.write(opens ? .error : .warning, opens ? "hook program is left alone for a while" : "hook program failed") {
             $0.add(.plugin, endpoint.name)
             $0.add(.hook, "auth")
-            $0.add(.reason, trouble.reason)
+            $0.add(.reason, fault.reason)
         }
     }
 }
@@ -90,7 +90,7 @@ package final class LoginProgram: LoginSource {
 
 extension LoginProgram {
     /// Why an answer cannot be used, or did not come.
-    struct Trouble: Error, JSONRefusal {
+    struct Fault: Error, JSONRefusal {
         let reason: String
 
         init(reason: String) { self.reason = reason }
@@ -127,9 +127,9 @@ extension LoginProgram {
         _ bytes: [UInt8],
         _ question: LoginQuestion,
         _ source: String
-    ) throws(Trouble) -> (verdict: LoginVerdict, age: Int) {
-        guard let value = try? JSON(parsing: bytes) else { throw Trouble(reason: "the answer is no JSON") }
-        var object = try ObjectReader<Trouble>(value, at: "")
+    ) throws(Fault) -> (verdict: LoginVerdict, age: Int) {
+        guard let value = try? JSON(parsing: bytes) else { throw Fault(reason: "the answer is no JSON") }
+        var object = try ObjectReader<Fault>(value, at: "")
         let result = try object.string("result")
         let reason = try object.string("reason", atMost: 200) ?? ""
         let age = try object.integer("max_age", 0...Int(Int32.max)) ?? 0
@@ -139,7 +139,7 @@ extension LoginProgram {
         switch result {
         case "allow":
             let name = user ?? question.user
-            guard !name.isEmpty else { throw Trouble(reason: "the answer allows a login without saying whose it is") }
+            guard !name.isEmpty else { throw Fault(reason: "the answer allows a login without saying whose it is") }
             let grant = LoginGrant(user: name, constraint: try constraint(senders), source: source)
             return (.allowed(grant), min(age, longestAge.allowed))
         case "deny":
@@ -148,23 +148,23 @@ extension LoginProgram {
             )
         case "temporary": return (.trouble(reason.isEmpty ? "\(source) cannot tell" : "\(source): \(reason)"), 0)
         case "next": return (.unknown, min(age, longestAge.refused))
-        default: throw Trouble(reason: "/result is none of allow, deny, temporary, next")
+        default: throw Fault(reason: "/result is none of allow, deny, temporary, next")
         }
     }
 
-    private static func constraint(_ senders: JSON?) throws(Trouble) -> SenderConstraint? {
+    private static func constraint(_ senders: JSON?) throws(Fault) -> SenderConstraint? {
         switch senders {
         case nil, .null?: return nil
         case .array(let items)?:
             var patterns: [String] = []
             for item in items.prefix(1000) {
                 guard let pattern = item.string.flatMap(SenderConstraint.pattern) else {
-                    throw Trouble(reason: "/senders has something that is neither an address nor a domain")
+                    throw Fault(reason: "/senders has something that is neither an address nor a domain")
                 }
                 patterns.append(pattern)
             }
             return .only(patterns)
-        default: throw Trouble(reason: "/senders is no array")
+        default: throw Fault(reason: "/senders is no array")
         }
     }
 }

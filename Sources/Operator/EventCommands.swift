@@ -101,7 +101,12 @@ package struct TraceCommand: RelayCommand {
         for id in try ids(relay) {
             if let message = JSON(try relay.ask("GET", "/v1/messages/\(id)").body) { found.append(message) }
         }
-        guard !found.isEmpty else { throw OperatorError("nothing is known of \(what)", status: EX_NOUSER) }
+        guard !found.isEmpty else {
+            throw OperatorError(
+                "nothing is known of \(what): it never was here, or is older than history_days in events.ini; martlet history searches",
+                status: EX_NOUSER
+            )
+        }
         if options.json {
             for message in found { print(message.text) }
         } else {

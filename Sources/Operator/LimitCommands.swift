@@ -28,13 +28,7 @@ struct ListLimits: RelayCommand {
 
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws {
-        try show(try relay.ask("GET", place)) { answer in
-            let items = answer["items"]?.elements ?? []
-            return items.isEmpty
-                ? "Nothing is limited." : Printout.table(items, width: Terminal.ofThisProcess().width)
-        }
-    }
+    func run(_ relay: Relay) throws { try list(relay, place, or: "Nothing is limited.") }
 }
 
 /// Prints profiles; asks nobody.

@@ -2,7 +2,6 @@
 
 package import ArgumentParser
 import JSON
-import Mail
 
 private let pauses = "/v1/pauses"
 
@@ -57,9 +56,6 @@ package struct ResumeCommand: RelayCommand {
     package init() {}
 
     package func run(_ relay: Relay) throws {
-        let scope = name.map { "\(kind) \($0)" } ?? kind
-        let place = "\(pauses)/\(PercentEncoding.encoded(scope))"
-        try show(try relay.ask("DELETE", place)) { Printout.object($0) }
-        if !options.json { print("\(scope) goes on.") }
+        try letGo(relay, pauses, name.map { "\(kind) \($0)" } ?? kind) { "\($0) goes on." }
     }
 }

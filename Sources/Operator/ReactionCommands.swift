@@ -1,8 +1,6 @@
 // ReactionCommands.swift — `martlet reactions`: what reactions hold down, and letting it go.
 
 package import ArgumentParser
-import JSON
-import Mail
 
 private let place = "/v1/reactions"
 
@@ -23,13 +21,7 @@ struct ListReactions: RelayCommand {
 
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws {
-        try show(try relay.ask("GET", place)) { answer in
-            let items = answer["items"]?.elements ?? []
-            return items.isEmpty
-                ? "Nothing is held down." : Printout.table(items, width: Terminal.ofThisProcess().width)
-        }
-    }
+    func run(_ relay: Relay) throws { try list(relay, place, or: "Nothing is held down.") }
 }
 
 struct ResetReaction: RelayCommand {
@@ -44,8 +36,6 @@ struct ResetReaction: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        let scope = scope.joined(separator: " ")
-        try show(try relay.ask("DELETE", "\(place)/\(PercentEncoding.encoded(scope))")) { Printout.object($0) }
-        if !options.json { print("\(scope) goes as before.") }
+        try letGo(relay, place, scope.joined(separator: " ")) { "\($0) goes as before." }
     }
 }

@@ -33,7 +33,7 @@ package struct RelayOptions: ParsableArguments {
     package func relay() throws -> Relay {
         guard let relay = try relayIfAny() else {
             throw OperatorError(
-                "this relay has no API: listen is empty and socket is none in admin.ini",
+                "this relay has no API: listen is empty and socket is none in admin.ini; set one of them and start it again",
                 status: EX_CONFIG
             )
         }
@@ -68,7 +68,10 @@ package struct RelayOptions: ParsableArguments {
             throw OperatorError("the token cannot be read: \(error)", status: EX_NOINPUT)
         }
         guard let token = Environment.oneWord(bytes) else {
-            throw OperatorError("\(path) holds no token", status: EX_NOINPUT)
+            throw OperatorError(
+                "\(path) holds no token; martlet token create prints one to put there",
+                status: EX_NOINPUT
+            )
         }
         return token
     }
@@ -214,7 +217,11 @@ extension RelayCommand {
             if response.body.last != UInt8(ascii: "\n") { print() }
             return
         }
-        guard let value = JSON(response.body) else { throw OperatorError("the relay's answer is no JSON") }
+        guard let value = JSON(response.body) else {
+            throw OperatorError(
+                "the answer is no JSON: see that --url names the relay's API, and that nothing in front of it answers instead"
+            )
+        }
         print(form(value))
     }
 
@@ -247,6 +254,12 @@ extension RelayCommand {
     ) throws {
         let path = "\(table)/\(PercentEncoding.encoded(name))" + (verb.map { "/\($0)" } ?? "")
         try show(try relay.ask(method, path, query: query, body: body)) { Printout.object($0) }
+    }
+
+    /// Takes away what keeps a scope, and tells people what follows.
+    func letGo(_ relay: Relay, _ table: String, _ scope: String, _ words: (String) -> String) throws {
+        try row(relay, "DELETE", table, scope)
+        if !options.json { print(words(scope)) }
     }
 }
 

@@ -110,7 +110,12 @@ struct Sendmail {
         message.removeSecretRecipients()
         var seen: Set<EmailAddress> = []
         let to = try entries.map { try Self.address($0, host) }.filter { seen.insert($0).inserted }
-        guard !to.isEmpty else { throw OperatorError("no recipients", status: EX_USAGE) }
+        guard !to.isEmpty else {
+            throw OperatorError(
+                "no recipients: name them behind the options, or give -t to take those of the header",
+                status: EX_USAGE
+            )
+        }
         let from = try reversePath(host)
         message.completeAddresses(with: try Self.domain(host))
         if message.values(of: "from").isEmpty {

@@ -65,7 +65,10 @@ package struct HealthcheckCommand: RelayCommand {
     private func greet() throws {
         let relay = try LocalRelay(data: options.data).relay
         guard relay.submission != nil else {
-            throw OperatorError("the relay listens nowhere: neither SMTP nor an API to ask", status: EX_CONFIG)
+            throw OperatorError(
+                "the relay listens nowhere: neither SMTP nor an API to ask; set listen in smtp.ini or admin.ini",
+                status: EX_CONFIG
+            )
         }
         try Submission(SubmissionPlace(relay)).greet()
         if !options.json { print("ok") }

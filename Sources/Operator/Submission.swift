@@ -228,7 +228,10 @@ private struct ReplyReader {
             let line = try line()
             text += text.isEmpty ? line : "\n\(line)"
             guard line.utf8.count >= 3, text.utf8.count < 65_536 else {
-                throw OperatorError("the relay does not speak SMTP", status: EX_PROTOCOL)
+                throw OperatorError(
+                    "what answers does not speak SMTP; see that the relay listens there (martlet status)",
+                    status: EX_PROTOCOL
+                )
             }
             if line.utf8.dropFirst(3).first != UInt8(ascii: "-") { return Printout.clean(text) }
         }
@@ -252,7 +255,10 @@ private struct ReplyReader {
                 return String(decoding: bytes[..<feed].filter { $0 != UInt8(ascii: "\r") }, as: UTF8.self)
             }
             guard bytes.count < 65_536 else {
-                throw OperatorError("the relay does not speak SMTP", status: EX_PROTOCOL)
+                throw OperatorError(
+                    "what answers does not speak SMTP; see that the relay listens there (martlet status)",
+                    status: EX_PROTOCOL
+                )
             }
             bytes += try wire.read()
         }

@@ -6,6 +6,7 @@ package import ArgumentParser
 import HTTPClient
 import JSON
 import Mail
+import Suppression
 
 private let place = "/v1/suppressions"
 private let atOnce = 1000
@@ -69,6 +70,7 @@ struct AddSuppression: RelayCommand {
     var note: String?
     @Option(help: "Until then, such as 2027-01-31T12:00:00Z; default: for ever.")
     var until: String?
+    @OptionGroup var which: RehearsalOption
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
@@ -77,7 +79,8 @@ struct AddSuppression: RelayCommand {
             ("expires_at", until),
         ]
         let item = JSON.object(of: fields.compactMap { name, value in value.map { (name, .string($0)) } })
-        try show(try relay.ask("POST", place, body: ["items": .array([item])])) { Printout.object($0) }
+        let body: JSON = ["items": .array([item])]
+        try show(try relay.ask("POST", place, query: which.query, body: body)) { Printout.object($0) }
     }
 }
 
@@ -88,10 +91,12 @@ struct RemoveSuppression: RelayCommand {
     var target: String
     @Option(name: .customLong("sender-domain"), help: "The line for mail from this domain.")
     var senderDomain: String?
+    @OptionGroup var which: RehearsalOption
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        try row(relay, "DELETE", place, target, query: senderDomain.map { [("sender_domain", $0)] } ?? [])
+        let sender = senderDomain.map { [("sender_domain", $0)] } ?? []
+        try row(relay, "DELETE", place, target, query: sender + which.query)
     }
 }
 
@@ -104,14 +109,23 @@ struct ExportSuppressions: RelayCommand {
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        let names = ["target", "sender_domain", "reason", "created_at", "expires_at", "note"]
-        print(names.joined(separator: ","))
-        try Page.all(relay) { page in
-            for item in page["items"]?.elements ?? [] {
-                print(names.map { SuppressionCSV.cell(item[$0]?.string ?? "") }.joined(separator: ","))
-            }
-            return true
+        var query: [(String, String)]? = [("limit", "\(atOnce)")]
+        var isFirst = true
+        while let asked = query {
+            let page = try relay.ask("GET", place, query: asked, accept: CSV.type)
+            // Every page has the names of its columns; a list has them once.
+            let header = page.body.firstIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+            Output.write(isFirst ? page.body : Array(page.body.dropFirst(header)))
+            isFirst = false
+            let next = page.header("link").flatMap { Self.cursor(in: $0) }
+            query = next.map { [("limit", "\(atOnce)"), ("cursor", $0)] }
         }
+    }
+
+    /// The cursor in `Link: <…&cursor=…>; rel="next"`.
+    private static func cursor(in link: String) -> String? {
+        let target = link.split(octet: ">").first ?? ""
+        return target.split(octet: "&").lazy.compactMap { $0.rest(behind: "cursor=") }.first.map(String.init)
     }
 }
 
@@ -121,78 +135,82 @@ struct ImportSuppressions: RelayCommand {
         abstract: "Read a list as CSV from standard input: target first, or with a header as export prints it."
     )
 
+    @OptionGroup var which: RehearsalOption
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        var names = ["target", "sender_domain", "reason", "created_at", "expires_at", "note"]
-        var (items, added, total, line): ([JSON], Int, Int, Int) = ([], 0, 0, 0)
+        var piece = Piece()
+        var (number, header, isFirst) = (0, "", true)
+        var figures = (lines: 0, added: 0)
         func send() throws {
-            guard !items.isEmpty else { return }
-            let answer = JSON(try relay.ask("POST", place, body: ["items": .array(items)]).body)
-            added += answer?["added"]?.integer ?? 0
-            total += items.count
-            items = []
+            guard piece.count > 0 else { return }
+            let answer = try piece.send(relay, header, which.query)
+            figures = (figures.lines + answer.lines, figures.added + answer.added)
+            piece = Piece()
         }
-        while let text = readLine(strippingNewline: true) {
-            line += 1
-            let cells = SuppressionCSV.cells(text)
-            if cells.allSatisfy(\.isEmpty) { continue }
-            if line == 1, cells[0].lowercasedASCII.isSame(octets: "target") {
-                names = cells.map(\.lowercasedASCII)
-                continue
+        while var text = readLine(strippingNewline: true) {
+            let begin = number + 1
+            number += 1
+            // A cell in quotes may have several lines; one without an end must not take all memory.
+            while CSV.isOpen(text), text.utf8.count <= Piece.longest, let more = readLine(strippingNewline: true) {
+                number += 1
+                text += "\n" + more
             }
-            guard text.utf8.count <= 4096 else { throw OperatorError("line \(line) is too long", status: 65) }
-            let fields = zip(names, cells).filter { !$0.0.isSame(octets: "created_at") && !$0.1.isEmpty }
-            items.append(.object(of: fields.map { ($0.0, .string($0.1)) }))
-            if items.count == atOnce { try send() }
+            guard text.utf8.count <= Piece.longest else {
+                throw OperatorError("line \(begin) is too long, or has a quote without its other one", status: 65)
+            }
+            if isFirst {
+                isFirst = false
+                let cells = (try? CSV.records(in: Array(text.utf8), atMost: 1))?.first?.cells ?? []
+                if SuppressionTable.columns(named: cells) != nil {
+                    header = text + "\n"
+                    continue
+                }
+            }
+            piece.add(text, begin)
+            if piece.count == atOnce { try send() }
         }
         try send()
-        print("\(total) lines, \(added) of them new")
+        print("\(figures.lines) lines, \(figures.added) of them new" + (which.dryRun ? "; nothing is changed" : ""))
     }
 }
 
-/// Lines of CSV (RFC 4180), without line ends inside a cell.
-enum SuppressionCSV {
-    private static let quote = UInt8(ascii: "\"")
+/// Lines that are sent together.
+private struct Piece {
+    /// Octets of a line.
+    static let longest = 4096
+    private(set) var count = 0
+    private var text = ""
+    private var numbers: (first: Int, last: Int) = (0, 0)
 
-    /// A cell as it is written.
-    ///
-    /// A cell that begins as a formula does gets a blank in front, since people open such files with spreadsheets.
-    static func cell(_ text: String) -> String {
-        let octets = Array(text.utf8)
-        let isFormula = octets.first.map { [0x3D, 0x2B, 0x2D, 0x40].contains($0) } ?? false
-        let shown = isFormula ? [0x20] + octets : octets
-        guard shown.contains(where: { $0 == quote || $0 == UInt8(ascii: ",") }) else {
-            return String(decoding: shown, as: UTF8.self)
-        }
-        return String(
-            decoding: [quote] + shown.flatMap { $0 == quote ? [quote, quote] : [$0] } + [quote],
-            as: UTF8.self
-        )
+    mutating func add(_ line: String, _ number: Int) {
+        guard !line.trimmed.isEmpty else { return }
+        if count == 0 { numbers.first = number }
+        numbers.last = number
+        text += line + "\n"
+        count += 1
     }
 
-    /// The cells of a line, without blanks around them.
-    static func cells(_ line: String) -> [String] {
-        var (cells, cell, isQuoted): ([String], [UInt8], Bool) = ([], [], false)
-        let octets = Array(line.utf8.filter { $0 != 0x0D })
-        var place = 0
-        while place < octets.count {
-            let octet = octets[place]
-            place += 1
-            if octet == quote {
-                if isQuoted, place < octets.count, octets[place] == quote {
-                    cell.append(quote)
-                    place += 1
-                } else {
-                    isQuoted.toggle()
-                }
-            } else if octet == UInt8(ascii: ","), !isQuoted {
-                cells.append(String(String(decoding: cell, as: UTF8.self).trimmed))
-                cell = []
-            } else {
-                cell.append(octet)
-            }
+    func send(_ relay: Relay, _ header: String, _ query: [(String, String)]) throws -> (lines: Int, added: Int) {
+        do {
+            let table = (type: CSV.type, bytes: Array((header + text).utf8))
+            let answer = JSON(try relay.ask("POST", place, query: query, raw: table).body)
+            let added = answer?["added"]?.integer ?? 0
+            return (added + (answer?["replaced"]?.integer ?? 0), added)
+        } catch let error as OperatorError {
+            throw OperatorError(
+                "lines \(numbers.first) to \(numbers.last) of the file were not taken, nor what follows; mend it and import it again: "
+                    + error.description,
+                status: error.status
+            )
         }
-        return cells + [String(String(decoding: cell, as: UTF8.self).trimmed)]
     }
+}
+
+/// A change that is only looked at.
+struct RehearsalOption: ParsableArguments {
+    @Flag(name: .customLong("dry-run"), help: "Only say what would be changed.")
+    var dryRun = false
+
+    var query: [(String, String)] { dryRun ? [("dry_run", "true")] : [] }
 }

@@ -88,7 +88,7 @@ package struct SendTestCommand: RelayCommand {
         let answer = try relay.ask("POST", "/v1/messages", body: body)
         guard wait else { return try show(answer) { Printout.object($0) } }
         guard let id = JSON(answer.body)?["id"]?.string else {
-            throw OperatorError("the relay's answer names no message")
+            throw OperatorError("the answer names no message: see that --url names the relay's API")
         }
         try follow(id, relay)
     }

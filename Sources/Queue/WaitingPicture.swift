@@ -19,7 +19,7 @@ package struct WaitingPicture: Sendable {
     }
 
     /// What several parcels of a next hop wait for.
-    package struct Trouble: Hashable, Sendable {
+    package struct Cause: Hashable, Sendable {
         package let route: String
         /// The last of what was said; others of the same differ by numbers and addresses only.
         package var reply: LastReply
@@ -54,9 +54,9 @@ package struct WaitingPicture: Sendable {
 
     /// Next hops that are named.
     package static let mostRoutes = 40
-    /// Different troubles that are told apart, and those that are kept.
+    /// Different causes that are told apart, and those that are kept.
     private static let mostGroups = 4096
-    package static let mostTroubles = 50
+    package static let mostCauses = 50
 
     package let madeAt: Timestamp
     /// Milliseconds that the walk took.
@@ -67,9 +67,9 @@ package struct WaitingPicture: Sendable {
     package var otherRoutes = 0
     package var otherParcels = 0
     /// Those of most parcels first.
-    package var troubles: [Trouble] = []
-    /// Troubles that are not among them.
-    package var otherTroubles = 0
+    package var causes: [Cause] = []
+    /// Causes that are not among them.
+    package var otherCauses = 0
     /// When the oldest message was accepted.
     package var oldest: Timestamp?
 
@@ -82,7 +82,7 @@ package struct WaitingPicture: Sendable {
 
     /// What of a walk is not kept.
     struct Sum {
-        private var groups: [Group: Trouble] = [:]
+        private var groups: [Group: Cause] = [:]
         private var places: [String: Int]
         private var picture: WaitingPicture
 
@@ -106,10 +106,10 @@ package struct WaitingPicture: Sendable {
             guard let reply = parcel.reply else { return }
             let group = Group(route: route, reply: reply)
             if groups[group] == nil, groups.count >= WaitingPicture.mostGroups {
-                picture.otherTroubles += 1
+                picture.otherCauses += 1
                 return
             }
-            let fresh = Trouble(
+            let fresh = Cause(
                 route: route,
                 reply: reply,
                 oldest: parcel.acceptedAt,
@@ -121,25 +121,25 @@ package struct WaitingPicture: Sendable {
 
         /// Replies that differ by numbers only become one.
         consuming func result() -> WaitingPicture {
-            var merged: [Trouble.Key: Trouble] = [:]
-            for trouble in groups.values {
-                merged[trouble.key, default: Trouble(emptied: trouble)].join(
-                    parcels: trouble.parcels,
-                    trouble.oldest,
-                    trouble.attemptedAt,
-                    trouble.reply,
-                    trouble.example
+            var merged: [Cause.Key: Cause] = [:]
+            for cause in groups.values {
+                merged[cause.key, default: Cause(emptied: cause)].join(
+                    parcels: cause.parcels,
+                    cause.oldest,
+                    cause.attemptedAt,
+                    cause.reply,
+                    cause.example
                 )
             }
             let sorted = merged.values.sorted { ($0.parcels, $1.route) > ($1.parcels, $0.route) }
-            picture.troubles = Array(sorted.prefix(WaitingPicture.mostTroubles))
-            picture.otherTroubles += max(0, sorted.count - WaitingPicture.mostTroubles)
+            picture.causes = Array(sorted.prefix(WaitingPicture.mostCauses))
+            picture.otherCauses += max(0, sorted.count - WaitingPicture.mostCauses)
             return picture
         }
     }
 }
 
-extension WaitingPicture.Trouble {
+extension WaitingPicture.Cause {
     fileprivate init(emptied other: Self) {
         self = other
         parcels = 0

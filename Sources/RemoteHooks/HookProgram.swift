@@ -67,21 +67,21 @@ package final class HookProgram: Plugin {
     ) async -> (QueueOutboundAnswer, Envelope)? {
         var question = HookQuestion.queueOutbound(envelope, size: contents.size)
         await add(contents, to: &question)
-        return await ask(.queueOutbound, question, nil) { reply throws(HookTrouble) in
+        return await ask(.queueOutbound, question, nil) { reply throws(HookFault) in
             var changed = envelope
             return (try reply.queueOutbound(&changed), changed)
         }
     }
 
     package func sendEmail(_ mail: HMail) async -> SendEmailAnswer {
-        let answer = await ask(.sendEmail, HookQuestion(.sendEmail, mail), mail) { reply throws(HookTrouble) in
+        let answer = await ask(.sendEmail, HookQuestion(.sendEmail, mail), mail) { reply throws(HookFault) in
             try reply.sendEmail()
         }
         return answer ?? (isClosed(.sendEmail) ? .delay(.seconds(Self.closedDelay)) : .next)
     }
 
     package func getMX(_ mail: HMail, domain: Domain) async -> GetMXAnswer {
-        let answer = await ask(.getMX, HookQuestion(.getMX, mail, domain: domain), mail) { reply throws(HookTrouble) in
+        let answer = await ask(.getMX, HookQuestion(.getMX, mail, domain: domain), mail) { reply throws(HookFault) in
             try reply.getMX()
         }
         guard answer == nil, isClosed(.getMX) else { return answer ?? .next }
@@ -89,17 +89,17 @@ package final class HookProgram: Plugin {
     }
 
     package func deferred(_ mail: HMail, _ notice: DeferredNotice) async -> DeferredAnswer {
-        await ask(.deferred, .deferred(mail, notice), mail) { reply throws(HookTrouble) in try reply.deferred() }
+        await ask(.deferred, .deferred(mail, notice), mail) { reply throws(HookFault) in try reply.deferred() }
             ?? .next
     }
 
     package func bounce(_ mail: HMail, _ notice: BounceNotice) async -> BounceAnswer {
-        await ask(.bounce, .bounce(mail, notice), mail) { reply throws(HookTrouble) in try reply.bounce() } ?? .next
+        await ask(.bounce, .bounce(mail, notice), mail) { reply throws(HookFault) in try reply.bounce() } ?? .next
     }
 
     package func delivered(_ mail: HMail, _ notice: DeliveredNotice) async {
         // The answer has no effect, whatever it says.
-        _ = await ask(.delivered, .delivered(mail, notice), mail) { _ throws(HookTrouble) in true }
+        _ = await ask(.delivered, .delivered(mail, notice), mail) { _ throws(HookFault) in true }
     }
 
     package func connect(_ guest: Guest) async -> ReceptionAnswer { await receive(.connect, guest) }
@@ -107,7 +107,7 @@ package final class HookProgram: Plugin {
     package func rcpt(_ guest: Guest) async -> ReceptionAnswer { await receive(.rcpt, guest) }
 
     private func receive(_ hook: Hook, _ guest: Guest) async -> ReceptionAnswer {
-        let answer = await ask(hook, .receive(hook, guest), nil) { reply throws(HookTrouble) in try reply.receive(hook)
+        let answer = await ask(hook, .receive(hook, guest), nil) { reply throws(HookFault) in try reply.receive(hook)
         }
         guard answer == nil, isClosed(hook) else { return answer ?? .next }
         return .reject(Reply(451, EnhancedStatus(4, 3, 0), "a policy program is not available, try again later"))
@@ -126,13 +126,13 @@ extension HookProgram {
         _ hook: Hook,
         _ question: HookQuestion,
         _ mail: HMail?,
-        _ read: @escaping @Sendable (HookReply) throws(HookTrouble) -> Answer
+        _ read: @escaping @Sendable (HookReply) throws(HookFault) -> Answer
     ) async -> Answer? {
         guard breaker.withLock({ $0.mayAsk(at: .now()) }) else {
             HookMetrics.count(.skipped, of: hook)
             return nil
         }
-        do throws(HookTrouble) {
+        do throws(HookFault) {
             let reply = hook == .delivered ? try await taken(question) : try HookReply.read(try await post(question))
             let answer = try read(reply)
             if breaker.withLock({ $0.succeeded() }) {
@@ -147,13 +147,13 @@ extension HookProgram {
         }
     }
 
-    private func taken(_ question: HookQuestion) async throws(HookTrouble) -> HookReply {
+    private func taken(_ question: HookQuestion) async throws(HookFault) -> HookReply {
         _ = try await post(question)
         return HookReply(code: .CONT)
     }
 
     /// The body of the answer.
-    private func post(_ question: HookQuestion) async throws(HookTrouble) -> [UInt8] {
+    private func post(_ question: HookQuestion) async throws(HookFault) -> [UInt8] {
         var request = HTTPRequest(
             "POST",
             endpoint.url,
@@ -181,10 +181,10 @@ extension HookProgram {
             }
         }
         switch result {
-        case .failure(let error): throw HookTrouble(error)
+        case .failure(let error): throw HookFault(error)
         case .success(let response):
             guard response.status == 200 || response.status == 204 else {
-                throw HookTrouble("the program answered with HTTP status \(response.status)")
+                throw HookFault("the program answered with HTTP status \(response.status)")
             }
             return response.body
         }
@@ -207,12 +207,12 @@ extension HookProgram {
         }
     }
 
-    private func report(_ hook: Hook, _ mail: HMail?, _ trouble: HookTrouble, _ opens: Bool) {
+    private func report(_ hook: Hook, _ mail: HMail?, _ fault: HookFault, _ opens: Bool) {
         log.write(.warning, "hook program failed") { line in
             if let mail { line.add(.id, mail.id.description) }
             line.add(.plugin, name)
             line.add(.hook, hook.rawValue)
-            line.add(.reason, trouble.reason)
+            line.add(.reason, fault.reason)
         }
         guard opens else { return }
         log.write(.error, "hook program is left alone for a while") { line in

@@ -1,11 +1,11 @@
-// HookReply+Answers.swift — the document's codes as answers of a plugin; a code that a hook does not have is trouble.
+// HookReply+Answers.swift — the document's codes as answers of a plugin; a code that a hook does not have is a fault.
 
 import Config
 import Hooks
 import Mail
 
 extension HookReply {
-    func queueOutbound(_ envelope: inout Envelope) throws(HookTrouble) -> QueueOutboundAnswer {
+    func queueOutbound(_ envelope: inout Envelope) throws(HookFault) -> QueueOutboundAnswer {
         switch code {
         case .CONT:
             try edit(&envelope.notes)
@@ -19,7 +19,7 @@ extension HookReply {
         }
     }
 
-    func receive(_ hook: Hook) throws(HookTrouble) -> ReceptionAnswer {
+    func receive(_ hook: Hook) throws(HookFault) -> ReceptionAnswer {
         switch code {
         case .CONT, .OK: .next
         case let code where code.refuses: .reject(Reply(550, EnhancedStatus(5, 7, 1), message ?? "refused"))
@@ -29,7 +29,7 @@ extension HookReply {
         }
     }
 
-    func sendEmail() throws(HookTrouble) -> SendEmailAnswer {
+    func sendEmail() throws(HookFault) -> SendEmailAnswer {
         switch code {
         case .CONT, .OK: .next
         case .DELAY: .delay(try time())
@@ -37,15 +37,15 @@ extension HookReply {
         }
     }
 
-    func getMX() throws(HookTrouble) -> GetMXAnswer {
+    func getMX() throws(HookFault) -> GetMXAnswer {
         switch code {
         case .CONT: return .next
         case .OK:
-            guard let mx, !mx.isEmpty else { throw HookTrouble("OK to get_mx has no mx") }
+            guard let mx, !mx.isEmpty else { throw HookFault("OK to get_mx has no mx") }
             do throws(ConfigError) {
                 return .use(try MX.answer(mx))
             } catch {
-                throw HookTrouble("mx: \(error.reason)")
+                throw HookFault("mx: \(error.reason)")
             }
         case let code where code.refuses: return .reject(message ?? "No MX for this domain")
         case let code where code.refusesForNow: return .tryLater(message ?? "Temporary MX lookup failure")
@@ -53,7 +53,7 @@ extension HookReply {
         }
     }
 
-    func deferred() throws(HookTrouble) -> DeferredAnswer {
+    func deferred() throws(HookFault) -> DeferredAnswer {
         switch code {
         case .CONT: .next
         case .OK: .drop
@@ -62,7 +62,7 @@ extension HookReply {
         }
     }
 
-    func bounce() throws(HookTrouble) -> BounceAnswer {
+    func bounce() throws(HookFault) -> BounceAnswer {
         switch code {
         case .CONT: .next
         case .OK: .suppress
@@ -70,32 +70,32 @@ extension HookReply {
         }
     }
 
-    private func unusable(_ hook: Hook) -> HookTrouble {
-        HookTrouble("\(hook.rawValue) has no answer \(code.rawValue)")
+    private func unusable(_ hook: Hook) -> HookFault {
+        HookFault("\(hook.rawValue) has no answer \(code.rawValue)")
     }
 
     /// A number of seconds, never a text that happens to hold one.
-    private func time() throws(HookTrouble) -> Duration {
+    private func time() throws(HookFault) -> Duration {
         guard let delay, delay.isFinite, delay >= 0, delay <= 1e9 else {
-            throw HookTrouble("\(code.rawValue) needs delay, a number of seconds")
+            throw HookFault("\(code.rawValue) needs delay, a number of seconds")
         }
         return .milliseconds(Int64(delay * 1000))
     }
 
-    private func edit(_ notes: inout Notes) throws(HookTrouble) {
+    private func edit(_ notes: inout Notes) throws(HookFault) {
         for (name, word) in self.notes {
             switch name {
             case "outbound_ip":
-                notes.outboundIP = try word.map { word throws(HookTrouble) in
+                notes.outboundIP = try word.map { word throws(HookFault) in
                     guard let ip = IPAddress(word) ?? IPAddress(literal: word), !ip.isUnspecified else {
-                        throw HookTrouble("notes.outbound_ip is no IP address")
+                        throw HookFault("notes.outbound_ip is no IP address")
                     }
                     return ip
                 }
             case "outbound_helo":
-                notes.outboundHelo = try word.map { word throws(HookTrouble) in
+                notes.outboundHelo = try word.map { word throws(HookFault) in
                     guard let name = Domain(word) else {
-                        throw HookTrouble("notes.outbound_helo is no host name")
+                        throw HookFault("notes.outbound_helo is no host name")
                     }
                     return name
                 }

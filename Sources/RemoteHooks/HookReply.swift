@@ -45,50 +45,50 @@ struct HookReply: Sendable {
 
     /// Reads a body.
     ///
-    /// - Throws: ``HookTrouble`` in words for the log.
-    static func read(_ body: [UInt8]) throws(HookTrouble) -> HookReply {
+    /// - Throws: ``HookFault`` in words for the log.
+    static func read(_ body: [UInt8]) throws(HookFault) -> HookReply {
         if body.allSatisfy({ $0 <= 0x20 }) { return HookReply(code: .CONT) }
         let value: JSON
         do throws(JSONError) {
             value = try JSON(parsing: body, within: bounds)
         } catch {
-            throw HookTrouble("the answer is no JSON: \(error)")
+            throw HookFault("the answer is no JSON: \(error)")
         }
         return try HookReply(ObjectReader(value, at: ""))
     }
 
-    private init(_ object: ObjectReader<HookTrouble>) throws(HookTrouble) {
+    private init(_ object: ObjectReader<HookFault>) throws(HookFault) {
         var object = object
         guard let word = try object.text("code"), let code = Code(rawValue: word) else {
-            throw HookTrouble(object.pointer("code"), "enum", "is missing or no code")
+            throw HookFault(object.pointer("code"), "enum", "is missing or no code")
         }
         self.code = code
         message = try object.text("message")
         delay = try object.number("delay")
-        mx = try object.take("mx").flatMap { value throws(HookTrouble) in try Self.hosts(value) }
+        mx = try object.take("mx").flatMap { value throws(HookFault) in try Self.hosts(value) }
         edits = try HookEdits(&object)
         guard let notes = try object.object("notes") else { return }
         for (name, value) in notes.rest { self.notes.append((name, try Self.word(value, notes.pointer(name)))) }
     }
 
     /// A string, an object or a list of them; nil for null.
-    private static func hosts(_ value: JSON) throws(HookTrouble) -> [MX.Written]? {
+    private static func hosts(_ value: JSON) throws(HookFault) -> [MX.Written]? {
         if value == .null { return nil }
         guard case .array(let list) = value else { return [try host(value, "/mx")] }
-        guard list.count <= mostHosts else { throw HookTrouble("/mx", "length", "has more than \(mostHosts) hosts") }
+        guard list.count <= mostHosts else { throw HookFault("/mx", "length", "has more than \(mostHosts) hosts") }
         var hosts: [MX.Written] = []
         for (index, item) in list.enumerated() { hosts.append(try host(item, "/mx/\(index)")) }
         return hosts
     }
 
-    private static func host(_ value: JSON, _ pointer: String) throws(HookTrouble) -> MX.Written {
+    private static func host(_ value: JSON, _ pointer: String) throws(HookFault) -> MX.Written {
         if let text = value.string { return MX.Written(exchange: text) }
-        var object = try ObjectReader<HookTrouble>(value, at: pointer)
+        var object = try ObjectReader<HookFault>(value, at: pointer)
         // Where a host comes from is Haraka's business.
         _ = object.take("from_dns")
         let (exchange, path) = (try object.text("exchange"), try object.text("path"))
         guard let exchange = exchange ?? path else {
-            throw HookTrouble("\(pointer)/exchange", "required", "is missing")
+            throw HookFault("\(pointer)/exchange", "required", "is missing")
         }
         var properties: [(name: String, value: String)] = []
         for (name, value) in object.rest {
@@ -99,29 +99,29 @@ struct HookReply: Sendable {
     }
 
     /// A text, number or truth as a word; nil for null.
-    private static func word(_ value: JSON, _ pointer: String) throws(HookTrouble) -> String? {
+    private static func word(_ value: JSON, _ pointer: String) throws(HookFault) -> String? {
         switch value {
         case .null: nil
         case .string(let text): text
         case .bool, .integer, .number: value.text
         case .array, .object:
-            throw HookTrouble(pointer, "type", "must be a text, a number or a truth, not \(value.kind)")
+            throw HookFault(pointer, "type", "must be a text, a number or a truth, not \(value.kind)")
         }
     }
 }
 
 /// Why a program's answer cannot be used, or did not come.
-struct HookTrouble: Error, Hashable, Sendable {
+struct HookFault: Error, Hashable, Sendable {
     let reason: String
-    let kind: HookMetrics.Trouble
+    let kind: HookMetrics.Fault
 
-    init(_ reason: String, _ kind: HookMetrics.Trouble = .useless) {
+    init(_ reason: String, _ kind: HookMetrics.Fault = .useless) {
         self.reason = reason
         self.kind = kind
     }
 
     init(_ error: HTTPError) {
-        let kind: HookMetrics.Trouble =
+        let kind: HookMetrics.Fault =
             switch error.kind {
             case .timedOut: .late
             case .invalidRequest, .cannotResolve, .cannotConnect, .tls, .broken: .unreachable
@@ -131,7 +131,7 @@ struct HookTrouble: Error, Hashable, Sendable {
     }
 }
 
-extension HookTrouble: JSONRefusal {
+extension HookFault: JSONRefusal {
     init(_ issues: [JSONIssue]) {
         let words = issues.map { "\($0.pointer.isEmpty ? "it" : $0.pointer) \($0.message)" }.joined(separator: "; ")
         self.init("the answer is not the JSON that is expected: \(words)")

@@ -24,9 +24,7 @@ final class SharedKeeper: Sendable {
     private let instance: Int64
     private let node: SharedNode
     private let say: @Sendable (SharedNotice) -> Void
-    private let thread = Mutex<SpoolThread?>(nil)
-    private let isStopping = Atomic<Bool>(false)
-    private let bell = Doorbell()
+    private let thread = SharedThread()
     /// Has notes written that waited for the database.
     private let poke: @Sendable () -> Void
 
@@ -46,29 +44,18 @@ final class SharedKeeper: Sendable {
     }
 
     /// Begins; takes the connection that the node joined with.
-    func start(_ connection: ServerConnection) -> Bool {
-        let thread = SpoolThread { self.work(connection) }
-        self.thread.withLock { $0 = thread }
-        return thread != nil
-    }
+    func start(_ connection: ServerConnection) -> Bool { thread.start { self.work(connection) } }
 
     /// Gives away what is left, and ends.
-    func stop() {
-        isStopping.store(true, ordering: .relaxed)
-        bell.ring()
-        thread.withLock { thread in
-            thread?.join()
-            thread = nil
-        }
-    }
+    func stop() { thread.stop() }
 
     private func work(_ first: ServerConnection) {
         var connection: ServerConnection? = first
         var lastUpkeep = Uptime.now()
         var wait: Int64 = 0
-        while !isStopping.load(ordering: .relaxed) {
-            if wait > 0 { bell.wait(atMost: Int(wait) * 1_000_000) }
-            guard !isStopping.load(ordering: .relaxed) else { break }
+        while !thread.isStopping {
+            if wait > 0 { thread.rest(milliseconds: Int(wait)) }
+            guard !thread.isStopping else { break }
             let began = Uptime.now()
             do throws(ServerError) {
                 let open = try Self.opened(connection, options, patience: 4_000)
@@ -309,7 +296,7 @@ final class SharedKeeper: Sendable {
                 StorageMetrics.count(adopted: found.count)
                 if owner == SharedNode.gift(to: incarnation) { gifts += found.count }
                 if found.isEmpty { break }
-                if Uptime.now() >= end || isStopping.load(ordering: .relaxed) { return true }
+                if Uptime.now() >= end || thread.isStopping { return true }
             }
         }
         return false

@@ -20,9 +20,7 @@ final class SharedTurn: Sendable {
     private let options: SharedOptions
     private let node: SharedNode
     private let say: @Sendable (SharedNotice) -> Void
-    private let thread = Mutex<SpoolThread?>(nil)
-    private let isStopping = Atomic<Bool>(false)
-    private let bell = Doorbell()
+    private let thread = SharedThread()
     private let pool: SharedPool
     private let desk = Mutex<ErrandDesk?>(nil)
     /// Questions that are being answered.
@@ -42,20 +40,9 @@ final class SharedTurn: Sendable {
 
     func serve(_ desk: @escaping ErrandDesk) { self.desk.withLock { $0 = desk } }
 
-    func start() -> Bool {
-        let thread = SpoolThread { self.work() }
-        self.thread.withLock { $0 = thread }
-        return thread != nil
-    }
+    func start() -> Bool { thread.start { self.work() } }
 
-    func stop() {
-        isStopping.store(true, ordering: .relaxed)
-        bell.ring()
-        thread.withLock { thread in
-            thread?.join()
-            thread = nil
-        }
-    }
+    func stop() { thread.stop() }
 
     private struct Times {
         var contest = Uptime(milliseconds: .min)
@@ -66,9 +53,9 @@ final class SharedTurn: Sendable {
         var connection: ServerConnection?
         var grants = SharedGrants()
         var times = Times()
-        while !isStopping.load(ordering: .relaxed) {
-            bell.wait(atMost: (connection == nil && node.trouble != nil ? Self.rest : Self.pause) * 1_000_000)
-            guard !isStopping.load(ordering: .relaxed), node.incarnation != nil else { continue }
+        while !thread.isStopping {
+            thread.rest(milliseconds: connection == nil && node.trouble != nil ? Self.rest : Self.pause)
+            guard !thread.isStopping, node.incarnation != nil else { continue }
             do throws(ServerError) {
                 if connection?.isLost ?? true { connection = try ServerConnection(options.place, patience: 4_000) }
                 guard let open = connection else { continue }
@@ -76,7 +63,7 @@ final class SharedTurn: Sendable {
             } catch {
                 // Whoever writes tells of a database that is away.
                 connection = nil
-                if node.trouble == nil { bell.wait(atMost: Self.pause * 1_000_000) }
+                if node.trouble == nil { thread.rest(milliseconds: Self.pause) }
             }
         }
     }

@@ -200,9 +200,7 @@ package final class SuppressionList: Sendable {
     /// - Returns: how many were not there.
     @discardableResult
     package func put(_ lines: [Suppression]) throws(SuppressionError) -> Int {
-        guard total + lines.count <= Self.most else {
-            throw SuppressionError("the list is full: it has \(total) of \(Self.most) lines")
-        }
+        try checkRoom(for: lines.count)
         return try write { database throws(DatabaseError) in
             var added = 0
             for line in lines { added += try self.put(line, nil, database) ? 1 : 0 }
@@ -210,14 +208,48 @@ package final class SuppressionList: Sendable {
         }
     }
 
+    private func checkRoom(for count: Int) throws(SuppressionError) {
+        guard total + count <= Self.most else {
+            throw SuppressionError(
+                "the list is full: it has \(total) of \(Self.most) lines; take some away, or put a domain in the place of its addresses"
+            )
+        }
+    }
+
+    /// What ``put(_:)`` would find in the place of each line; nil: nothing.
+    ///
+    /// Blocks.
+    package func standing(inPlaceOf lines: [Suppression]) throws(SuppressionError) -> [Suppression?] {
+        try checkRoom(for: lines.count)
+        return try write { database throws(DatabaseError) in
+            var earlier: [[UInt8]: Suppression] = [:]
+            var found: [Suppression?] = []
+            for line in lines {
+                let digest = self.digest(line.target, line.sender)
+                if let own = earlier.updateValue(line, forKey: digest) {
+                    found.append(own)
+                } else {
+                    found.append(try Self.line(of: digest, database))
+                }
+            }
+            return found
+        }
+    }
+
     /// Takes a line away.
     ///
     /// Blocks.
     ///
+    /// - Parameter expected: only if this is what it says; nil: whatever it says.
     /// - Returns: whether it was there.
-    package func remove(_ target: String, sender: Domain?) throws(SuppressionError) -> Bool {
+    package func remove(
+        _ target: String,
+        sender: Domain?,
+        expecting expected: Suppression? = nil
+    ) throws(SuppressionError) -> Bool {
         let digest = digest(target, sender)
         return try write { database throws(DatabaseError) in
+            if let expected, try Self.line(of: digest, database) != expected { return false }
             let delete = try database.statement("DELETE FROM entry WHERE digest = ?")
             delete.bind(1, digest)
             try delete.run()
@@ -254,12 +286,14 @@ package final class SuppressionList: Sendable {
     /// Blocks.
     package func line(_ target: String, sender: Domain?) throws(SuppressionError) -> Suppression? {
         let digest = digest(target, sender)
-        return try write { database throws(DatabaseError) in
-            let select = try database.statement("SELECT \(Self.columns) FROM entry WHERE digest = ? AND reason <> ''")
-            select.bind(1, digest)
-            defer { select.reset() }
-            return try select.step() ? Self.line(select) : nil
-        }
+        return try write { database throws(DatabaseError) in try Self.line(of: digest, database) }
+    }
+
+    private static func line(of digest: [UInt8], _ database: Database) throws(DatabaseError) -> Suppression? {
+        let select = try database.statement("SELECT \(columns) FROM entry WHERE digest = ? AND reason <> ''")
+        select.bind(1, digest)
+        defer { select.reset() }
+        return try select.step() ? line(select) : nil
     }
 
     private static func line(_ row: Statement) -> Suppression {

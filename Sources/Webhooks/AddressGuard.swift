@@ -15,7 +15,7 @@ package enum AddressGuard {
 
     /// Why a URL leads nowhere.
     package struct Refusal: Error, Hashable, Sendable {
-        package let trouble: WebhookAnswer.Trouble
+        package let silence: WebhookAnswer.Silence
         /// A sentence for the log and the API.
         package let reason: String
     }
@@ -33,7 +33,7 @@ package enum AddressGuard {
             let remedy =
                 allowsPrivate
                 ? "without TLS only private addresses are asked" : "such an address needs allow_private = true"
-            throw Refusal(trouble: .address, reason: "\(url.host) is \(shown); \(remedy)")
+            throw Refusal(silence: .address, reason: "\(url.host) is \(shown); \(remedy)")
         }
         return Array(fit.prefix(Self.most))
     }
@@ -47,7 +47,7 @@ package enum AddressGuard {
     private static func look(_ url: WebURL, _ resolver: any DNS.Resolver) async throws(Refusal) -> [IPAddress] {
         if let address = IPAddress(url.host) ?? IPAddress(literal: url.host) { return [address] }
         guard let host = Domain(url.host) else {
-            throw Refusal(trouble: .unresolved, reason: "\(url.host) is no host name")
+            throw Refusal(silence: .unresolved, reason: "\(url.host) is no host name")
         }
         // What the name means everywhere, whatever a resolver says (RFC 6761 §6.3).
         if host.name.isSame(octets: "localhost") || host.name.ends(withOctets: ".localhost") {
@@ -56,7 +56,7 @@ package enum AddressGuard {
         do throws(DNSError) {
             return try await resolver.addresses(of: host, preference: .any).value
         } catch {
-            throw Refusal(trouble: .unresolved, reason: "\(host): \(error)")
+            throw Refusal(silence: .unresolved, reason: "\(host): \(error)")
         }
     }
 }

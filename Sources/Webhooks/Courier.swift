@@ -48,14 +48,14 @@ package struct Courier: Sendable {
         }
         let url: WebURL
         do throws(HTTPError) { url = try WebURL(endpoint.url) } catch {
-            return outcome(.trouble(.broken), error.text)
+            return outcome(.silence(.broken), error.text)
         }
         let addresses: [IPAddress]
         do throws(AddressGuard.Refusal) {
             let resolver = resolver.current
             addresses = try await AddressGuard.addresses(of: url, allowsPrivate: endpoint.allowsPrivate, resolver)
         } catch {
-            return outcome(.trouble(error.trouble), error.reason)
+            return outcome(.silence(error.silence), error.reason)
         }
         var request = HTTPRequest("POST", endpoint.url, body: body.bytes)
         let signature = Signature(id: body.id, at: time, body: body.bytes, keys: endpoint.keys)
@@ -70,7 +70,7 @@ package struct Courier: Sendable {
             let retryAfter = response.header("retry-after").flatMap { Self.seconds($0, at: time) }
             return outcome(.status(response.status, retryAfter: retryAfter), response.text)
         case .failure(let error):
-            return outcome(.trouble(Self.trouble(error.kind)), Self.words(error, url))
+            return outcome(.silence(Self.silence(error.kind)), Self.words(error, url))
         }
     }
 
@@ -85,7 +85,7 @@ package struct Courier: Sendable {
         return HTTPDate.timestamp(text).map { max(0, ($0.milliseconds - now.milliseconds + 999) / 1000) }
     }
 
-    private static func trouble(_ kind: HTTPError.Kind) -> WebhookAnswer.Trouble {
+    private static func silence(_ kind: HTTPError.Kind) -> WebhookAnswer.Silence {
         switch kind {
         case .cannotResolve: .unresolved
         case .cannotConnect: .connect

@@ -27,7 +27,7 @@ package struct Delivery: Hashable, Sendable {
         ]
         switch answer {
         case .status(let status, _): json["status"] = .count(status)
-        case .trouble(let trouble): json["error"] = .string(trouble.rawValue)
+        case .silence(let silence): json["error"] = .string(silence.rawValue)
         }
         json["result"] = .string(result)
         json["text"] = .string(words)

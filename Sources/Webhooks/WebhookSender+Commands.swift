@@ -116,7 +116,7 @@ extension WebhookSender {
         case .status(let status, _):
             isTaken = (200...299).contains(status)
             json["status"] = .count(status)
-        case .trouble(let trouble): json["error"] = .string(trouble.rawValue)
+        case .silence(let silence): json["error"] = .string(silence.rawValue)
         }
         json["ok"] = .bool(isTaken)
         json["text"] = .string(outcome.words)

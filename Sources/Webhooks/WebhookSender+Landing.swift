@@ -61,7 +61,7 @@ extension WebhookSender {
         switch outcome.answer {
         case .status(let status, _):
             (300...399).contains(status) ? "answered \(status); redirects are not followed" : "answered \(status)"
-        case .trouble: outcome.words
+        case .silence: outcome.words
         }
     }
 

@@ -5,10 +5,10 @@ package enum WebhookAnswer: Hashable, Sendable {
     /// An HTTP status, and the seconds of its `Retry-After`.
     case status(Int, retryAfter: Int64?)
     /// No answer, and why.
-    case trouble(Trouble)
+    case silence(Silence)
 
     /// Why there is no answer; the raw value is the word of the API and the metrics.
-    package enum Trouble: String, Hashable, Sendable, CaseIterable {
+    package enum Silence: String, Hashable, Sendable, CaseIterable {
         case unresolved, address, connect, tls, timeout, broken
     }
 }

@@ -243,14 +243,20 @@ final class AdminAPI: Sendable {
             ReadinessCheck(
                 "spool_writable",
                 queue.hasRoom(for: size) && queue.trouble == nil ? .good : .failed,
-                queue.trouble == nil ? "room for a message of \(size) bytes" : "the database does not answer"
+                queue.trouble == nil
+                    ? "room for a message of \(size) bytes"
+                    : "the database does not answer: see that it runs and that storage.ini names it rightly (martlet doctor tries it)"
             ),
             ReadinessCheck(
                 "queue_known",
                 .note,
                 queue.recovery.map { "\($0)" } ?? "all mail"
             ),
-            ReadinessCheck("delivery_enabled", .note, isDisabled ? "delivery is switched off" : "delivery is on"),
+            ReadinessCheck(
+                "delivery_enabled",
+                .note,
+                isDisabled ? "delivery is switched off: martlet outbound enable switches it on" : "delivery is on"
+            ),
             ReadinessCheck(
                 "configuration",
                 broken.isEmpty ? .good : .degraded,

@@ -49,7 +49,9 @@ struct AddAppPassword: ParsableCommand {
         } catch {
             throw ValidationError("\(about(error)) \(error.reason).")
         }
-        guard let made = AppPassword.make() else { throw CommandFailure("there is no randomness") }
+        guard let made = AppPassword.make() else {
+            throw CommandFailure("the system gave no random octets, so no password was made; try again")
+        }
         try AppPasswordFile.edit(place, "add app password", user) { (document) throws(ConfigError) in
             try AppPassword.add(wish, hash: made.hash, to: &document)
         }
@@ -109,7 +111,11 @@ struct RemoveAppPassword: ParsableCommand {
     func run() throws {
         try AppPasswordFile.edit(place, "remove app password", user) { (document) throws(ConfigError) in
             guard AppPassword.remove(name, of: user, from: &document) else {
-                throw ConfigError(file: AuthSettings.file, reason: "there is no app password \(name) of \(user)")
+                throw ConfigError(
+                    file: AuthSettings.file,
+                    reason:
+                        "there is no app password \(name) of \(user); martlet passwd app list shows those that there are"
+                )
             }
         }
         print("removed \(name)")

@@ -71,7 +71,9 @@ struct GenerateDKIM: ParsableCommand {
         do throws(TLSError) {
             return try SigningKey.generate(type == .rsa ? .rsa(bits: bits) : .ed25519)
         } catch {
-            throw CommandFailure("the key cannot be made: \(error)")
+            throw CommandFailure(
+                "the key cannot be made, and nothing is changed: \(error); try again, or another --type"
+            )
         }
     }
 
@@ -116,7 +118,7 @@ struct ShowDKIM: ParsableCommand {
         let path = "\(place.directory(environment))/\(DKIMSettings.keyFile(domain, selector))"
         guard DKIMSettings.isSelector(selector), let pem = try? LinuxDisk().contents(of: path, limit: 64 << 10),
             let key = try? SigningKey(pem: pem)
-        else { throw CommandFailure("\(path) is no key that can be read") }
+        else { throw CommandFailure("\(path) is no key that can be read; martlet dkim generate makes one") }
         print(DKIMRecord(domain, selector, key).zoneLine)
     }
 }

@@ -110,7 +110,9 @@ private struct Step {
         }
         let key: SigningKey
         do throws(TLSError) { key = try SigningKey.generate(type == .rsa ? .rsa(bits: bits) : .ed25519) } catch {
-            throw CommandFailure("the key cannot be made: \(error)")
+            throw CommandFailure(
+                "the key cannot be made, and nothing is changed: \(error); try again, or another --type"
+            )
         }
         do throws(DiskError) { try files.write(key, domain, name) } catch {
             throw CommandFailure("\(error); choose another --selector for a new key")

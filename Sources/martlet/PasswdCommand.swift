@@ -55,7 +55,10 @@ struct SetPasswordCommand: ParsableCommand {
                 (document) throws(ConfigError) in
                 guard let stored else {
                     guard document.value(name, in: "users") != nil else {
-                        throw ConfigError(file: AuthSettings.file, reason: "there is no user \(name)")
+                        throw ConfigError(
+                            file: AuthSettings.file,
+                            reason: "there is no user \(name); [users] of the file has those that there are"
+                        )
                     }
                     document.remove(name, in: "users")
                     return
@@ -70,7 +73,7 @@ struct SetPasswordCommand: ParsableCommand {
 
     private func hash(_ password: [UInt8]) throws -> String {
         guard let text = StoredPassword.text(of: password, by: method) else {
-            throw CommandFailure("libcrypt cannot hash this password by \(method.rawValue)")
+            throw CommandFailure("libcrypt cannot hash this password by \(method.rawValue); choose another --method")
         }
         return text
     }

@@ -42,27 +42,12 @@ struct ImportStorage: ParsableCommand {
         abstract: "Move what waits in a stopped relay's spool into storage.ini's database; run again, it goes on."
     )
 
-    @OptionGroup var place: ConfigOption
-
-    @Option(help: "The data directory of the stopped relay.")
-    var data: String
+    @OptionGroup var move: StorageMove
 
     func run() throws {
-        var options = try SharedPlace.options(place)
-        options.node += "-import"
-        options.isFollowed = false
-        let shared = SharedStore(options, directory: "\(data)/import") { notice in
-            if case .away(let reason) = notice { print("the database is away: \(reason)") }
-        }
-        do throws(QueueError) {
-            let report = try SpoolImport(from: "\(data)/queue", to: shared).run()
-            print(
-                "\(report.moved) messages moved, \(report.known) were there already, \(report.unread) cannot be read and stay"
-            )
-            guard report.unread == 0 else { throw QueueError.damaged("see martlet spool check --data \(data)") }
-        } catch {
-            print("\(error)")
-            throw ExitCode(1)
+        try move.run("import", takesOver: true, whatStays: "see martlet spool check --data \(move.data)") {
+            (shared, spool) throws(QueueError) in
+            try SpoolImport(from: spool, to: shared).run()
         }
     }
 }
@@ -74,25 +59,48 @@ struct ExportStorage: ParsableCommand {
         abstract: "Move what waits in storage.ini's database, all nodes stopped, into a spool; run again, it goes on."
     )
 
-    @OptionGroup var place: ConfigOption
-
-    @Option(help: "The data directory of the relay that is to have it; no relay may run there.")
-    var data: String
+    @OptionGroup var move: StorageMove
 
     func run() throws {
+        try move.run("export", takesOver: false, whatStays: "see the rows of owner -1 in martlet.message") {
+            (shared, spool) throws(QueueError) in
+            try SharedExport(from: shared, to: spool).run()
+        }
+    }
+}
+
+/// Where mail is moved between: the database that the configuration names, and a spool.
+struct StorageMove: ParsableArguments {
+    @OptionGroup var place: ConfigOption
+
+    @Option(help: "The data directory of the stopped relay whose spool it is; no relay may run there.")
+    var data: String
+
+    /// Moves, and prints what came of it.
+    ///
+    /// - Parameters:
+    ///   - name: what the node of the move is called by.
+    ///   - takesOver: it may adopt mail of nodes that are gone.
+    ///   - whatStays: where to look for what could not be read.
+    func run(
+        _ name: String,
+        takesOver: Bool,
+        whatStays: String,
+        _ body: (SharedStore, _ spool: String) throws(QueueError) -> SpoolImport.Report
+    ) throws {
         var options = try SharedPlace.options(place)
-        options.node += "-export"
+        options.node += "-\(name)"
         options.isFollowed = false
-        options.takesOver = false
-        let shared = SharedStore(options, directory: "\(data)/export") { notice in
+        options.takesOver = takesOver
+        let shared = SharedStore(options, directory: "\(data)/\(name)") { notice in
             if case .away(let reason) = notice { print("the database is away: \(reason)") }
         }
         do throws(QueueError) {
-            let report = try SharedExport(from: shared, to: "\(data)/queue").run()
+            let report = try body(shared, "\(data)/queue")
             print(
                 "\(report.moved) messages moved, \(report.known) were there already, \(report.unread) cannot be read and stay"
             )
-            guard report.unread == 0 else { throw QueueError.damaged("see the rows of owner -1 in martlet.message") }
+            guard report.unread == 0 else { throw QueueError.damaged(whatStays) }
         } catch {
             print("\(error)")
             throw ExitCode(1)

@@ -128,7 +128,10 @@ struct RevokeToken: ParsableCommand {
         let section = "token \(name)"
         try AdminFile.edit(config, "revoke token", name) { (document) throws(ConfigError) in
             guard document.sections.contains(section) else {
-                throw ConfigError(file: AdminSettings.file, reason: "there is no token \(name)")
+                throw ConfigError(
+                    file: AdminSettings.file,
+                    reason: "there is no token \(name); martlet token list shows those that there are"
+                )
             }
             document.remove("hash", in: section)
             try document.set("revoked", to: Timestamp.now().rfc3339, in: section)

@@ -19,7 +19,9 @@ import Testing
         let intake = try TestIntake(memory: 100_000) { $0.listener.inMemoryBytes = 3_000 }
         var random = SeededRandom(seed: UInt64(seed))
         var sent: [QueueID: [UInt8]] = [:]
-        for _ in 0..<Effort.count(60) {
+        // With less effort some still have to fail.
+        let count = max(30, Effort.count(60))
+        for _ in 0..<count {
             intake.store.setBodyError(Int.random(in: 0..<6, using: &random) == 0 ? .full("no room") : nil)
             intake.store.set(Int.random(in: 0..<6, using: &random) == 0 ? .failing(.broken("EIO")) : .immediately)
             let script = Script(using: &random)
@@ -27,7 +29,7 @@ import Testing
             guard case .queued(let id, _) = await client.run() else { continue }
             sent[id] = script.content
         }
-        #expect(!sent.isEmpty && sent.count < Effort.count(60), "some were stored, and some were not")
+        #expect(!sent.isEmpty && sent.count < count, "some were stored, and some were not")
         let stored = intake.store.messages
         #expect(await eventually { intake.memory.used == stored.reduce(0) { $0 + $1.residentBytes } })
         var kept = 0

@@ -57,7 +57,8 @@ class Engine:
         how = ["--isolation", "chroot", "--network", "host", "--pull-never", "--format", "oci"]
         command = ["buildah", *self.options, "bud", *how, *more, "-t", tag, "-f", str(dockerfile)]
         built = self._run([*command, str(context)], timeout)
-        assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
+        # The first thing that failed is the reason, the last one says where.
+        assert built.returncode == 0, built.stdout[-2000:] + built.stderr[:4000] + " … " + built.stderr[-2000:]
         return built.stdout + built.stderr
 
     def size(self, name):
@@ -110,19 +111,35 @@ def runtime_stage(engine):
 
 # What swift.org asks for on Debian, beside the toolchain itself.
 FOR_SWIFT = (
-    "binutils-gold gcc git libcurl4-openssl-dev libedit2 libgcc-12-dev libncurses6 libpython3.11 libsqlite3-0 "
+    "binutils-gold ca-certificates gcc git libcurl4-openssl-dev libedit2 libgcc-12-dev libncurses6 libpython3.11 libsqlite3-0 "
     "libstdc++-12-dev libxml2 libz3-4 pkg-config tzdata zlib1g-dev"
 )
-# What a machine without a way out says.
+# What a machine without a way out says; the last is SwiftPM about what it could not clone.
 NO_NETWORK = (
     "Could not resolve|Temporary failure|Failed to clone|unable to access|Unable to fetch|Unable to locate package"
+    "|config --get remote.origin.url' failed"
 )
+
+
+def mirrors():
+    """The options that lend what this machine's git has in place of other hosts: its settings, and directories."""
+    settings = Path("/etc/gitconfig")
+    found = subprocess.run(
+        ["git", "config", "--file", str(settings), "--name-only", "--get-regexp", r"^url\..*\.insteadof$"],
+        capture_output=True,
+        text=True,
+    )
+    places = {name.removeprefix("url.").rpartition(".")[0] for name in found.stdout.split()}
+    places = {place for place in places if place.startswith("/") and Path(place).is_dir()}
+    lent = [settings, *sorted(places)] if places else []
+    return [word for path in lent for word in ("-v", f"{str(path).rstrip('/')}:{str(path).rstrip('/')}:ro")]
 
 
 def whole_image(engine):
     """Both stages from the sources, with the toolchain of this machine in place of the one in Swift's image.
 
-    A skip where there is no network: packages and the sources of dependencies come from there.
+    A skip where there is no network: packages and the sources of dependencies come from there, or from where this machine's
+    git has them.
     """
     swift = shutil.which("swift")
     if not swift:
@@ -140,7 +157,8 @@ def whole_image(engine):
     (base / "Dockerfile").write_text("\n".join(lines) + "\n")
     try:
         engine.build(base, base / "Dockerfile", timeout=900, tag=BASES[0])
-        lent = ["-v", f"{toolchain}:/toolchain:ro", "--ignorefile", str(ROOT / "deploy/Dockerfile.dockerignore")]
+        lent = ["-v", f"{toolchain}:/toolchain:ro", *mirrors()]
+        lent += ["--ignorefile", str(ROOT / "deploy/Dockerfile.dockerignore")]
         return engine.build(ROOT, ROOT / "deploy/Dockerfile", *lent, timeout=5400)
     except AssertionError as refusal:
         if re.search(NO_NETWORK, str(refusal)):

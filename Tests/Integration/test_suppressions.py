@@ -97,3 +97,84 @@ def test_bounces_of_a_mailbox_feed_it_and_a_block_never(make_relay, make_server)
     wait_until(lambda: told(api, "delivery.suppressed") == [("gone@example.com", "policy")], what="the drop")
     wait_until(lambda: ("bob@example.com", None) in told(api, "delivery.delivered"), what="the other one")
     assert [r for r, _ in told(api, "delivery.bounced")].count("gone@example.com") == 1
+
+
+def test_a_table_goes_in_and_out_by_the_api(make_relay):
+    _, api = with_api(make_relay)
+
+    def post(text, query=""):
+        return api.ask("POST", f"/v1/suppressions{query}", text.encode(), Content_Type="text/csv; charset=utf-8")
+
+    def table(query=""):
+        status, headers, body = api.ask("GET", f"/v1/suppressions{query}", Accept="text/csv")
+        assert (status, headers["Content-Type"].split(";")[0]) == (200, "text/csv")
+        return headers, body.decode().splitlines()
+
+    # A rehearsal says what would be, and leaves nothing.
+    mails = "ann@example.com\nbob@example.com,shop.example\n"
+    status, _, told = post(mails, "?dry_run=true")
+    assert (status, told["dry_run"], told["changed"], told["added"], told["replaced"]) == (200, True, True, 2, 0)
+    assert told["diff"].startswith("+ann@example.com,,manual,")
+    assert table()[1] == ["target,sender_domain,reason,created_at,expires_at,note"]
+    assert post(mails)[2] == {"added": 2, "replaced": 0}
+    assert post(mails, "?dry_run=true")[2]["changed"] is False
+
+    # As other programs write it: columns by name, line ends and a mark of Windows, a note in quotes.
+    other = '\ufeffEmail,Reason,Note\r\nann@example.com,complaint,"asked, ""now"""\r\nyo@bücher.example,,\r\n'
+    status, _, told = post(other, "?dry_run=true")
+    assert (told["added"], told["replaced"]) == (1, 1)
+    assert [line[0] for line in told["diff"].splitlines()] == ["-", "+", "+"]
+    assert post(other)[2] == {"added": 1, "replaced": 1}
+
+    # What came out goes in; page by page it is the same.
+    whole = table()[1]
+    assert len(whole) == 4 and any('"asked, ""now"""' in line for line in whole)
+    assert post("\n".join(whole))[2] == {"added": 0, "replaced": 3}
+    whole = table()[1]
+    headers, page = table("?limit=2")
+    following = headers["Link"].split(">")[0][1:]
+    assert page + table(following.removeprefix("/v1/suppressions"))[1][1:] == whole
+
+    # All or nothing, and where: a line is counted as an editor shows it.
+    for text, pointer in [
+        ("new@example.com\n\nno address at all\n", "/lines/3/target"),
+        ("target,reason\nnew@example.com,because\n", "/lines/2/reason"),
+        ("target,colour\nnew@example.com,red\n", "/lines/2/colour"),
+        ("new@example.com,,,,,asked, by phone\n", "/lines/1"),
+        ('new@example.com,"\n', "/lines/1"),
+        ("target\n", ""),
+    ]:
+        status, _, told = post(text)
+        assert (status, told["errors"][0]["pointer"]) == (422, pointer), text
+    assert api.ask("GET", "/v1/suppressions/new@example.com")[0] == 404
+
+    # A line has a version of its own; what is taken away can be rehearsed too.
+    status, headers, _ = api.ask("GET", "/v1/suppressions/ann@example.com")
+    seen = headers["ETag"]
+    post("ann@example.com,,manual\n")
+    assert api.ask("DELETE", "/v1/suppressions/ann@example.com", If_Match=seen)[0] == 412
+    status, headers, told = api.ask("DELETE", "/v1/suppressions/ann@example.com?dry_run=true")
+    assert (status, told["changed"]) == (200, True) and told["diff"].startswith("-ann@example.com,")
+    assert api.ask("DELETE", "/v1/suppressions/ann@example.com", If_Match=headers["ETag"])[0] == 204
+    status, _, told = api.ask("GET", "/v1/suppressions/ann@example.com")
+    assert status == 404 and "GET /v1/suppressions" in told["detail"]
+
+
+def test_the_tool_reads_and_writes_long_tables_in_pieces(make_relay):
+    relay, api = with_api(make_relay)
+    lines = [f"u{n}@example.com,,,,,{'two words' if n % 2 else ''}" for n in range(2500)]
+    text = "\n".join(["target,sender_domain,reason,created_at,expires_at,note", *lines]) + "\n"
+    assert "2500 lines, 2500 of them new; nothing is changed" in tool(relay, "import", "--dry-run", text=text)
+    assert api.ask("GET", "/v1/suppressions")[2]["total"] == 0
+    assert "2500 lines, 2500 of them new" in tool(relay, "import", text=text)
+    out = tool(relay, "export").splitlines()
+    assert len(out) == 2501 and out.count(out[0]) == 1
+    result = subprocess.run(
+        [MARTLET, "suppressions", "import", "--data", str(relay.data)],
+        input=text + "nobody at all\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+    )
+    assert result.returncode != 0 and "lines 2002 to 2502" in result.stderr, result.stderr

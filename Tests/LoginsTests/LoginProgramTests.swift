@@ -45,13 +45,13 @@ struct LoginProgramTests {
         #"{"result":"allow","result":"deny"}"#,
     ])
     func whatCannotBeUsedLetsNobodyIn(_ text: String) {
-        #expect(throws: LoginProgram.Trouble.self) {
+        #expect(throws: LoginProgram.Fault.self) {
             try LoginProgram.read(Array(text.utf8), Self.question(), "program p")
         }
     }
 
     @Test func anAllowedTokenMustSayWhoseItIs() {
-        #expect(throws: LoginProgram.Trouble.self) {
+        #expect(throws: LoginProgram.Fault.self) {
             try LoginProgram.read(Array(#"{"result":"allow"}"#.utf8), Self.question(user: ""), "program p")
         }
     }

@@ -41,7 +41,7 @@ import Testing
         #expect(picture.rows[0].ages == [2, 1, 0, 0, 0, 0, 0, 0, 0, 1])
         #expect(picture.otherParcels == 1)
         #expect(picture.oldest == Self.wall.adding(milliseconds: -9_000_000_000))
-        #expect(picture.troubles.isEmpty)
+        #expect(picture.causes.isEmpty)
     }
 
     @Test func wordsThatDifferByNumbersAreOneTrouble() {
@@ -55,8 +55,8 @@ import Testing
             ],
             rows: []
         )
-        #expect(picture.troubles.map(\.parcels) == [3, 1, 1])
-        let first = picture.troubles[0]
+        #expect(picture.causes.map(\.parcels) == [3, 1, 1])
+        let first = picture.causes[0]
         #expect(first.reply.text.utf8.elementsEqual("451 4.7.1 wait 29 seconds, c@b.test".utf8), "the last one")
         #expect(first.example == QueueID(rawValue: 3))
         #expect(first.oldest == Self.wall.adding(milliseconds: -99_000))
@@ -67,7 +67,7 @@ import Testing
         ("421 4.3.2", "421 4.3.2"), ("250 ok 4.7.1", "250 ok #"),
     ])
     func whatVariesIsLeftOut(_ text: String, _ pattern: String) {
-        let isThis = WaitingPicture.Trouble.pattern(of: text).utf8.elementsEqual(pattern.utf8)
+        let isThis = WaitingPicture.Cause.pattern(of: text).utf8.elementsEqual(pattern.utf8)
         #expect(isThis)
     }
 
@@ -85,7 +85,7 @@ import Testing
         let parcels = (0..<6000).map { Self.waiting("a.test", "451 \(word($0))", seconds: 1) }
         let picture = Self.picture(parcels, rows: ["a.test"])
         #expect(picture.rows[0].parcels == 6000)
-        #expect(picture.troubles.count == WaitingPicture.mostTroubles)
-        #expect(picture.otherTroubles == 6000 - WaitingPicture.mostTroubles)
+        #expect(picture.causes.count == WaitingPicture.mostCauses)
+        #expect(picture.otherCauses == 6000 - WaitingPicture.mostCauses)
     }
 }

@@ -7,7 +7,7 @@ import Testing
 @testable import RemoteHooks
 
 @Suite struct HookReplyTests {
-    private func read(_ text: String) throws(HookTrouble) -> HookReply { try HookReply.read(Array(text.utf8)) }
+    private func read(_ text: String) throws(HookFault) -> HookReply { try HookReply.read(Array(text.utf8)) }
 
     @Test(arguments: ["", " \r\n", #"{"code":"CONT"}"#, #"{"code":"CONT","more":[1]}"#])
     func nothingAndContGoOn(text: String) throws {
@@ -55,7 +55,7 @@ import Testing
 
     @Test(arguments: ["{", "[]", "7", #"{"code":"MAYBE"}"#, #"{"mx":"h"}"#, #"{"code":"OK","delay":"soon"}"#])
     func saysWhatCannotBeRead(text: String) {
-        #expect(throws: HookTrouble.self) { _ = try read(text) }
+        #expect(throws: HookFault.self) { _ = try read(text) }
     }
 
     @Test(arguments: [
@@ -67,7 +67,7 @@ import Testing
     ])
     func hostsThatCannotBeUsedAreTrouble(text: String) throws {
         let reply = try read(text)
-        #expect(throws: HookTrouble.self) { _ = try reply.getMX() }
+        #expect(throws: HookFault.self) { _ = try reply.getMX() }
     }
 
     @Test func delaysAreNumbers() throws {
@@ -77,7 +77,7 @@ import Testing
             #"{"code":"DENYSOFT"}"#, #"{"code":"DENYSOFT","delay":-1}"#, #"{"code":"DENYSOFT","delay":1e300}"#,
         ] {
             let reply = try read(text)
-            #expect(throws: HookTrouble.self) { _ = try reply.deferred() }
+            #expect(throws: HookFault.self) { _ = try reply.deferred() }
         }
     }
 
@@ -89,7 +89,7 @@ import Testing
         #expect(envelope.notes.outboundIP == IPAddress("192.0.2.7") && envelope.notes.forceTLS)
         #expect(envelope.notes.values == ["n": "4"])
         let bad = try read(#"{"code":"CONT","notes":{"outbound_ip":"here"}}"#)
-        #expect(throws: HookTrouble.self) {
+        #expect(throws: HookFault.self) {
             var other = Envelope(sender: .null, recipients: [])
             _ = try bad.queueOutbound(&other)
         }
@@ -124,13 +124,13 @@ import Testing
     ])
     func whatNoMessageMayHaveIsTrouble(member: String) throws {
         var envelope = Envelope(sender: .null, recipients: [])
-        #expect(throws: HookTrouble.self) { _ = try read("{\"code\":\"CONT\",\(member)}").queueOutbound(&envelope) }
+        #expect(throws: HookFault.self) { _ = try read("{\"code\":\"CONT\",\(member)}").queueOutbound(&envelope) }
     }
 
     @Test func changesAreBounded() throws {
         let many = (0...MessageEdits.mostFields).map { "\"X-\($0)\":\"x\"" }.joined(separator: ",")
-        #expect(throws: HookTrouble.self) { try read("{\"code\":\"CONT\",\"add_header\":{\(many)}}") }
+        #expect(throws: HookFault.self) { try read("{\"code\":\"CONT\",\"add_header\":{\(many)}}") }
         let people = (0...MessageEdits.mostRecipients).map { "\"p\($0)@x.example\"" }.joined(separator: ",")
-        #expect(throws: HookTrouble.self) { try read("{\"code\":\"CONT\",\"add_recipient\":[\(people)]}") }
+        #expect(throws: HookFault.self) { try read("{\"code\":\"CONT\",\"add_recipient\":[\(people)]}") }
     }
 }

@@ -52,6 +52,47 @@ import Testing
         #expect(step == expected)
     }
 
+    @Test func saysWhatALineWouldReplace() throws {
+        let list = try Self.list()
+        let ann = Suppression("ann@example.com", note: "ticket 9", created: Self.now)
+        try list.put([ann])
+        var other = ann
+        other.note = "ticket 10"
+        let shop = Suppression("ann@example.com", sender: Domain("shop.example"), created: Self.now)
+        #expect(try list.standing(inPlaceOf: [shop, other, ann, shop]) == [nil, ann, other, shop])
+        #expect(list.total == 1)
+        #expect(try list.line("ann@example.com", sender: nil) == ann)
+    }
+
+    @Test func takesAwayOnlyWhatWasSeen() throws {
+        let list = try Self.list()
+        let seen = Suppression("ann@example.com", note: "ticket 9", created: Self.now)
+        var changed = seen
+        changed.note = "ticket 10"
+        try list.put([changed])
+        #expect(try !list.remove("ann@example.com", sender: nil, expecting: seen))
+        #expect(list.total == 1)
+        #expect(try list.remove("ann@example.com", sender: nil, expecting: changed))
+        #expect(list.isEmpty)
+    }
+
+    @Test func readsTablesOfItsOwnAndOfOthers() throws {
+        #expect(SuppressionTable.columns(named: ["target", "note"]) == ["target", "note"])
+        #expect(SuppressionTable.columns(named: ["Email", "Reason"]) == ["target", "reason"])
+        #expect(SuppressionTable.columns(named: ["ann@example.com", "note"]) == nil)
+        let line = Suppression("ann@example.com", note: "asked, by phone", created: Self.now)
+        let record = try #require(try CSV.records(in: line.csv, atMost: 1).first)
+        let fields = try #require(SuppressionTable.fields(record.cells, columns: SuppressionTable.columns))
+        #expect(fields.map(\.name) == ["target", "reason", "note"])
+        #expect(fields.map(\.text) == ["ann@example.com", "manual", "asked, by phone"])
+        #expect(
+            SuppressionTable.fields(
+                ["a@b.example", "", "", "", "", "asked", " by phone"],
+                columns: SuppressionTable.columns
+            ) == nil
+        )
+    }
+
     @Test func holdsForAddressDomainAndSender() throws {
         let list = try Self.list()
         #expect(list.isEmpty)

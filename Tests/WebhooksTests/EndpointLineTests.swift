@@ -240,7 +240,7 @@ struct EndpointLineTests {
         case 0: .status(500, retryAfter: nil)
         case 1: .status(flight.events == 1 && random.next() % 4 != 0 ? 200 : 406, retryAfter: nil)
         case 2: .status(502, retryAfter: 1)
-        case 3: .trouble(.timeout)
+        case 3: .silence(.timeout)
         case 4: .status(422, retryAfter: nil)
         default: .status(200, retryAfter: nil)
         }

@@ -22,7 +22,7 @@ struct WebhookStepTests {
     }
 
     private static func answer(_ text: String) -> WebhookAnswer? {
-        if let trouble = WebhookAnswer.Trouble(rawValue: text) { return .trouble(trouble) }
+        if let silence = WebhookAnswer.Silence(rawValue: text) { return .silence(silence) }
         let parts = text.split(separator: "/")
         return Int(parts[0]).map { .status($0, retryAfter: parts.count > 1 ? Int64(parts[1]) : nil) }
     }

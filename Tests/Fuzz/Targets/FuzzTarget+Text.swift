@@ -53,6 +53,13 @@ extension FuzzTarget {
         return again.bytes == value.bytes ? nil : "another value is read back"
     }
 
+    /// The lines of a table are written so that the same are read.
+    static func table(_ bytes: [UInt8]) -> String? {
+        guard let records = try? CSV.records(in: bytes, atMost: 1000) else { return nil }
+        let again = try? CSV.records(in: records.flatMap { CSV.line($0.cells) }, atMost: 1000)
+        return again.map { $0.map(\.cells) } == records.map(\.cells) ? nil : "another table is read back"
+    }
+
     /// A section of `routes.ini` that can be read is written so that the same is read.
     static func routes(_ bytes: [UInt8]) -> String? {
         let document = INIDocument(parsing: String(decoding: bytes, as: UTF8.self))

@@ -5,7 +5,7 @@
 
 /// A parser with its property.
 package enum FuzzTarget: String, CaseIterable, Sendable {
-    case command, reply, dots, chunks, header, address, list, ini, json, routes, record, conversion, report
+    case command, reply, dots, chunks, header, address, list, ini, json, routes, record, conversion, report, table
 
     /// Feeds bytes to the parser.
     ///
@@ -25,6 +25,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .record: Self.record(bytes)
         case .conversion: Self.conversion(bytes)
         case .report: Self.report(bytes)
+        case .table: Self.table(bytes)
         }
     }
 }

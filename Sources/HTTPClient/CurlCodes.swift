@@ -1,8 +1,8 @@
-// CurlTrouble.swift — libcurl's codes as the few kinds that a caller decides by, with libcurl's own words.
+// CurlCodes.swift — libcurl's codes as the few kinds that a caller decides by, with libcurl's own words.
 
 import CCurl
 
-enum CurlTrouble {
+enum CurlCodes {
     /// - Parameter words: libcurl's error buffer, empty when it had nothing to add.
     static func error(
         _ code: CURLcode,
