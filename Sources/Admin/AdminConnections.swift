@@ -239,7 +239,9 @@ final class AdminConnections: Sendable {
     }
 
     /// Whose seat a newcomer gets: of the subscriber with most, and at least two more than it has itself, the one that
-    /// has waited longest for a request. Who has next to none gets that of a connection that rests, whoever has it.
+    /// has waited longest for a request.
+    ///
+    /// Who has next to none gets that of a connection that rests, whoever has it.
     private func victim(for client: IPAddress?, _ state: State) -> UInt64? {
         guard state.entries.values.count(where: \.isEnded) < Self.leaving else { return nil }
         var seats: [IPAddress?: Int] = [:]
