@@ -3,7 +3,9 @@
 // Who may have how much is decided when a connection is accepted, before it has said anything: a head that never ends must
 // not keep others out. There are seats, for requests of every kind, and a few places to stand, for those beyond their
 // share: standing, a probe of health is answered and everything else hears 503. When all seats are taken, a newcomer gets
-// that of the subscriber with most connections whose request has not come for the longest time.
+// that of the subscriber with most connections whose request has not come for the longest time; who has next to none gets that of the
+// connection that has rested longest between two requests, which costs its owner no more than another connection: more pages
+// than seats may be open.
 //
 // Guarantees: one subscriber (an IPv4 address, or an IPv6 /64) never has more than its share, and cannot keep another from
 // having one; some seats are for this machine alone; each connection has a deadline for what it does now, and once a
@@ -46,6 +48,8 @@ final class AdminConnections: Sendable {
         var isSeated: Bool
         var phase = Phase.waiting
         var deadline: Int64
+        /// It had an answer, and nothing was asked since.
+        var isResting = false
         /// Shut down by us; it goes soon, and counts no more.
         var isEnded = false
 
@@ -62,6 +66,8 @@ final class AdminConnections: Sendable {
     /// Connections beyond the seats: so many at once, and so many of one subscriber.
     static let standing = 16
     private static let standingPerClient = 2
+    /// Who has fewer seats than these may have that of a connection that rests: one closes while the next one comes.
+    private static let few = 2
     /// What was shut down and is not gone yet: beyond this nobody else is.
     static let leaving = 16
     /// An answer has this many times the time of a request: a listing of a long queue over a slow line.
@@ -169,6 +175,7 @@ final class AdminConnections: Sendable {
         state.withLock { state in
             state.entries[number]?.phase = phase
             state.entries[number]?.deadline = deadline
+            state.entries[number]?.isResting = phase == .waiting
         }
     }
 
@@ -233,6 +240,8 @@ final class AdminConnections: Sendable {
 
     /// Whose seat a newcomer gets: of the subscriber with most, and at least two more than it has itself, the one that
     /// has waited longest for a request.
+    ///
+    /// Who has next to none gets that of a connection that rests, whoever has it.
     private func victim(for client: IPAddress?, _ state: State) -> UInt64? {
         guard state.entries.values.count(where: \.isEnded) < Self.leaving else { return nil }
         var seats: [IPAddress?: Int] = [:]
@@ -241,13 +250,15 @@ final class AdminConnections: Sendable {
         }
         let own = seats[client] ?? 0
         var found: (number: UInt64, seats: Int, deadline: Int64)?
+        var resting: (number: UInt64, deadline: Int64)?
         for (number, entry) in state.entries where entry.isSeated && !entry.isEnded && entry.phase == .waiting {
             let count = seats[entry.client] ?? 0
+            if entry.isResting, entry.deadline < resting?.deadline ?? .max { resting = (number, entry.deadline) }
             guard count > own + 1 else { continue }
             if let best = found, (best.seats, -best.deadline) >= (count, -entry.deadline) { continue }
             found = (number, count, entry.deadline)
         }
-        return found?.number
+        return found?.number ?? (own < Self.few ? resting?.number : nil)
     }
 
     private func end(_ number: UInt64, _ state: inout State) {

@@ -233,6 +233,8 @@ private enum EventLine {
         for name in ["reason", "attempt", "next_attempt_at", "actor", "subject", "text", "count"] {
             add(name, data[name])
         }
+        let stages = (data["stage_ms"]?.members ?? []).map { "\($0.name):\(Printout.word($0.value))" }
+        if !stages.isEmpty { words.append("stage_ms=\(stages.joined(separator: ","))") }
         return words.joined(separator: " ")
     }
 }

@@ -53,6 +53,34 @@ import Testing
         }
     }
 
+    /// Fifty browsers with a connection each, which they keep: all are answered, and so is everybody who comes.
+    @Test func moreMayKeepAConnectionThanThereAreSeats() {
+        let connections = Self.make()
+        for second in 0..<5 {
+            for browser in 0..<50 {
+                let now = Self.now.adding(milliseconds: Int64(second * 2000 + browser * 40))
+                for number in Self.connect(connections, "192.0.2.\(browser)", at: now) {
+                    #expect(connections.place(of: number) == .seat, "browser \(browser) in second \(second)")
+                    connections.enters(.working, number, at: now)
+                    connections.enters(.writing, number, at: now)
+                    connections.enters(.waiting, number, at: now)
+                }
+            }
+            let now = Self.now.adding(milliseconds: Int64(second * 2000 + 1999))
+            #expect(
+                Self.connect(connections, "198.51.100.\(second)", at: now).map { connections.place(of: $0) } == [.seat]
+            )
+        }
+    }
+
+    /// A head that is on its way is no rest: from one each, strangers do not push each other out.
+    @Test func whoWasNeverAnsweredKeepsItsSeatFromANewcomer() {
+        let connections = Self.make()
+        for address in 0..<28 { _ = Self.connect(connections, "192.0.2.\(address)") }
+        let late = Self.connect(connections, "198.51.100.1")
+        #expect(late.map { connections.place(of: $0) } == [.standing])
+    }
+
     @Test func requestsUnderWayAreNotCutOff() {
         let connections = Self.make()
         for address in ["192.0.2.1", "192.0.2.2"] {

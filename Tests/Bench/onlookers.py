@@ -8,6 +8,7 @@ Says `ready` when all stand and ends with its standard input. What came is throw
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import re
@@ -78,7 +79,9 @@ class Polls:
             self.socket.setblocking(False)
             self.ways.register(self.socket, selectors.EVENT_READ, self.take)
         self.path, self.left, self.head = path, None, b""
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Martlet-Page: 1\r\n\r\n".encode())
+        # A connection that was closed meanwhile says so to `take`, which asks on another one, as a browser does.
+        with contextlib.suppress(OSError):
+            self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Martlet-Page: 1\r\n\r\n".encode())
 
     def take(self):
         try:

@@ -34,8 +34,13 @@ class Onlookers:
 
 
 def counted(api, name):
-    page = api.ask("GET", "/metrics")[2].decode()
+    page = wait_until(lambda: (got := api.ask("GET", "/metrics"))[0] == 200 and got[2], what="a scrape").decode()
     return sum(float(value) for value in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", page, re.M))
+
+
+def asked(api):
+    """Requests that the API has answered."""
+    return counted(api, "martlet_http_requests_total")
 
 
 def queued(relay, count):
@@ -73,6 +78,10 @@ def test_fifty_pages_ask_as_much_whatever_waits(make_api, closing, count):
     assert sum(sizes) < 64_000, sizes
     crowd = Onlookers("pages", api)
     wait_until(lambda: counted(api, "martlet_event_streams") == 50, what="fifty streams")
+    # More connections are kept than there are seats, and whoever comes is answered.
+    for _ in range(40):
+        assert api.ask("GET", "/v1/stats")[0] == 200
+    wait_until(lambda: asked(api) > 400, what="many questions")
     told = crowd.close()
     # What is asked is bounded by the clock of those who ask: no answer asks for another one.
     most = sum(1 + told["seconds"] / seconds for seconds, _ in topics()) * 50
