@@ -60,7 +60,8 @@ enum ExplainEndpoint {
                 returnPath: settings.rewriting.returnPaths.flatMap { paths in
                     paths.covers(asked.sender) ? "\(paths.address)" : nil
                 },
-                milters: milters
+                milters: milters,
+                isWhole: way.door == .api
             )
         )
     }

@@ -18,13 +18,15 @@ extension JSON {
     ///   - staging: where it goes instead, because its system only tries things out.
     ///   - returnPath: the address in whose place each recipient's mail has a sender of its own; nil: the sender's.
     ///   - milters: those that see the mail, in their order.
+    ///   - isWhole: it does not come in step by step, by SMTP.
     init(
         _ way: Itinerary,
         alias: [EmailAddress]? = nil,
         rewritten: JSON = ["recipient": nil, "sender": nil],
         staging: JSON = nil,
         returnPath: String? = nil,
-        milters: [MilterSettings] = []
+        milters: [MilterSettings] = [],
+        isWhole: Bool = false
     ) {
         let source = way.sourceBecause
         let members: [Member] = [
@@ -34,7 +36,7 @@ extension JSON {
             Member("rewritten", rewritten),
             Member("staging", staging),
             Member("return_path", .optional(returnPath)),
-            Member("milters", .array(milters.map(Self.milter))),
+            Member("milters", .array(milters.map { Self.milter($0, isWhole: isWhole) })),
             Member("route", .optional(way.decision.route?.match)),
             Member("route_because", .optional(way.decision.because?.rawValue)),
             Member("action", .string(way.action)),
@@ -74,8 +76,10 @@ extension JSON {
         self = .object(members)
     }
 
-    private static func milter(_ milter: MilterSettings) -> JSON {
-        ["name": .string(milter.name), "asked_at": milter.seesAllEnvelopes ? "each_step" : "end_of_message"]
+    private static func milter(_ milter: MilterSettings, isWhole: Bool) -> JSON {
+        // Of a client of SMTP; other mail is there as a whole.
+        let steps = milter.choosesRecipients ? "from_recipient" : milter.seesAllEnvelopes ? "each_step" : "from_sender"
+        return ["name": .string(milter.name), "asked_at": .string(isWhole ? "end_of_message" : steps)]
     }
 
     private static func limits(_ way: Itinerary) -> JSON {

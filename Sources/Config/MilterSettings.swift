@@ -71,11 +71,18 @@ package struct MilterSettings: Hashable, Sendable {
         by way: Way,
         from client: (address: IPAddress?, here: ListenAddress?, listeners: [ListenAddress])?
     ) -> Bool {
-        guard concerns(by: way, from: client) else { return false }
-        if let senders, senders.find(envelope.sender) == nil { return false }
-        if let recipients, !envelope.recipients.contains(where: { recipients.find($0.address) != nil }) { return false }
-        return true
+        concerns(by: way, from: client) && takes(envelope.sender)
+            && (!choosesRecipients || envelope.recipients.contains { takes($0.address) })
     }
+
+    /// Whether it sees mail of a sender.
+    package func takes(_ sender: ReversePath) -> Bool { senders.map { $0.find(sender) != nil } ?? true }
+
+    /// Whether it sees mail for a recipient, whoever else gets it.
+    package func takes(_ recipient: EmailAddress) -> Bool { recipients.map { $0.find(recipient) != nil } ?? true }
+
+    /// Whom mail is for makes a difference.
+    package var choosesRecipients: Bool { recipients != nil }
 
     /// Whom mail is from and to makes no difference.
     package var seesAllEnvelopes: Bool { senders == nil && recipients == nil }

@@ -30,12 +30,12 @@ package final class FilterChain: Sendable {
         desks.withLock { $0 }.filter { isConcerned($0.settings) }
     }
 
-    /// Those that are told a session step by step: what they see does not depend on the envelope.
+    /// Those that are told a session step by step: all of it, or from where it is known that its mail is theirs.
     package func companions(
         by way: MilterSettings.Way,
         from client: (address: IPAddress?, here: ListenAddress?, listeners: [ListenAddress])
     ) -> [MilterDesk] {
-        desks { $0.seesAllEnvelopes && $0.concerns(by: way, from: client) }
+        desks { $0.concerns(by: way, from: client) }
     }
 
     /// How each of them is.

@@ -15,6 +15,8 @@ package final class MilterDesk: Sendable {
         var kept: [ObjectIdentifier: [NIOLoopBound<MilterSession>]] = [:]
         /// Why it last gave no verdict; nil: it did.
         var trouble: String?
+        /// As it was negotiated last; nil: it never was.
+        var firstStep: MilterStep?
     }
 
     package let settings: MilterSettings
@@ -57,6 +59,12 @@ package final class MilterDesk: Sendable {
     ) -> Examination {
         Examination(self, mail, bounds, by: leg, on: loop, for: client)
     }
+
+    /// The first step of a session that it may have a say in; nil: nobody knows yet.
+    var firstStep: MilterStep? { state.withLock { $0.firstStep } }
+
+    /// It has said what it wants to be told.
+    func learned(_ step: MilterStep) { state.withLock { $0.firstStep = step } }
 
     // MARK: Connections
 

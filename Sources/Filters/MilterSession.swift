@@ -31,6 +31,8 @@ final class MilterSession: ChannelInboundHandler {
     /// Whose it is between two messages; nil: anybody's of the same client.
     weak var leg: MilterLeg?
     private var deadline: Deadline?
+    /// It has said what it wants to be told.
+    private var hasTerms = false
     /// A kept connection, and nothing was heard on it since.
     private var mayBeStale = false
     /// A piece of the text is wanted as soon as what was written before is on its way.
@@ -107,13 +109,25 @@ final class MilterSession: ChannelInboundHandler {
     /// Hears the answer to a step.
     typealias Question = (Result<MilterAnswer, MilterFault>) -> Void
 
+    /// The step that it has answered, which may be one before the one that it was asked about.
+    var answeredAt: MilterStep { machine.answeredAt }
+
     /// Tells it a step of a session.
-    func ask(_ step: MilterStep, _ mail: MilterMail, _ question: @escaping Question) {
+    ///
+    /// - Parameter begins: it was told nothing of this message before.
+    func ask(_ step: MilterStep, _ mail: MilterMail, begins: Bool, _ question: @escaping Question) {
         self.question = question
         questionEnds = loop.now + .seconds(Int64(desk.settings.deadline))
-        if step != .rcpt { client = mail.client }
-        machine.tell(step, mail)
+        if step != .rcpt || begins { client = mail.client }
+        machine.tell(step, mail, begins: begins)
         answer()
+    }
+
+    /// What it wants to be told is as it says now.
+    private func learn() {
+        guard !hasTerms, let step = machine.firstStep else { return }
+        hasTerms = true
+        desk.learned(step)
     }
 
     /// Goes on with a step.
@@ -279,6 +293,7 @@ final class MilterSession: ChannelInboundHandler {
     }
 
     private func send() {
+        learn()
         guard machine.output.readableBytes > 0, let context else { return }
         context.writeAndFlush(wrapOutboundOut(machine.output), promise: nil)
         machine.output = ByteBuffer()

@@ -21,12 +21,18 @@ extension ServerHandler {
         machine.asksRecipient = hasEscort || plugins.asks(.rcpt)
     }
 
-    /// Milters go along with the client's session from now on; none with that of a proxy, whose client may be another one for
-    /// each message.
+    /// Milters go along with the client's session from now on; with that of a proxy, whose client may be another one for each
+    /// message, from its senders on.
     func beginEscort(_ settings: Settings, on loop: any EventLoop) {
         reception.escort?.close()
-        let isProxy = machine.offersXFORWARD
-        reception.escort = isProxy ? nil : door.intake.escort(entrance, from: client, at: here, settings, on: loop)
+        reception.escort = door.intake.escort(
+            entrance,
+            from: client,
+            at: here,
+            settings,
+            isOfProxy: machine.offersXFORWARD,
+            on: loop
+        )
         learnHooks()
     }
 

@@ -1,8 +1,9 @@
 // Escort.swift — the milters of one SMTP session, told of it step by step: client, HELO, sender, each recipient. What they refuse is
 // refused there; the message's text goes to them over the same connections.
 //
-// Guarantees: a milter that does not answer objects to nothing before the message's end, where its section says what that means;
-// nobody is asked who sees only some envelopes. Bound to one event loop.
+// Guarantees: a milter that does not answer objects to nothing before the message's end, where its section says what that means; one
+// that sees only some envelopes, or whose client each message tells anew, is told client, HELO and sender when it is known that the
+// message is one of its own; no connection is made before there is something to say. Bound to one event loop.
 
 package import Config
 import Filters
@@ -15,11 +16,14 @@ package import Queue
 package final class Escort {
     private let legs: [MilterLeg]
     private var isClosed = false
+    /// Parameters of the sender that was told last: those who hear of it with a recipient hear them too.
+    private var arguments: [String] = []
 
+    /// - Parameter isOfProxy: each message of the session may be of another client.
     /// - Returns: nil when no milter goes along.
-    init?(_ desks: [MilterDesk], on loop: any EventLoop) {
+    init?(_ desks: [MilterDesk], isOfProxy: Bool, on loop: any EventLoop) {
         guard !desks.isEmpty else { return nil }
-        legs = desks.map { MilterLeg($0, on: loop) }
+        legs = desks.map { MilterLeg($0, isOfProxy: isOfProxy, on: loop) }
     }
 
     /// Tells a step.
@@ -27,6 +31,8 @@ package final class Escort {
     /// - Parameter then: called once, later, with what the client hears and who says it; nil: nobody objects. Never behind ``close()``.
     package func ask(_ step: MilterStep, _ mail: MilterMail, then: @escaping ((reply: Reply, milter: String)?) -> Void)
     {
+        var mail = mail
+        if step == .rcpt { mail.senderArguments = arguments } else { arguments = mail.senderArguments }
         ask(0, step, mail, then)
     }
 
@@ -61,10 +67,12 @@ extension Intake {
         from client: IPAddress?,
         at here: ListenAddress?,
         _ settings: Settings,
+        isOfProxy: Bool,
         on loop: any EventLoop
     ) -> Escort? {
         guard !settings.milters.isEmpty, let filters, let way = MilterSettings.Way(entrance) else { return nil }
-        return Escort(filters.companions(by: way, from: (client, here, settings.listener.everywhere)), on: loop)
+        let companions = filters.companions(by: way, from: (client, here, settings.listener.everywhere))
+        return Escort(companions, isOfProxy: isOfProxy, on: loop)
     }
 }
 

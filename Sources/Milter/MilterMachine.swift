@@ -73,6 +73,8 @@ package struct MilterMachine: Sendable {
     package private(set) var knowsClient = false
     /// What it was told of a message whose text is to come.
     private var told: Told?
+    /// The step that ``Need/told(_:)`` is about: the one that was to be told, or one before it.
+    package private(set) var answeredAt = MilterStep.connect
 
     /// An envelope, as far as the milter takes it.
     private struct Told: Sendable {
@@ -98,13 +100,23 @@ package struct MilterMachine: Sendable {
     ///
     /// What comes before it and was not told yet is told too; a sender is the end of a message that was begun.
     ///
-    /// - Parameter mail: with that recipient alone, where it is about one.
-    package mutating func tell(_ step: MilterStep, _ mail: MilterMail) {
+    /// - Parameters:
+    ///   - mail: with that recipient alone, where it is about one.
+    ///   - begins: it was told nothing of this recipient's message.
+    package mutating func tell(_ step: MilterStep, _ mail: MilterMail, begins: Bool = false) {
         prepare(mail, Bounds())
         target = step
-        guard step != .rcpt || told == nil else { return state = .step(.rcpt, 0) }
+        guard step != .rcpt || told == nil || begins else { return state = .step(.rcpt, 0) }
         forget()
-        state = .step(terms == nil ? .negotiation : knowsClient ? step : .connect, 0)
+        let first = step == .rcpt ? .mail : step
+        state = .step(terms == nil ? .negotiation : knowsClient ? first : .connect, 0)
+    }
+
+    /// The first step of a session that it may have a say in; nil before negotiation.
+    package var firstStep: MilterStep? {
+        terms.map { terms in
+            [.connect, .helo, .mail, .rcpt].first { terms.shows($0) && !terms.omitted.isSilent($0) } ?? .data
+        }
     }
 
     private mutating func prepare(_ mail: MilterMail, _ bounds: Bounds) {
@@ -302,7 +314,9 @@ package struct MilterMachine: Sendable {
 
     /// The end of a step: what it means for the message that was begun.
     private mutating func answered(_ answer: MilterAnswer, at step: MilterStep) -> MilterAnswer {
-        (target, state) = (nil, .idle)
+        (target, state, answeredAt) = (nil, .idle, step)
+        // The sender was told with the recipient, where it was not before.
+        if step == .rcpt { told = told ?? Told(sender: mail.sender) }
         switch (step, answer) {
         case (.mail, .goOn): told = Told(sender: mail.sender)
         case (.rcpt, .goOn): told?.recipients += mail.recipients

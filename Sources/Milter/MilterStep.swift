@@ -30,6 +30,12 @@ package enum MilterStep: UInt8, CaseIterable, Hashable, Sendable {
         }
     }
 
+    /// Whether a step of a session, or DATA, comes before another one.
+    package func isBefore(_ other: MilterStep) -> Bool {
+        let order: [MilterStep] = [.connect, .helo, .mail, .rcpt, .data]
+        return order.firstIndex(of: self) ?? 0 < order.firstIndex(of: other) ?? 0
+    }
+
     /// Whether the milter may have the whole message to work on, which takes longer than a command.
     package var isAboutContent: Bool { self == .body || self == .endOfBody }
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from api import Api, token
-from waiting import wait_until
+from waiting import free_port, wait_until
 
 MAIL = b"From: a@a.test\r\nTo: b@b.test\r\nSubject: in\r\n\r\nhello\r\n"
 USERS = "[users]\nstolen = open sesame\nhonest = open sesame\n"
@@ -42,10 +42,10 @@ def on_disk(relay):
     return used
 
 
-def send(relay, user, count=1, to="b@b.test"):
+def send(relay, user, count=1, to="b@b.test", at=None):
     """What the relay says to each of some messages."""
     said = []
-    with smtplib.SMTP(*relay.address, timeout=60) as client:
+    with smtplib.SMTP(*(at or relay.address), timeout=60) as client:
         client.ehlo("client.test")
         client.login(user, "open sesame")
         for _ in range(count):
@@ -244,3 +244,18 @@ def test_a_login_whose_mail_bounces_is_stopped(make_server, make_api):
     assert send(relay, "stolen", 2) == [450] * 2 and send(relay, "honest") == [250]
     one = api.ask("GET", "/v1/credentials/stolen")[2]
     assert one["parked"]["reason"] == "bounce_ratio 50%/d from 4 of login stolen (limits.ini:2)"
+
+
+def test_a_listener_has_limits_of_its_own(counted):
+    inside = ("127.0.0.1", free_port())
+    relay, api = counted(
+        limits="[in listener inside]\nmessages = 2/h\n", smtp={"listener inside.listen": f"{inside[0]}:{inside[1]}"}
+    )
+    assert send(relay, "honest", 3) == [250] * 3
+    assert send(relay, "honest", at=inside) == [250] and send(relay, "stolen", 2, at=inside) == [250, 450]
+    items = api.ask("GET", "/v1/credentials?kind=listener")[2]["items"]
+    assert [(one["name"], one["limits"][0]["used"], one["waiting"]) for one in items] == [("inside", 2, None)]
+    events = wait_until(
+        lambda: api.ask("GET", "/v1/events?type=credential.limited")[2]["items"], what="the alarm to be an event"
+    )
+    assert events[0]["data"]["subject"] == "listener inside"

@@ -182,7 +182,7 @@ def test_the_signature_is_over_what_milters_made(filtered, make_milter, sink, ol
         ({"E": [reply("421 4.3.2 bye")]}, 451, "4.3.2 bye"),
     ],
 )
-@pytest.mark.parametrize("recipients", ["*", "b.test"], ids=["step by step", "at the end"])
+@pytest.mark.parametrize("recipients", ["*", "b.test"], ids=["step by step", "from the recipient on"])
 def test_refusals_are_heard(filtered, make_milter, sink, answers, code, words, recipients):
     how = {} if recipients == "*" else {"recipients": recipients}
     relay, _ = filtered({"one": make_milter(answers)}, **how)
@@ -205,7 +205,7 @@ def test_refusals_are_heard(filtered, make_milter, sink, answers, code, words, r
     ],
 )
 def test_a_step_is_refused_at_that_step(filtered, make_milter, sink, answers, step, code, words):
-    """The second milter is told of nothing that the first refuses; with `recipients` the answer is that to the message."""
+    """The second milter is told of nothing that the first refuses; with `recipients` the answer is that to the recipient."""
     second = make_milter()
     relay, _ = filtered({"one": make_milter(answers), "two": second})
     refused, answer = steps(relay)
@@ -215,7 +215,7 @@ def test_a_step_is_refused_at_that_step(filtered, make_milter, sink, answers, st
     relay.write("milters.ini", f"[one]\nsocket = {make_milter(answers).socket}\nrecipients = b.test\n")
     wait_until(lambda: relay.log_lines("configuration changed", file="milters.ini"), what="the change")
     refused, answer = steps(relay)
-    assert refused == "end" and answer.code == code, (refused, answer)
+    assert refused == "RCPT" and answer.code == code, (refused, answer)
 
 
 def test_a_session_is_told_once_and_goes_on_behind_a_refusal(filtered, make_milter, sink):
@@ -262,6 +262,122 @@ def test_accepted_and_dropped_at_a_step(filtered, make_milter, sink):
     assert send(relay, ("b@b.test", "c@b.test")).code == 250
     sink.wait_for(1)
     assert len(milter.asked("R")) == 2 and not milter.asked("E") and len(sink.messages) == 1
+
+
+def told(milter):
+    return "".join(letter for letter, _ in milter.told if letter not in "DLQ")
+
+
+def test_no_connection_before_there_is_something_to_say(filtered, make_milter, sink):
+    """What one does not want to hear of client and HELO was learned of its first connection."""
+    late = make_milter(
+        {"M": lambda data: [REJECT] if b"bad@" in data else [CONTINUE]}, omit=OMIT["connect"] | OMIT["helo"]
+    )
+    early, silent = make_milter(), make_milter(omit=END_ONLY)
+    relay, _ = filtered({"late": late, "early": early, "silent": silent})
+    assert send(relay).code == 250
+    assert [one.connections for one in (late, early, silent)] == [1, 1, 1]
+    with SmtpClient(relay.address) as client:
+        client.expect(220)
+        client.ehlo()
+        assert [one.connections for one in (late, early, silent)] == [1, 2, 1]
+        assert client.command("MAIL FROM:<bad@report.test>").code == 550
+        assert client.command("MAIL FROM:<a@report.test>").code == 250
+        assert client.command("RCPT TO:<b@b.test>").code == 250
+        assert [one.connections for one in (late, early, silent)] == [2, 2, 1]
+        assert client.command("DATA").code == 354
+        client.send(text() + b".\r\n")
+        assert client.read_reply().code == 250
+    sink.wait_for(2)
+    assert told(late).startswith("OMRTNBE") and "OMAMRTNBE" in told(late), told(late)
+
+
+def test_one_of_some_senders_hears_of_the_session_with_the_first(filtered, make_milter, sink):
+    milter = make_milter(
+        {"C": lambda data: [reply("550 5.7.1 not from there")] if b"127.0.0.1" in data else [CONTINUE]}
+    )
+    relay, api = filtered({"one": milter}, senders="*.test")
+    with SmtpClient(relay.address) as client:
+        client.expect(220)
+        client.ehlo()
+        assert milter.connections == 0
+        client.message("a@example.org", ["b@b.test"], text())
+        assert milter.connections == 0
+        for _ in range(2):
+            answer = client.command("MAIL FROM:<a@report.test>")
+            assert answer.code == 550 and "not from there" in answer.text, answer
+        client.message("a@example.org", ["b@b.test"], text())
+    sink.wait_for(2)
+    assert told(milter) == "OCOC" and relay.log_lines("command rejected by a milter", stage="mail")
+    asked = api.ask("GET", "/v1/explain?recipient=b@b.test&sender=a@report.test")[2]
+    assert asked["milters"] == [{"name": "one", "asked_at": "from_sender"}]
+
+
+def test_one_of_some_recipients_hears_of_the_message_with_the_first(filtered, make_milter, sink):
+    answers = {
+        "M": lambda data: [reply("550 5.1.8 not you")] if b"bad@" in data else [CONTINUE],
+        "R": lambda data: [reply("550 5.1.1 not her")] if b"bad@" in data else [CONTINUE],
+    }
+    milter = make_milter(answers)
+    relay, api = filtered({"one": milter}, recipients="b.test")
+    with SmtpClient(relay.address) as client:
+        client.expect(220)
+        client.ehlo()
+        assert client.command("MAIL FROM:<bad@report.test>").code == 250
+        assert client.command("RCPT TO:<x@c.test>").code == 250
+        assert milter.connections == 0
+        for _ in range(2):
+            assert client.command("RCPT TO:<b@b.test>").code == 550
+        assert client.command("RSET").code == 250
+        assert told(milter) == "OCHMAMA", told(milter)
+        assert client.command("MAIL FROM:<a@report.test>").code == 250
+        assert client.command("RCPT TO:<bad@b.test>").code == 550
+        assert client.command("RCPT TO:<b@b.test>").code == 250
+        assert client.command("RCPT TO:<x@c.test>").code == 250
+        assert client.command("DATA").code == 354
+        client.send(text() + b".\r\n")
+        assert client.read_reply().code == 250
+        # Whoever was before the first is told when all is told anew.
+        client.message("a@report.test", ["y@c.test", "b@b.test"], text())
+    sink.wait_for(2)
+    assert told(milter).startswith("OCHMAMAMRRRTNBE") and milter.connections == 1, told(milter)
+    assert "MRAMRRTNBE" in told(milter), told(milter)
+    asked = api.ask("GET", "/v1/explain?recipient=b@b.test&sender=a@report.test&listener=api")[2]
+    assert asked["milters"] == [{"name": "one", "asked_at": "end_of_message"}]
+
+
+def test_each_message_of_a_proxy_may_be_of_another_client(filtered, make_milter, sink):
+    milter = make_milter({"C": lambda data: [REJECT] if b"192.0.2.8" in data else [CONTINUE]})
+    relay, _ = filtered({"one": milter}, smtp={"xforward_networks": "127.0.0.1"})
+    with SmtpClient(relay.address) as client:
+        client.expect(220)
+        client.ehlo()
+        assert milter.connections == 0
+        for _ in range(2):
+            client.command("XFORWARD NAME=first.test ADDR=192.0.2.7 PORT=4711 HELO=first.helo", 250)
+            client.message("a@report.test", ["b@b.test"], text())
+        assert milter.connections == 1 and told(milter).startswith("OCHMRTNBE"), told(milter)
+        assert milter.asked("H") == [b"first.helo\0"] and b"192.0.2.7\0" in milter.asked("C")[0]
+        assert milter.macros("C")["{client_name}"] == "first.test"
+        client.command("XFORWARD ADDR=192.0.2.8", 250)
+        assert client.command("MAIL FROM:<a@report.test>").code == 550
+        assert client.command("RSET").code == 250
+        client.message("a@report.test", ["b@b.test"], text())
+    sink.wait_for(3)
+    assert len(milter.asked("C")) == milter.connections == 3 and b"127.0.0.1\0" in milter.asked("C")[2]
+
+
+def test_xclient_makes_it_another_session_for_milters(filtered, make_milter, sink):
+    milter = make_milter()
+    relay, _ = filtered({"one": milter}, smtp={"xclient_networks": "127.0.0.1"})
+    with SmtpClient(relay.address) as client:
+        client.expect(220)
+        client.command("XCLIENT NAME=first.test ADDR=127.0.0.9 PORT=4711 HELO=first.helo", 220)
+        client.ehlo()
+        client.message("a@report.test", ["b@b.test"], text())
+    sink.wait_for(1)
+    assert milter.connections == 2 and b"127.0.0.9\0" in milter.asked("C")[1]
+    assert milter.macros("C")["{client_name}"] == "first.test" and milter.macros("C")["{client_port}"] == "4711"
 
 
 def test_what_becomes_of_an_envelope_is_told_anew(filtered, make_milter, sink):
@@ -311,9 +427,10 @@ def test_quarantined_mail_is_held_and_says_why(filtered, make_milter, sink):
 
 
 def test_one_recipient_that_is_not_wanted_is_reported(filtered, make_milter, make_server):
+    """It hears of the one who came before the first of its own when the client has heard 250 already."""
     sink = make_server()
     milter = make_milter({"R": lambda data: [reply("550 5.1.1 not her")] if b"bad@" in data else [CONTINUE]})
-    relay, _ = filtered({"one": milter}, routes={"*": sink.route}, recipients="b.test")
+    relay, _ = filtered({"one": milter}, routes={"*": sink.route}, recipients="good@b.test")
     assert send(relay, ("bad@b.test", "good@b.test")).code == 250
     sink.wait_for(2)
     by_sender = {message.sender: message for message in sink.messages}

@@ -4,7 +4,7 @@
 //     S: h X-A|value                   a packet of the milter's: its letter, and its texts; a number first where it has one
 //     S: O 6 1ff 0                     its answer to the negotiation: version, actions and what is left out, the latter two in hex
 //     S: ~220 mx.example ESMTP\r\n     octets as they are
-//     ! body hello                     directives: body, field, rcpt; `steps yes`: told step by step before there is a text
+//     ! body hello                     directives: body, field, rcpt; `steps yes`: told step by step before there is a text, `late`: from a recipient on
 //     > verdict pass                   what comes of it, in ``MilterScript/words``
 
 import Mail
@@ -66,7 +66,8 @@ struct MilterScript {
             let text = parts[1].replacing("\\r\\n", with: "\r\n")
             mail.fields.append(MilterMail.Field(name: Array(parts[0].utf8), value: Array(text.utf8)))
         case "steps":
-            plan = [(.connect, nil), (.helo, nil), (.mail, nil)] + mail.recipients.map { (.rcpt, $0) }
+            let early: [(step: MilterStep, recipient: Recipient?)] = [(.connect, nil), (.helo, nil), (.mail, nil)]
+            plan = (value == "late" ? [] : early) + mail.recipients.map { (.rcpt, $0) }
         case "rcpt": mail.recipients.append(Recipient(try #require(EmailAddress(value))))
         case "again":
             #expect(machine.release() == (value == "yes"), "\(place)")
