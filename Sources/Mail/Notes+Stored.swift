@@ -1,6 +1,6 @@
 // Notes+Stored.swift — the notes of an envelope as bytes.
 
-/// Layout: flags, [outbound address], [name], [client address], [count, keys and values].
+/// Layout: flags, [outbound address], [name], [client address], [count, keys and values], [tag].
 ///
 /// An address is its length, 4 or 16, and its bytes.
 extension Notes {
@@ -10,6 +10,7 @@ extension Notes {
         static let client: UInt8 = 4
         static let values: UInt8 = 8
         static let forceTLS: UInt8 = 16
+        static let tag: UInt8 = 32
     }
 
     func encode(to bytes: inout [UInt8]) {
@@ -19,6 +20,7 @@ extension Notes {
         if client != nil { flags |= Flag.client }
         if !values.isEmpty { flags |= Flag.values }
         if forceTLS { flags |= Flag.forceTLS }
+        if tag != nil { flags |= Flag.tag }
         bytes.append(flags)
         if let outboundIP { bytes.append(address: outboundIP) }
         if let outboundHelo { bytes.append(string: outboundHelo.name) }
@@ -30,6 +32,7 @@ extension Notes {
                 bytes.append(string: value)
             }
         }
+        if let tag { bytes.append(string: tag, atMost: 255) }
     }
 
     init(decoding reader: inout StoredReader) throws(Malformed) {
@@ -44,5 +47,6 @@ extension Notes {
                 values[key] = try reader.string()
             }
         }
+        if flags & Flag.tag != 0 { tag = try reader.string() }
     }
 }

@@ -10,6 +10,8 @@ package struct Notes: Hashable, Sendable {
     package var forceTLS: Bool
     /// The client that handed the message in; nil for mail made inside.
     package var client: IPAddress?
+    /// What the header says of its kind, by the field that `tag_header` names; limits and pauses may be about it.
+    package var tag: String?
     /// What plugins noted for themselves; see ``mostBytes``.
     package var values: [String: String]
 
@@ -21,17 +23,19 @@ package struct Notes: Hashable, Sendable {
         outboundHelo: Domain? = nil,
         forceTLS: Bool = false,
         client: IPAddress? = nil,
+        tag: String? = nil,
         values: [String: String] = [:]
     ) {
         self.outboundIP = outboundIP
         self.outboundHelo = outboundHelo
         self.forceTLS = forceTLS
         self.client = client
+        self.tag = tag
         self.values = values
     }
 
     package var isEmpty: Bool {
-        outboundIP == nil && outboundHelo == nil && !forceTLS && client == nil && values.isEmpty
+        outboundIP == nil && outboundHelo == nil && !forceTLS && client == nil && tag == nil && values.isEmpty
     }
 
     /// False when plugins noted more than a message may carry.
