@@ -9,7 +9,9 @@ import Mail
 enum ExplainEndpoint {
     /// `GET /v1/explain?recipient&sender&user&client&listener&force_tls&require_tls&bulk`.
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery(["recipient", "sender", "user", "client", "listener", "force_tls", "require_tls", "bulk"])
+        try request.allowQuery([
+            "recipient", "sender", "user", "client", "listener", "force_tls", "require_tls", "bulk",
+        ])
         guard let text = request.value("recipient") else {
             throw Problem.invalid("?recipient", "required", "is missing: an address")
         }
