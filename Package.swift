@@ -88,7 +88,7 @@ let package = Package(
         // floor 3
         room("Filters", ["Mail", "Log", "Loop", "Milter", "Config", core, posix, metrics]),
         room("Queue", ["Mail", "Files", "Storage", "History", core, posix, deque, heap, metrics]),
-        room("Chronicle", ["Mail", "JSON", "Files", "Log", "Storage", "History", metrics, posix]),
+        room("Chronicle", ["Mail", "JSON", "Files", "Log", "MessageFormat", "Storage", "History", metrics, posix]),
         room("Suppression", ["Mail", "Log", "OpenSSL", "Database", "History", posix]),
         room("Logins", ["CLDAP", "Mail", "JSON", "Log", "OpenSSL", "HTTPClient", "Config"]),
         // floor 4

@@ -7,9 +7,11 @@ import Mail
 
 /// The answer to "why does it go there?".
 enum ExplainEndpoint {
-    /// `GET /v1/explain?recipient&sender&user&client&listener&force_tls&require_tls`.
+    /// `GET /v1/explain?recipient&sender&user&client&listener&force_tls&require_tls&bulk`.
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery(["recipient", "sender", "user", "client", "listener", "force_tls", "require_tls"])
+        try request.allowQuery([
+            "recipient", "sender", "user", "client", "listener", "force_tls", "require_tls", "bulk",
+        ])
         guard let text = request.value("recipient") else {
             throw Problem.invalid("?recipient", "required", "is missing: an address")
         }
@@ -61,9 +63,23 @@ enum ExplainEndpoint {
                     paths.covers(asked.sender) ? "\(paths.address)" : nil
                 },
                 milters: milters,
-                isWhole: way.door == .api
+                isWhole: way.door == .api,
+                bulkRules: try bulkRules(request, asked.sender, settings, services)
             )
         )
+    }
+
+    /// What the large providers ask for; the DNS is asked for it only where somebody wants to know.
+    private static func bulkRules(
+        _ request: AdminRequest,
+        _ sender: ReversePath,
+        _ settings: Settings,
+        _ services: AdminServices
+    ) throws(Problem) -> [BulkRule]? {
+        guard try request.flag("bulk") else { return nil }
+        guard case .address(let address) = sender else { return [] }
+        let guide = services.guide
+        return try services.wait { await guide.bulkRules(of: address.domain, settings) }
     }
 
     /// Where mail of a system that tries things out goes instead; null is nobody.

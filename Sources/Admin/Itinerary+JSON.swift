@@ -19,6 +19,7 @@ extension JSON {
     ///   - returnPath: the address in whose place each recipient's mail has a sender of its own; nil: the sender's.
     ///   - milters: those that see the mail, in their order.
     ///   - isWhole: it does not come in step by step, by SMTP.
+    ///   - bulkRules: how its sender's domain stands to what large providers ask for; nil: nobody wants to know.
     init(
         _ way: Itinerary,
         alias: [EmailAddress]? = nil,
@@ -26,7 +27,8 @@ extension JSON {
         staging: JSON = nil,
         returnPath: String? = nil,
         milters: [MilterSettings] = [],
-        isWhole: Bool = false
+        isWhole: Bool = false,
+        bulkRules: [BulkRule]? = nil
     ) {
         let source = way.sourceBecause
         let members: [Member] = [
@@ -68,12 +70,20 @@ extension JSON {
             Member("limits_in_force", DestinationEndpoints.limits(way.standing, way.askedAt, way.askedAtWall)),
             Member("pauses", .array(way.standing.pauses.map(PauseEndpoints.view))),
             Member("learnt", .array(way.learnt.map(Self.learnt))),
+            Member("bulk_rules", bulkRules.map { .array($0.map(Self.rule)) } ?? nil),
             Member("from_table", .bool(way.isFromTable)),
             Member("dnssec", .bool(way.isSecure)),
             Member("mx", .array(way.hosts.map { Self.host($0, source) })),
             Member("problem", .optional(way.problem?.reply.description)),
         ]
         self = .object(members)
+    }
+
+    private static func rule(_ rule: BulkRule) -> JSON {
+        [
+            "rule": .string(rule.name), "state": .string(rule.state.rawValue), "detail": .string(rule.detail),
+            "remedy": .string(rule.remedy),
+        ]
     }
 
     private static func milter(_ milter: MilterSettings, isWhole: Bool) -> JSON {

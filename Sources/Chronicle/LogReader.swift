@@ -6,6 +6,7 @@
 
 package import History
 package import Mail
+import MessageFormat
 package import Storage
 
 /// Follows the log of a spool.
@@ -174,9 +175,20 @@ package struct LogReader: ~Copyable {
     ) throws(HistoryError) -> Facts {
         var known = Set(try history.facts(of: id).flatMap(\.each))
         for case .note(id, let pending, _, _) in items { known.formUnion(pending.each) }
+        var reports = Set(known.flatMap(\.reports))
         var fresh = Facts.none
-        for fact in facts.each where !known.contains(fact) { fresh = fresh.followed(by: fact) }
+        for fact in facts.each where !known.contains(fact) {
+            // A report that was sent again has another time, and is the same.
+            guard fact.reports.allSatisfy({ reports.insert($0).inserted }) else { continue }
+            fresh = fresh.followed(by: fact)
+        }
         return fresh
+    }
+}
+
+extension Facts {
+    fileprivate var reports: [ReportFact.Key] {
+        decoded.compactMap { if case .report(let report) = $0 { report.key } else { nil } }
     }
 }
 

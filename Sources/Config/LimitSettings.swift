@@ -12,7 +12,7 @@ package enum LimitSettings {
     /// Sessions belong to lanes: what is about the mail of a sender or a user says nothing of them.
     static func keys(_ scope: LimitScope) -> [LimitTerms.Key] {
         switch scope {
-        case .sender, .senderTo, .user: [.rate, .daily, .recipients]
+        case .sender, .senderTo, .user, .tag: [.rate, .daily, .recipients]
         case .source: LimitTerms.Key.allCases
         case .all, .provider, .lane, .laneFrom, .route, .domain, .warmup:
             LimitTerms.Key.allCases.filter { $0 != .warmup && $0 != .per }

@@ -40,6 +40,11 @@ package struct Guide: Sendable {
     /// Whether the DNS has the record of a key.
     package func publication(of record: DKIMRecord) async -> DKIMPublication { await router.publication(of: record) }
 
+    /// What the large providers would find in mail of a domain.
+    package func bulkRules(of sender: Domain, _ settings: Settings) async -> [BulkRule] {
+        await router.bulkRules(of: sender, settings, at: .now())
+    }
+
     /// The way of one recipient's mail.
     ///
     /// - Parameter settings: those in force.

@@ -105,6 +105,11 @@ package final class Router: Sendable {
         await DKIMPublication.look(at: record, resolver.current)
     }
 
+    /// What the large providers would find in mail of a domain.
+    package func bulkRules(of sender: Domain, _ settings: Settings, at now: Timestamp) async -> [BulkRule] {
+        await BulkRule.all(of: sender, settings, resolver.current, at: now)
+    }
+
     /// Forgets what the DNS said: somebody changed the resolver, or wants to have it asked anew.
     package func forget() {
         kept.withLock { $0.removeAll() }

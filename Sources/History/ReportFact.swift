@@ -21,6 +21,16 @@ package struct ReportFact: Hashable, Sendable {
     }
 }
 
+extension ReportFact {
+    /// Of one message: two reports of a kind about a recipient are one, whoever sent them and when.
+    package struct Key: Hashable, Sendable {
+        let type: EventType
+        let recipient: String
+    }
+
+    package var key: Key { Key(type: type, recipient: recipient.lowercasedASCII) }
+}
+
 extension EventData {
     mutating func add(_ fact: ReportFact) {
         recipient = fact.recipient

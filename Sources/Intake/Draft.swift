@@ -30,6 +30,8 @@ final class Draft {
     var rewriter: Rewriter?
     /// What its copy for an archive tells of its header.
     var glance = JournalReport.Glance()
+    /// What its header says of its kind.
+    var tag: String?
     /// Fields of ours that stand behind the trace fields, complete lines.
     var added: [UInt8] = []
     /// It goes to an address of the operator's instead of its recipients.

@@ -21,6 +21,7 @@ extension Reception {
         for field in edits.added { self.draft?.added += Array(field.lines.utf8) }
         if let tag = edits.tag, let name = rules.tagHeader, let lines = HeaderLine.make(name, tag) {
             self.draft?.added += Array(lines.utf8)
+            pending?.envelope.notes.tag = tag
             removed.insert(name.lowercasedASCII)
         }
         switch body {

@@ -1,7 +1,7 @@
 // Reception+Returned.swift — a message to an address of `[bounces]`: read, told to the history, and kept nowhere.
 //
-// It is answered with 250 when its event is on its way to the disk with the next commit, or with a refusal that says what is taken
-// there; its memory and its file are given back in either case.
+// It is answered with 250 when its event is on the disk, or with a refusal that says what is taken there; its memory and its file are
+// given back in either case. A report that is sent again, because its 250 was lost or by two hosts, is one event.
 
 import Config
 import History
@@ -45,7 +45,7 @@ extension Reception {
                 return owner.receptionEnded(.refused(Refusal(.storageFailed)))
             }
             self.end(report, returned, for: owner)
-            owner.receptionGoesOn(nil)
+            if !self.isAtDisk { owner.receptionGoesOn(nil) }
         }
     }
 
@@ -79,8 +79,10 @@ extension Reception {
         case .success(let report): verdict = returned.verdict(on: report, paths, by: rules.replyClasses, at: now)
         case .failure(let fault): verdict = .refused(returned == .crowd ? ReturnedMail.alone : fault.sentence)
         }
+        if case .news(let id, let fact) = verdict { return tell(fact, of: id, for: owner) }
         discard()
         switch verdict {
+        case .news: break
         case .refused(let sentence):
             note("report refused", draft.id, pending) { $0.add(.reason, sentence) }
             owner.receptionEnded(.refused(Refusal(unreported: sentence)))
@@ -88,15 +90,37 @@ extension Reception {
             IntakeMetrics.count(.other)
             note("report without news", draft.id, pending) { _ in }
             owner.receptionEnded(.taken(draft.id))
-        case .news(let id, let fact):
-            IntakeMetrics.count(fact.type == .complained ? .complaint : .bounce)
+        }
+    }
+
+    /// Answers when the event is on the disk.
+    private func tell(_ fact: ReportFact, of id: QueueID, for owner: any ReceptionOwner) {
+        guard let draft else { return }
+        phase = .spilling
+        let told: EventLoopFuture<Bool> = intake.queue.disk.runIfActive(eventLoop: loop) { [intake] in
             intake.queue.tell(fact, of: id)
-            note(fact.type == .complained ? "complaint" : "late bounce", id, pending) { line in
+        }
+        told.assumeIsolated().whenComplete { result in
+            self.phase = .receiving
+            guard self.draft?.id == draft.id, let pending = self.pending else {
+                // The message was forgotten meanwhile; its event is there.
+                self.phase = .idle
+                if let file = draft.file { self.intake.queue.disk.submit { _ in file.discard() } }
+                return owner.receptionGoesOn(nil)
+            }
+            self.discard()
+            guard (try? result.get()) ?? false else {
+                owner.receptionEnded(.refused(Refusal(.storageFailed)))
+                return owner.receptionGoesOn(nil)
+            }
+            IntakeMetrics.count(fact.type == .complained ? .complaint : .bounce)
+            self.note(fact.type == .complained ? "complaint" : "late bounce", id, pending) { line in
                 line.add(.to, fact.recipient)
                 if let words = fact.words { line.add(.reply, "\(Reply(words.code, words.enhanced, words.text))") }
                 if let host = fact.host ?? fact.reporter { line.add(.host, host) }
             }
             owner.receptionEnded(.taken(draft.id))
+            owner.receptionGoesOn(nil)
         }
     }
 

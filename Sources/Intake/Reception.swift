@@ -109,7 +109,7 @@ package final class Reception {
     package func begin(_ octets: Int, by login: Login? = nil) -> Bool {
         guard intake.queue.hasRoom(for: octets) else { return false }
         let now = Timestamp.now()
-        let header = HeaderBlock(limit: rules.headerBytes)
+        let header = HeaderBlock(limit: rules.headerBytes, watching: rules.tagHeader)
         draft = Draft(id: intake.queue.makeID(at: now), at: now, header: header, dkim: rules.newSignature(by: login))
         prepareEditing(by: login)
         body = ByteBuffer()
@@ -167,6 +167,7 @@ package final class Reception {
             traits: traits
         )
         pending?.returned = returned
+        if let tag = draft.tag { pending?.envelope.notes.tag = tag }
         if let refusal = count(envelope, provenance) { return refusal }
         goOn(for: owner)
         return nil
@@ -193,6 +194,7 @@ package final class Reception {
             passesPlugins: passesPlugins
         )
         pending?.returned = rules.returned(submission.envelope)
+        if let tag = message.tag { pending?.envelope.notes.tag = tag }
         phase = .receiving
         switch message.body {
         case .memory(let bytes): body = bytes
@@ -253,6 +255,7 @@ package final class Reception {
         guard let draft, !draft.header.hasEnded else { return nil }
         self.draft?.header.consume(body, from: draft.scanned)
         self.draft?.scanned = body.readableBytes
+        noteTag()
         guard let rejection = self.draft.flatMap({ rules.rejection(of: $0.header) }) else {
             return self.draft?.header.hasEnded == true ? editHeader() : nil
         }

@@ -139,6 +139,8 @@ struct LookedAt: Sendable {
     let signature: DKIMWork?
     /// What was put right in its header.
     var mending = Mending()
+    /// What its header says of its kind.
+    var tag: String?
     /// What its copy for an archive tells of its header.
     var glance = JournalReport.Glance()
 
@@ -157,9 +159,10 @@ struct LookedAt: Sendable {
         _ = check.decode(&input, into: &body)
         check.finish(&body)
         guard check.isClean else { return .failure(Refusal(.bareLineEnding)) }
-        var header = HeaderBlock(limit: rules.headerBytes)
+        var header = HeaderBlock(limit: rules.headerBytes, watching: rules.tagHeader)
         header.consume(body, from: 0)
         if let rejection = rules.rejection(of: header) { return .failure(Refusal(rejection)) }
+        let tag = rules.tag(of: body, header)
         var mending = Mending()
         let edited = editing.edit(&body, header)
         let glance = rules.archive.isEmpty ? JournalReport.Glance() : JournalReport.Glance(of: body, edited, header)
@@ -177,6 +180,7 @@ struct LookedAt: Sendable {
                 header: header,
                 signature: dkim?.complete(),
                 mending: mending,
+                tag: tag,
                 glance: glance
             )
         )
@@ -198,14 +202,18 @@ extension LookedAt {
         var check = ChunkDecoder()
         check.discards = true
         check.begin(file.size)
-        var header = HeaderBlock(limit: rules.headerBytes)
+        var header = HeaderBlock(limit: rules.headerBytes, watching: rules.tagHeader)
+        var tag: String?
         let dkim = rules.newSignature(by: login)
         var nothing = ByteBuffer()
         while check.remaining > 0 {
             do throws(QueueError) {
                 var piece = try file.read(at: check.size, count: Self.piece)
                 guard piece.readableBytes > 0 else { return .failure(Refusal(.storageFailed)) }
-                if !header.hasEnded { header.consume(piece, from: 0) }
+                if !header.hasEnded {
+                    header.consume(piece, from: 0)
+                    if check.size == 0 { tag = rules.tag(of: piece, header) }
+                }
                 dkim?.update(piece, from: 0, header)
                 _ = check.decode(&piece, into: &nothing)
             } catch {
@@ -220,7 +228,8 @@ extension LookedAt {
                 body: .file(file),
                 traits: ContentTraits(hasLeadingDots: check.hasLeadingDots, isEightBit: check.isEightBit),
                 header: header,
-                signature: dkim?.complete()
+                signature: dkim?.complete(),
+                tag: tag
             )
         )
     }

@@ -167,6 +167,7 @@ extension LimitScope {
         case .domain: .domain("*")
         case .sender: .sender("*")
         case .user: .user("*")
+        case .tag: .tag("*")
         }
     }
 }

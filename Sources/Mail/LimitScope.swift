@@ -22,12 +22,14 @@ package enum LimitScope: Hashable, Sendable {
     case senderTo(String, String)
     /// Who authenticated to hand the mail in.
     case user(String)
+    /// What the header of a message says of its kind.
+    case tag(String)
     /// What the warm-up of an address of ours counts for: a provider, `*` for all that are of none, or `all`; no section is
     /// called so.
     case warmup(String, String)
 
     /// The words of the kinds, as they stand in brackets.
-    package static let words = ["all", "provider", "lane", "route", "source", "domain", "sender", "user"]
+    package static let words = ["all", "provider", "lane", "route", "source", "domain", "sender", "user", "tag"]
 
     /// The kind in a word.
     package var word: String {
@@ -40,6 +42,7 @@ package enum LimitScope: Hashable, Sendable {
         case .domain: "domain"
         case .sender, .senderTo: "sender"
         case .user: "user"
+        case .tag: "tag"
         case .warmup: "warmup"
         }
     }
@@ -49,7 +52,7 @@ package enum LimitScope: Hashable, Sendable {
         switch self {
         case .all: ""
         case .provider(let name), .lane(let name), .route(let name), .source(let name), .domain(let name),
-            .sender(let name), .user(let name):
+            .sender(let name), .user(let name), .tag(let name):
             name
         case .laneFrom(let lane, let address), .warmup(let lane, let address): "\(lane)\(Self.from)\(address)"
         case .senderTo(let sender, let lane): "\(sender)\(Self.to)\(lane)"
@@ -62,7 +65,7 @@ package enum LimitScope: Hashable, Sendable {
     /// It is about some parcels of a lane, and not about the lane.
     package var isOfMail: Bool {
         switch self {
-        case .domain, .sender, .senderTo, .user: true
+        case .domain, .sender, .senderTo, .user, .tag: true
         case .all, .provider, .lane, .laneFrom, .route, .source, .warmup: false
         }
     }
@@ -111,6 +114,9 @@ package enum LimitScope: Hashable, Sendable {
         case "user":
             guard !name.isEmpty else { return nil }
             self = .user(name)
+        case "tag":
+            guard !name.isEmpty else { return nil }
+            self = .tag(name)
         default: return nil
         }
     }

@@ -1,6 +1,6 @@
 // Notes+Stored.swift — the notes of an envelope as bytes.
 
-/// Layout: flags, [outbound address], [name], [client address], [caller], [count, keys and values].
+/// Layout: flags, [outbound address], [name], [client address], [caller], [count, keys and values], [tag].
 ///
 /// An address is its length, 4 or 16, and its bytes.
 extension Notes {
@@ -11,6 +11,7 @@ extension Notes {
         static let values: UInt8 = 8
         static let forceTLS: UInt8 = 16
         static let caller: UInt8 = 32
+        static let tag: UInt8 = 64
     }
 
     func encode(to bytes: inout [UInt8]) {
@@ -21,6 +22,7 @@ extension Notes {
         if !values.isEmpty { flags |= Flag.values }
         if forceTLS { flags |= Flag.forceTLS }
         if caller != nil { flags |= Flag.caller }
+        if tag != nil { flags |= Flag.tag }
         bytes.append(flags)
         if let outboundIP { bytes.append(address: outboundIP) }
         if let outboundHelo { bytes.append(string: outboundHelo.name) }
@@ -33,6 +35,7 @@ extension Notes {
                 bytes.append(string: value)
             }
         }
+        if let tag { bytes.append(string: tag, atMost: 255) }
     }
 
     init(decoding reader: inout StoredReader) throws(Malformed) {
@@ -48,5 +51,6 @@ extension Notes {
                 values[key] = try reader.string()
             }
         }
+        if flags & Flag.tag != 0 { tag = try reader.string() }
     }
 }

@@ -12,6 +12,8 @@ package struct Notes: Hashable, Sendable {
     package var client: IPAddress?
     /// Who handed it in without a session of SMTP, `token:NAME`; nil: nobody that has a name.
     package var caller: String?
+    /// What the header says of its kind, by the field that `tag_header` names; limits and pauses may be about it.
+    package var tag: String?
     /// What plugins noted for themselves; see ``mostBytes``.
     package var values: [String: String]
 
@@ -24,6 +26,7 @@ package struct Notes: Hashable, Sendable {
         forceTLS: Bool = false,
         client: IPAddress? = nil,
         caller: String? = nil,
+        tag: String? = nil,
         values: [String: String] = [:]
     ) {
         self.outboundIP = outboundIP
@@ -31,11 +34,12 @@ package struct Notes: Hashable, Sendable {
         self.forceTLS = forceTLS
         self.client = client
         self.caller = caller
+        self.tag = tag
         self.values = values
     }
 
     package var isEmpty: Bool {
-        outboundIP == nil && outboundHelo == nil && !forceTLS && client == nil && caller == nil
+        outboundIP == nil && outboundHelo == nil && !forceTLS && client == nil && caller == nil && tag == nil
             && values.isEmpty
     }
 

@@ -54,9 +54,21 @@ package struct HeaderBlock: Sendable {
     package private(set) var hasDate = false
     /// `Received` fields so far.
     package private(set) var receivedCount = 0
+    /// A field of the name that is watched for was seen, or one that begins alike and is as long.
+    package private(set) var sawWatched = false
+    /// The length of that name and its first ten letters; a length of 0: none.
+    private var watchedLength = 0
+    private var watchedKey: UInt128 = 0
 
-    /// - Parameter limit: octets; see ``isTooLarge``.
-    package init(limit: Int) { self.limit = limit }
+    /// - Parameters:
+    ///   - limit: octets; see ``isTooLarge``.
+    ///   - name: of a field that is watched for, in small letters.
+    package init(limit: Int, watching name: String? = nil) {
+        self.limit = limit
+        guard let name else { return }
+        watchedLength = name.utf8.count
+        watchedKey = name.utf8.prefix(10).reduce(0) { $0 << 8 | UInt128($1) }
+    }
 
     /// The end of the header was seen.
     package var hasEnded: Bool { if case .ended = state { true } else { false } }
@@ -182,6 +194,7 @@ package struct HeaderBlock: Sendable {
     }
 
     private mutating func recognise() {
+        if keyLength == watchedLength, key == watchedKey { sawWatched = true }
         switch (keyLength, key) {
         case (4, 0x6461_7465): hasDate = true
         case (8, 0x7265_6365_6976_6564): receivedCount &+= 1

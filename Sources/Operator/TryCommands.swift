@@ -25,6 +25,8 @@ package struct ExplainCommand: RelayCommand {
     var forceTLS = false
     @Flag(name: .customLong("require-tls"), help: "The mail came with REQUIRETLS.")
     var requireTLS = false
+    @Flag(help: "Say what large providers ask of whoever sends much, and what of it is missing.")
+    var bulk = false
     @OptionGroup package var options: RelayOptions
 
     package init() {}
@@ -36,6 +38,7 @@ package struct ExplainCommand: RelayCommand {
         if let client { query.append(("client", client)) }
         if forceTLS { query.append(("force_tls", "true")) }
         if requireTLS { query.append(("require_tls", "true")) }
+        if bulk { query.append(("bulk", "true")) }
         try show(try relay.ask("GET", "/v1/explain", query: query)) {
             Printout.object(Self.flat($0), width: Terminal.ofThisProcess().width)
         }

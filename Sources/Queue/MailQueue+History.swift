@@ -18,9 +18,15 @@ extension MailQueue {
         if keepsHistory { store.append(Facts(.command(fact)), of: id) }
     }
 
-    /// Tells history of what somebody else reports of a message, whether or not it is still known.
-    package func tell(_ report: ReportFact, of id: QueueID) {
-        if keepsHistory { store.append(Facts(.report(report)), of: id) }
+    /// Tells history of what somebody else reports of a message, whether or not it is still known; what it knows already it
+    /// passes over.
+    ///
+    /// Blocks until it is durable, or cannot be.
+    /// - Returns: whether it is; whoever reports should try again if not.
+    package func tell(_ report: ReportFact, of id: QueueID) -> Bool {
+        guard keepsHistory else { return true }
+        store.append(Facts(.report(report)).again, of: id)
+        return store.confirm()
     }
 
     func tell(_ hold: Hold, of id: QueueID) { tell(hold.fact, of: id) }

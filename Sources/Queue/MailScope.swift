@@ -1,5 +1,5 @@
-// MailScope.swift — what limits and pauses see of a parcel: its sender's domain, its user, its recipients' domain. Interned,
-// so that a parcel costs a number; only what some rule or pause asks for is in it.
+// MailScope.swift — what limits and pauses see of a parcel: its sender's domain, its user, its tag, its recipients' domain.
+// Interned, so that a parcel costs a number; only what some rule or pause asks for is in it.
 
 import Mail
 
@@ -20,6 +20,7 @@ struct MailKey: Hashable, Sendable {
     /// nil: nobody asks, or the null sender.
     var sender: String?
     var user: String?
+    var tag: String?
     /// nil: of several, or of one that nobody asks about.
     var domain: String?
     /// Its sender's domain and where it goes; nil: nobody asks about that.

@@ -19,6 +19,7 @@ struct MeterBook: Sendable {
     /// Some rule, pause or reaction is about a sender's domain and where its mail goes.
     private(set) var asksWay = false
     private(set) var asksDomain = false
+    private(set) var asksTag = false
     /// Some rule or pause is about a provider.
     private(set) var asksHosts = false
 
@@ -46,7 +47,7 @@ struct MeterBook: Sendable {
     private var isAllOver = false
 
     /// Some rule or pause is about mail, and not about lanes.
-    var asksMail: Bool { asksSender || asksUser || asksDomain }
+    var asksMail: Bool { asksSender || asksUser || asksDomain || asksTag }
 
     /// Everything is paused.
     var stopsAll: Bool { isOn && pauses[.all] != nil && !isAllOver }
@@ -112,13 +113,14 @@ struct MeterBook: Sendable {
     private mutating func changed() {
         // Who waits for what is gone is let on first.
         isOn = isOn || !rules.isEmpty || !pauses.isEmpty || !slowings.isEmpty
-        let asked = (asksSender, asksUser)
+        let asked = (asksSender, asksUser, asksTag)
         let scopes = Array(rules.rules.keys) + Array(pauses.keys) + Array(slowings.keys)
         func asks(_ word: String) -> Bool { scopes.contains { $0.word.isSame(octets: word) } }
         (asksSender, asksUser, asksDomain) = (asks("sender"), asks("user"), asks("domain"))
+        asksTag = asks("tag")
         asksWay = scopes.contains { if case .senderTo = $0 { true } else { false } }
         asksHosts = !rules.providers.isEmpty || asks("provider")
-        let asksMore = asksSender && !asked.0 || asksUser && !asked.1
+        let asksMore = asksSender && !asked.0 || asksUser && !asked.1 || asksTag && !asked.2
         for number in index.values { describe(number) }
         for number in scopeIndex.values {
             let key = self.scopes[number].key
@@ -228,6 +230,7 @@ struct MeterBook: Sendable {
         }
         if asksSender, case .address(let address) = envelope.sender { key.sender = address.domain.name }
         if asksUser { key.user = envelope.user }
+        if asksTag { key.tag = envelope.notes.tag }
         if let domain, asksDomain, isAsked(.domain(domain)) { key.domain = domain }
         return key
     }
@@ -274,6 +277,7 @@ struct MeterBook: Sendable {
         var wanted: [LimitScope] = []
         if let sender = key.sender { wanted.append(.sender(sender)) }
         if let user = key.user { wanted.append(.user(user)) }
+        if let tag = key.tag { wanted.append(.tag(tag)) }
         if let domain = key.domain { wanted.append(.domain(domain)) }
         if let way = key.way { wanted.append(way) }
         for meter in scopes[number].meters { meters[meter].members -= 1 }

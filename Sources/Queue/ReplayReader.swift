@@ -77,7 +77,7 @@ package struct ReplayReader: Sendable {
         }
         let sender = data.sender.flatMap { EmailAddress($0) }.map(ReversePath.address) ?? .null
         var envelope = Envelope(sender: sender, recipients: [Recipient(address)])
-        envelope.user = users[message]
+        (envelope.user, envelope.notes.tag) = (users[message], data.tag)
         func stage(_ name: String) -> Int64? { data.stages.first { $0.name.isSame(octets: name) }?.milliseconds }
         let service = (stage("envelope") ?? 0) + (stage("data") ?? 0)
         let left = event.time.adding(milliseconds: -service)

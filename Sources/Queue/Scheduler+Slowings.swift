@@ -86,21 +86,29 @@ extension Scheduler {
         var lately = Lately()
         if let meter = book.known(scope) { lately.add(book.meters[meter].lately, at: now) }
         if lately.count == 0, case .provider(let name) = scope {
-            for number in lanes.keys where laneIndex[lanes[number].lane] == number {
-                guard book.rules.provider(of: lanes[number].hosts)?.isSame(octets: name) ?? false else { continue }
-                lately.add(lanes[number].lately, at: now)
-            }
+            for number in lanes.keys where isOf(name, number) { lately.add(lanes[number].lately, at: now) }
         } else if lately.count == 0, let number = laneIndex[lane] {
             lately.add(lanes[number].lately, at: now)
         }
         return lately.count > 0 ? lately : nil
     }
 
+    /// Whether a lane leads to a provider.
+    private func isOf(_ provider: String, _ number: LaneNumber) -> Bool {
+        laneIndex[lanes[number].lane] == number
+            && book.rules.provider(of: lanes[number].hosts)?.isSame(octets: provider) ?? false
+    }
+
     private mutating func put(_ slowing: Slowing?, for scope: LimitScope, _ lane: Lane?, at now: Uptime) {
         if book.set(slowing, for: scope) {
             if let lane, let number = laneIndex[lane] { rebind(number) }
-            // Others of that name, or of that provider, follow within a second.
-            book.isUnbound = true
+            if case .provider(let name) = scope {
+                // At once: in the second until then all its other domains would go on as fast as before.
+                for number in lanes.keys where isOf(name, number) { rebind(number) }
+            } else {
+                // Others of that name follow within a second.
+                book.isUnbound = true
+            }
         }
         if let meter = book.known(scope) { book.wake(meter, at: now) }
     }

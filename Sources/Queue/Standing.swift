@@ -114,6 +114,7 @@ extension Scheduler {
             scopes += [.sender(address.domain.name), .senderTo(address.domain.name, lane.name)]
         }
         if let user = envelope.user { scopes.append(.user(user)) }
+        if let tag = envelope.notes.tag { scopes.append(.tag(tag)) }
         guard !lane.hasOneDomain else { return scopes }
         for recipient in recipients {
             let scope = LimitScope.domain(recipient.domain.name)

@@ -29,7 +29,7 @@ enum SpoolItem: Sendable {
     /// All of them are known; segments of these numbers could not be read and stay.
     case foundAll(kept: Set<UInt32>)
     /// Everything before this is written and synced when the bell rings, or cannot be.
-    case sync(Doorbell)
+    case sync(SyncBell)
 
     /// Somebody waits for it.
     var isUrgent: Bool {

@@ -186,6 +186,11 @@ package protocol QueueStore: AnyObject, Sendable {
     /// - Parameter id: of the message that they are about; zero of none.
     func append(_ facts: Facts, of id: QueueID)
 
+    /// Waits until everything appended so far is durable, or cannot be. Blocks.
+    ///
+    /// - Returns: whether all of it is.
+    func confirm() -> Bool
+
     /// Reports can be durable together with the note of what they tell. Cheap.
     var joinsNotes: Bool { get }
 

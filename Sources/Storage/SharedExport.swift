@@ -140,7 +140,7 @@ extension SharedStore {
     ///
     /// Blocks.
     func sync() {
-        let bell = Doorbell()
-        if commits.submit(.sync(bell)) { bell.wait() }
+        let bell = SyncBell()
+        if commits.submit(.sync(bell)) { _ = bell.wait() }
     }
 }

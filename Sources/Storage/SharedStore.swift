@@ -121,7 +121,7 @@ extension SharedStore {
             options,
             instance: instance,
             node,
-            poke: { [commits] in commits.submit(.sync(Doorbell())) },
+            poke: { [commits] in commits.submit(.sync(SyncBell())) },
             say: say
         )
         self.keeper.withLock { $0 = keeper }
@@ -248,6 +248,11 @@ extension SharedStore {
     package func append(_ joint: JointNote) { commits.submit(.joint(joint)) }
 
     package func append(_ facts: Facts, of id: QueueID) { commits.submit(.facts(id, facts)) }
+
+    package func confirm() -> Bool {
+        let bell = SyncBell()
+        return commits.submit(.sync(bell)) && bell.wait()
+    }
 
     package func makeLargeBody(_ id: QueueID) throws(QueueError) -> any LargeBody {
         do throws(DiskError) {

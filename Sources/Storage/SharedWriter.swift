@@ -59,7 +59,7 @@ final class SharedWriter: BatchWriter {
         if trouble.map({ Uptime.now() >= $0.until }) ?? true, resolve() {
             for item in held.takeAll() { small.add(item, isFollowed: journal.isFollowed) }
         }
-        var bells: [Doorbell] = []
+        var bells: [SyncBell] = []
         for item in items {
             if case .sync(let bell) = item {
                 bells.append(bell)
@@ -77,7 +77,7 @@ final class SharedWriter: BatchWriter {
         // Large ones first: their ends may be among the notes.
         for batch in large + [small] where !batch.isEmpty { write(batch) }
         if small.isEmpty, large.isEmpty, node.trouble != nil { probe() }
-        for bell in bells { bell.ring() }
+        for bell in bells { bell.ring(held.isEmpty && unsure.isEmpty) }
     }
 
     func close() {

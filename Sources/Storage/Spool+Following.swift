@@ -70,7 +70,7 @@ extension Spool: Journal {
         guard !journal.isPast(segment &- 1) else { return }
         journal.setPassed(segment)
         // The writer gives back what was waited for.
-        commits.submit(.sync(Doorbell()))
+        commits.submit(.sync(SyncBell()))
     }
 
     /// Waits until there is something behind a place, and it is on the disk.

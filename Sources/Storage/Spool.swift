@@ -276,9 +276,11 @@ extension Spool {
     /// Waits until everything appended so far is written and synced, or cannot be.
     ///
     /// Blocks.
-    package func sync() {
-        let bell = Doorbell()
-        if commits.submit(.sync(bell)) { bell.wait() }
+    package func sync() { _ = confirm() }
+
+    package func confirm() -> Bool {
+        let bell = SyncBell()
+        return commits.submit(.sync(bell)) && bell.wait()
     }
 
     package func makeLargeBody(_ id: QueueID) throws(QueueError) -> any LargeBody {

@@ -66,7 +66,7 @@ final class SpoolWriter: BatchWriter {
     private var needsSync = false
     private var results: [CommitResult] = []
     private var moves: [(SpoolMove, Result<Location, QueueError>)] = []
-    private var bells: [Doorbell] = []
+    private var bells: [SyncBell] = []
 
     init(
         _ context: SpoolContext,
@@ -104,7 +104,7 @@ final class SpoolWriter: BatchWriter {
         self.moves = []
         if !results.isEmpty { committed(results) }
         for (move, result) in moves { move.finish(result) }
-        for bell in bells { bell.ring() }
+        for bell in bells { bell.ring(held.isEmpty && unsynced.isEmpty) }
         bells = []
     }
 

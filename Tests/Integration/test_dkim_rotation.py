@@ -114,3 +114,26 @@ def test_the_api_takes_both_steps(house):
     assert signed_by(relay, sink) == [b"new"]
     assert step({"step": "finish"})[0] == 409
     assert api.ask("GET", "/v1/dkim-rotations/nobody.test")[0] == 404
+
+
+def test_explain_says_what_doctor_says(house):
+    relay, _sink, dns = house
+    dns.records[("_dmarc.a.test", "TXT")] = ["v=DMARC1; p=none"]
+    secret = token(relay)
+    relay.start()
+    api = Api(relay, secret)
+    path = "/v1/explain?recipient=b@b.test&sender=x@a.test"
+    assert api.ask("GET", path)[2]["bulk_rules"] is None
+    status, _, way = api.ask("GET", path + "&bulk=true")
+    assert status == 200, way
+    found = {(one["rule"], one["state"], one["detail"]) for one in way["bulk_rules"]}
+    assert ("DMARC", "good", "a.test says p=none") in found
+    assert ("alignment", "good", "mail from a.test is signed by a.test") in found
+    assert ("unsubscribe", "good") in {one[:2] for one in found}
+    # Of somebody whom nobody signs for, and of a report.
+    strange = api.ask("GET", "/v1/explain?recipient=b@b.test&sender=x@c.test&bulk=true")[2]["bulk_rules"]
+    assert {(one["rule"], one["state"]) for one in strange if one["remedy"]} >= {("DMARC", "odd"), ("alignment", "odd")}
+    assert (
+        api.ask("GET", "/v1/explain?recipient=b@b.test&sender=<>&bulk=true".replace("<>", "%3C%3E"))[2]["bulk_rules"]
+        == []
+    )

@@ -136,6 +136,32 @@ def test_a_late_bounce_and_a_complaint_are_learnt_from(house):
     relay.wait_log("complaint")
 
 
+def test_a_report_is_on_the_disk_with_its_answer_and_counts_once(house):
+    relay, sink, api = house
+    send_mail(relay, "app@a.example", ["ann@c.example"], MAIL, source=FRIEND)
+    wait_until(lambda: sink.messages, what="the mail")
+    wait_until(lambda: events(api, "delivery.delivered"), what="its delivery to be told")
+    made = sink.messages[0].sender
+    assert stranger(relay, "", [made], gone("ann@c.example")) is None
+    relay.kill()
+    relay.start()
+    again = Api(relay)
+    api, again.headers = again, api.headers
+    # Its sender did not hear the answer; another host gives up, too.
+    assert stranger(relay, "", [made], gone("ann@c.example")) is None
+    assert stranger(relay, "", [made.upper()], gone("forwarded@d.example")) is None
+    relay.wait_log("late bounce")
+    complaint = report(
+        "feedback-report",
+        "Feedback-Type: abuse\r\nUser-Agent: Loop/1\r\nVersion: 1\r\n",
+        f"--b\r\nContent-Type: message/rfc822\r\n\r\nReturn-Path: <{made}>\r\n\r\nHello\r\n",
+    )
+    assert stranger(relay, "loop@isp.example", ["bounces@b.example"], complaint) is None
+    # What comes behind them in the log is there, so they are all that will be.
+    wait_until(lambda: events(api, "delivery.complained"), what="the complaint")
+    assert len(events(api, "delivery.bounced_late")) == 1
+
+
 def test_nothing_changes_without_the_section(make_relay, closing):
     sink = closing(Sink())
     relay = make_relay(allow=[FRIEND + "/32"], routes={"*": sink.address})

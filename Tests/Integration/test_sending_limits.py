@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from api import Api
+from smtp_client import send_mail
 from story import submit
 from waiting import wait_until
 
@@ -123,9 +124,31 @@ def test_pauses_stop_what_they_name_and_outlive_a_kill(make_api, sink):
     assert ("destination.recovered", "domain b.test") in words, words
 
 
+def test_mail_of_a_tag_waits_and_nobody_else(make_api, sink):
+    """By the field of `tag_header`, over a kill, whether it came before the pause or after."""
+    relay, api = make_api(routes={"*": sink.address}, files={"limits.ini": "[tag newsletter]\nrate = 1/h\n"})
+    tagged = b"From: a@a.test\r\nX-Tag: %s\r\n\r\nHello\r\n"
+    for name in ("one", "two"):
+        send_mail(relay, "a@a.test", [f"{name}@b.test"], tagged % b"newsletter")
+    send_mail(relay, "a@a.test", ["three@b.test"], tagged % b"other")
+    sink.wait_for(2)
+    assert {m.recipients[0] for m in sink.messages} == {"one@b.test", "three@b.test"}
+    second = api.ask("GET", "/v1/queue")[2]["items"][0]["id"]
+    because = waits(api, second, "limit")
+    assert because["rule"] == "rate 1/h of tag newsletter" and because["origin"] == "limits.ini:2"
+    assert api.ask("POST", "/v1/pauses", {"scope": "tag newsletter", "reason": "typo"})[0] == 201
+    relay.kill()
+    relay.start()
+    api = Api(relay)
+    assert api.ask("DELETE", "/v1/limits/tag%20newsletter")[0] == 204
+    assert waits(api, second, "paused")["rule"] == "pause tag newsletter"
+    assert api.ask("DELETE", "/v1/pauses/tag%20newsletter")[0] == 204
+    sink.wait_for(3)
+
+
 def test_everything_is_paused_and_wrong_scopes_are_refused(make_api, sink):
     relay, api = make_api(routes={"*": sink.address})
-    for wrong in ["", "everything", "domain", "domain *", "source nowhere", "tag x", "user \n"]:
+    for wrong in ["", "everything", "domain", "domain *", "source nowhere", "tag", "user \n"]:
         status, _, problem = api.ask("POST", "/v1/pauses", {"scope": wrong})
         assert status == 422, (wrong, problem)
     assert api.ask("POST", "/v1/pauses", {"scope": "all"})[0] == 201

@@ -34,6 +34,7 @@ import Testing
         let recipients = try to.map { Recipient(try #require(EmailAddress($0))) }
         var envelope = Envelope(sender: sender, recipients: recipients)
         envelope.user = "app"
+        envelope.notes.tag = "spring"
         let message = NewMessage(
             id: QueueID(rawValue: number),
             acceptedAt: wall,
@@ -77,7 +78,8 @@ import Testing
 
     /// One message is carried, the next one waits, and says for what.
     @Test(arguments: [
-        "lane smart", "route smart", "source 192.0.2.1", "domain c.host", "sender s.test", "user app", "provider big",
+        "lane smart", "route smart", "source 192.0.2.1", "domain c.host", "sender s.test", "user app", "tag spring",
+        "provider big",
     ])
     func everyLimitNamesItsRule(_ scope: String) throws {
         let store = MemoryStore()
@@ -102,7 +104,7 @@ import Testing
 
     @Test(arguments: [
         "all", "lane smart", "route smart", "source 192.0.2.1", "domain c.host", "sender s.test", "user app",
-        "provider big",
+        "tag spring", "provider big",
     ])
     func everyPauseNamesItself(_ name: String) async throws {
         let store = MemoryStore()

@@ -95,8 +95,8 @@ struct HiddenLimits {
         }
         turnedAwayBefore = turnedAway
 
-        let recent = taken.reversed().prefix { $0 > now - window }.count
-        guard recent < messages else {
+        // So many before this one came in the window if the first of them did.
+        guard taken.count < messages || taken[taken.count - messages] <= now - window else {
             turnedAway += 1
             return false
         }
@@ -131,6 +131,7 @@ struct SchedulerSimulation {
 
     private struct Session {
         let lane: Int
+        let number: LaneNumber
         let stoodAt: Int64
         var carried = 0
         var ticket: Ticket?
@@ -190,10 +191,12 @@ struct SchedulerSimulation {
         scheduler = Scheduler(limits)
         random = SeededRandom(seed: seed)
         self.lanes = lanes
+        names = lanes.tempers.indices.map { .domain(Domain(unchecked: "d\($0).test")) }
         delivered = Array(repeating: 0, count: lanes.tempers.count)
     }
 
-    private func lane(_ index: Int) -> Lane { .domain(Domain(unchecked: "d\(index).test")) }
+    private let names: [Lane]
+    private func lane(_ index: Int) -> Lane { names[index] }
     private func index(_ lane: Lane) -> Int {
         guard case .domain(let domain) = lane.hop else { return 0 }
         return Int(domain.name.utf8.dropFirst().prefix { $0 != UInt8(ascii: ".") }.reduce(0) { $0 * 10 + Int($1 - 48) })
@@ -266,6 +269,9 @@ struct SchedulerSimulation {
 
     private var homes: [Ticket: Int] = [:]
 
+    /// Messages that were not delivered.
+    var waiting: some Collection<Ticket> { homes.keys }
+
     private mutating func file(_ ticket: Ticket, due: Uptime) {
         guard let index = homes[ticket] else { return }
         scheduler.add(ticket, to: lane(index), due: due, at: time)
@@ -315,11 +321,13 @@ struct SchedulerSimulation {
     }
 
     private mutating func stands(_ opening: Opening) {
-        guard let index = openings.removeValue(forKey: opening) else { return }
+        guard let index = openings.removeValue(forKey: opening), let number = scheduler.laneIndex[lane(index)] else {
+            return
+        }
         scheduler.reached(opening, at: time)
         stood += 1
         nextSession += 1
-        sessions[nextSession] = Session(lane: index, stoodAt: now)
+        sessions[nextSession] = Session(lane: index, number: number, stoodAt: now)
         pull(nextSession)
     }
 
@@ -389,7 +397,8 @@ struct SchedulerSimulation {
     }
 
     private mutating func look() {
-        for number in sessions.keys.sorted() { pull(number) }
+        if reactor != nil { scheduler.advance(to: time) }
+        for number in idle { pull(number) }
         let turn = scheduler.turn(at: time)
         for lane in turn.dismissals { scheduler.unpoise(lane) }
         for connect in turn.connects { begin(connect) }
@@ -407,13 +416,22 @@ struct SchedulerSimulation {
         endIdle(turn)
         mostSessions = max(mostSessions, scheduler.sessions)
         // With thousands of lanes the walk would be the simulation.
-        for index in lanes.tempers.indices.prefix(1000) {
+        for index in lanes.tempers.indices.prefix(reactor == nil ? 1000 : 0) {
             mostOfALane = max(mostOfALane, scheduler.sessionCount(lane(index)))
         }
         if let wakeup = scheduler.nextWakeup?.milliseconds, max(wakeup, now + 1) < wakeAt {
             wakeAt = max(wakeup, now + 1)
             schedule(.wake, after: wakeAt - now)
         }
+    }
+
+    /// Sessions that have nothing to do, but for those whose lane may not send: they would only be asked in vain.
+    private var idle: [Int] {
+        var idle: [Int] = []
+        for (number, session) in sessions where session.ticket == nil && !session.isLeaving {
+            if reactor == nil || scheduler.lanes[session.number].messageGate == .null { idle.append(number) }
+        }
+        return idle.sorted()
     }
 
     private mutating func begin(_ connect: Turn.Connect) {
@@ -438,6 +456,7 @@ struct SchedulerSimulation {
 
     private mutating func endIdle(_ turn: Turn) {
         var left = turn.idleToEnd
+        guard left > 0 || turn.trims else { return }
         for (number, session) in sessions.sorted(by: { $0.key < $1.key })
         where session.ticket == nil && !session.isLeaving {
             guard left > 0 || turn.trims && scheduler.hasTooMany(lane(session.lane)) else { continue }

@@ -216,7 +216,7 @@ struct EndpointLineTests {
                     crashes += 1
                     continue
                 }
-                let answer: WebhookAnswer = isDead ? .trouble(.connect) : .status(200, retryAfter: nil)
+                let answer: WebhookAnswer = isDead ? .silence(.connect) : .status(200, retryAfter: nil)
                 line.land(flight, webhookStep(after: answer, line.terms(of: flight)), error: "x", at: now, chance: 0.5)
             }
         }

@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import Chronicle
+@testable import MessageFormat
 
 @Suite struct HeaderGlanceTests {
     @Test(arguments: [

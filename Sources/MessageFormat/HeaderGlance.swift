@@ -4,10 +4,10 @@ import Glibc
 import Mail
 
 /// What events want of a header.
-struct HeaderGlance: Hashable, Sendable {
+package struct HeaderGlance: Hashable, Sendable {
     /// With its angle brackets.
-    var messageID: String?
-    var tag: String?
+    package var messageID: String?
+    package var tag: String?
 
     /// Octets of a value at most.
     private static let longest = 255
@@ -16,7 +16,7 @@ struct HeaderGlance: Hashable, Sendable {
     /// - Parameters:
     ///   - beginning: of the message; the header may be cut off, then the last field counts for nothing.
     ///   - tagHeader: name of a field, in small letters; nil: none.
-    init(_ beginning: [UInt8], tagHeader: [UInt8]?) {
+    package init(_ beginning: [UInt8], tagHeader: [UInt8]?) {
         var start = 0
         while start < beginning.count {
             let end = Self.fieldEnd(beginning, from: start)
