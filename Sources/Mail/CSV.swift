@@ -11,6 +11,8 @@ package enum CSV {
     private static let quote = UInt8(ascii: "\"")
     private static let comma = UInt8(ascii: ",")
     private static let (lineFeed, carriageReturn): (UInt8, UInt8) = (0x0A, 0x0D)
+    /// What some programs begin a text in UTF-8 with.
+    private static let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
 
     /// Why a text is no table.
     package struct Fault: Error, Hashable, Sendable, CustomStringConvertible {
@@ -39,7 +41,9 @@ package enum CSV {
         let octets = Array(text.utf8)
         let isFormula = octets.first.map { [0x3D, 0x2B, 0x2D, 0x40].contains($0) } ?? false
         let shown = isFormula ? [0x20] + octets : octets
-        guard shown.contains(where: { [quote, comma, lineFeed, carriageReturn].contains($0) }) else { return shown }
+        // A mark in front of the first cell would be one of the text, and not of the cell.
+        let needsQuotes = shown.contains { [quote, comma, lineFeed, carriageReturn].contains($0) }
+        guard needsQuotes || shown.starts(with: mark) else { return shown }
         return [quote] + shown.flatMap { $0 == quote ? [quote, quote] : [$0] } + [quote]
     }
 
@@ -71,7 +75,7 @@ package enum CSV {
         private var line = 1
 
         init(_ octets: ArraySlice<UInt8>) {
-            rest = octets.starts(with: [0xEF, 0xBB, 0xBF]) ? octets.dropFirst(3) : octets
+            rest = octets.starts(with: mark) ? octets.dropFirst(3) : octets
         }
 
         mutating func next() throws(Fault) -> Record? {

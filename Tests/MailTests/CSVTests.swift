@@ -12,11 +12,14 @@ import Testing
 
     @Test(arguments: [
         "plain", "a,b", "a \"word\"", "", "=1+1", "+49 30", "-", "@home", "two\nlines", "bücher", "\"", ",", "a;b",
+        "\u{FEFF}mark",
     ])
     func whatIsWrittenIsReadBack(_ cell: String) throws {
         let line = CSV.line(["before", cell, "behind"])
         #expect(line.last == UInt8(ascii: "\n"))
         #expect(try Self.cells(String(decoding: line, as: UTF8.self)) == [["before", cell, "behind"]])
+        guard !cell.isEmpty else { return }
+        #expect(try Self.cells(String(decoding: CSV.line([cell]), as: UTF8.self)) == [[cell]])
     }
 
     @Test func noCellIsAFormula() {
