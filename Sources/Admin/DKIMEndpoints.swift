@@ -22,10 +22,7 @@ enum DKIMEndpoints {
         try request.allowQuery([])
         let (_, headers) = try FileEdits.shown(file, services)
         let items = files(services).all(atMost: most).compactMap { view(Name($0.domain, $0.selector), services) }
-        // Keys come and go without a word in `dkim.ini`, whose version the tag is.
-        var answer = AdminResponse.listing(items, headers: headers)
-        answer.tellsMoreThanItsTag = true
-        return answer
+        return fresh(.listing(items, headers: headers))
     }
 
     /// `GET /v1/dkim-keys/{domain}/{selector}`.
@@ -33,7 +30,14 @@ enum DKIMEndpoints {
         try request.allowQuery([])
         let (_, headers) = try FileEdits.shown(file, services)
         guard let view = view(try name(request), services) else { throw missing }
-        return fresh(view, headers)
+        return fresh(.json(view, headers: headers))
+    }
+
+    /// Keys come and go without a word in `dkim.ini`, whose version the tag is.
+    private static func fresh(_ answer: AdminResponse) -> AdminResponse {
+        var answer = answer
+        answer.tellsMoreThanItsTag = true
+        return answer
     }
 
     /// `PUT /v1/dkim-keys/{domain}/{selector}`: makes a key, or takes one in; or says whether it signs.
