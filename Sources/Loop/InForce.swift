@@ -53,7 +53,9 @@ package final class InForce<Value: Sendable>: Sendable {
         }
     }
 
-    /// The version in force. Where the type is known, a part of its value is read without a copy of the rest, as each mail wants
-    /// it; through ``ask(_:)`` the whole is copied, reference by reference, because the question does not know the type.
+    /// The version in force.
+    ///
+    /// Where the type is known, a part of its value is read without a copy of the rest, as each mail wants it; through ``ask(_:)``
+    /// the whole is copied, reference by reference, because the question does not know the type.
     package var latest: Version { version.withLock { $0 } }
 }

@@ -15,6 +15,7 @@ package struct OctetWriter: ~Copyable {
 
     package init(_ room: UnsafeMutableRawBufferPointer) { self.room = room }
 
+    /// Octets as they are.
     package mutating func put(_ octets: UnsafeRawBufferPointer) {
         let end = count &+ octets.count
         if end <= room.count, let from = octets.baseAddress, let to = room.baseAddress {
@@ -23,15 +24,18 @@ package struct OctetWriter: ~Copyable {
         count = end
     }
 
+    /// Text of ours.
     package mutating func put(_ text: StaticString) {
         put(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
+    /// The UTF-8 of a text.
     package mutating func put(_ text: String) {
         var text = text
         text.withUTF8 { put(UnsafeRawBufferPointer($0)) }
     }
 
+    /// One octet.
     package mutating func put(_ octet: UInt8) {
         if count < room.count { room[count] = octet }
         count &+= 1
