@@ -33,6 +33,9 @@ protocol ConfigTable {
     /// and a row is shown as it is in force.
     static var isBySection: Bool { get }
 
+    /// `GET` of the table; a long one has pages.
+    static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse
+
     /// The name in the path, in normal form.
     static func key(_ request: AdminRequest) throws(Problem) -> Key
 

@@ -219,7 +219,15 @@ package enum Endpoints {
         ),
         Endpoint(.delete, "/v1/rewriting/{table}", "removeRewriting", .configWrite, RewriteEndpoints.remove),
         Endpoint(.post, "/v1/limits/{scope}/reset", "resetLimit", .queueWrite, body: .json, LimitEndpoints.reset),
-        Endpoint(.post, "/v1/limits/replay", "replayLimits", .queueRead, body: .json, ReplayEndpoint.replay),
+        Endpoint(
+            .post,
+            "/v1/limits/replay",
+            "replayLimits",
+            .queueRead,
+            body: .json,
+            atMost: ReplayEndpoint.largestBody,
+            ReplayEndpoint.replay
+        ),
         Endpoint(.get, "/v1/credentials", "listCredentials", .accessRead, CredentialEndpoints.list),
         Endpoint(.get, "/v1/credentials/{name}", "showCredential", .accessRead, CredentialEndpoints.show),
         Endpoint(

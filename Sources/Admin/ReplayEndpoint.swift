@@ -17,6 +17,8 @@ enum ReplayEndpoint {
     private static let mostEvents = 1_000_000
     private static let mostMessages = 1_000
     private static let largestFile = 1 << 20
+    /// Octets of a body: a file of that size whose line ends and quotes are escaped.
+    static let largestBody = 2 * largestFile
 
     private struct Question {
         var since: Timestamp

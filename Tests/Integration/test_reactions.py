@@ -93,6 +93,7 @@ def test_a_replay_says_what_was(make_api, sink):
     tried = replayed(limits="[domain slow.test]\nrate = 1/h\n")["lanes"][0]
     assert tried["attempts"] == 8 and tried["waiting"] == 3, tried
     assert api.ask("POST", "/v1/limits/replay", {"limits": "[moon]\n"})[0] == 422
+    assert api.ask("POST", "/v1/limits/replay", {"limits": "; a long file\n" * 40_000})[0] == 200
     assert api.ask("POST", "/v1/limits/replay", {"since": "2030-01-01T00:00:00Z"})[0] == 422
     assert api.ask("POST", "/v1/limits/domain%20slow.test/reset", {})[2] == {"scope": "domain slow.test", "reset": True}
     assert api.ask("POST", "/v1/limits/domain%20*/reset", {})[0] == 422
