@@ -83,7 +83,7 @@ def test_compose_as_far_as_podman_can_carry_it(engine, image, tmp_path):
     assert '"message":"ready"' in log()
 
 
-@pytest.mark.skipif(not SOAK, reason="the whole build takes an hour on a small machine: TEST_SOAK=1")
+@pytest.mark.skipif(not SOAK, reason="the whole build takes six minutes on two processors: TEST_SOAK=1")
 def test_the_whole_image_builds_from_the_sources(engine):
     """The Dockerfile as it is, from a context with nothing but what reaches the build; what it made says its version."""
     whole_image(engine)
