@@ -9,6 +9,7 @@
 #   Tests/Bench/run.sh milter  [--cells …] [--repeat N]                                            Postfix and Martlet, each with the same milter
 #   Tests/Bench/run.sh guard OLD-BINARY                                                            ten minutes; status 1: 5 % slower than it
 #   Tests/Bench/run.sh history                                                                     the same program with and without history; status 1: 5 % slower, 10 % more CPU
+#   Tests/Bench/run.sh shipped                                                                     the same program with all shipped files and with none; status 1: 2 % slower
 #   Tests/Bench/run.sh syscalls                                                                    syncs, files, connections per message
 #
 # MARTLET names the program (default: the release build); BENCH_BEFORE one that the matrix measures beside it, in turns; with
@@ -24,7 +25,7 @@ if [ "$what" = guard ]; then
 fi
 [ -x "$PEERS/limit/limit_relay" ] && [ -d "$PEERS/postfix-tuned" ] || "$here/setup-peers.sh"
 program=${MARTLET:-$top/.build/release/martlet}
-[ "$what" != history ] || BENCH_BEFORE=$program
+case $what in history | shipped) BENCH_BEFORE=$program ;; esac
 [ -x "$program" ] || (cd "$top" && swift build -c release --product martlet)
 
 work=$(mktemp -d "${BENCH_DIR:-/var/tmp}/martlet-bench.XXXXXX"); trap 'rm -rf "$work"' EXIT
@@ -45,6 +46,11 @@ if [ -n "${BENCH_BEFORE-}" ]; then
     before=(--relay "before,port=2701,sink=2561,cmd=$BENCH_BEFORE serve --config $work/before --data $work/before-data")
 fi
 
+if [ "$what" = shipped ]; then
+    for file in "$top"/config/*; do [ -e "$work/config/${file##*/}" ] || cp "$file" "$work/config/"; done
+    chmod 600 "$work"/config/*
+fi
+
 case $what in
 tls)
     grep -q tlsproxy "$PEERS/postfix-tls/conf/master.cf" 2>/dev/null || "$here/setup-peers.sh"
@@ -58,6 +64,10 @@ guard)    # Six kinds of flow, two executables, two seconds each in turns: thirt
     python3 "$here/run_matrix.py" "${before[@]}" --relay "$martlet" --out "$work/guard.jsonl" --repeat 13 --seconds 2 \
         --cells 1024:1:d:1,1024:10:d:1,1024:100:d:1,1024:10:1:1,10240:10:d:1,102400:10:d:1 "$@" >&2
     python3 "$here/guard.py" "$work/guard.jsonl" ;;
+shipped)
+    python3 "$here/run_matrix.py" "${before[@]}" --relay "$martlet" --out "$work/shipped.jsonl" --repeat 20 --seconds 2 \
+        --cells 1024:10:d:1,1024:100:d:1 "$@" >&2
+    python3 "$here/guard.py" "$work/shipped.jsonl" --slower 2 --cpu 2 ;;
 history)
     python3 "$here/run_matrix.py" "${before[@]}" --relay "$martlet" --out "$work/history.jsonl" --repeat 13 --seconds 2 \
         --cells 1024:10:d:1,1024:100:d:1,10240:10:d:1,10240:100:d:1 "$@" >&2
