@@ -61,25 +61,28 @@ package struct LogReader: ~Copyable {
     /// Blocks.
     /// - Throws: ``HistoryError``; the same is read again by the next step.
     package mutating func step(now: Timestamp, atMost bytes: Int = stepBytes) throws(HistoryError) -> Step {
-        var entries: [JournalEntry] = []
-        let reading: JournalReading
-        do throws(QueueError) {
-            reading = try spool.follow(from: position, atMost: bytes) { entries.append($0) }
-        } catch {
-            throw .broken("\(error)")
-        }
+        var items: [HistoryItem] = []
+        var failure: HistoryError?
         do throws(HistoryError) {
-            var items: [HistoryItem] = []
-            if reading.lostSegments > 0 { items.append(.event(Self.truncated(reading.lostSegments, now))) }
-            items.reserveCapacity(entries.count)
-            for entry in entries { try take(entry, &items) }
+            let reading: JournalReading
+            do throws(QueueError) {
+                reading = try spool.follow(from: position, atMost: bytes) { entry in
+                    // What follows is read again.
+                    guard failure == nil else { return }
+                    do throws(HistoryError) { try take(entry, &items) } catch { failure = error }
+                }
+            } catch {
+                throw .broken("\(error)")
+            }
+            if let failure { throw failure }
+            if reading.lostSegments > 0 { items.insert(.event(Self.truncated(reading.lostSegments, now)), at: 0) }
             try commit(items, reading, now)
+            return Step(isAtEnd: reading.isAtEnd, lostSegments: reading.lostSegments)
         } catch {
             // What was gathered of these messages is gathered again.
             contexts.forgetAll()
             throw error
         }
-        return Step(isAtEnd: reading.isAtEnd, lostSegments: reading.lostSegments)
     }
 
     private mutating func commit(

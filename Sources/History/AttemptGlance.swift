@@ -4,26 +4,36 @@
 
 import Mail
 
-/// What became of some recipients.
-struct AttemptGlance: Hashable, Sendable {
-    struct Part: Hashable, Sendable {
-        var result: AttemptFact.Part.Result
-        var recipients: Int
-        var reason: FailureReason?
-        /// Of the host's name, without the first label.
-        var provider: String?
+/// What an attempt came to for some recipients.
+///
+/// Its texts are octets of the fact: good while they are shown, and no longer.
+struct AttemptGlance {
+    let time: Timestamp
+    let route: UnsafeRawBufferPointer
+    private(set) var result = AttemptFact.Part.Result.deferred
+    private(set) var recipients = 0
+    private(set) var reason: FailureReason?
+    /// Of the host's name, without the first label.
+    private(set) var provider: UnsafeRawBufferPointer?
+
+    /// The parts of the attempts among facts.
+    static func each(of facts: Facts, _ take: (AttemptGlance) -> Void) {
+        facts.bytes.withUnsafeBytes { raw in
+            var reader = StoredReader(raw)
+            while reader.remaining > 0, let body = try? reader.piece() {
+                var inner = StoredReader(UnsafeRawBufferPointer(rebasing: body))
+                guard (try? inner.compact()) != nil, (try? inner.byte()) == Fact.Kind.attempt else { continue }
+                try? parts(&inner, take)
+            }
+        }
     }
 
-    let time: Timestamp
-    let route: String
-    var parts: [Part] = []
-
     /// - Parameter reader: stands behind the count and the kind of the fact.
-    init(decoding reader: inout StoredReader) throws(Malformed) {
-        time = try reader.compactTime()
+    private static func parts(_ reader: inout StoredReader, _ take: (AttemptGlance) -> Void) throws(Malformed) {
+        let time = try reader.compactTime()
         _ = try reader.compact()
         _ = try reader.byte()
-        route = try reader.string()
+        let route = UnsafeRawBufferPointer(rebasing: try reader.piece())
         _ = try reader.piece()
         _ = try reader.piece()  // source
         _ = try reader.byte()
@@ -31,37 +41,19 @@ struct AttemptGlance: Hashable, Sendable {
             _ = try reader.piece()
             _ = try reader.compact()
         }
-        for _ in 0..<(try reader.count()) { parts.append(try Part(decoding: &reader)) }
-    }
-
-    /// The attempts among facts.
-    static func each(of facts: Facts, _ take: (AttemptGlance) -> Void) {
-        facts.bytes.withUnsafeBytes { raw in
-            var reader = StoredReader(raw)
-            while reader.remaining > 0, let body = try? reader.piece() {
-                var inner = StoredReader(UnsafeRawBufferPointer(rebasing: body))
-                guard (try? inner.compact()) != nil, (try? inner.byte()) == Fact.Kind.attempt,
-                    let glance = try? AttemptGlance(decoding: &inner)
-                else { continue }
-                take(glance)
-            }
+        for _ in 0..<(try reader.count()) {
+            var part = AttemptGlance(time: time, route: route)
+            try part.read(&reader)
+            take(part)
         }
     }
 
-    /// The hosts of one operator share what stands behind the first label; a name of two labels is one operator's whole.
-    static func provider(of host: String) -> String {
-        let name = host.utf8
-        guard let dot = name.firstIndex(of: UInt8(ascii: ".")) else { return host }
-        let rest = name.index(after: dot)
-        guard name[rest...].contains(UInt8(ascii: ".")), !name.contains(UInt8(ascii: ":")),
-            name.last.map({ $0 > 0x39 }) ?? false
-        else { return host }
-        return String(host[rest...])
+    private init(time: Timestamp, route: UnsafeRawBufferPointer) {
+        self.time = time
+        self.route = route
     }
-}
 
-extension AttemptGlance.Part {
-    init(decoding reader: inout StoredReader) throws(Malformed) {
+    private mutating func read(_ reader: inout StoredReader) throws(Malformed) {
         typealias Flag = AttemptFact.Part.Flag
         let flags = try reader.byte()
         result = AttemptFact.Part.Result(rawValue: flags & 3) ?? .deferred
@@ -75,7 +67,7 @@ extension AttemptGlance.Part {
         }
         _ = try reader.piece()
         if flags & Flag.host != 0 {
-            provider = AttemptGlance.provider(of: try reader.string())
+            provider = Self.provider(of: UnsafeRawBufferPointer(rebasing: try reader.piece()))
             _ = try reader.piece()
             _ = try reader.compact()
         }
@@ -88,5 +80,14 @@ extension AttemptGlance.Part {
         reason = FailureReason(rawValue: try reader.byte()) ?? .other
         _ = try reader.piece()
         _ = try reader.compact()
+    }
+
+    /// The hosts of one operator share what stands behind the first label; a name of two labels is one operator's whole.
+    static func provider(of host: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        guard let dot = host.firstIndex(of: UInt8(ascii: ".")) else { return host }
+        let rest = UnsafeRawBufferPointer(rebasing: host[(dot + 1)...])
+        guard rest.contains(UInt8(ascii: ".")), !host.contains(UInt8(ascii: ":")), let last = host.last, last > 0x39
+        else { return host }
+        return rest
     }
 }

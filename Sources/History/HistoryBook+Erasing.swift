@@ -86,21 +86,11 @@ extension StoryEntry {
     /// The same without the recipients at some places of some messages.
     fileprivate func erasing(_ messages: [QueueID: Set<UInt32>]) -> StoryEntry {
         switch self {
-        case .message(let context): .message(context.erasing(messages[context.id] ?? []))
-        case .context(let context): .context(context.erasing(messages[context.id] ?? []))
+        case .message(let context): .message(context.replacing(messages[context.id] ?? [], by: HistoryBook.erased))
+        case .context(let context): .context(context.replacing(messages[context.id] ?? [], by: HistoryBook.erased))
         case .note(let id, let facts, let isEnd): .note(id, facts.erasing(messages[id] ?? []), isEnd: isEnd)
         case .event: self
         }
-    }
-}
-
-extension MessageContext {
-    fileprivate func erasing(_ places: Set<UInt32>) -> MessageContext {
-        var copy = self
-        for index in copy.recipients.indices where places.contains(copy.recipients[index].place) {
-            copy.recipients[index].address = HistoryBook.erased
-        }
-        return copy
     }
 }
 

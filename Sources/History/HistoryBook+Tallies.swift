@@ -14,19 +14,27 @@ extension HistoryBook {
     private static let mostRows = 32
     static let hour: Int64 = 3_600_000
 
-    /// Counts what is about to be committed.
-    static func tally(_ items: [HistoryItem]) -> [Int64: TallySheet] {
-        var sheets: [Int64: TallySheet] = [:]
+    /// The counts of an hour, by its number.
+    typealias HourSheet = (hour: Int64, sheet: TallySheet)
+
+    /// Counts what is about to be committed; few hours, mostly one.
+    static func tally(_ items: [HistoryItem]) -> [HourSheet] {
+        var sheets: [HourSheet] = []
+        func place(of time: Timestamp) -> Int {
+            let hour = time.milliseconds / hour
+            if let place = sheets.lastIndex(where: { $0.hour == hour }) { return place }
+            sheets.append((hour, TallySheet()))
+            return sheets.count - 1
+        }
         for item in items {
             switch item {
             case .accepted(let context):
-                let hour = context.acceptedAt.milliseconds / hour
-                for (kind, name) in context.tallied {
-                    sheets[hour, default: TallySheet()].with(kind, name) { $0.accepted += 1 }
-                }
+                guard context.tag != nil || context.user != nil else { continue }
+                let place = place(of: context.acceptedAt)
+                context.forEachTallied { sheets[place].sheet.with($0, $1) { $0.accepted += 1 } }
             case .note(_, let facts, _, let context):
                 AttemptGlance.each(of: facts) { attempt in
-                    sheets[attempt.time.milliseconds / hour, default: TallySheet()].add(attempt, context)
+                    sheets[place(of: attempt.time)].sheet.add(attempt, context)
                 }
             case .event: continue
             }
@@ -35,7 +43,7 @@ extension HistoryBook {
     }
 
     /// Adds them to what is there.
-    static func add(_ sheets: [Int64: TallySheet], _ database: Database) throws(DatabaseError) {
+    static func add(_ sheets: [HourSheet], _ database: Database) throws(DatabaseError) {
         for (hour, sheet) in sheets {
             let newest = try database.statement("SELECT count(*), coalesce(max(number), 0) FROM tally WHERE hour = ?")
             newest.bind(1, hour)
@@ -97,29 +105,25 @@ extension HistoryBook {
 
 extension MessageContext {
     /// Under which names it is counted, apart from where it went.
-    fileprivate var tallied: [(TallyKind, String)] {
-        var names: [(TallyKind, String)] = []
-        if let tag { names.append((.tag, tag)) }
-        if let user { names.append((.user, user)) }
-        return names
+    fileprivate func forEachTallied(_ take: (TallyKind, String) -> Void) {
+        if let tag { take(.tag, tag) }
+        if let user { take(.user, user) }
     }
 }
 
 extension TallySheet {
     fileprivate mutating func add(_ attempt: AttemptGlance, _ context: MessageContext?) {
         let age = context.map { attempt.time.milliseconds(since: $0.acceptedAt) } ?? 0
-        for part in attempt.parts {
-            func count(_ tally: inout Tally) {
-                switch part.result {
-                case .delivered: tally.deliver(part.recipients, after: age)
-                case .deferred: tally.deferred += part.recipients
-                case .suppressed: tally.suppressed += part.recipients
-                case .bounced: tally.bounced[part.reason ?? .other, default: 0] += part.recipients
-                }
+        func count(_ tally: inout Tally) {
+            switch attempt.result {
+            case .delivered: tally.deliver(attempt.recipients, after: age)
+            case .deferred: tally.deferred += attempt.recipients
+            case .suppressed: tally.suppressed += attempt.recipients
+            case .bounced: tally.bounced[attempt.reason ?? .other, default: 0] += attempt.recipients
             }
-            with(.route, attempt.route, count)
-            if let provider = part.provider { with(.provider, provider, count) }
-            for (kind, name) in context?.tallied ?? [] { with(kind, name, count) }
         }
+        with(.route, attempt.route, count)
+        if let provider = attempt.provider { with(.provider, provider, count) }
+        context?.forEachTallied { with($0, $1, count) }
     }
 }

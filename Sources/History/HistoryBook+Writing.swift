@@ -133,6 +133,7 @@ extension HistoryBook {
             for key in block.keys { entries.append(IndexEntry(key: key, block: block.first)) }
         }
         entries.sort()
+        entries = entries.withoutRepetitions
         try IndexStore(database, part).add(entries)
         return size + entries.count * IndexRun.entrySize
     }

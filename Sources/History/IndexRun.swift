@@ -12,6 +12,17 @@ struct IndexEntry: Hashable, Comparable, Sendable {
     static func < (a: IndexEntry, b: IndexEntry) -> Bool { a.key == b.key ? a.block < b.block : a.key < b.key }
 }
 
+extension [IndexEntry] {
+    /// Sorted entries, each once.
+    var withoutRepetitions: [IndexEntry] {
+        var last: IndexEntry?
+        return filter { entry in
+            defer { last = entry }
+            return entry != last
+        }
+    }
+}
+
 /// Sorted entries as bytes, in pieces that are read one by one.
 enum IndexRun {
     static let entrySize = 16

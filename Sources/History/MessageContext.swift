@@ -3,11 +3,14 @@
 package import Mail
 
 /// What stands in every event of a message.
-package struct MessageContext: Hashable, Sendable {
+///
+/// A reference, since it goes from the log through the memory of messages under way into a block and to the counts, and its
+/// many texts would be counted at each step.
+package final class MessageContext: Sendable {
     /// A recipient and its place in the envelope.
     package struct Recipient: Hashable, Sendable {
         package let place: UInt32
-        package var address: String
+        package let address: String
 
         package init(_ place: UInt32, _ address: String) {
             self.place = place
@@ -20,13 +23,13 @@ package struct MessageContext: Hashable, Sendable {
     /// Bytes.
     package let size: Int
     /// `<>` is the null sender.
-    package var sender: String
+    package let sender: String
     /// Those that are known here, rising by place.
-    package var recipients: [Recipient]
+    package let recipients: [Recipient]
     /// Of all.
     package let recipientCount: Int
-    package var headerMessageID: String?
-    package var tag: String?
+    package let headerMessageID: String?
+    package let tag: String?
     package let user: String?
     package let client: IPAddress?
 
@@ -53,6 +56,20 @@ package struct MessageContext: Hashable, Sendable {
         self.client = client
     }
 
+    /// The same with other recipients.
+    private init(_ other: MessageContext, _ recipients: [Recipient]) {
+        id = other.id
+        acceptedAt = other.acceptedAt
+        size = other.size
+        sender = other.sender
+        self.recipients = recipients
+        recipientCount = other.recipientCount
+        headerMessageID = other.headerMessageID
+        tag = other.tag
+        user = other.user
+        client = other.client
+    }
+
     /// Bytes that it takes in memory, near enough for a bound.
     package var footprint: Int {
         256 + sender.utf8.count + (headerMessageID?.utf8.count ?? 0) + (tag?.utf8.count ?? 0)
@@ -70,10 +87,45 @@ package struct MessageContext: Hashable, Sendable {
     /// The same with some of the recipients.
     package func only(_ places: Set<UInt32>) -> MessageContext {
         guard recipients.count > places.count else { return self }
-        var copy = self
-        copy.recipients = recipients.filter { places.contains($0.place) }
-        return copy
+        return MessageContext(self, recipients.filter { places.contains($0.place) })
     }
+
+    /// The same with other addresses of recipients at some places.
+    func replacing(_ places: Set<UInt32>, by address: String) -> MessageContext {
+        guard !places.isEmpty else { return self }
+        return MessageContext(self, recipients.map { places.contains($0.place) ? Recipient($0.place, address) : $0 })
+    }
+
+    /// Reads what ``encode(to:)`` wrote.
+    init(decoding reader: inout StoredReader) throws(Malformed) {
+        id = QueueID(rawValue: try reader.number())
+        acceptedAt = try reader.compactTime()
+        size = Int(clamping: try reader.compact())
+        let flags = try reader.byte()
+        sender = try reader.string()
+        headerMessageID = flags & 1 != 0 ? try reader.string() : nil
+        tag = flags & 2 != 0 ? try reader.string() : nil
+        user = flags & 4 != 0 ? try reader.string() : nil
+        client = try reader.optionalAddress()
+        recipientCount = Int(clamping: try reader.compact())
+        var recipients: [Recipient] = []
+        for _ in 0..<(try reader.count()) {
+            let place = try reader.compact32()
+            recipients.append(Recipient(place, try reader.string()))
+        }
+        self.recipients = recipients
+    }
+}
+
+extension MessageContext: Hashable {
+    package static func == (a: MessageContext, b: MessageContext) -> Bool {
+        a === b
+            || a.id == b.id && a.acceptedAt == b.acceptedAt && a.size == b.size && a.sender == b.sender
+                && a.recipients == b.recipients && a.recipientCount == b.recipientCount
+                && a.headerMessageID == b.headerMessageID && a.tag == b.tag && a.user == b.user && a.client == b.client
+    }
+
+    package func hash(into hasher: inout Hasher) { hasher.combine(id) }
 }
 
 /// Layout: id, time, size, flags, sender, [Message-ID], [tag], [user], client, count of all, count and recipients.
@@ -97,24 +149,6 @@ extension MessageContext {
         for recipient in recipients {
             bytes.append(compact: UInt64(recipient.place))
             bytes.append(string: recipient.address)
-        }
-    }
-
-    init(decoding reader: inout StoredReader) throws(Malformed) {
-        id = QueueID(rawValue: try reader.number())
-        acceptedAt = try reader.compactTime()
-        size = Int(clamping: try reader.compact())
-        let flags = try reader.byte()
-        sender = try reader.string()
-        headerMessageID = flags & 1 != 0 ? try reader.string() : nil
-        tag = flags & 2 != 0 ? try reader.string() : nil
-        user = flags & 4 != 0 ? try reader.string() : nil
-        client = try reader.optionalAddress()
-        recipientCount = Int(clamping: try reader.compact())
-        recipients = []
-        for _ in 0..<(try reader.count()) {
-            let place = try reader.compact32()
-            recipients.append(Recipient(place, try reader.string()))
         }
     }
 }

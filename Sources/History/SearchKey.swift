@@ -17,20 +17,25 @@ enum SearchKey {
 
     static func recipient(_ address: String) -> UInt64 { hash(.recipient, address) }
     static func sender(_ address: String) -> UInt64 { hash(.sender, address) }
-    static func domain(_ domain: some StringProtocol) -> UInt64 { hash(.domain, domain) }
+    static func domain(_ domain: String) -> UInt64 { hash(.domain, domain) }
     static func headerMessageID(_ text: String) -> UInt64 { hash(.headerMessageID, text) }
     static func tag(_ text: String) -> UInt64 { hash(.tag, text) }
 
     /// Everything that a message is found by, but its id.
     static func forEach(of context: MessageContext, _ take: (UInt64) -> Void) {
-        take(sender(context.sender))
-        if let domain = domain(of: context.sender) { take(self.domain(domain)) }
-        for recipient in context.recipients {
-            take(self.recipient(recipient.address))
-            if let domain = domain(of: recipient.address) { take(self.domain(domain)) }
-        }
+        address(context.sender, .sender, take)
+        for recipient in context.recipients { address(recipient.address, .recipient, take) }
         if let id = context.headerMessageID { take(headerMessageID(id)) }
         if let tag = context.tag { take(self.tag(tag)) }
+    }
+
+    /// The keys of an address and of what stands behind its last `@`.
+    private static func address(_ text: String, _ kind: Kind, _ take: (UInt64) -> Void) {
+        withOctets(of: text) { octets in
+            take(hash(kind, octets))
+            guard let at = octets.lastIndex(of: UInt8(ascii: "@")) else { return }
+            take(hash(.domain, UnsafeBufferPointer(rebasing: octets[(at + 1)...])))
+        }
     }
 
     /// What stands behind the last `@`.
@@ -39,15 +44,20 @@ enum SearchKey {
         return address[address.utf8.index(after: at)...]
     }
 
+    private static func hash(_ kind: Kind, _ text: String) -> UInt64 { withOctets(of: text) { hash(kind, $0) } }
+
+    private static func withOctets<Value>(of text: String, _ body: (UnsafeBufferPointer<UInt8>) -> Value) -> Value {
+        var text = text
+        return text.withUTF8(body)
+    }
+
     /// FNV-1a, stirred once more; letters of ASCII are small, as people search without regard to case.
-    private static func hash(_ kind: Kind, _ text: some StringProtocol) -> UInt64 {
-        var value: UInt64 = 0xCBF2_9CE4_8422_2325
-        func take(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
-        take(kind.rawValue)
-        func take(_ bytes: some Sequence<UInt8>) {
-            for byte in bytes { take(byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte) }
+    private static func hash(_ kind: Kind, _ octets: UnsafeBufferPointer<UInt8>) -> UInt64 {
+        var value: UInt64 = (0xCBF2_9CE4_8422_2325 ^ UInt64(kind.rawValue)) &* 0x0000_0100_0000_01B3
+        for byte in octets {
+            let small = byte &- 0x41 < 26 ? byte | 0x20 : byte
+            value = (value ^ UInt64(small)) &* 0x0000_0100_0000_01B3
         }
-        if text.utf8.withContiguousStorageIfAvailable({ take($0) }) == nil { take(text.utf8) }
         value ^= value >> 32
         return value &* 0xD6E8_FEB8_6659_FD93
     }

@@ -45,6 +45,8 @@ enum StoryEntry: Hashable, Sendable {
 struct StoryBlock: Sendable {
     /// Enough for a few hundred messages; reading one is a matter of a millisecond.
     static let fullSize = 48 << 10
+    /// A power of two.
+    private static let latelyCount = 256
 
     private(set) var bytes: [UInt8] = []
     /// Number of its first event.
@@ -52,8 +54,10 @@ struct StoryBlock: Sendable {
     private(set) var eventCount: UInt64 = 0
     /// Messages whose context stands here.
     private(set) var known: Set<QueueID> = []
-    /// Under which keys it is found.
-    private(set) var keys: Set<UInt64> = []
+    /// Under which keys it is found; one may stand there several times.
+    private(set) var keys: [UInt64] = []
+    /// Keys that came lately, each at the place that its bits say: most of those that come again are found here.
+    private var lately: [UInt64] = []
     /// Of its events.
     private(set) var newest = Timestamp(milliseconds: 0)
 
@@ -67,6 +71,8 @@ struct StoryBlock: Sendable {
             bytes.reserveCapacity(Self.fullSize + 1024)
             known.reserveCapacity(256)
             keys.reserveCapacity(1024)
+            // No key stands at a place that is not its own.
+            lately = (0..<Self.latelyCount).map { UInt64($0 ^ 1) }
         }
         bytes.append(entry.kind)
         bytes.appendPiece { body in
@@ -83,12 +89,19 @@ struct StoryBlock: Sendable {
         switch entry {
         case .message(let context), .context(let context):
             known.insert(context.id)
-            keys.insert(SearchKey.message(context.id))
-            if case .message = entry { SearchKey.forEach(of: context) { keys.insert($0) } }
-        case .note(let id, _, _): keys.insert(SearchKey.message(id))
+            add(SearchKey.message(context.id))
+            if case .message = entry { SearchKey.forEach(of: context) { add($0) } }
+        case .note(let id, _, _): add(SearchKey.message(id))
         case .event: break
         }
         eventCount += UInt64(entry.eventCount)
+    }
+
+    private mutating func add(_ key: UInt64) {
+        let place = Int(truncatingIfNeeded: key) & (Self.latelyCount - 1)
+        guard lately[place] != key else { return }
+        lately[place] = key
+        keys.append(key)
     }
 }
 

@@ -30,7 +30,7 @@ package struct Tally: Hashable, Sendable {
     package var suppressed = 0
     package var bounced: [FailureReason: Int] = [:]
     /// Deliveries by the time since their message was accepted.
-    package var delays: [UInt8: Int] = [:]
+    package var delays = DelayCounts()
 
     package init() {}
 
@@ -46,12 +46,12 @@ package struct Tally: Hashable, Sendable {
         deferred += other.deferred
         suppressed += other.suppressed
         bounced.merge(other.bounced, uniquingKeysWith: +)
-        delays.merge(other.delays, uniquingKeysWith: +)
+        delays.add(other.delays)
     }
 
     mutating func deliver(_ count: Int, after milliseconds: Int64) {
         delivered += count
-        delays[Self.delayClass(milliseconds), default: 0] += count
+        delays.add(count, in: Self.delayClass(milliseconds))
     }
 
     /// Four classes from each power of two to the next.
@@ -69,11 +69,11 @@ package struct Tally: Hashable, Sendable {
 
     /// The delay that so many of a hundred deliveries did not exceed: milliseconds, up to a quarter too much; nil: no delivery.
     package func delay(percent: Int) -> Int64? {
-        let total = delays.values.reduce(0, +)
+        let total = delays.total
         guard total > 0 else { return nil }
         let wanted = (total * percent + 99) / 100
         var seen = 0
-        for (number, count) in delays.sorted(by: { $0.key < $1.key }) {
+        for (number, count) in delays {
             seen += count
             if seen >= wanted { return Self.end(ofDelayClass: number) }
         }
@@ -81,8 +81,32 @@ package struct Tally: Hashable, Sendable {
     }
 }
 
+/// How many deliveries fell into each class of delay; goes through those that are not zero, rising.
+package struct DelayCounts: Hashable, Sendable, Sequence {
+    /// As long as the highest class wants it, so that equal counts are equal values.
+    private var counts: [Int] = []
+
+    var total: Int { counts.reduce(0, +) }
+
+    /// How many are not zero.
+    var classes: Int { counts.count { $0 != 0 } }
+
+    mutating func add(_ count: Int, in number: UInt8) {
+        guard count != 0 else { return }
+        while counts.count <= Int(number) { counts.append(0) }
+        counts[Int(number)] += count
+    }
+
+    mutating func add(_ other: DelayCounts) { for (number, count) in other { add(count, in: number) } }
+
+    package func makeIterator() -> some IteratorProtocol<(number: UInt8, count: Int)> {
+        counts.enumerated().lazy.filter { $0.element != 0 }.map { (number: UInt8($0.offset), count: $0.element) }
+            .makeIterator()
+    }
+}
+
 /// Tallies of many names.
-package struct TallySheet: Hashable, Sendable {
+package struct TallySheet: Sendable {
     /// Names that are counted by themselves, of an hour and a kind.
     static let mostNames = 1_000
     /// Longer names are cut.
@@ -96,19 +120,49 @@ package struct TallySheet: Hashable, Sendable {
 
     private(set) var rows: [Key: Tally] = [:]
     private var counts: [TallyKind: Int] = [:]
+    /// Whose row was changed last, of each kind: the next one is often the same.
+    private var lately = TallySheet.nothingLately
+    private static let nothingLately = [Recent?](repeating: nil, count: TallyKind.allCases.count)
+
+    private struct Recent {
+        var name: [UInt8]
+        var row: Dictionary<Key, Tally>.Index
+    }
 
     package init() {}
 
     var isEmpty: Bool { rows.isEmpty }
 
     /// Changes what is counted of a name.
+    ///
+    /// - Parameter name: UTF-8.
+    mutating func with(_ kind: TallyKind, _ name: UnsafeRawBufferPointer, _ change: (inout Tally) -> Void) {
+        if let recent = lately[Int(kind.rawValue)], recent.name.count == name.count,
+            recent.name.withUnsafeBytes({ $0.elementsEqual(name) })
+        {
+            return change(&rows.values[recent.row])
+        }
+        let row = row(kind, String(decoding: name, as: UTF8.self))
+        lately[Int(kind.rawValue)] = Recent(name: Array(name), row: row)
+        change(&rows.values[row])
+    }
+
     mutating func with(_ kind: TallyKind, _ name: String, _ change: (inout Tally) -> Void) {
+        change(&rows.values[row(kind, name)])
+    }
+
+    /// Where a name is counted; what came before is somewhere else then, if it is new.
+    private mutating func row(_ kind: TallyKind, _ name: String) -> Dictionary<Key, Tally>.Index {
         var key = Key(kind: kind, name: name)
-        if !name.isEmpty, rows.index(forKey: key) == nil {
+        if let row = rows.index(forKey: key) { return row }
+        if !name.isEmpty {
             let count = counts[kind, default: 0]
             if count < Self.mostNames { counts[kind] = count + 1 } else { key = Key(kind: kind, name: "") }
+            if let row = rows.index(forKey: key) { return row }
         }
-        change(&rows[key, default: Tally()])
+        rows[key] = Tally()
+        lately = Self.nothingLately
+        return rows.index(forKey: key) ?? rows.startIndex
     }
 
     /// Adds what another sheet counted.
@@ -152,7 +206,7 @@ extension TallySheet {
                 bytes.append(reason.rawValue)
                 bytes.append(compact: UInt64(clamping: count))
             }
-            bytes.append(compact: UInt64(tally.delays.count))
+            bytes.append(compact: UInt64(tally.delays.classes))
             for (number, count) in tally.delays {
                 bytes.append(number)
                 bytes.append(compact: UInt64(clamping: count))
@@ -187,7 +241,7 @@ extension TallySheet {
         }
         for _ in 0..<(try reader.count()) {
             let number = try reader.byte()
-            tally.delays[number, default: 0] += Int(try reader.compact32())
+            tally.delays.add(Int(try reader.compact32()), in: number)
         }
         return (kind.map { Key(kind: $0, name: name) }, tally)
     }

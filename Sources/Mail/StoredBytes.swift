@@ -77,23 +77,25 @@ package struct StoredReader {
     }
 
     /// Text as it was written: what is no UTF-8 never came from us.
-    package mutating func string() throws(Malformed) -> String { try Self.text(piece()) }
+    package mutating func string() throws(Malformed) -> String {
+        try Self.text(UnsafeRawBufferPointer(rebasing: piece()))
+    }
 
     /// Text that may stand in a command: no line can end in it.
     package mutating func plainText() throws(Malformed) -> String {
-        let piece = try piece()
-        guard piece.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else { throw Malformed() }
+        let piece = UnsafeRawBufferPointer(rebasing: try piece())
+        for byte in piece where byte < 0x20 || byte == 0x7F { throw Malformed() }
         return try Self.text(piece)
     }
 
     /// A domain, whose characters were checked when it came in: a command can go on behind none of them.
     package mutating func domain() throws(Malformed) -> Domain {
-        let piece = try piece()
-        let isPlain = UnsafeRawBufferPointer(rebasing: piece).allSatisfy {
-            $0 > 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "<") && $0 != UInt8(ascii: ">")
+        let piece = UnsafeRawBufferPointer(rebasing: try piece())
+        for byte in piece where byte <= 0x20 || byte == 0x7F || byte == UInt8(ascii: "<") || byte == UInt8(ascii: ">") {
+            throw Malformed()
         }
-        guard isPlain else { throw Malformed() }
-        return Domain(stored: try Self.text(piece))
+        let name = try Self.text(piece)
+        return Self.isASCII(piece) ? Domain(unchecked: name) : Domain(stored: name)
     }
 
     /// A time that the calendar has.
@@ -111,13 +113,27 @@ package struct StoredReader {
     }
 
     /// `String(validating:)` says the same, through code that is not specialised and takes ten times as long.
-    private static func text(_ piece: Slice<UnsafeRawBufferPointer>) throws(Malformed) -> String {
-        let bytes = UnsafeRawBufferPointer(rebasing: piece)
+    private static func text(_ bytes: UnsafeRawBufferPointer) throws(Malformed) -> String {
         let string = String(decoding: bytes, as: UTF8.self)
         // What had to be mended reads otherwise than it was; ASCII never has to be.
-        if bytes.allSatisfy({ $0 < 0x80 }) { return string }
+        if isASCII(bytes) { return string }
         guard string.utf8.elementsEqual(bytes) else { throw Malformed() }
         return string
+    }
+
+    /// No octet has its highest bit set; eight at a time.
+    private static func isASCII(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var place = 0
+        var all: UInt64 = 0
+        while place + 8 <= bytes.count {
+            all |= bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self)
+            place += 8
+        }
+        while place < bytes.count {
+            all |= UInt64(bytes[place])
+            place += 1
+        }
+        return all & 0x8080_8080_8080_8080 == 0
     }
 }
 
@@ -148,9 +164,20 @@ extension [UInt8] {
             self[start] = UInt8(length)
             return
         }
-        var size: [UInt8] = []
-        size.append(compact: UInt64(length))
-        replaceSubrange(start...start, with: size)
+        let first = UInt8(truncatingIfNeeded: length) | 0x80
+        guard length < 1 << 14 else {
+            var size: [UInt8] = []
+            size.append(compact: UInt64(length))
+            replaceSubrange(start...start, with: size)
+            return
+        }
+        append(0)
+        withUnsafeMutableBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            (base + start + 2).copyMemory(from: base + start + 1, byteCount: length)
+            bytes[start] = first
+            bytes[start + 1] = UInt8(truncatingIfNeeded: length >> 7)
+        }
     }
 
     /// A time that will be read again, whatever a clock or a plugin said.
@@ -177,10 +204,7 @@ extension [UInt8] {
 extension StoredReader {
     /// An address.
     package mutating func address() throws(Malformed) -> IPAddress {
-        let count = Int(try byte())
-        var octets: [UInt8] = []
-        for _ in 0..<count { octets.append(try byte()) }
-        guard let address = IPAddress(bytes: octets) else { throw Malformed() }
+        guard let address = try optionalAddress() else { throw Malformed() }
         return address
     }
 }
@@ -210,7 +234,7 @@ extension StoredReader {
 
     /// An address, or none.
     package mutating func optionalAddress() throws(Malformed) -> IPAddress? {
-        let octets = try piece()
+        let octets = UnsafeRawBufferPointer(rebasing: try piece())
         guard !octets.isEmpty else { return nil }
         guard let address = IPAddress(bytes: octets) else { throw Malformed() }
         return address

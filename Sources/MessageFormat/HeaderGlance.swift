@@ -17,61 +17,68 @@ package struct HeaderGlance: Hashable, Sendable {
     ///   - beginning: of the message; the header may be cut off, then the last field counts for nothing.
     ///   - tagHeader: name of a field, in small letters; nil: none.
     package init(_ beginning: [UInt8], tagHeader: [UInt8]?) {
-        var start = 0
-        while start < beginning.count {
-            let end = Self.fieldEnd(beginning, from: start)
-            // The empty line, or what is cut off.
-            guard let end, beginning[start] != 0x0D, beginning[start] != 0x0A else { return }
-            if messageID == nil, let value = Self.value(of: Self.messageIDName, beginning[start..<end]) {
-                messageID = Self.text(value)
-            } else if tag == nil, let tagHeader, let value = Self.value(of: tagHeader, beginning[start..<end]) {
-                tag = Self.text(value)
+        beginning.withUnsafeBytes { bytes in
+            var start = 0
+            while start < bytes.count {
+                // The empty line, or what is cut off.
+                guard bytes[start] != 0x0D, bytes[start] != 0x0A, let end = Self.fieldEnd(bytes, from: start) else {
+                    return
+                }
+                let field = UnsafeRawBufferPointer(rebasing: bytes[start..<end])
+                if messageID == nil, let value = Self.value(of: Self.messageIDName, field) {
+                    messageID = Self.text(value)
+                } else if tag == nil, let tagHeader, let value = Self.value(of: tagHeader, field) {
+                    tag = Self.text(value)
+                }
+                if messageID != nil, tagHeader == nil || tag != nil { return }
+                start = end
             }
-            if messageID != nil, tagHeader == nil || tag != nil { return }
-            start = end
         }
     }
 
     /// Behind the line end of a field, its folds included; nil where it is cut off.
-    private static func fieldEnd(_ bytes: [UInt8], from start: Int) -> Int? {
+    private static func fieldEnd(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        guard let base = bytes.baseAddress else { return nil }
         var position = start
-        while true {
-            let line = bytes.withUnsafeBytes { bytes -> Int? in
-                guard let base = bytes.baseAddress else { return nil }
-                return memchr(base + position, 0x0A, bytes.count - position).map { UnsafeRawPointer($0) - base }
-            }
-            guard let line else { return nil }
-            position = line + 1
+        while let line = memchr(base + position, 0x0A, bytes.count - position) {
+            position = UnsafeRawPointer(line) - base + 1
             guard position < bytes.count, bytes[position] == 0x20 || bytes[position] == 0x09 else { return position }
         }
+        return nil
     }
 
     /// What stands behind the colon of a field, if it has that name; blanks before the colon are old syntax.
-    private static func value(of name: [UInt8], _ field: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
+    private static func value(of name: [UInt8], _ field: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
         guard field.count > name.count else { return nil }
-        for (index, letter) in name.enumerated() {
-            let byte = field[field.startIndex + index]
-            guard (byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte) == letter else { return nil }
+        for index in name.indices {
+            let byte = field[index]
+            guard (byte &- 0x41 < 26 ? byte | 0x20 : byte) == name[index] else { return nil }
         }
-        let rest = field.dropFirst(name.count).drop { $0 == 0x20 || $0 == 0x09 }
-        return rest.first == UInt8(ascii: ":") ? rest.dropFirst() : nil
+        var colon = name.count
+        while colon < field.count, field[colon] == 0x20 || field[colon] == 0x09 { colon += 1 }
+        guard colon < field.count, field[colon] == UInt8(ascii: ":") else { return nil }
+        return UnsafeRawBufferPointer(rebasing: field[(colon + 1)...])
     }
 
     /// Without folds, blanks at the ends and control characters.
-    private static func text(_ value: ArraySlice<UInt8>) -> String? {
-        var words: [UInt8] = []
-        words.reserveCapacity(min(value.count, longest + 1))
-        var isBetween = false
-        for byte in value {
-            if byte <= 0x20 || byte == 0x7F {
-                isBetween = !words.isEmpty
-                continue
+    private static func text(_ value: UnsafeRawBufferPointer) -> String? {
+        // What is longer is cut off, a letter that reaches over the end with it.
+        let most = longest + 4
+        let words = [UInt8](unsafeUninitializedCapacity: min(value.count, most + 1)) { words, count in
+            var isBetween = false
+            for byte in value where count < most {
+                if byte <= 0x20 || byte == 0x7F {
+                    isBetween = count > 0
+                    continue
+                }
+                if isBetween {
+                    words[count] = 0x20
+                    count += 1
+                }
+                isBetween = false
+                words[count] = byte
+                count += 1
             }
-            if isBetween { words.append(0x20) }
-            isBetween = false
-            words.append(byte)
-            // The rest is cut off, a letter that reaches over the end with it.
-            if words.count > longest + 4 { break }
         }
         return words.isEmpty ? nil : String(decoding: words, as: UTF8.self).cut(octets: longest)
     }
