@@ -24,9 +24,16 @@ struct ContextMemory {
         bytes = 0
     }
 
-    mutating func forget(_ id: QueueID) {
-        if let context = young.removeValue(forKey: id) { bytes = max(0, bytes - context.footprint) }
-        old[id] = nil
+    /// Forgets a message.
+    ///
+    /// - Returns: what was known of it.
+    @discardableResult
+    mutating func forget(_ id: QueueID) -> MessageContext? {
+        guard let context = young.removeValue(forKey: id) else {
+            return old.isEmpty ? nil : old.removeValue(forKey: id)
+        }
+        bytes = max(0, bytes - context.footprint)
+        return context
     }
 
     mutating func forgetAll() { self = ContextMemory(limit: limit) }

@@ -122,10 +122,11 @@ package struct LogReader: ~Copyable {
         case .note(let id, let written, let isEnd):
             var facts = names.covered(written)
             if facts.mayBeThere { facts = try news(of: facts, about: id, items) }
+            let known = isEnd ? contexts.forget(id) : contexts[id]
             if !facts.isEmpty {
-                items.append(.note(id, facts, isEnd: isEnd, context: try context(of: id)))
+                let context = if let known { known } else { try context(of: id, isEnd: isEnd) }
+                items.append(.note(id, facts, isEnd: isEnd, context: context))
             }
-            if isEnd { contexts.forget(id) }
         }
     }
 
@@ -156,9 +157,11 @@ package struct LogReader: ~Copyable {
         )
     }
 
-    private mutating func context(of id: QueueID) throws(HistoryError) -> MessageContext? {
+    /// What is known of a message that is not in memory.
+    ///
+    /// - Parameter isEnd: nobody asks again.
+    private mutating func context(of id: QueueID, isEnd: Bool) throws(HistoryError) -> MessageContext? {
         guard id.rawValue != 0 else { return nil }
-        if let known = contexts[id] { return known }
         for found in try history.contexts(near: id) { contexts.add(found) }
         if contexts[id] == nil {
             do throws(QueueError) {
@@ -167,7 +170,7 @@ package struct LogReader: ~Copyable {
                 throw .broken("\(error)")
             }
         }
-        return contexts[id]
+        return isEnd ? contexts.forget(id) : contexts[id]
     }
 
     /// Those of the facts that history does not have.

@@ -65,6 +65,9 @@ package struct AttemptFact: Hashable, Sendable {
         package static let delay = Reports(rawValue: 2)
         package static let success = Reports(rawValue: 4)
 
+        /// How many there are.
+        var count: Int { intersection([.failure, .delay, .success]).rawValue.nonzeroBitCount }
+
         /// Their words, in the order of their events.
         var names: [String] {
             [(Reports.failure, "failure"), (.delay, "delay"), (.success, "success")].filter { contains($0.0) }.map(\.1)
@@ -99,10 +102,12 @@ extension Facts {
     /// A fact as a note has it.
     package init(_ fact: Fact) {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(192)
-        bytes.appendPiece { fact.encode(to: &$0) }
+        bytes.composePiece(Self.usual) { fact.encode(to: &$0) }
         self.init(bytes)
     }
+
+    /// Octets of nearly every fact.
+    private static let usual = 384
 
     /// How many events they become.
     package var eventCount: Int { bytes.withUnsafeBytes(Self.eventCount) }
@@ -148,28 +153,28 @@ extension Fact {
     var eventCount: Int {
         switch self {
         case .attempt(let attempt):
-            attempt.parts.reduce(attempt.reports.names.count) { $0 + $1.recipients.count }
+            attempt.parts.reduce(attempt.reports.count) { $0 + $1.recipients.count }
         case .command, .report: 1
         case .time: 0
         }
     }
 
     /// The number of events stands in front, for those who only count.
-    func encode(to bytes: inout [UInt8]) {
-        bytes.append(compact: UInt64(eventCount))
+    func encode(to writer: inout OctetWriter) {
+        writer.put(compact: UInt64(eventCount))
         switch self {
         case .attempt(let attempt):
-            bytes.append(Kind.attempt)
-            attempt.encode(to: &bytes)
+            writer.put(Kind.attempt)
+            attempt.encode(to: &writer)
         case .command(let command):
-            bytes.append(Kind.command)
-            command.encode(to: &bytes)
+            writer.put(Kind.command)
+            command.encode(to: &writer)
         case .time(let time):
-            bytes.append(Kind.time)
-            bytes.append(compact: time)
+            writer.put(Kind.time)
+            writer.put(compact: time)
         case .report(let report):
-            bytes.append(Kind.report)
-            report.encode(to: &bytes)
+            writer.put(Kind.report)
+            report.encode(to: &writer)
         }
     }
 
@@ -187,19 +192,19 @@ extension Fact {
 
 /// Layout: time, attempt, lane, source, reports, count and stages, count and parts.
 extension AttemptFact {
-    func encode(to bytes: inout [UInt8]) {
-        bytes.append(compact: time)
-        bytes.append(compact: UInt64(clamping: attempt))
-        lane.encode(to: &bytes)
-        bytes.append(optional: source)
-        bytes.append(reports.rawValue)
-        bytes.append(UInt8(min(stages.count, 15)))
+    func encode(to writer: inout OctetWriter) {
+        writer.put(compact: time)
+        writer.put(compact: UInt64(clamping: attempt))
+        lane.encode(to: &writer)
+        writer.put(optional: source)
+        writer.put(reports.rawValue)
+        writer.put(UInt8(min(stages.count, 15)))
         for stage in stages.prefix(15) {
-            bytes.append(string: stage.name)
-            bytes.append(compact: UInt64(clamping: stage.milliseconds))
+            writer.put(piece: stage.name)
+            writer.put(compact: UInt64(clamping: stage.milliseconds))
         }
-        bytes.append(compact: UInt64(parts.count))
-        for part in parts { part.encode(to: &bytes) }
+        writer.put(compact: UInt64(parts.count))
+        for part in parts { part.encode(to: &writer) }
     }
 
     init(decoding reader: inout StoredReader) throws(Malformed) {
@@ -227,37 +232,37 @@ extension AttemptFact.Part {
         static let duplicate: UInt8 = 64
     }
 
-    func encode(to bytes: inout [UInt8]) {
+    func encode(to writer: inout OctetWriter) {
         var flags = result.rawValue
         if words.enhanced != nil { flags |= Flag.enhanced }
         if host != nil { flags |= Flag.host }
         if tls != nil { flags |= Flag.tls }
         if reason != nil { flags |= Flag.failure }
         if mayBeDuplicate { flags |= Flag.duplicate }
-        bytes.append(flags)
-        bytes.append(compact: UInt64(recipients.count))
-        for recipient in recipients { bytes.append(compact: UInt64(recipient)) }
-        bytes.append(compact: UInt64(words.code))
+        writer.put(flags)
+        writer.put(compact: UInt64(recipients.count))
+        for recipient in recipients { writer.put(compact: UInt64(recipient)) }
+        writer.put(compact: UInt64(words.code))
         if let enhanced = words.enhanced {
-            bytes.append(enhanced.class)
-            bytes.append(compact: UInt64(enhanced.subject))
-            bytes.append(compact: UInt64(enhanced.detail))
+            writer.put(enhanced.class)
+            writer.put(compact: UInt64(enhanced.subject))
+            writer.put(compact: UInt64(enhanced.detail))
         }
-        bytes.append(string: words.text, atMost: 512)
+        writer.put(piece: words.text, atMost: 512)
         if let host {
-            bytes.append(string: host.host, atMost: 255)
-            bytes.append(optional: host.ip)
-            bytes.append(compact: UInt64(host.port ?? 0))
+            writer.put(piece: host.host, atMost: 255)
+            writer.put(optional: host.ip)
+            writer.put(compact: UInt64(host.port ?? 0))
         }
         if let tls {
-            bytes.append(tls.trust.rawValue)
-            bytes.append(string: tls.version)
-            bytes.append(string: tls.cipher)
+            writer.put(tls.trust.rawValue)
+            writer.put(piece: tls.version)
+            writer.put(piece: tls.cipher)
         }
         guard let reason else { return }
-        bytes.append(reason.rawValue)
-        bytes.append(string: words.stage ?? "")
-        bytes.append(compact: next ?? Timestamp(milliseconds: 0))
+        writer.put(reason.rawValue)
+        writer.put(piece: words.stage ?? "")
+        writer.put(compact: next ?? Timestamp(milliseconds: 0))
     }
 
     init(decoding reader: inout StoredReader) throws(Malformed) {
@@ -295,19 +300,19 @@ extension AttemptFact.Part {
 
 /// Layout: type, time, flags, [actor], [subject], [text], [until], [count].
 extension CommandFact {
-    func encode(to bytes: inout [UInt8]) {
-        bytes.append(type.rawValue)
-        bytes.append(compact: time)
+    func encode(to writer: inout OctetWriter) {
+        writer.put(type.rawValue)
+        writer.put(compact: time)
         var flags: UInt8 = 0
         if actor != nil { flags |= 1 }
         if subject != nil { flags |= 2 }
         if text != nil { flags |= 4 }
         if until != nil { flags |= 8 }
         if count != nil { flags |= 16 }
-        bytes.append(flags)
-        for text in [actor, subject, text] { if let text { bytes.append(string: text, atMost: 512) } }
-        if let until { bytes.append(compact: until) }
-        if let count { bytes.append(compact: UInt64(clamping: count)) }
+        writer.put(flags)
+        for text in [actor, subject, text] { if let text { writer.put(piece: text, atMost: 512) } }
+        if let until { writer.put(compact: until) }
+        if let count { writer.put(compact: UInt64(clamping: count)) }
     }
 
     init(decoding reader: inout StoredReader) throws(Malformed) {

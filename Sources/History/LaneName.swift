@@ -35,10 +35,10 @@ package struct LaneName: Hashable, Sendable {
 }
 
 extension LaneName {
-    func encode(to bytes: inout [UInt8]) {
-        bytes.append(kind.rawValue)
-        bytes.append(string: name, atMost: 512)
-        bytes.append(string: rest, atMost: 512)
+    func encode(to writer: inout OctetWriter) {
+        writer.put(kind.rawValue)
+        writer.put(piece: name, atMost: 512)
+        writer.put(piece: rest, atMost: 512)
     }
 
     init(decoding reader: inout StoredReader) throws(Malformed) {

@@ -130,25 +130,25 @@ extension MessageContext: Hashable {
 
 /// Layout: id, time, size, flags, sender, [Message-ID], [tag], [user], client, count of all, count and recipients.
 extension MessageContext {
-    func encode(to bytes: inout [UInt8]) {
-        bytes.append(number: id.rawValue)
-        bytes.append(compact: acceptedAt)
-        bytes.append(compact: UInt64(clamping: size))
+    func encode(to writer: inout OctetWriter) {
+        writer.put(number: id.rawValue)
+        writer.put(compact: acceptedAt)
+        writer.put(compact: UInt64(clamping: size))
         var flags: UInt8 = 0
         if headerMessageID != nil { flags |= 1 }
         if tag != nil { flags |= 2 }
         if user != nil { flags |= 4 }
-        bytes.append(flags)
-        bytes.append(string: sender)
-        if let headerMessageID { bytes.append(string: headerMessageID, atMost: 255) }
-        if let tag { bytes.append(string: tag, atMost: 255) }
-        if let user { bytes.append(string: user, atMost: 255) }
-        bytes.append(optional: client)
-        bytes.append(compact: UInt64(recipientCount))
-        bytes.append(compact: UInt64(recipients.count))
+        writer.put(flags)
+        writer.put(piece: sender)
+        if let headerMessageID { writer.put(piece: headerMessageID, atMost: 255) }
+        if let tag { writer.put(piece: tag, atMost: 255) }
+        if let user { writer.put(piece: user, atMost: 255) }
+        writer.put(optional: client)
+        writer.put(compact: UInt64(recipientCount))
+        writer.put(compact: UInt64(recipients.count))
         for recipient in recipients {
-            bytes.append(compact: UInt64(recipient.place))
-            bytes.append(string: recipient.address)
+            writer.put(compact: UInt64(recipient.place))
+            writer.put(piece: recipient.address)
         }
     }
 }

@@ -51,29 +51,29 @@ extension ReportFact {
         static let reporter: UInt8 = 16
     }
 
-    func encode(to bytes: inout [UInt8]) {
-        bytes.append(type.rawValue)
-        bytes.append(compact: time)
+    func encode(to writer: inout OctetWriter) {
+        writer.put(type.rawValue)
+        writer.put(compact: time)
         var flags: UInt8 = 0
         if words != nil { flags |= Flag.words }
         if words?.enhanced != nil { flags |= Flag.enhanced }
         if reason != nil { flags |= Flag.reason }
         if host != nil { flags |= Flag.host }
         if reporter != nil { flags |= Flag.reporter }
-        bytes.append(flags)
-        bytes.append(string: recipient, atMost: 512)
+        writer.put(flags)
+        writer.put(piece: recipient, atMost: 512)
         if let words {
-            bytes.append(compact: UInt64(words.code))
-            bytes.append(string: words.text, atMost: 512)
+            writer.put(compact: UInt64(words.code))
+            writer.put(piece: words.text, atMost: 512)
             if let enhanced = words.enhanced {
-                bytes.append(enhanced.class)
-                bytes.append(compact: UInt64(enhanced.subject))
-                bytes.append(compact: UInt64(enhanced.detail))
+                writer.put(enhanced.class)
+                writer.put(compact: UInt64(enhanced.subject))
+                writer.put(compact: UInt64(enhanced.detail))
             }
         }
-        if let reason { bytes.append(reason.rawValue) }
-        if let host { bytes.append(string: host, atMost: 255) }
-        if let reporter { bytes.append(string: reporter, atMost: 255) }
+        if let reason { writer.put(reason.rawValue) }
+        if let host { writer.put(piece: host, atMost: 255) }
+        if let reporter { writer.put(piece: reporter, atMost: 255) }
     }
 
     init(decoding reader: inout StoredReader) throws(Malformed) {

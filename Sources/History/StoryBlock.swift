@@ -45,6 +45,8 @@ enum StoryEntry: Hashable, Sendable {
 struct StoryBlock: Sendable {
     /// Enough for a few hundred messages; reading one is a matter of a millisecond.
     static let fullSize = 48 << 10
+    /// Octets of nearly every entry.
+    private static let usual = 512
     /// A power of two.
     private static let latelyCount = 256
 
@@ -75,14 +77,14 @@ struct StoryBlock: Sendable {
             lately = (0..<Self.latelyCount).map { UInt64($0 ^ 1) }
         }
         bytes.append(entry.kind)
-        bytes.appendPiece { body in
+        bytes.composePiece(Self.usual) { body in
             switch entry {
             case .message(let context), .context(let context): context.encode(to: &body)
             case .note(let id, let facts, _):
-                body.append(number: id.rawValue)
-                body.append(contentsOf: facts.bytes)
+                body.put(number: id.rawValue)
+                facts.bytes.withUnsafeBytes { body.put($0) }
             case .event(let fact):
-                body.append(number: UInt64(0))
+                body.put(number: 0)
                 fact.encode(to: &body)
             }
         }

@@ -153,33 +153,6 @@ extension [UInt8] {
         append(UInt8(truncatingIfNeeded: rest))
     }
 
-    /// Appends what `body` appends, behind its length in LEB128.
-    package mutating func appendPiece(_ body: (inout [UInt8]) -> Void) {
-        let start = count
-        // Most pieces are short; the length of a longer one pushes it along.
-        append(0)
-        body(&self)
-        let length = count - start - 1
-        guard length >= 0x80 else {
-            self[start] = UInt8(length)
-            return
-        }
-        let first = UInt8(truncatingIfNeeded: length) | 0x80
-        guard length < 1 << 14 else {
-            var size: [UInt8] = []
-            size.append(compact: UInt64(length))
-            replaceSubrange(start...start, with: size)
-            return
-        }
-        append(0)
-        withUnsafeMutableBytes { bytes in
-            guard let base = bytes.baseAddress else { return }
-            (base + start + 2).copyMemory(from: base + start + 1, byteCount: length)
-            bytes[start] = first
-            bytes[start + 1] = UInt8(truncatingIfNeeded: length >> 7)
-        }
-    }
-
     /// A time that will be read again, whatever a clock or a plugin said.
     package mutating func append(time: Timestamp) { append(number: time.clamped.milliseconds) }
 

@@ -62,24 +62,21 @@ package struct HeaderGlance: Hashable, Sendable {
 
     /// Without folds, blanks at the ends and control characters.
     private static func text(_ value: UnsafeRawBufferPointer) -> String? {
-        // What is longer is cut off, a letter that reaches over the end with it.
-        let most = longest + 4
-        let words = [UInt8](unsafeUninitializedCapacity: min(value.count, most + 1)) { words, count in
-            var isBetween = false
-            for byte in value where count < most {
-                if byte <= 0x20 || byte == 0x7F {
-                    isBetween = count > 0
-                    continue
-                }
-                if isBetween {
-                    words[count] = 0x20
-                    count += 1
-                }
-                isBetween = false
-                words[count] = byte
-                count += 1
-            }
+        var (start, end) = (0, value.count)
+        while start < end, isBlank(value[start]) { start += 1 }
+        while start < end, isBlank(value[end - 1]) { end -= 1 }
+        let rest = UnsafeRawBufferPointer(rebasing: value[start..<end])
+        if rest.count <= longest, !rest.contains(where: isBlank) {
+            return rest.isEmpty ? nil : String(decoding: rest, as: UTF8.self)
         }
-        return words.isEmpty ? nil : String(decoding: words, as: UTF8.self).cut(octets: longest)
+        var words: [UInt8] = []
+        for byte in rest {
+            if !isBlank(byte) { words.append(byte) } else if words.last != 0x20 { words.append(0x20) }
+            // The rest is cut off, a letter that reaches over the end with it.
+            if words.count > longest + 4 { break }
+        }
+        return String(decoding: words, as: UTF8.self).cut(octets: longest)
     }
+
+    private static func isBlank(_ byte: UInt8) -> Bool { byte <= 0x20 || byte == 0x7F }
 }
