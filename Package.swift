@@ -73,6 +73,7 @@ let package = Package(
         room("HTTPClient", ["CCurl"]),
         room("Passwords", ["CCrypt"]),
         room("Process", ["CProcess"]),
+        room("Compression", ["CZlib"]),
         room("Database", ["CSQLite", "CPQ"]),
         // floor 2
         room("SMTP", ["Mail", core]),
@@ -83,7 +84,7 @@ let package = Package(
         room("Storage", ["Mail", "JSON", "Files", "Database", core, metrics]),
         room("History", ["Mail", "JSON", "Files", "Database"]),
         room("ACME", ["Mail", "JSON", "OpenSSL", "HTTPClient"]),
-        room("Page", ["OpenSSL", "CPage", "CZlib"]),
+        room("Page", ["OpenSSL", "Compression", "CPage"]),
         room("Milter", ["Mail", core]),
         // floor 3
         room("Filters", ["Mail", "Log", "Loop", "Milter", "Config", core, posix, metrics]),
@@ -195,6 +196,14 @@ let package = Package(
                 metrics, metricsCore,
             ]
         ),
+        room(
+            "TLSReports",
+            [
+                "Mail", "JSON", "Files", "Log", "Loop", "HTTPClient", "Compression", "MessageFormat", "Config", "DNS",
+                "Queue",
+                "Intake", "Departure", core, metrics,
+            ]
+        ),
         room("RemoteHooks", ["Mail", "JSON", "Log", "HTTPClient", "Hooks", "Config", "MessageFormat", core]),
         room(
             "Admin",
@@ -280,6 +289,7 @@ let package = Package(
                 "Admin",
                 "Operator",
                 "Doctor",
+                "TLSReports",
                 core,
                 posix,
                 arguments,
@@ -329,6 +339,7 @@ let package = Package(
         tests("MessageFormat", ["OpenSSL", core]),
         tests("ACME", ["Mail", "JSON", "OpenSSL", "HTTPClient"]),
         tests("Page"),
+        tests("TLSReports", ["Mail", "JSON", "Files", "Log", "Loop", "HTTPClient", "Config", "DNS", "Departure"]),
         tests("Milter", ["Mail", core]),
         tests("Storage", ["Mail", "JSON", "Files", core]),
         tests("Chronicle", ["Mail", "JSON", "Files", "Log", "Storage", "History", core, posix]),

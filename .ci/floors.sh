@@ -5,11 +5,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The house, from the ground up. A new room gets its place here and in Package.swift.
 ground="CSQLite CPQ COpenSSL CMicrohttpd CUnbound CCurl CCrypt CIDN2 CIntrinsics CContract CTimex CProcess CPage CZlib CLDAP"
-floor1="Mail JSON OpenSSL Files HTTPClient Passwords Log Loop Process Database"
+floor1="Mail JSON OpenSSL Files HTTPClient Passwords Log Loop Process Database Compression"
 floor2="ACME SMTP MessageFormat Storage Config DNS Hooks History Page Milter"
 floor3="Queue Chronicle Suppression Logins Filters"
 floor4="Intake Departure"
-floor5="Ingest Delivery Admin RemoteHooks Webhooks Operator Doctor"
+floor5="Ingest Delivery Admin RemoteHooks Webhooks Operator Doctor TLSReports"
 floor6="martlet"
 # What does not belong to the house and may be used in it.
 outside="Glibc Synchronization NIOCore NIOPosix NIOEmbedded DequeModule HeapModule Metrics CoreMetrics ArgumentParser"

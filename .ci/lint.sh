@@ -85,7 +85,7 @@ ban "name says nothing" '\b(class|struct|enum|protocol|actor) [A-Za-z]*(Manager|
 # Text from outside is octets: Characters see another text than whoever reads it. `utf8` on the line passes, and so does a
 # comment `// characters: why` on it or right above it.
 mapfile -t outside < <(printf '%s\n' "${sources[@]}" |
-    grep -E '^Sources/(SMTP|Admin|Config|RemoteHooks|DNS|Delivery|Departure|Intake|Ingest|Queue|Storage|MessageFormat|Operator|JSON|HTTPClient|Mail|Log|Doctor|Process|Files|OpenSSL|Hooks|Webhooks|Passwords|Suppression|History|Chronicle|Database|Page|Milter|Filters|martlet)/')
+    grep -E '^Sources/(SMTP|Admin|Config|RemoteHooks|DNS|Delivery|Departure|Intake|Ingest|Queue|Storage|MessageFormat|Operator|JSON|HTTPClient|Mail|Log|Doctor|Process|Files|OpenSSL|Hooks|Webhooks|Passwords|Suppression|History|Chronicle|Database|Page|Milter|Filters|TLSReports|Compression|martlet)/')
 report "characters for octets" "$(awk '
     /^ *\/\// { isPardoned = isPardoned || /characters:/; next }
     {

@@ -126,6 +126,8 @@ package enum Endpoints {
 
         Endpoint(.post, "/v1/classify", "classifyReply", .routesRead, body: .json, ClassifyEndpoint.classify),
 
+        Endpoint(.get, "/v1/tls-reports", "listTLSReports", .queueRead, TLSReportEndpoints.list),
+
         Endpoint(.get, "/v1/nodes", "listNodes", .statusRead, NodeEndpoints.list),
         Endpoint(.post, "/v1/nodes/{name}/drain", "drainNode", .queueWrite, NodeEndpoints.drain),
         Endpoint(.post, "/v1/nodes/{name}/resume", "resumeNode", .queueWrite, NodeEndpoints.resume),

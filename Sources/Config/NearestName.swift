@@ -11,6 +11,7 @@ enum NearestName {
     ///
     /// - Returns: the closest of `names`, or nil when none is within a third of the name's length.
     static func of(_ name: String, among names: [String]) -> String? {
+        // characters: a guess that a person reads
         let wanted = Array(name.lowercased().utf8.prefix(100))
         let limit = max(1, wanted.count / 3)
         let ranked = names.map { (name: $0, distance: distance(wanted, Array($0.lowercased().utf8))) }

@@ -22,6 +22,21 @@ extension OutboundSettings: KeyedSettings {
             (text, target) throws(ValueError) in
             target.tlsFallbackAfter = try ValueParsing.duration(text, 0...31_536_000)
         },
+        SettingKey("tls_report_contact", show: { $0.tlsReportContact.map { .text("\($0)") } ?? .none }) {
+            (text, target) throws(ValueError) in
+            guard !text.isEmpty else { return target.tlsReportContact = nil }
+            guard let address = EmailAddress(text) else {
+                throw ValueError("\"\(ValueParsing.shown(text))\" is no address; write who answers for the reports")
+            }
+            target.tlsReportContact = address
+        },
+        SettingKey("tls_report_organization", show: { .text($0.tlsReportOrganization) }) {
+            (text, target) throws(ValueError) in
+            guard text.utf8.count <= 200, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
+                throw ValueError("has at most 200 bytes and no control characters")
+            }
+            target.tlsReportOrganization = text
+        },
         .count("concurrency_max", \.concurrencyMax, 1...100_000),
         .count("concurrency_per_lane", \.concurrencyPerLane, 1...100_000),
         .boolean("always_split", \.alwaysSplit),

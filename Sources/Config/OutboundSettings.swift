@@ -16,6 +16,10 @@ package struct OutboundSettings: Hashable, Sendable {
     package var showsCertificate = true
     /// `tls_fallback_after`, seconds that TLS with a server must have been failing before the clear is an answer to it.
     package var tlsFallbackAfter = 5
+    /// `tls_report_contact`: who answers for reports on TLS, and their sender; nil: none are sent (RFC 8460).
+    package var tlsReportContact: EmailAddress?
+    /// `tls_report_organization`: whose reports they are; empty: `me`.
+    package var tlsReportOrganization = ""
     /// `disabled_reason`: why, for people; at most 200 bytes.
     package var disabledReason = ""
     /// `concurrency_max`: sessions to all next hops together.

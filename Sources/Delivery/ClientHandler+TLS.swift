@@ -26,11 +26,37 @@ struct TLSStart: Sendable {
     /// Filled in by the session before it says why it does not stand.
     final class Report: Sendable {
         private let laden = Atomic<Bool>(false)
+        private let end = Mutex<End?>(nil)
+
+        /// What the handshake came to.
+        private enum End {
+            case stands
+            case broke(TLSError)
+        }
 
         /// There was something that a server may choke on.
         var isLaden: Bool { laden.load(ordering: .acquiring) }
 
         func take(_ engine: TLSEngine) { laden.store(engine.isLaden, ordering: .releasing) }
+
+        func stands() { end.withLock { $0 = .stands } }
+
+        func broke(_ error: TLSError) { end.withLock { $0 = .broke(error) } }
+
+        /// What reports call it; nil: TLS stood. Where there was no handshake, the server did not offer one.
+        var fault: (fault: TLSFault, words: String?)? {
+            switch end.withLock({ $0 }) {
+            case nil: (.notOffered, nil)
+            case .stands: nil
+            case .broke(let error):
+                switch error.certificateFault {
+                case .hostMismatch: (.hostMismatch, error.reason)
+                case .expired: (.expired, error.reason)
+                case .notTrusted: (.notTrusted, error.reason)
+                case .other, nil: (.validation, error.reason)
+                }
+            }
+        }
     }
 }
 
@@ -90,6 +116,7 @@ extension ClientHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let established = event as? TLSEstablished else { return context.fireUserInboundEventTriggered(event) }
         hasProgressed = true
+        plan.tls?.report.stands()
         DeliveryMetrics.record(.tls, since: phaseBegan)
         step(.tlsEstablished(ChannelSecurity(established.summary)))
         // With implicit TLS the session only begins now.

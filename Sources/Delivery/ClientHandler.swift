@@ -175,6 +175,7 @@ final class ClientHandler: ChannelInboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if let error = error as? TLSError {
+            plan.tls?.report.broke(error)
             step(.tlsFailed(error.reason))
         } else {
             step(.peerClosed("connection lost: \(reasonText(error))"))

@@ -44,8 +44,9 @@ extension LaneOpener {
             let way = left[taken]
             trust.memory.forget(.silent, of: way.departure.peer)
             DeliveryMetrics.countOpening(opening.failure == nil, since: begin)
-            guard let failure = opening.failure else { return stood(way) }
-            if try await stands(at: way, after: failure, places[taken].plan.tls, &search, until: due) { return true }
+            let tls = places[taken].plan.tls
+            guard let failure = opening.failure else { return stood(way, tls, search.lane) }
+            if try await stands(at: way, after: failure, tls, &search, until: due) { return true }
             let gone = Set(opening.unreachable.map(\.place) + [taken])
             left = left.indices.filter { !gone.contains($0) }.map { left[$0] }
         }
@@ -71,13 +72,16 @@ extension LaneOpener {
         var (trouble, start, index) = (failure, tls, 0)
         let tries = way.departure.tries
         while trouble.stage == .tls {
-            noteBroken(way, tries[index], trouble, search.lane)
+            noteBroken(way, tries[index], trouble, start, search.lane)
             // Nobody waits for a policy under test.
             let isWorthAnother = tries[index].because != .policyUnderTest && start?.report.isLaden ?? false
             if !isWorthAnother { index += 1 }
             guard index < tries.count, search.connections > 0, .now() < due else { break }
             let next = try await connect(way, tries[index], isBare: isWorthAnother, &search, until: due)
-            guard let failure = next.failure else { return stood(way) }
+            guard let failure = next.failure else {
+                // A session that is less than the policy wanted was counted as what it failed at.
+                return stood(way, tries[0].because == .policyUnderTest && index > 0 ? nil : next.tls, search.lane)
+            }
             // What the usual session failed at says more than what the bare one did.
             if !isWorthAnother || failure.stage != .tls { trouble = failure }
             start = next.tls
@@ -107,9 +111,9 @@ extension LaneOpener {
             trust.memory.trouble(with: way.departure.peer, at: .now())?.isLasting != true
         {
             let again = try await connect(way, usual, isBare: true, &search, until: search.due)
-            guard let failure = again.failure else { return stood(way) }
+            guard let failure = again.failure else { return stood(way, again.tls, search.lane) }
             guard failure.stage == .tls else { return try givenUp(way, failure, &search) }
-            noteBroken(way, usual, failure, search.lane)
+            noteBroken(way, usual, failure, again.tls, search.lane)
             guard search.goesOn else { return false }
         }
         let last = try await connect(way, clear, isBare: false, &search, until: search.due)
@@ -157,13 +161,28 @@ extension LaneOpener {
         min(Int64(settings.outbound.connectTimeout), (due - .now()).nanoseconds / 1_000_000_000)
     }
 
-    private func stood(_ way: Way) -> Bool {
+    /// - Parameter tls: what was prepared; nil: nobody wanted any.
+    private func stood(_ way: Way, _ tls: TLSStart?, _ lane: Lane) -> Bool {
+        if let tls {
+            let fault = tls.report.fault
+            trust.count(fault?.fault, fault?.words, way.host.trust, way.departure, in: lane)
+        }
         if way.host.login != nil { trust.loginAccepted(at: way.host.mx) }
         return true
     }
 
     /// TLS with an address came to nothing.
-    private func noteBroken(_ way: Way, _ attempt: Departure.Try, _ failure: Failure, _ lane: Lane) {
+    private func noteBroken(
+        _ way: Way,
+        _ attempt: Departure.Try,
+        _ failure: Failure,
+        _ tls: TLSStart?,
+        _ lane: Lane
+    ) {
+        if let tls {
+            let fault = tls.report.fault ?? (.validation, nil)
+            trust.count(fault.fault, fault.words ?? failure.reply.description, way.host.trust, way.departure, in: lane)
+        }
         if attempt.because == .policyUnderTest {
             trust.fallsShort(way.host.mx.exchange, of: lane.hop, failure)
         } else if attempt.level > .off {

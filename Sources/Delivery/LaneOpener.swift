@@ -124,6 +124,7 @@ struct LaneOpener: Sendable {
             let way = Way(host: host, departure: departure)
             if let refusal = departure.refusal {
                 TrustMetrics.handshakeFailed()
+                if let fault = refusal.fault { trust.count(fault, refusal.reason, host.trust, departure, in: lane) }
                 let reply = Reply(451, EnhancedStatus(4, 7, 5), refusal.reason)
                 search.note(Failure(.host, at: .tls, reply, remote: departure.peer))
             } else if departure.tries.isEmpty {

@@ -45,6 +45,15 @@ package struct Departure: Hashable, Sendable {
     package struct Refused: Hashable, Sendable {
         package let reason: String
         package let because: TLSCause
+
+        /// What reports to the domain call it; nil: it is no matter of the domain's.
+        package var fault: TLSFault? {
+            switch because {
+            case .dane: .dnssecInvalid
+            case .policy: .validation
+            default: nil
+            }
+        }
     }
 
     package let mx: MX

@@ -31,6 +31,9 @@ package struct Guide: Sendable {
     /// Hosts that refuse our login now, the last first.
     package var refusals: [(host: MX, refusal: Refusal)] { trust.refusals }
 
+    /// How sessions were protected, and what domains were told of it.
+    package var tlsResults: TLSResultBook { trust.results }
+
     /// Everything is asked anew from now on: somebody wants mail to go, and what stood in its way may be mended.
     package func forget() {
         router.forget()

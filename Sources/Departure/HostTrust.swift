@@ -22,6 +22,20 @@ package struct HostTrust: Hashable, Sendable {
     /// An MTA-STS policy of mode `testing` names the host: what `enforce` would have done is tried first.
     package var isUnderTest = false
 
+    /// The MTA-STS policy of the domain, whatever its mode.
+    package var policy: STSPolicy?
+
+    /// What the domain had said, as reports tell it.
+    package var reportPolicy: TLSReportPolicy {
+        switch facts.dane {
+        case .usable, .unusable: return TLSReportPolicy(.tlsa, lines: tlsa.map(\.zoneText))
+        case .failed: return TLSReportPolicy(.tlsa)
+        case .absent: break
+        }
+        guard let policy, policy.mode != .none else { return TLSReportPolicy(.none) }
+        return TLSReportPolicy(.sts, lines: policy.lines, hosts: policy.hosts)
+    }
+
     /// What makes a host's name genuine.
     package enum Voucher: String, Hashable, Sendable {
         /// An administrator wrote it.

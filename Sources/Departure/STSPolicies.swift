@@ -75,14 +75,13 @@ package final class STSPolicies: Sendable {
         self.now = now
     }
 
-    /// What the policy of a domain says about one of its hosts.
-    ///
-    func verdict(on host: String, of domain: Domain) async -> Verdict {
-        guard let policy = await policy(of: domain) else { return .absent }
+    /// What the policy of a domain says about one of its hosts, and the policy.
+    func verdict(on host: String, of domain: Domain) async -> (verdict: Verdict, policy: STSPolicy?) {
+        guard let policy = await policy(of: domain) else { return (.absent, nil) }
         switch policy.mode {
-        case .none: return .absent
-        case .enforce: return .enforced(isNamed: policy.names(host))
-        case .testing: return .testing(isNamed: policy.names(host))
+        case .none: return (.absent, policy)
+        case .enforce: return (.enforced(isNamed: policy.names(host)), policy)
+        case .testing: return (.testing(isNamed: policy.names(host)), policy)
         }
     }
 

@@ -53,6 +53,11 @@ package struct STSPolicy: Hashable, Sendable {
         self.maxAge = min(maxAge, Self.longestAge)
     }
 
+    /// The policy as a report tells it, a field a line (RFC 8460 §4.4).
+    package var lines: [String] {
+        ["version: STSv1", "mode: \(mode.rawValue)"] + hosts.map { "mx: \($0)" } + ["max_age: \(maxAge)"]
+    }
+
     /// Whether a host is named; `*.` stands for exactly one label.
     ///
     /// - Source: RFC 8461 §4.1

@@ -26,6 +26,8 @@ package final class TrustFinder: Sendable {
     private let tokens: TokenSource?
     /// What was learnt of peers and lanes.
     package let memory: PeerMemory
+    /// How sessions were protected.
+    package let results: TLSResultBook
     private let refused = Mutex(Bounded<MX, Refusal>(atLeast: mostRefused))
     private let kept = Mutex<Kept?>(nil)
 
@@ -35,18 +37,21 @@ package final class TrustFinder: Sendable {
     ///   - policies: MTA-STS; nil: no domain has a policy.
     ///   - tokens: OAuth; nil: no access tokens are to be had.
     ///   - memory: what was learnt of peers and lanes.
+    ///   - results: counts how sessions were protected.
     package init(
         resolver: InForce<any Resolver>,
         settings: InForce<Settings>,
         policies: STSPolicies? = nil,
         tokens: TokenSource? = nil,
-        memory: PeerMemory = PeerMemory()
+        memory: PeerMemory = PeerMemory(),
+        results: TLSResultBook = TLSResultBook()
     ) {
         self.resolver = resolver
         self.settings = settings
         self.policies = policies
         self.tokens = tokens
         self.memory = memory
+        self.results = results
     }
 
     /// Everything that is known of a host.
@@ -64,7 +69,8 @@ package final class TrustFinder: Sendable {
         isRehearsal: Bool = false
     ) async -> HostTrust {
         var trust = unasked(mx, of: route, lane)
-        guard !decideTLS(trust.facts).isPlain else { return trust }
+        // Mail that is to arrive whatever a policy says asks for none (RFC 8460 §3).
+        guard !decideTLS(trust.facts).isPlain, !lane.waivesPolicies else { return trust }
         if let addresses, trust.voucher != nil, trust.facts.level != .verify {
             trust.askedForRecords = true
             await findRecords(&trust, mx, route, lane, addresses)
@@ -73,7 +79,9 @@ package final class TrustFinder: Sendable {
         let hasSpoken = trust.facts.dane != .absent && trust.facts.dane != .unusable
         if case .domain(let domain) = lane.hop, let policies, domain.literal == nil, !hasSpoken {
             trust.askedForPolicy = true
-            switch await policies.verdict(on: mx.exchange, of: domain) {
+            let (verdict, policy) = await policies.verdict(on: mx.exchange, of: domain)
+            trust.policy = policy
+            switch verdict {
             case .absent: break
             case .enforced(let isNamed): trust.facts.sts = isNamed ? .match : .mismatch
             case .testing(isNamed: true): trust.isUnderTest = true
@@ -90,7 +98,7 @@ package final class TrustFinder: Sendable {
         var facts = TLSFacts()
         facts.isEnabled = settings.ask { $0.outbound.isTLSEnabled }
         facts.level = mx.tls
-        facts.demand = lane.tls
+        facts.demand = lane.waivesPolicies ? nil : lane.tls
         facts.isImplicit = mx.implicitTLS
         facts.hasLogin = mx.auth != nil
         facts.isSocket = mx.isSocket
@@ -131,6 +139,29 @@ package final class TrustFinder: Sendable {
         policies?.forget()
         memory.forgetAll(.silent)
         memory.forgetAll(.lackingTLS)
+    }
+
+    // MARK: what domains are told
+
+    /// Counts what became of TLS in a session with a host of a domain that was found in the DNS.
+    ///
+    /// - Parameter fault: nil: the session stands, and is protected.
+    package func count(_ fault: TLSFault?, _ words: String?, _ trust: HostTrust, _ departure: Departure, in lane: Lane)
+    {
+        results.note(Self.session(fault, words, trust, departure, lane))
+    }
+
+    private static func session(
+        _ fault: TLSFault?,
+        _ words: String?,
+        _ trust: HostTrust,
+        _ departure: Departure,
+        _ lane: Lane
+    ) -> TLSSession? {
+        guard case .domain(let domain) = lane.hop, domain.literal == nil, !lane.waivesPolicies else { return nil }
+        var session = TLSSession(domain, trust.reportPolicy, mx: departure.mx.exchange)
+        (session.ip, session.source, session.fault, session.words) = (departure.ip, departure.bind, fault, words)
+        return session
     }
 
     // MARK: policies under test

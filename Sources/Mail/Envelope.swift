@@ -48,7 +48,10 @@ package struct Envelope: Hashable, Sendable {
     package var account: String? { user ?? notes.caller }
 
     /// The least protection that the message itself demands of every next hop.
-    package var leastTLS: TLSLevel? { requiresTLS ? .verify : notes.forceTLS ? .require : nil }
+    package var leastTLS: TLSLevel? {
+        if let caller = notes.caller, caller.isSame(octets: Notes.tlsReporter) { return .off }
+        return requiresTLS ? .verify : notes.forceTLS ? .require : nil
+    }
 }
 
 /// How much of the message a failure report brings back (RFC 3461 §4.3).

@@ -22,8 +22,12 @@ package struct Lane: Hashable, Sendable, CustomStringConvertible {
     package let hop: Hop
     /// Where from, for hosts without a `bind` of their own; nil leaves it to the operating system.
     package let source: Source?
-    /// The least protection that the mail itself demands (`force_tls`), whatever the hosts do; nil demands none.
+    /// The least protection that the mail itself demands (`force_tls`), whatever the hosts do; nil demands none, and `off` has it
+    /// delivered even where a policy of the domain would keep it back.
     package let tls: TLSLevel?
+
+    /// No policy of a domain is looked for, and none holds the mail back.
+    package var waivesPolicies: Bool { tls == .off }
 
     package init(_ hop: Hop, from source: Source? = nil, tls: TLSLevel? = nil) {
         self.hop = hop

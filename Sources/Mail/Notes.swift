@@ -17,6 +17,9 @@ package struct Notes: Hashable, Sendable {
     /// What plugins noted for themselves; see ``mostBytes``.
     package var values: [String: String]
 
+    /// The ``caller`` of our own reports on TLS, which arrive although TLS is broken (RFC 8460 §3).
+    package static let tlsReporter = "tlsrpt"
+
     /// Bytes of all names and values together that a message may carry.
     package static let mostBytes = 8192
 

@@ -54,6 +54,7 @@ extension [UInt8] {
                 var writer = OctetWriter(bytes)
                 write(&writer)
                 guard writer.count <= bytes.count else { return writer.count }
+                if isEmpty { reserveCapacity(writer.count + 5) }
                 append(compact: UInt64(writer.count))
                 append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[..<writer.count]))
                 return 0

@@ -185,16 +185,6 @@ extension StoredReader {
 // MARK: - Small forms
 
 extension [UInt8] {
-    /// Appends a time of our era in six bytes.
-    package mutating func append(compact time: Timestamp) {
-        append(compact: UInt64(Swift.max(0, time.clamped.milliseconds)))
-    }
-
-    /// Appends an address behind its length, zero for none.
-    package mutating func append(optional address: IPAddress?) {
-        if let address { append(address: address) } else { append(0) }
-    }
-
     /// Appends so many bytes of a text at most, no letter cut in two.
     package mutating func append(string: String, atMost limit: Int) { append(string: string.cut(octets: limit)) }
 }

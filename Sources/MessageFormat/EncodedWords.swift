@@ -6,20 +6,20 @@
 import Mail
 
 /// Encoding of header texts.
-enum EncodedWords {
+package enum EncodedWords {
     /// Octets of text in one encoded word: 39 become 52 in base64, 64 with what stands around them, and 76 are allowed in a
     /// line (RFC 2047 §2).
     private static let octets = 39
 
     /// Unstructured text: as it is when it is plain ASCII, in encoded words otherwise.
-    static func text(_ text: String) -> String {
+    package static func text(_ text: String) -> String {
         let isPlain = text.utf8.allSatisfy { (0x20...0x7E).contains($0) } && !text.contains(octets: "=?")
         // A word of more than 900 octets could not be folded.
         return isPlain && text.split(octet: " ").allSatisfy { $0.utf8.count < 900 } ? text : encoded(text)
     }
 
     /// The name before an address.
-    static func phrase(_ text: String) -> String {
+    package static func phrase(_ text: String) -> String {
         if text.utf8.allSatisfy(isAtomText), !text.isEmpty { return text }
         let isPlain = text.utf8.allSatisfy { (0x20...0x7E).contains($0) } && !text.contains(octets: "=?")
         guard isPlain, text.utf8.count < 200 else { return encoded(text) }
@@ -27,7 +27,7 @@ enum EncodedWords {
     }
 
     /// `name: body` in lines, folded at blanks.
-    static func field(_ name: String, _ body: String) -> String {
+    package static func field(_ name: String, _ body: String) -> String {
         var lines: [String] = []
         var line = "\(name):"
         for word in body.split(octet: " ", omittingEmpty: false) {

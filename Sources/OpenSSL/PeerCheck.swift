@@ -29,6 +29,9 @@ package enum PeerCheck: Hashable, Sendable {
             self.data = data
         }
 
+        /// The record as a zone file has it.
+        package var zoneText: String { "\(usage) \(selector) \(matching) \(TLSSummary.hexadecimal(data))" }
+
         /// `3 1 1 2bb1…`.
         package var description: String {
             "\(usage) \(selector) \(matching) \(TLSSummary.hexadecimal(Array(data.prefix(8))))…"

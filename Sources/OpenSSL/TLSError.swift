@@ -18,7 +18,16 @@ package struct TLSError: Error, Hashable, Sendable, CustomStringConvertible {
         case silence
     }
 
+    /// What is wrong with a certificate, as far as others tell it apart.
+    package enum CertificateFault: Hashable, Sendable {
+        case hostMismatch, expired, notTrusted
+        /// Something else; the reason says what.
+        case other
+    }
+
     package let kind: Kind
+    /// Of ``Kind/verification``, where OpenSSL said it.
+    package private(set) var certificateFault: CertificateFault?
     /// A sentence without its full stop; holds nothing secret and no control characters.
     package let reason: String
 
@@ -45,7 +54,9 @@ package struct TLSError: Error, Hashable, Sendable, CustomStringConvertible {
         let verdict = SSL_get_verify_result(ssl)
         if isVerifying, verdict != Int(X509_V_OK) {
             clear()
-            return TLSError(.verification, "the peer's certificate was refused: \(verdictText(verdict))")
+            var error = TLSError(.verification, "the peer's certificate was refused: \(verdictText(verdict))")
+            error.certificateFault = certificateFault(verdict)
+            return error
         }
         let code = ERR_peek_error()
         let reason = Int(code & 0x7F_FFFF)
@@ -94,6 +105,19 @@ package struct TLSError: Error, Hashable, Sendable, CustomStringConvertible {
         case X509_V_ERR_HOSTNAME_MISMATCH: "it is for another host name"
         case X509_V_ERR_DANE_NO_MATCH: "no TLSA record matches it"
         default: X509_verify_cert_error_string(verdict).map { String(cString: $0) } ?? "error \(verdict)"
+        }
+    }
+
+    private static func certificateFault(_ verdict: Int) -> CertificateFault {
+        switch Int32(truncatingIfNeeded: verdict) {
+        case X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH: .hostMismatch
+        case X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_NOT_YET_VALID: .expired
+        case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
+            X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+            X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, X509_V_ERR_CERT_UNTRUSTED, X509_V_ERR_CERT_REVOKED,
+            X509_V_ERR_INVALID_CA:
+            .notTrusted
+        default: .other
         }
     }
 

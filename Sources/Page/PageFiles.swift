@@ -5,6 +5,7 @@
 // step that rewrites them.
 
 import CPage
+import Compression
 import OpenSSL
 
 /// One file of the page.

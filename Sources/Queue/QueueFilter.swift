@@ -85,6 +85,7 @@ package struct QueueFilter: Hashable, Sendable {
 
     /// People write local parts in any case; for finding mail, case does not matter.
     private static func isSame(_ a: EmailAddress, _ b: EmailAddress) -> Bool {
+        // characters: a search; to find one spelling more than was asked for harms nobody
         a == b || a.domain == b.domain && a.local.lowercased().utf8.elementsEqual(b.local.lowercased().utf8)
     }
 

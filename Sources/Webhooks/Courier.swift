@@ -55,7 +55,7 @@ package struct Courier: Sendable {
             let resolver = resolver.current
             addresses = try await AddressGuard.addresses(of: url, allowsPrivate: endpoint.allowsPrivate, resolver)
         } catch {
-            return outcome(.silence(error.silence), error.reason)
+            return outcome(.silence(error.kind == .unresolved ? .unresolved : .address), error.reason)
         }
         var request = HTTPRequest("POST", endpoint.url, body: body.bytes)
         let signature = Signature(id: body.id, at: time, body: body.bytes, keys: endpoint.keys)

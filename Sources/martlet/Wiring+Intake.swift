@@ -1,5 +1,5 @@
-// Wiring+Intake.swift — the one way in, and what it asks: who gets nothing, milters, and who tells senders of recipients that get
-// nothing.
+// Wiring+Intake.swift — the one way in, and what it asks: the queue, who gets nothing, milters, and who tells senders of recipients
+// that get nothing.
 
 import Config
 import Delivery
@@ -34,5 +34,19 @@ extension Wiring {
         }
         intake.refusals.use { await settler.report($0) }
         return settler
+    }
+
+    /// The queue of one relay alone.
+    static func spool(_ launch: Launch) -> Spool {
+        var options = Spool.Options(launch.settings.current.events)
+        options.recoversBehind = true
+        return Spool(directory: "\(launch.dataPath)/queue", options: options) { [log = launch.log] in
+            SpoolLog.write($0, to: log)
+        }
+    }
+
+    /// One loop does as well as two on two processors; beyond that, one for two.
+    static func threads(_ listener: ListenerSettings) -> Int {
+        listener.threads > 0 ? listener.threads : max(1, System.coreCount / 2)
     }
 }

@@ -128,9 +128,17 @@ final class Wiring: Sendable {
         let fetch = WebFetch(HTTPClient(), on: web, count: Self.webThreads, resolver: resolver)
         let kept = STSStore(directory: "\(launch.dataPath)/mta-sts")
         let policies = STSPolicies(resolver: resolver, settings: inForce, fetch: fetch, store: kept, log: log)
-        (upkeep, memory) = (Upkeep(fetch, launch, queue), PeerMemory(directory: launch.dataPath, disk: LinuxDisk()))
+        upkeep = Upkeep(fetch, launch, intake, resolver, loop)
+        memory = PeerMemory(directory: launch.dataPath, disk: LinuxDisk())
         let access = upkeep.tokens.source
-        trust = TrustFinder(resolver: resolver, settings: inForce, policies: policies, tokens: access, memory: memory)
+        trust = TrustFinder(
+            resolver: resolver,
+            settings: inForce,
+            policies: policies,
+            tokens: access,
+            memory: memory,
+            results: upkeep.results
+        )
         dispatcher = Dispatcher(
             Dispatcher.Parts(
                 loop: loop,
@@ -152,24 +160,11 @@ final class Wiring: Sendable {
         listener = Listener(door: Self.door(intake, sources, certificates), group: loops)
     }
 
-    static func spool(_ launch: Launch) -> Spool {
-        var options = Spool.Options(launch.settings.current.events)
-        options.recoversBehind = true
-        return Spool(directory: "\(launch.dataPath)/queue", options: options) { [log = launch.log] in
-            SpoolLog.write($0, to: log)
-        }
-    }
-
     /// What `when` of a reaction may name: classes, the user's own included.
     private func nameKinds() {
         queue.setKinds { [settings] failure in
             [settings.current.replyClasses.classify(failure.reply, at: failure.stage).replyClass.name]
         }
-    }
-
-    /// One loop does as well as two on two processors; beyond that, one for two.
-    private static func threads(_ listener: ListenerSettings) -> Int {
-        listener.threads > 0 ? listener.threads : max(1, System.coreCount / 2)
     }
 }
 
@@ -328,6 +323,7 @@ extension Wiring {
         }
         let counts = queue.counts
         saveMemory()
+        upkeep.stop(at: .now())
         queue.keepLimits()
         gate.tick(isLast: true)
         RunningRelay.remove(from: dataPath, LinuxDisk())

@@ -81,6 +81,8 @@ VALUES = {
     "queue_lifetime": "5d",
     "long_lines": "encode",
     "postmaster": "postmaster@example.net",
+    "tls_report_contact": "tls@example.net",
+    "tls_report_organization": "Example",
     "allowed_origins": "https://dash.example.org",
 }
 LISTS = {"MARTLET_HOSTNAME": "out1.example.net", "MARTLET_ALLOW_NETWORKS": "10.0.0.0/8, 192.0.2.0/24"}

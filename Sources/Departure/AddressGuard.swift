@@ -1,8 +1,8 @@
-// AddressGuard.swift — where a webhook may go: the host is looked up once, by the relay's own resolver, judged, and exactly
+// AddressGuard.swift — where a URL of others may lead us: the host is looked up once, by the relay's own resolver, judged, and exactly
 // what was judged is connected to.
 //
 // Guarantee: whoever may name a URL, or answers for its name in the DNS, gets no request of ours sent to an address that the
-// world cannot see, unless `allow_private` says so; and without TLS nothing goes to one that it can.
+// world cannot see, unless an administrator says so; and without TLS nothing goes to one that it can.
 
 package import DNS
 package import HTTPClient
@@ -15,7 +15,15 @@ package enum AddressGuard {
 
     /// Why a URL leads nowhere.
     package struct Refusal: Error, Hashable, Sendable {
-        package let silence: WebhookAnswer.Silence
+        /// What was wrong.
+        package enum Kind: Hashable, Sendable {
+            /// The name leads nowhere.
+            case unresolved
+            /// It leads to where nobody may go.
+            case address
+        }
+
+        package let kind: Kind
         /// A sentence for the log and the API.
         package let reason: String
     }
@@ -33,7 +41,7 @@ package enum AddressGuard {
             let remedy =
                 allowsPrivate
                 ? "without TLS only private addresses are asked" : "such an address needs allow_private = true"
-            throw Refusal(silence: .address, reason: "\(url.host) is \(shown); \(remedy)")
+            throw Refusal(kind: .address, reason: "\(url.host) is \(shown); \(remedy)")
         }
         return Array(fit.prefix(Self.most))
     }
@@ -47,7 +55,7 @@ package enum AddressGuard {
     private static func look(_ url: WebURL, _ resolver: any DNS.Resolver) async throws(Refusal) -> [IPAddress] {
         if let address = IPAddress(url.host) ?? IPAddress(literal: url.host) { return [address] }
         guard let host = Domain(url.host) else {
-            throw Refusal(silence: .unresolved, reason: "\(url.host) is no host name")
+            throw Refusal(kind: .unresolved, reason: "\(url.host) is no host name")
         }
         // What the name means everywhere, whatever a resolver says (RFC 6761 §6.3).
         if host.name.isSame(octets: "localhost") || host.name.ends(withOctets: ".localhost") {
@@ -56,7 +64,7 @@ package enum AddressGuard {
         do throws(DNSError) {
             return try await resolver.addresses(of: host, preference: .any).value
         } catch {
-            throw Refusal(silence: .unresolved, reason: "\(host): \(error)")
+            throw Refusal(kind: .unresolved, reason: "\(host): \(error)")
         }
     }
 }

@@ -2,12 +2,12 @@
 
 import CZlib
 
-/// Compression as browsers take it.
-enum Gzip {
+/// Compression as browsers and mail take it.
+package enum Gzip {
     /// The bytes in the gzip format (RFC 1952).
     ///
     /// - Returns: nil when zlib has no memory; send them as they are.
-    static func compressed(_ bytes: [UInt8]) -> [UInt8]? {
+    package static func compressed(_ bytes: [UInt8]) -> [UInt8]? {
         var stream = z_stream()
         guard martlet_deflate_begin(&stream) == Z_OK else { return nil }
         defer { deflateEnd(&stream) }

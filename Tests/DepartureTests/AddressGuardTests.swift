@@ -5,7 +5,7 @@ import Mail
 import TestSupport
 import Testing
 
-@testable import Webhooks
+@testable import Departure
 
 struct AddressGuardTests {
     @Test(arguments: [
