@@ -302,6 +302,8 @@ extension SharedStore {
 // MARK: - Reading
 
 extension SharedStore {
+    package func isUsed(_ id: QueueID) throws(QueueError) -> Bool { try !known([id]).isEmpty }
+
     package func read(_ id: QueueID, at location: Location) throws(QueueError) -> NewMessage {
         let found: (head: [UInt8], content: [UInt8])? = try pool.use { connection throws(ServerError) in
             let rows = try connection.rows(

@@ -68,6 +68,7 @@ final class AdminAPI: Sendable {
             cluster: cluster,
             suppressions: intake.suppressions,
             gate: intake.gate,
+            arrivals: Arrivals(path: "\(launch.dataPath)/arrivals", disk: LinuxDisk(), now: .now()),
             obstacle: Self.obstacle(hasSockets: launch.sockets != nil)
         )
         let desk = AdminDesk(
@@ -237,8 +238,10 @@ final class AdminAPI: Sendable {
         return [
             ReadinessCheck(
                 "running",
-                isDraining ? .failed : .good,
-                isDraining ? "the relay is stopping" : "taking mail"
+                isDraining || queue.isClosed ? .failed : .good,
+                isDraining
+                    ? "the relay is stopping"
+                    : queue.isClosed ? "the relay is being emptied (martlet drain) and takes no mail" : "taking mail"
             ),
             ReadinessCheck(
                 "spool_writable",
