@@ -242,7 +242,9 @@ enum TravelEndpoints {
         }
         do throws(QueueError) {
             // What came halfway before may be without what became of it: it begins anew.
-            if case .halfway(let id) = try queue.name(for: packed.message.id, fingerprint) { queue.giveUp(arriving: id) }
+            if case .halfway(let id) = try queue.name(for: packed.message.id, fingerprint) {
+                queue.giveUp(arriving: id)
+            }
             guard case .free(let id) = try queue.name(for: packed.message.id, fingerprint) else {
                 throw .broken("message \(packed.message.id) is being taken in already")
             }

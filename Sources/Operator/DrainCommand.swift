@@ -14,7 +14,8 @@ import Mail
 package struct DrainCommand: RelayCommand {
     package static let configuration = CommandConfiguration(
         commandName: "drain",
-        abstract: "Send what waits here to another relay, each message with all that became of it; run again, it goes on.",
+        abstract:
+            "Send what waits here to another relay, each message with all that became of it; run again, it goes on.",
         discussion: """
             The relay takes no mail from then on (452, /readyz 503), and goes on delivering. A message that a session has goes \
             last. Where several relays share a queue, martlet nodes drain does this.
@@ -28,17 +29,24 @@ package struct DrainCommand: RelayCommand {
 
     @Option(
         name: .customLong("to-token-file"),
-        help: "A file that holds a token of that relay with the scope queue:write; MARTLET_TO_TOKEN_FILE or MARTLET_TO_TOKEN."
+        help:
+            "A file that holds a token of that relay with the scope queue:write; MARTLET_TO_TOKEN_FILE or MARTLET_TO_TOKEN."
     )
     var toTokenFile: String?
 
-    @Option(name: .customLong("to-ca"), help: "Certificates, PEM, that the other relay's is trusted by; else the system's.")
+    @Option(
+        name: .customLong("to-ca"),
+        help: "Certificates, PEM, that the other relay's is trusted by; else the system's."
+    )
     var toCA: String?
 
     @Option(help: "Seconds to wait for sessions that have messages, and for the other relay.")
     var wait: Int = 60
 
-    @Flag(name: .customLong("dry-run"), help: "Ask the other relay whether it would take mail, and say how much there is.")
+    @Flag(
+        name: .customLong("dry-run"),
+        help: "Ask the other relay whether it would take mail, and say how much there is."
+    )
     var dryRun = false
 
     @Flag(help: "Take mail here again; what was sent stays where it is.")
@@ -46,6 +54,7 @@ package struct DrainCommand: RelayCommand {
 
     package init() {}
 
+    /// Says where to, or that it is over.
     package func validate() throws {
         guard (to == nil) == stop else { throw ValidationError("say where with --to, or --stop") }
         guard wait >= 0 else { throw ValidationError("--wait is a number of seconds") }

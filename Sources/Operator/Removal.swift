@@ -58,7 +58,9 @@ final class Removal {
     func look() throws {
         let answer = try toPeer("GET", "/v1/drain")
         guard answer.status != 404 else {
-            throw OperatorError("\(name) runs a martlet that takes no messages of other relays: bring it up to date first")
+            throw OperatorError(
+                "\(name) runs a martlet that takes no messages of other relays: bring it up to date first"
+            )
         }
         guard answer.status == 200, let said = JSON(answer.body), said["form"]?.integer != nil else {
             throw Self.refusal(answer, of: name)
@@ -193,7 +195,11 @@ final class Removal {
         var words = Relay.refusal(answer)
         switch answer.status {
         case 401: words = OperatorError("a token is needed, see --to-token-file", status: EX_NOPERM)
-        case 403: words = OperatorError("the token lacks the scope queue:write (status:read for the first question)", status: EX_NOPERM)
+        case 403:
+            words = OperatorError(
+                "the token lacks the scope queue:write (status:read for the first question)",
+                status: EX_NOPERM
+            )
         default: break
         }
         return OperatorError("\(whom): \(words.description)", status: words.status)

@@ -118,7 +118,8 @@ package struct PackedMessage: Sendable {
         let known = try reader.piece()
         var state = DeliveryState()
         if !known.isEmpty {
-            guard let stored = DeliveryState(stored: Array(known)[...]), stored.fits(recipients: head.envelope.recipients.count),
+            guard let stored = DeliveryState(stored: Array(known)[...]),
+                stored.fits(recipients: head.envelope.recipients.count),
                 !head.isFinished(stored)
             else { throw Malformed() }
             state = stored

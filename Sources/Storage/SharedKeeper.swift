@@ -102,10 +102,10 @@ final class SharedKeeper: Sendable {
                 """
                 UPDATE martlet.node SET seen = clock_timestamp(), backend = CASE WHEN pg_backend_pid() = $2 THEN pg_backend_pid() END,
                     backend_start = (SELECT a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()),
-                    lease_until = clock_timestamp() + interval '\(SharedNode.lease) milliseconds'
+                    lease_until = clock_timestamp() + interval '\(SharedNode.lease) milliseconds', config = $3
                 WHERE incarnation = $1 AND NOT is_dead RETURNING is_draining
                 """,
-                [.number(incarnation), .number(Int64(connection.backend))]
+                [.number(incarnation), .number(Int64(connection.backend)), .text(node.config)]
             )
         }
         guard rows.count > 0 else {

@@ -17,7 +17,7 @@ package final class SharedStore: QueueStore, Journal {
     private let directory: String
     private let disk: any Disk
     private let say: @Sendable (SharedNotice) -> Void
-    private let node = SharedNode()
+    let node = SharedNode()
     let pool: SharedPool
     let commits = GroupCommit()
     private let journal: SharedJournal

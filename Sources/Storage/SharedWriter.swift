@@ -132,7 +132,9 @@ final class SharedWriter: BatchWriter {
 
     /// Nothing is to be written; whether it could be is tried for others' sake.
     private func probe() {
-        guard pending == nil, trouble.map({ Uptime.now() >= $0.until }) ?? true, let life = node.incarnation else { return }
+        guard pending == nil, trouble.map({ Uptime.now() >= $0.until }) ?? true, let life = node.incarnation else {
+            return
+        }
         do throws(ServerError) {
             let connection = try connected()
             let number = batch.incarnation == life ? batch.number : 0

@@ -83,6 +83,18 @@ final class AdminAPI: Sendable {
         )
         self.desk = desk
         cluster?.serve(Self.errands(desk))
+        if let cluster { Self.tellConfig(cluster, settings, queue.disk) }
+    }
+
+    /// Has the other nodes know how this one is set, now and whenever that changes.
+    private static func tellConfig(_ cluster: any Cluster, _ settings: SettingsStore, _ disk: NIOThreadPool) {
+        let tell: @Sendable () -> Void = {
+            disk.submit { [weak settings] _ in
+                if let marks = try? settings?.marks() { cluster.tell(config: marks.text) }
+            }
+        }
+        settings.onChange { _ in tell() }
+        tell()
     }
 
     /// Answers other nodes on a few threads of their own: a question may wait for the disk, or for further nodes.

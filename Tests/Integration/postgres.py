@@ -94,7 +94,9 @@ class Postgres:
             place.mkdir(exist_ok=True)
             script = f'mount -t tmpfs -o size={self.small}m,mode=700,uid={self.user} none {place} && exec "$@"'
             words = ["unshare", "-m", "sh", "-c", script, "sh", *words]
-        result = subprocess.run(words, capture_output=True, text=True, cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        result = subprocess.run(
+            words, capture_output=True, text=True, cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        )
         assert result.returncode == 0, f"{result.stdout}{result.stderr}"
         if self.small:
             self.ask(f"CREATE TABLESPACE small LOCATION '{place}'")

@@ -94,7 +94,7 @@ def test_a_full_disk(closing, make_relay, lab):
     def make(name, keys=None, files=None, **how):
         return make_relay(files={"storage.ini": database.ini(name, **(keys or {})), **(files or {})}, **how)
 
-    trial = Trial(make, database, lab, closing)  # noqa: F811
+    trial = Trial(make, database, lab, closing)
     database.fill()
     trial.lasts(b"452")
     database.clear()
@@ -111,7 +111,7 @@ def test_a_right_that_is_revoked(closing, make_relay, lab):
     def make(name, keys=None, files=None, **how):
         return make_relay(files={"storage.ini": database.ini(name, uri, **(keys or {})), **(files or {})}, **how)
 
-    trial = Trial(make, database, lab, closing)  # noqa: F811
+    trial = Trial(make, database, lab, closing)
     database.ask("REVOKE INSERT ON martlet.mail FROM martlet")
     trial.lasts(b"451")
     database.ask("GRANT INSERT ON martlet.mail TO martlet")
@@ -176,12 +176,16 @@ def test_a_connection_that_is_cut_in_every_phase(make_node, database, lab, closi
     ledger = Ledger()
     sink = closing(LedgerSink(lab, ledger)).start()
     cutter.cuts = lambda: None
-    relay = make_node("a", keys={"uri": cutter.uri, "commit": "5s"}, routes={"*": sink.address}, files=ADMIN, me="a.test")
+    relay = make_node(
+        "a", keys={"uri": cutter.uri, "commit": "5s"}, routes={"*": sink.address}, files=ADMIN, me="a.test"
+    )
     cutter.cuts = lambda: next(cuts, None)
     load = Load(lab, ledger, relay, clients=4, backlog=300, pace=0.005).start()
     for both in list(cutter.open):
         cutter._end(both)
-    wait_until(lambda: cutter.cut >= len(order), 300 if SOAK else 120, lambda: f"all cuts: {cutter.cut} of {len(order)}")
+    wait_until(
+        lambda: cutter.cut >= len(order), 300 if SOAK else 120, lambda: f"all cuts: {cutter.cut} of {len(order)}"
+    )
     time.sleep(1)
     load.stop()
     wait_until(lambda: Api(relay).ask("GET", "/readyz")[0] == 200, 60, "ready again")
@@ -217,7 +221,10 @@ def test_a_clock_that_jumps(make_node, database, lab, closing, clock):  # noqa: 
     ledger.check(duplicates=0)
     drained(database)
     for relay in (first, second):
-        for words in ("others took this node for dead, what waits here is theirs", "node is gone, others take its mail over"):
+        for words in (
+            "others took this node for dead, what waits here is theirs",
+            "node is gone, others take its mail over",
+        ):
             assert not relay.log_lines(words), words
 
 

@@ -41,6 +41,20 @@ def listed(api):
     return api.ask("GET", "/v1/queue?limit=1000")[2]["items"]
 
 
+def states(api, id):
+    """What is known of each recipient, with the minute of the next attempt."""
+    return [
+        (
+            r["address"],
+            r["state"],
+            r["attempts"],
+            (r["next_attempt_at"] or "")[:16],
+            r["last_reply"] and r["last_reply"]["text"],
+        )
+        for r in api.ask("GET", f"/v1/queue/{id}")[2]["recipients"]
+    ]
+
+
 @pytest.fixture
 def pair(make_relay):
     """`pair(target)`: a relay whose next hop is not there, and one with a token whose next hop is `target`; their APIs."""
@@ -71,17 +85,17 @@ def test_what_waits_goes_with_its_state(pair, lab, closing):
     here.write_config()
     here.hup()
     both = send_mail(here, "a@a.test", ["now@b.test", "later@b.test"], MAIL % b"both")
-    wait_until(lambda: hop.messages and api.ask("GET", f"/v1/queue/{both}")[2]["attempts"] == 1, 30, "a deferral")
-    here.write("outbound.ini", "disabled = true\n")
-    here.hup()
-    wait_until(lambda: api.ask("GET", "/v1/outbound")[2]["disabled"] is True, 30, "the switch")
+    later = ("later@b.test", "temp_failed")
+    wait_until(lambda: later in [one[:2] for one in states(api, both)], 30, lambda: f"a deferral: {states(api, both)}")
+    for one in (api, peer):
+        assert one.ask("PATCH", "/v1/outbound", {"disabled": True})[0] == 200
     big = send_mail(here, "a@a.test", ["big@b.test"], MAIL % b"big" + b"line of text, line of text\r\n" * 110_000)
     held = send_mail(here, "a@a.test", ["held@b.test"], MAIL % b"held")
     timed = send_mail(here, "a@a.test", ["timed@b.test"], MAIL % b"timed")
     tool(here, "queue", "hold", held, "--because", "look at it, please")
-    until = "2099-01-31T12:00:00Z"
+    until = time.strftime("%Y-%m-%dT12:00:00Z", time.gmtime(time.time() + 90 * 86_400))
     assert api.ask("POST", f"/v1/queue/{timed}/hold", {"reason": "new year", "until": until})[0] == 200
-    before = api.ask("GET", f"/v1/queue/{both}")[2]
+    before, known = api.ask("GET", f"/v1/queue/{both}")[2], states(api, both)
 
     dry = drain(here, "--to", place(peer), "--dry-run", TO_TOKEN=secret)
     assert dry.returncode == 0, dry.stderr
@@ -93,13 +107,12 @@ def test_what_waits_goes_with_its_state(pair, lab, closing):
     assert sorted(row["id"] for row in listed(peer)) == sorted([both, big, held, timed])
 
     after = peer.ask("GET", f"/v1/queue/{both}")[2]
-    for name in ("sender", "attempts", "queued_at", "size"):
+    for name in ("sender", "size_bytes", "queued_at"):
         assert after[name] == before[name], name
-    assert [(r["address"], r["state"]) for r in after["recipients"]] == [
-        (r["address"], r["state"]) for r in before["recipients"]
-    ]
+    assert states(peer, both) == known
     assert "look at it, please" in tool(there, "queue", "show", held)
-    assert until in json.dumps(peer.ask("GET", f"/v1/queue/{timed}")[2])
+    assert until[:19] in json.dumps(peer.ask("GET", f"/v1/queue/{timed}")[2])
+    wait_until(lambda: len(events(there, "message.arrived")) == 4, 30, "the events")
     assert [e["message_id"] for e in events(there, "message.arrived")] == [
         e["message_id"] for e in events(here, "message.left")
     ]
@@ -110,6 +123,7 @@ def test_what_waits_goes_with_its_state(pair, lab, closing):
     assert "takes mail again" in drain(here, "--stop").stdout
     assert api.ask("GET", "/readyz")[0] == 200
     sink = closing(Sink(port=port))
+    assert peer.ask("PATCH", "/v1/outbound", {"disabled": False})[0] == 200
     tool(there, "flush")
     sink.wait_for(2)
     tool(there, "queue", "release", held)
@@ -124,7 +138,7 @@ def test_killed_on_either_side(pair, lab, closing):
     ledger = Ledger()
     sink = LedgerSink(lab, ledger)
     closing(sink)
-    here, api, there, peer, secret = pair(sink.address)
+    here, _, there, peer, secret = pair(sink.address)
     there.write("outbound.ini", "disabled = true\n")
     there.hup()
     wait_until(lambda: peer.ask("GET", "/v1/outbound")[2]["disabled"] is True, 30, "the switch")
@@ -178,7 +192,9 @@ def test_what_came_once_is_known(pair, closing):
     here, api, there, peer, _ = pair(sink.address)
     id = send_mail(here, "a@a.test", ["b@b.test"], MAIL % b"once")
     begin = {"to": "there:8025"}
-    wait_until(lambda: api.ask("POST", f"/v1/queue/{id}/departure", begin)[0] == 200, 30, "a message that no session has")
+    wait_until(
+        lambda: api.ask("POST", f"/v1/queue/{id}/departure", begin)[0] == 200, 30, "a message that no session has"
+    )
     _, headers, record = api.ask("POST", f"/v1/queue/{id}/departure", begin)
     assert headers["Content-Type"] == TYPE
     # It is held here, and its way to another relay is refused until this one is known to have it or not.
@@ -215,7 +231,7 @@ def test_what_came_once_is_known(pair, closing):
 
 
 def test_a_name_that_is_another_messages(pair):
-    here, api, there, peer, secret = pair(("127.0.0.1", free_port()))
+    here, api, _, peer, _ = pair(("127.0.0.1", free_port()))
     id = send_mail(here, "a@a.test", ["b@b.test"], MAIL % b"mine")
     api.ask("POST", f"/v1/queue/{id}/hold", {})
     wait_until(lambda: api.ask("GET", f"/v1/queue/{id}")[2]["state"] == "held", 30, "a hold")
@@ -300,4 +316,5 @@ def test_over_tls_with_an_authority_of_ours(make_relay, tmp_path, closing):
     run = drain(here, "--to", to, "--to-token-file", str(secret_file), "--to-ca", str(authority.certificate), "--json")
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout) == {"sent": 1, "known": 0, "refused": 0, "left": 0, "to": to[8:]}
+    tool(there, "flush")
     sink.wait_for(1)
