@@ -151,6 +151,7 @@ def test_nodes_say_how_they_are_set(make_node, sink):  # noqa: F811
     relays[0].hup()
     wait_until(lambda: differs() == ["smtp.ini"], 30 * PATIENCE, "no difference any more")
     (relays[0].config / "limits.ini").unlink()
+    relays[0].hup()
     wait_until(lambda: differs() == ["limits.ini", "smtp.ini"], 30 * PATIENCE, "a difference")
     assert "limits.ini" in tool(relays[0], "nodes")
     command = [relays[0].binary, "doctor", "--config", str(relays[0].config), "--data", str(relays[0].data)]
