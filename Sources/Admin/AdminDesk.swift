@@ -231,8 +231,10 @@ package struct AdminDesk: Sendable {
 
     private func bodyLimit(_ endpoint: Endpoint, _ request: AdminRequest) -> Int {
         let settings = services.settings.current
-        guard endpoint.body == .message else { return min(endpoint.bodyBytes, settings.admin.bodyBytes) }
         let largest = settings.listener.messageBytes
+        // Of each recipient there may be an address, what it was called before, and what was last said to it.
+        if endpoint.body == .packed { return largest + 4096 * settings.listener.recipients + Self.envelope }
+        guard endpoint.body == .message else { return min(endpoint.bodyBytes, settings.admin.bodyBytes) }
         // Base64 makes three bytes four, and JSON may escape some of the rest.
         return request.mediaType == "message/rfc822" ? largest : largest + largest / 2 + Self.envelope
     }

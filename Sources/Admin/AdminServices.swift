@@ -51,6 +51,8 @@ package struct AdminServices: Sendable {
     package let suppressions: SuppressionList?
     /// Who may hand in how much; nil: nobody counts.
     package let gate: EntryGate?
+    /// What other relays handed over; nil: nothing can be.
+    package let arrivals: Arrivals?
     /// Why nobody could listen at an address now, as `[::]` that leaves IPv4 to others or not; nil: nothing is known against it.
     package let obstacle: @Sendable (ListenAddress, _ isV6Only: Bool) -> String?
 
@@ -72,6 +74,7 @@ package struct AdminServices: Sendable {
         cluster: (any Cluster)? = nil,
         suppressions: SuppressionList? = nil,
         gate: EntryGate? = nil,
+        arrivals: Arrivals? = nil,
         obstacle: @escaping @Sendable (ListenAddress, _ isV6Only: Bool) -> String? = { _, _ in nil }
     ) {
         self.queue = queue
@@ -94,6 +97,7 @@ package struct AdminServices: Sendable {
         self.cluster = cluster
         self.suppressions = suppressions
         self.gate = gate
+        self.arrivals = arrivals
         self.obstacle = obstacle
     }
 }

@@ -3,6 +3,7 @@
 package import Config
 import JSON
 import Mail
+import Storage
 
 /// What kind of body an operation takes.
 package enum BodyKind: Hashable, Sendable {
@@ -16,6 +17,8 @@ package enum BodyKind: Hashable, Sendable {
     case table
     /// `message/rfc822` or `application/json`, as large as a message may be.
     case message
+    /// A message as another relay had it, as large as a message may be.
+    case packed
 
     var mediaTypes: [String] {
         switch self {
@@ -24,6 +27,7 @@ package enum BodyKind: Hashable, Sendable {
         case .mergePatch: ["application/merge-patch+json", "application/json"]
         case .table: ["application/json", CSV.type]
         case .message: ["message/rfc822", "application/json"]
+        case .packed: [PackedMessage.mediaType]
         }
     }
 }

@@ -2,6 +2,7 @@
 
 import Config
 import Mail
+import Storage
 
 /// Every operation of the API.
 package enum Endpoints {
@@ -127,6 +128,20 @@ package enum Endpoints {
         Endpoint(.post, "/v1/classify", "classifyReply", .routesRead, body: .json, ClassifyEndpoint.classify),
 
         Endpoint(.get, "/v1/tls-reports", "listTLSReports", .queueRead, TLSReportEndpoints.list),
+        Endpoint(.get, "/v1/drain", "showDrain", .statusRead, TravelEndpoints.show),
+        Endpoint(.post, "/v1/drain", "drainRelay", .queueWrite, TravelEndpoints.close),
+        Endpoint(.delete, "/v1/drain", "reopenRelay", .queueWrite, TravelEndpoints.open),
+        Endpoint(.put, "/v1/queue/{id}", "putMessage", .queueWrite, body: .packed, TravelEndpoints.put),
+        Endpoint(
+            .post,
+            "/v1/queue/{id}/departure",
+            "beginDeparture",
+            .queueWrite,
+            body: .json,
+            gives: [PackedMessage.mediaType],
+            TravelEndpoints.begin
+        ),
+        Endpoint(.delete, "/v1/queue/{id}/departure", "endDeparture", .queueWrite, TravelEndpoints.end),
 
         Endpoint(.get, "/v1/nodes", "listNodes", .statusRead, NodeEndpoints.list),
         Endpoint(.post, "/v1/nodes/{name}/drain", "drainNode", .queueWrite, NodeEndpoints.drain),

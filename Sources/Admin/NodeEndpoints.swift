@@ -1,5 +1,6 @@
 // NodeEndpoints.swift — the relays that share one queue: who is there, how far each is, and emptying one of them.
 
+import Config
 import JSON
 import Mail
 import Storage
@@ -14,7 +15,8 @@ enum NodeEndpoints {
     /// `GET /v1/nodes`: none where the queue is this relay's alone.
     static func list(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
-        return .listing(try nodes(services).map(view))
+        let nodes = try nodes(services)
+        return .listing(nodes.map { view($0, among: nodes) })
     }
 
     /// `POST /v1/nodes/{name}/drain`.
@@ -38,10 +40,11 @@ enum NodeEndpoints {
         guard let cluster = services.cluster else { throw missing }
         let isKnown: Bool
         do throws(QueueError) { isKnown = try cluster.drain(name, isDraining) } catch { throw away }
-        guard isKnown, let node = try nodes(services).first(where: { $0.isAlive && $0.name.isSame(octets: name) })
+        let nodes = try nodes(services)
+        guard isKnown, let node = nodes.first(where: { $0.isAlive && $0.name.isSame(octets: name) })
         else { throw missing }
         services.audit(request, Change(operation: operation, subject: name))
-        return .json(view(node))
+        return .json(view(node, among: nodes))
     }
 
     private static var away: Problem {
@@ -53,8 +56,10 @@ enum NodeEndpoints {
         do throws(QueueError) { return try cluster.nodes() } catch { throw away }
     }
 
-    private static func view(_ node: NodeStatus) -> JSON {
-        [
+    private static func view(_ node: NodeStatus, among nodes: [NodeStatus]) -> JSON {
+        let marks = node.config.isEmpty ? nil : ConfigMarks(node.config)
+        let own = nodes.first { $0.isThis && !$0.config.isEmpty }.map { ConfigMarks($0.config) }
+        return [
             "name": .string(node.name),
             "state": .string(node.isAlive ? node.isDraining ? "draining" : "alive" : "gone"),
             "is_this": .bool(node.isThis),
@@ -63,6 +68,8 @@ enum NodeEndpoints {
             "seen_at": .string(node.seenAt.rfc3339),
             "version": .string(node.version),
             "messages": .count(node.messages),
+            "config_hash": .optional(marks?.whole),
+            "config_differs": .strings(marks.flatMap { marks in own.map { marks.differences(from: $0) } } ?? []),
         ]
     }
 }

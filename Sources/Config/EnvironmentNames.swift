@@ -39,7 +39,7 @@ enum EnvironmentNames {
 
     /// Read by the program, not by a file: where things are, how to log, how the operator's tool reaches a relay.
     static let program = [
-        "CONFIG_DIR", "DATA_DIR", "LOG_FORMAT", "LOG_LEVEL", "LOG_ADDRESSES", "ADMIN_TOKEN", "URL", "TOKEN",
+        "CONFIG_DIR", "DATA_DIR", "LOG_FORMAT", "LOG_LEVEL", "LOG_ADDRESSES", "ADMIN_TOKEN", "URL", "TOKEN", "TO_TOKEN",
     ]
 
     /// What Kubernetes and Docker set for services and links, whatever a service is called: no words of anybody's.

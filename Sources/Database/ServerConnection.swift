@@ -26,9 +26,10 @@ package final class ServerConnection: @unchecked Sendable {
     /// - Throws: ``ServerError``, always lost.
     package init(_ place: String, patience: Int = 10_000) throws(ServerError) {
         self.patience = patience
+        let seconds = min(4, max(2, patience / 1_000))
         // Those before `dbname` are defaults that the connection string may change, those behind it hold.
         let words: [(String, String)] = [
-            ("fallback_application_name", "martlet"), ("connect_timeout", "4"), ("keepalives_idle", "5"),
+            ("fallback_application_name", "martlet"), ("connect_timeout", "\(seconds)"), ("keepalives_idle", "5"),
             ("keepalives_interval", "2"), ("keepalives_count", "3"), ("tcp_user_timeout", "10000"),
             ("dbname", place), ("client_encoding", "UTF8"), ("target_session_attrs", "read-write"),
         ]

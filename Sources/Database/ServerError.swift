@@ -27,6 +27,9 @@ package struct ServerError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The server's disk is full.
     package var isFull: Bool { state == "53100" || state == "53200" }
 
+    /// The server, or this session of it, takes no changes: it is a standby by now, or somebody said so.
+    package var isReadOnly: Bool { state == "25006" }
+
     /// A transaction that the server has never heard of.
     package var isUnknownTransaction: Bool { state == "22023" }
 

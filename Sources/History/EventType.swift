@@ -11,6 +11,10 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case released = 3
     case removed = 4
     case finished = 5
+    /// Another relay has it from now on.
+    case left = 6
+    /// Another relay had it.
+    case arrived = 7
     // A recipient of a message.
     case deferred = 10
     case delivered = 11
@@ -62,6 +66,8 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
         case .released: "message.released"
         case .removed: "message.removed"
         case .finished: "message.finished"
+        case .left: "message.left"
+        case .arrived: "message.arrived"
         case .deferred: "delivery.deferred"
         case .delivered: "delivery.delivered"
         case .bounced: "delivery.bounced"

@@ -26,7 +26,10 @@ struct ListNodes: RelayCommand {
         try list(relay, nodes, or: "The queue is this relay's alone.") { node in
             [
                 "name": node["name"] ?? nil, "state": node["state"] ?? nil, "messages": node["messages"] ?? nil,
-                "seen": node["seen_at"] ?? nil, "version": node["version"] ?? nil,
+                "seen": node["seen_at"] ?? nil, "version": node["version"] ?? nil, "config": node["config_hash"] ?? nil,
+                "differs": .string(
+                    (node["config_differs"]?.elements ?? []).compactMap(\.string).joined(separator: " ")
+                ),
             ]
         }
     }

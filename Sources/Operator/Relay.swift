@@ -59,8 +59,17 @@ package struct RelayOptions: ParsableArguments {
         }
     }
 
-    private func token(_ program: [String: String]) throws -> String? {
-        guard let path = tokenFile else { return program["TOKEN"] }
+    private func token(_ program: [String: String]) throws -> String? { try token(program, tokenFile, "TOKEN") }
+
+    /// Another relay's token.
+    ///
+    /// - Parameter name: of the variable that has it, without its prefix.
+    func token(file: String?, named name: String) throws -> String? {
+        try token(try LocalRelay.program(), file, name)
+    }
+
+    private func token(_ program: [String: String], _ file: String?, _ name: String) throws -> String? {
+        guard let path = file else { return program[name] }
         let bytes: [UInt8]
         do throws(DiskError) {
             bytes = try LinuxDisk().contents(of: path, limit: 4096)
@@ -108,12 +117,15 @@ package struct Relay: Sendable {
     /// The Unix socket, nil for a relay elsewhere.
     let socket: String?
     let token: String?
+    /// Certificates that its own is trusted by; nil: the system's.
+    let caFile: String?
     private let client = HTTPClient()
 
-    package init(base: String, socket: String?, token: String?) {
+    package init(base: String, socket: String?, token: String?, caFile: String? = nil) {
         self.base = base
         self.socket = socket
         self.token = token
+        self.caFile = caFile
     }
 
     /// Sends a request and returns a successful answer.
@@ -135,6 +147,7 @@ package struct Relay: Sendable {
     }
 
     /// Sends a request and returns its answer, whatever its status.
+    @discardableResult
     func send(
         _ method: String,
         _ path: String,
@@ -159,6 +172,7 @@ package struct Relay: Sendable {
         } else if method == "POST" {
             request.body = []
         }
+        request.caFile = caFile
         request.timeout = .seconds(60)
         request.maxResponseBytes = Self.mostBytes
         do throws(HTTPError) {
@@ -172,7 +186,7 @@ package struct Relay: Sendable {
     }
 
     /// What problem+json says, in a few lines (RFC 9457).
-    private static func refusal(_ response: HTTPResponse) -> OperatorError {
+    static func refusal(_ response: HTTPResponse) -> OperatorError {
         let problem = JSON(response.body)
         var text = problem?["title"]?.string ?? "the relay answered \(response.status)"
         if let detail = problem?["detail"]?.string { text += ": \(detail)" }

@@ -167,13 +167,14 @@ extension MailQueue {
     ///
     /// Written down first: a crash in between leaves a hold of nothing, which the next start forgets. Blocks.
     /// - Throws: ``QueueError`` when it could not be written down; then nothing has changed.
-    package func hold(arriving ids: [QueueID], _ hold: Hold) throws(QueueError) {
+    /// - Parameter isTold: history hears of it.
+    package func hold(arriving ids: [QueueID], _ hold: Hold, isTold: Bool = true) throws(QueueError) {
         state.withLock { state in for id in ids { state.holds[id] = hold } }
         do throws(QueueError) { try saveHolds(ids) } catch {
             state.withLock { state in for id in ids { state.holds[id] = nil } }
             throw error
         }
-        for id in ids { tell(hold, of: id) }
+        if isTold { for id in ids { tell(hold, of: id) } }
     }
 
     /// Lets messages go on whose time has come.
@@ -194,7 +195,7 @@ extension MailQueue {
     /// One at a time, so that an older word never stands behind a newer one: what is written is what counts by then.
     ///
     /// This lock guards a file that administrators write now and then, and nothing else waits for it.
-    private func saveHolds(_ ids: [QueueID]) throws(QueueError) {
+    func saveHolds(_ ids: [QueueID]) throws(QueueError) {
         try holdsFile.withLock { _ throws(QueueError) in
             let changes = state.withLock { state in ids.map { HoldChange($0, state.holds[$0]) } }
             try store.save(changes) { state.withLock { $0.holds.all } }
@@ -248,7 +249,7 @@ extension MailQueue {
     /// Takes a message out of index and store.
     ///
     /// - Returns: bytes of memory it held.
-    private func drop(_ id: QueueID, _ facts: Facts, with tray: ReportTray?, in state: inout QueueState) -> Int {
+    func drop(_ id: QueueID, _ facts: Facts, with tray: ReportTray?, in state: inout QueueState) -> Int {
         guard let slot = state.slot(of: id), let entry = state[slot] else { return 0 }
         if entry.isMoving, !facts.isEmpty { store.append(facts, of: id) }
         for ticket in state.tickets(of: entry) { state.removeParcel(ticket) }
@@ -291,7 +292,7 @@ enum Claim: Sendable {
 }
 
 extension QueueState {
-    fileprivate mutating func hold(_ id: QueueID, _ hold: Hold) -> CommandResult {
+    mutating func hold(_ id: QueueID, _ hold: Hold) -> CommandResult {
         guard let slot = slot(of: id), let entry = self[slot] else { return .notFound }
         if entry.isHeld {
             guard let known = holds[id], known.until != hold.until || known.reason != hold.reason else {
@@ -316,12 +317,12 @@ extension QueueState {
     }
 
     /// Gives a held message the hold that it had before; nil: it goes on.
-    fileprivate mutating func rehold(_ id: QueueID, _ before: Hold?, at now: Uptime) {
+    mutating func rehold(_ id: QueueID, _ before: Hold?, at now: Uptime) {
         if before == nil { _ = release(id, at: now) } else { holds[id] = before }
     }
 
     /// Takes all parcels of a message, as if a session had them.
-    fileprivate mutating func claim(_ id: QueueID) -> Claim {
+    mutating func claim(_ id: QueueID) -> Claim {
         guard let slot = slot(of: id), let entry = self[slot] else { return .refused(.notFound) }
         let tickets = tickets(of: entry)
         guard let first = tickets.first, !tickets.contains(where: { scheduler.isInFlight($0) }) else {

@@ -166,6 +166,8 @@ package final class MailQueue: Sendable {
     let unknown = Mutex(Unknown())
     /// There is something of it; looked at without a lock.
     let isRecovering = Atomic<Bool>(false)
+    /// Somebody is emptying it.
+    let takesNoMail = Atomic<Bool>(false)
     private let wake = Mutex(Wake())
 
     /// - Parameters:
@@ -208,7 +210,7 @@ extension MailQueue {
     }
 
     /// Whether a message of so many bytes may be taken: space, inodes, a healthy store.
-    package func hasRoom(for bytes: Int) -> Bool { store.hasRoom(for: bytes) }
+    package func hasRoom(for bytes: Int) -> Bool { !isClosed && store.hasRoom(for: bytes) }
 
     /// Opens a body file for a draft that has outgrown memory.
     ///
@@ -321,6 +323,12 @@ extension MailQueue {
         switch result {
         case .success(let location):
             state.traffic.accepted.add(1, at: now)
+            if let known = arrival.known {
+                let message = RecoveredMessage(arrival.message, at: location, known)
+                state.restore(message, now: now, wall: .now(), lane: laneOf)
+                answers.append((arrival, nil))
+                return arrival.message.residentBytes
+            }
             let slot = state.insert(arrival.message, at: location, now: now, lane: laneOf)
             answers.append((arrival, nil))
             // What is in memory goes first; mail behind it is read back when its turn comes, drafts need the room.

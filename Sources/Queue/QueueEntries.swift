@@ -12,6 +12,8 @@ struct Arrival: Sendable {
     let done: @Sendable (QueueError?) -> Void
     /// The first of those that are accepted together or not at all.
     var group: QueueID?
+    /// What became of it elsewhere; nil: it is new.
+    var known: DeliveryState?
 }
 
 /// Messages that are accepted together, while their commits are under way.

@@ -148,6 +148,18 @@ package struct RecoveredMessage: Sendable {
         self.size = size
         self.state = state
     }
+
+    /// One that was handed over just now.
+    package init(_ message: NewMessage, at location: Location, _ state: DeliveryState) {
+        self.init(
+            id: message.id,
+            acceptedAt: message.acceptedAt,
+            location: location,
+            envelope: message.envelope,
+            size: message.content.size,
+            state: state
+        )
+    }
 }
 
 /// The outcome of one group commit, told once per batch on the writer's thread.
@@ -276,6 +288,9 @@ package protocol QueueStore: AnyObject, Sendable {
     /// The first id from this one on that no other node makes. Cheap.
     func own(_ id: QueueID) -> QueueID
 
+    /// Another message of this name is there, or was a while ago. Blocks.
+    func isUsed(_ id: QueueID) throws(QueueError) -> Bool
+
     /// Writes what waits, syncs, stops the writer, releases the lock file.
     func close()
 }
@@ -334,6 +349,9 @@ extension QueueStore {
 
     /// There is no other node.
     package func own(_ id: QueueID) -> QueueID { id }
+
+    /// What is in the queue, the queue knows.
+    package func isUsed(_ id: QueueID) throws(QueueError) -> Bool { false }
 }
 
 extension QueueStore {

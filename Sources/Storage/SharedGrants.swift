@@ -63,7 +63,9 @@ struct SharedGrants {
         var usable: [Int] = []
         var heirs: [(lane: String, heir: Int64)] = []
         do throws(ServerError) {
-            try connection.run("BEGIN ISOLATION LEVEL READ COMMITTED; \(Self.lock)")
+            try connection.run(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = \(ServerConnection.lockPatience); \(Self.lock)"
+            )
             let alive = try connection.rows(
                 "SELECT 1 FROM martlet.node WHERE incarnation = $1 AND NOT is_dead AND lease_until > clock_timestamp()",
                 [.number(own)]

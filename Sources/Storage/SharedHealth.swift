@@ -40,9 +40,13 @@ package struct SharedHealth: Hashable, Sendable {
         var ahead: Int64 = 0
         /// Of the tables.
         var schema = 0
+        /// What each living node says of its configuration, by name.
+        var configs: [String: String] = [:]
     }
 
     package let signs: [Sign]
+    /// What each living node says of its configuration, by name.
+    package let configs: [String: String]
 
     /// Looks at a database.
     ///
@@ -50,7 +54,8 @@ package struct SharedHealth: Hashable, Sendable {
     package init(of place: String) throws(QueueError) {
         do throws(ServerError) {
             let connection = try ServerConnection(place)
-            signs = Self.judge(try Self.ask(connection))
+            let answers = try Self.ask(connection)
+            (signs, configs) = (Self.judge(answers), answers.configs)
         } catch {
             throw QueueError(error)
         }
@@ -97,6 +102,11 @@ package struct SharedHealth: Hashable, Sendable {
         answers.ahead = rows.integer(0, 8) - (before.milliseconds + after.milliseconds) / 2
         (answers.horizon, answers.holder) = try horizon(connection)
         answers.schema = try SharedSchema.found(connection)
+        guard answers.schema == SharedSchema.version else { return answers }
+        let nodes = try connection.rows(
+            "SELECT name, config FROM martlet.node WHERE NOT is_dead AND lease_until > clock_timestamp() AND config <> ''"
+        )
+        for row in 0..<nodes.count { answers.configs[nodes.text(row, 0)] = nodes.text(row, 1) }
         return answers
     }
 

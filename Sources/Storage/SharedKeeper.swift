@@ -97,15 +97,17 @@ final class SharedKeeper: Sendable {
             try rejoin(connection)
             return true
         }
-        let rows = try connection.rows(
-            """
-            UPDATE martlet.node SET seen = clock_timestamp(), backend = CASE WHEN pg_backend_pid() = $2 THEN pg_backend_pid() END,
-                backend_start = (SELECT a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()),
-                lease_until = clock_timestamp() + interval '\(SharedNode.lease) milliseconds'
-            WHERE incarnation = $1 AND NOT is_dead RETURNING is_draining
-            """,
-            [.number(incarnation), .number(Int64(connection.backend))]
-        )
+        let rows = try connection.patiently { connection throws(ServerError) in
+            try connection.rows(
+                """
+                UPDATE martlet.node SET seen = clock_timestamp(), backend = CASE WHEN pg_backend_pid() = $2 THEN pg_backend_pid() END,
+                    backend_start = (SELECT a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()),
+                    lease_until = clock_timestamp() + interval '\(SharedNode.lease) milliseconds', config = $3
+                WHERE incarnation = $1 AND NOT is_dead RETURNING is_draining
+                """,
+                [.number(incarnation), .number(Int64(connection.backend)), .text(node.config)]
+            )
+        }
         guard rows.count > 0 else {
             say(.wasGivenUp)
             try rejoin(connection)
@@ -126,12 +128,14 @@ final class SharedKeeper: Sendable {
 
     /// Says of nodes whose lease ran out that they are gone.
     private func bury(_ connection: ServerConnection) throws(ServerError) {
-        let rows = try connection.rows(
-            """
-            UPDATE martlet.node SET is_dead = true, due = -1
-            WHERE NOT is_dead AND lease_until < clock_timestamp() RETURNING name
-            """
-        )
+        let rows = try connection.patiently { connection throws(ServerError) in
+            try connection.rows(
+                """
+                UPDATE martlet.node SET is_dead = true, due = -1
+                WHERE NOT is_dead AND lease_until < clock_timestamp() RETURNING name
+                """
+            )
+        }
         for row in 0..<rows.count { say(.gone(rows.text(row, 0))) }
         // One of those that are left tells of one that stopped by itself.
         let stopped = try connection.rows(

@@ -92,6 +92,7 @@ final class SharedNode: Sendable {
         var own: [Int64] = []
         var trouble: String?
         var isDraining = false
+        var config = ""
         var leaseEnd = Uptime(milliseconds: .min)
         var news = OwnershipNews()
     }
@@ -136,6 +137,11 @@ final class SharedNode: Sendable {
             return (state.trouble == nil) != (text == nil)
         }
     }
+
+    /// What others are to know of this node's configuration.
+    var config: String { state.withLock { $0.config } }
+
+    func setConfig(_ text: String) { state.withLock { $0.config = text } }
 
     var isDraining: Bool { state.withLock { $0.isDraining } }
 

@@ -21,6 +21,8 @@ package struct NodeStatus: Hashable, Sendable {
     package let version: String
     /// Messages that belong to it.
     package let messages: Int
+    /// What it said of its configuration; empty: nothing.
+    package let config: String
 }
 
 /// What every node can say and do about all of them.
@@ -41,12 +43,17 @@ package protocol Cluster: Errands {
     /// It learns of it with its next heartbeat. Blocks.
     /// - Returns: false when there is no such node.
     func drain(_ name: String, _ isDraining: Bool) throws(QueueError) -> Bool
+
+    /// What the others are to know of this node's configuration, from its next heartbeat on.
+    func tell(config: String)
 }
 
 extension SharedStore: Cluster {
     package var name: String { options.node }
 
     package var number: Int64 { incarnation ?? 0 }
+
+    package func tell(config: String) { node.setConfig(config) }
 
     package func nodes() throws(QueueError) -> [NodeStatus] {
         let own = incarnation
@@ -55,7 +62,7 @@ extension SharedStore: Cluster {
                 """
                 SELECT n.name, n.incarnation, NOT n.is_dead AND n.lease_until > clock_timestamp(), n.is_draining,
                     (extract(epoch FROM n.started) * 1000)::bigint, (extract(epoch FROM n.seen) * 1000)::bigint, n.version,
-                    (SELECT count(*) FROM martlet.message q WHERE q.owner = n.incarnation)
+                    (SELECT count(*) FROM martlet.message q WHERE q.owner = n.incarnation), n.config
                 FROM martlet.node n ORDER BY n.incarnation DESC LIMIT 1000
                 """
             )
@@ -69,7 +76,8 @@ extension SharedStore: Cluster {
                     startedAt: Timestamp(milliseconds: rows.integer(row, 4)),
                     seenAt: Timestamp(milliseconds: rows.integer(row, 5)),
                     version: rows.text(row, 6),
-                    messages: Int(rows.integer(row, 7))
+                    messages: Int(rows.integer(row, 7)),
+                    config: rows.text(row, 8)
                 )
             }
         }

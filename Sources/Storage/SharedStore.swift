@@ -17,7 +17,7 @@ package final class SharedStore: QueueStore, Journal {
     private let directory: String
     private let disk: any Disk
     private let say: @Sendable (SharedNotice) -> Void
-    private let node = SharedNode()
+    let node = SharedNode()
     let pool: SharedPool
     let commits = GroupCommit()
     private let journal: SharedJournal
@@ -302,6 +302,8 @@ extension SharedStore {
 // MARK: - Reading
 
 extension SharedStore {
+    package func isUsed(_ id: QueueID) throws(QueueError) -> Bool { try !known([id]).isEmpty }
+
     package func read(_ id: QueueID, at location: Location) throws(QueueError) -> NewMessage {
         let found: (head: [UInt8], content: [UInt8])? = try pool.use { connection throws(ServerError) in
             let rows = try connection.rows(

@@ -115,14 +115,16 @@ final class SharedTurn: Sendable {
     /// Gives to who has little, where this node has much.
     private func balance(_ own: Int64, _ connection: ServerConnection) throws(ServerError) {
         let due = node.grants.due()
-        let rows = try connection.rows(
-            """
-            WITH mine AS (UPDATE martlet.node SET due = $2 WHERE incarnation = $1 AND due <> $2)
-            SELECT incarnation, due FROM martlet.node
-            WHERE NOT is_dead AND NOT is_draining AND lease_until > clock_timestamp() AND incarnation <> $1
-            """,
-            [.number(own), .number(Int64(due))]
-        )
+        let rows = try connection.patiently { connection throws(ServerError) in
+            try connection.rows(
+                """
+                WITH mine AS (UPDATE martlet.node SET due = $2 WHERE incarnation = $1 AND due <> $2)
+                SELECT incarnation, due FROM martlet.node
+                WHERE NOT is_dead AND NOT is_draining AND lease_until > clock_timestamp() AND incarnation <> $1
+                """,
+                [.number(own), .number(Int64(due))]
+            )
+        }
         let others = (0..<rows.count).map { (node: rows.integer($0, 0), due: Int(rows.integer($0, 1))) }
         guard !node.isDraining, let gift = Balance.gift(own: due, others: others) else { return }
         try hand(node.grants.hand(nil, gift.count), to: gift.node, connection)

@@ -18,6 +18,8 @@ final class SharedWriter: BatchWriter {
     private static let heldMost = 100_000
     /// Milliseconds for which the end of the process waits for a database that is away.
     private static let farewell: Int64 = 2_000
+    /// Milliseconds for which an answer is waited for at most.
+    private static let longest: Int64 = 10_000
     /// Milliseconds after which a database that did not answer is asked again.
     private static let rest: Int64 = 1_000
 
@@ -83,6 +85,7 @@ final class SharedWriter: BatchWriter {
     func close() {
         trouble = nil
         options.patience = Self.farewell
+        connection?.patience = Int(Self.farewell)
         if !held.isEmpty || !unsure.isEmpty { commit([]) }
         // Who has their messages next reports by itself.
         let left = (unsure + held.takeJoints()).flatMap(\.reports)
@@ -127,15 +130,20 @@ final class SharedWriter: BatchWriter {
         return Set(ids).subtracting(there)
     }
 
-    /// Nothing is to be written; whether it could be is asked for others' sake.
+    /// Nothing is to be written; whether it could be is tried for others' sake.
     private func probe() {
+        guard pending == nil, trouble.map({ Uptime.now() >= $0.until }) ?? true, let life = node.incarnation else {
+            return
+        }
         do throws(ServerError) {
             let connection = try connected()
-            try connection.run("SELECT 1")
+            let number = batch.incarnation == life ? batch.number : 0
+            try connection.tryMail(node.own(QueueID(at: .now())), node: options.node, batch: (life, number))
             trouble = nil
             if node.setTrouble(nil) { say(.back) }
         } catch {
-            if error.isLost { connection = nil }
+            trouble = (QueueError(error), Uptime.now().adding(milliseconds: Self.rest))
+            if error.isLost || error.isReadOnly { connection = nil }
         }
     }
 
@@ -224,6 +232,8 @@ final class SharedWriter: BatchWriter {
                 } else {
                     pending = nil
                     do throws(ServerError) { try connection.run("ROLLBACK") } catch { self.connection = nil }
+                    // Another server may be the primary by now.
+                    if error.isReadOnly { self.connection = nil }
                 }
                 throw error
             }
@@ -234,7 +244,8 @@ final class SharedWriter: BatchWriter {
 
     private func connected() throws(ServerError) -> ServerConnection {
         if let connection, !connection.isLost { return connection }
-        let made = try ServerConnection(options.place)
+        // One question is not waited for longer than mail waits for all of them.
+        let made = try ServerConnection(options.place, patience: Int(min(Self.longest, max(500, options.patience / 2))))
         connection = made
         return made
     }

@@ -68,6 +68,7 @@ final class AdminAPI: Sendable {
             cluster: cluster,
             suppressions: intake.suppressions,
             gate: intake.gate,
+            arrivals: Arrivals(path: "\(launch.dataPath)/arrivals", disk: LinuxDisk(), now: .now()),
             obstacle: Self.obstacle(hasSockets: launch.sockets != nil)
         )
         let desk = AdminDesk(
@@ -82,6 +83,18 @@ final class AdminAPI: Sendable {
         )
         self.desk = desk
         cluster?.serve(Self.errands(desk))
+        if let cluster { Self.tellConfig(cluster, settings, queue.disk) }
+    }
+
+    /// Has the other nodes know how this one is set, now and whenever that changes.
+    private static func tellConfig(_ cluster: any Cluster, _ settings: SettingsStore, _ disk: NIOThreadPool) {
+        let tell: @Sendable () -> Void = {
+            disk.submit { [weak settings] _ in
+                if let marks = try? settings?.marks() { cluster.tell(config: marks.text) }
+            }
+        }
+        settings.onChange { _ in tell() }
+        tell()
     }
 
     /// Answers other nodes on a few threads of their own: a question may wait for the disk, or for further nodes.
@@ -237,8 +250,10 @@ final class AdminAPI: Sendable {
         return [
             ReadinessCheck(
                 "running",
-                isDraining ? .failed : .good,
-                isDraining ? "the relay is stopping" : "taking mail"
+                isDraining || queue.isClosed ? .failed : .good,
+                isDraining
+                    ? "the relay is stopping"
+                    : queue.isClosed ? "the relay is being emptied (martlet drain) and takes no mail" : "taking mail"
             ),
             ReadinessCheck(
                 "spool_writable",

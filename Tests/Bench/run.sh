@@ -10,6 +10,7 @@
 #   Tests/Bench/run.sh guard OLD-BINARY                                                            ten minutes; status 1: 5 % slower than it
 #   Tests/Bench/run.sh history                                                                     the same program with and without history; status 1: 5 % slower, 10 % more CPU
 #   Tests/Bench/run.sh shipped                                                                     the same program with all shipped files and with none; status 1: 2 % slower
+#   Tests/Bench/run.sh shared  [--cells …] [--repeat N]                                            Postfix, the spool, and a queue in PostgreSQL on this machine
 #   Tests/Bench/run.sh syscalls                                                                    syncs, files, connections per message
 #
 # MARTLET names the program (default: the release build); BENCH_BEFORE one that the matrix measures beside it, in turns; with
@@ -60,6 +61,15 @@ tls)
     cc -O2 -o "$work/tls_floor" "$here/tls_floor.c" -lssl -lcrypto && "$work/tls_floor" "$PEERS/tls.key" "$PEERS/tls.crt"
     python3 "$here/tls_cost.py" --relay postfix-tls --relay "martlet-tls,port=2720,sink=2570,${martlet#*sink=2560,}" ${OUT:+--out "$OUT"} "$@" ;;
 matrix)   python3 "$here/run_matrix.py" --relay postfix-tuned --relay limit "${before[@]}" --relay "$martlet" ${OUT:+--out "$OUT"} "$@" ;;
+shared)   # 4 KiB, ten and a hundred sessions: ratios of one run to Postfix and to the spool, the database on the same processors.
+    cp -r "$work/config" "$work/shared"; mkdir "$work/shared-data"
+    printf '[main]\nlisten = 127.0.0.1:2702\n' > "$work/shared/smtp.ini"
+    printf '[*]\nmx = 127.0.0.1:2562\n' > "$work/shared/routes.ini"
+    printf '[main]\nlisten = 127.0.0.1:0\n' > "$work/shared/admin.ini"
+    shared="shared,port=2702,sink=2562,cmd=$program serve --config $work/shared --data $work/shared-data"
+    python3 "$here/shared_queue.py" "$work/shared/storage.ini" \
+        python3 "$here/run_matrix.py" --relay postfix-tuned --relay "$martlet" --relay "$shared" ${OUT:+--out "$OUT"} \
+        --cells 4096:10:d:1,4096:100:d:1 --repeat 3 "$@" ;;
 guard)    # Six kinds of flow, two executables, two seconds each in turns: thirteen rounds are ten minutes.
     python3 "$here/run_matrix.py" "${before[@]}" --relay "$martlet" --out "$work/guard.jsonl" --repeat 13 --seconds 2 \
         --cells 1024:1:d:1,1024:10:d:1,1024:100:d:1,1024:10:1:1,10240:10:d:1,102400:10:d:1 "$@" >&2

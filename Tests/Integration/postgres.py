@@ -8,12 +8,15 @@ lie below a short directory of its own, which is removed; it listens on one loop
     database.ask("SELECT count(*) FROM martlet.message")
 """
 
+import contextlib
 import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -41,10 +44,17 @@ def programs():
 
 
 class Postgres:
-    """`follows` makes it a standby of another one, which must run."""
+    """`follows` makes it a standby of another one, which must run.
 
-    def __init__(self, settings="", follows=None):
+    `small`: megabytes of a disk of its own, in a mount namespace that nobody else sees (root alone can), on which the tables lie
+    that are made from now on; `fill()` leaves nothing of it, `clear()` gives it back. The log of transactions lies elsewhere.
+    """
+
+    def __init__(self, settings="", follows=None, small=0):
+        if small and os.getuid():
+            pytest.skip("only root has disks of its own")
         self.bin = programs()
+        self.small = small
         # Where postgres may go: a test's own directory is closed to others.
         self.directory = Path(tempfile.mkdtemp(prefix="martlet-pg-"))
         self.data = self.directory / "data"
@@ -78,8 +88,32 @@ class Postgres:
         return result
 
     def start(self):
-        self._run("pg_ctl", "-D", self.data, "-l", self.directory / "log", "-w", "-t", "60", "start")
+        words = self._command("pg_ctl", "-D", self.data, "-l", self.directory / "log", "-w", "-t", "60", "start")
+        if self.small:
+            place = self.directory / "small"
+            place.mkdir(exist_ok=True)
+            script = f'mount -t tmpfs -o size={self.small}m,mode=700,uid={self.user} none {place} && exec "$@"'
+            words = ["unshare", "-m", "sh", "-c", script, "sh", *words]
+        result = subprocess.run(
+            words, capture_output=True, text=True, cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        )
+        assert result.returncode == 0, f"{result.stdout}{result.stderr}"
+        if self.small:
+            self.ask(f"CREATE TABLESPACE small LOCATION '{place}'")
+            self.ask("ALTER DATABASE postgres SET default_tablespace = small")
         return self
+
+    def fill(self):
+        """Not a byte is left on the small disk."""
+        for step in ("1000000", "8192", "100"):
+            self._ask(f"COPY (SELECT repeat('x', {step}) FROM generate_series(1, 1000000)) TO '{self._filler(step)}'")
+
+    def clear(self):
+        for step in ("1000000", "8192", "100"):
+            self.ask(f"COPY (SELECT 1) TO '{self._filler(step)}'")
+
+    def _filler(self, step):
+        return self.directory / "small" / f"filler-{step}"
 
     def promote(self):
         self._run("pg_ctl", "-D", self.data, "-w", "promote")
@@ -111,8 +145,15 @@ class Postgres:
 
     def ask(self, sql):
         """The first column of the first row, as text."""
-        result = self._run("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.uri, "-c", sql)
-        return result.stdout.strip()
+        return self._ask(sql, check=True)
+
+    def _ask(self, sql, check=False):
+        words = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.uri, "-c", sql]
+        return self._run("psql", *words, check=check).stdout.strip()
+
+    def transactions(self):
+        """How many there were, of whomever."""
+        return self.number("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'postgres'")
 
     def number(self, sql):
         return int(self.ask(sql) or 0)
@@ -126,6 +167,84 @@ class Postgres:
     def close(self):
         self.stop("immediate")
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Cutter:
+    """Stands in front of a server and cuts each connection behind so many messages of the protocol, in either direction.
+
+    `cuts` gives the number for the next connection; None: it is left alone. Messages are told apart by their lengths, so that every
+    phase of a transaction is met: before the BEGIN, in the middle of the rows of a COPY, behind the COMMIT and before its answer.
+    """
+
+    def __init__(self, port, cuts):
+        self.target, self.cuts, self.cut = port, cuts, 0
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+        self.open = set()
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
+
+    @property
+    def uri(self):
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.server.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                client.close()
+                continue
+            both = (client, server)
+            self.open.add(both)
+            left = [self.cuts()]
+            for source, to, starts in ((client, server, True), (server, client, False)):
+                threading.Thread(target=self._carry, args=(source, to, both, left, starts), daemon=True).start()
+
+    def _carry(self, source, to, both, left, is_client):
+        # What a client says first has no letter in front, and an answer to its question for TLS is one.
+        buffer, starting = b"", is_client
+        try:
+            while piece := source.recv(65536):
+                buffer += piece
+                while buffer:
+                    if not is_client and buffer[:1] == b"N" and len(buffer) == 1:
+                        size = 1
+                    else:
+                        head = 0 if starting else 1
+                        if len(buffer) < head + 4:
+                            break
+                        size = head + int.from_bytes(buffer[head : head + 4], "big")
+                        if len(buffer) < size:
+                            break
+                    if left[0] is not None:
+                        if left[0] <= 0:
+                            self.cut += 1
+                            return
+                        left[0] -= 1
+                    if starting and buffer[4:8] != b"\x04\xd2\x16\x2f":  # not the question for TLS
+                        starting = False
+                    to.sendall(buffer[:size])
+                    buffer = buffer[size:]
+        except OSError:
+            pass
+        finally:
+            self._end(both)
+
+    def _end(self, both):
+        for one in both:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self.open.discard(both)
+
+    def close(self):
+        self.server.close()
+        for both in list(self.open):
+            self._end(both)
 
 
 class Pooler:

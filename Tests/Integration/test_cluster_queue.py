@@ -8,7 +8,7 @@ from harness import environment
 from ledger import Ledger, LedgerSink, submit
 from scripted import Sink
 from smtp_client import send_mail
-from test_cluster import database, make_node, waiting  # noqa: F401
+from test_cluster import database, make_node, tool, waiting  # noqa: F401
 from waiting import PATIENCE, free_port, wait_until
 
 ADMIN = {"admin.ini": "listen = 127.0.0.1:0\n"}
@@ -130,3 +130,30 @@ def test_doctor_looks_at_the_database(make_node, database, sink):  # noqa: F811
     assert "PostgreSQL" in findings()
     database.set("synchronous_commit", "off")
     wait_until(lambda: "synchronous_commit is off" in findings(), 30 * PATIENCE, "what is wrong")
+
+
+def test_nodes_say_how_they_are_set(make_node, sink):  # noqa: F811
+    """Each node's configuration has a hash; what differs is named by its file, at the list, at the command and by doctor."""
+    nobody = {"resolver.ini": f"forward = 127.0.0.1@{free_port()}\n"}
+    relays = [make_node(n, routes={"*": sink.address}, files={**ADMIN, **nobody}, me=f"{n}.test") for n in "ab"]
+    api = Api(relays[0])
+
+    def differs():
+        found = {node["name"]: node for node in api.ask("GET", "/v1/nodes")[2]["items"] if node["state"] == "alive"}
+        return all(node["config_hash"] for node in found.values()) and found["b"]["config_differs"]
+
+    # Each listens at a port of its own here.
+    assert wait_until(differs, 30 * PATIENCE, "both to have said so") == ["smtp.ini"]
+    relays[1].write("limits.ini", "[lane *]\nrate = 5/s\n")
+    relays[1].hup()
+    wait_until(lambda: differs() == ["limits.ini", "smtp.ini"], 30 * PATIENCE, "a difference")
+    relays[0].write("limits.ini", "; the same, said otherwise\n[lane *]\nrate=5/s\n")
+    relays[0].hup()
+    wait_until(lambda: differs() == ["smtp.ini"], 30 * PATIENCE, "no difference any more")
+    (relays[0].config / "limits.ini").unlink()
+    relays[0].hup()
+    wait_until(lambda: differs() == ["limits.ini", "smtp.ini"], 30 * PATIENCE, "a difference")
+    assert "limits.ini" in tool(relays[0], "nodes")
+    command = [relays[0].binary, "doctor", "--config", str(relays[0].config), "--data", str(relays[0].data)]
+    run = subprocess.run([*command, "--probe", "none"], capture_output=True, text=True, timeout=120, env=environment())
+    assert "b in limits.ini" in run.stdout, run.stdout

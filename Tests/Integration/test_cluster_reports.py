@@ -105,3 +105,77 @@ def test_holds_are_rows_of_their_messages(make_node, database, closing):  # noqa
     relay.hup()
     sink.wait_for(2)
     wait_until(lambda: waiting(database) == 2, 30, "everything but what is held")
+
+
+def failing(make_node, lab, closing, names, dot):  # noqa: F811
+    """Nodes whose mail to no.test fails, and a next hop for the reports that answers the dot with `dot()`."""
+    refuser = closing(LedgerSink(lab, Ledger(), refuse=b"550 5.1.1 nobody")).start()
+
+    async def answer(*_):
+        return await asyncio.get_running_loop().run_in_executor(None, dot)
+
+    sink = closing(ScriptedServer({"DOT": answer}))
+    routes = {"no.test": refuser.address, "*": sink.address}
+    outbound = {"temp_fail_intervals": "1s*100", "lane_rest_max": 1}
+    return [make_node(n, me=f"{n}.test", routes=routes, outbound=outbound) for n in names], sink
+
+
+def fail(relay, token):
+    body = b"X-Token: %s\r\nSubject: x\r\n\r\nx\r\n" % token.encode()
+    return send_mail(relay, "from@sender.test", ["b@no.test"], body)
+
+
+def copies(sink, token):
+    return [t for t in list(sink.messages) if (found := TOKEN.search(t.data)) and found[1].decode() == token]
+
+
+def test_the_node_dies_at_the_dot_of_a_report(make_node, database, lab, closing):  # noqa: F811
+    """Its end is not noted, so another node sends it again: the same report, not a second one, and none about it."""
+    once, relays = threading.Event(), []
+
+    def dot():
+        if not once.is_set():
+            once.set()
+            relays[0].process.kill()
+            relays[0].process.wait()
+        return b"250 2.0.0 Ok\r\n"
+
+    found, sink = failing(make_node, lab, closing, "ab", dot)
+    relays += found
+    fail(relays[0], "r-1")
+    assert once.wait(60)
+    drained(database, 60)
+    wait_until(lambda: len(copies(sink, "r-1")) >= 1, 30, "the report")
+    assert len(copies(sink, "r-1")) <= 2
+    assert {len(names) for names in reports(sink).values()} == {1}
+    assert set(reports(sink)) == {"r-1"}
+
+
+def test_the_database_is_cut_at_the_dot_of_a_report(make_node, database, lab, closing):  # noqa: F811
+    """Its end waits for the database and is noted then: one report, one copy of it."""
+
+    def dot():
+        database.end_backends()
+        return b"250 2.0.0 Ok\r\n"
+
+    relays, sink = failing(make_node, lab, closing, "a", dot)
+    for number in range(4):
+        fail(relays[0], f"r-{number}")
+    wait_until(lambda: len(reports(sink)) == 4, 60 * PATIENCE, "four reports")
+    drained(database)
+    for number in range(4):
+        assert len(copies(sink, f"r-{number}")) == 1
+    assert all(len(names) == 1 for names in reports(sink).values())
+
+
+def test_a_report_that_fails_ends_there(make_node, database, lab, closing):  # noqa: F811
+    """A report that is refused for good is not reported, whichever node has it; one that is put off is sent by the other node."""
+    answers = iter([b"451 4.2.0 later\r\n", b"554 5.7.1 no\r\n"])
+    relays, sink = failing(make_node, lab, closing, "ab", lambda: next(answers, b"554 5.7.1 no\r\n"))
+    fail(relays[0], "r-9")
+    relays[0].wait_log("delivery deferred")
+    relays[0].stop()
+    relays[1].wait_log("mail taken over from nodes that are gone", timeout=30)
+    drained(database, 60)
+    assert len({name for names in reports(sink).values() for name in names}) <= 1
+    assert not relays[1].log_lines("report withdrawn, its message is another node's")

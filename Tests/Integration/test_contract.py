@@ -80,6 +80,11 @@ def test_the_contract_holds(make_relay, make_dns, tmp_path):
             "all",
             "--exclude-checks",
             LEFT_OUT,
+            # A relay that takes no mail answers much with 503, and the bytes of a message are not made up: test_drain.py has both.
+            "--exclude-operation-id",
+            "drainRelay",
+            "--exclude-operation-id",
+            "putMessage",
             "--phases",
             "examples,coverage,fuzzing",
             "--no-shrink",
