@@ -24,7 +24,7 @@ package struct NodeStatus: Hashable, Sendable {
 }
 
 /// What every node can say and do about all of them.
-package protocol Cluster: Errands {
+package protocol Cluster: Errands, KeyRows {
     /// This node's name.
     var name: String { get }
 
@@ -41,6 +41,12 @@ package protocol Cluster: Errands {
     /// It learns of it with its next heartbeat. Blocks.
     /// - Returns: false when there is no such node.
     func drain(_ name: String, _ isDraining: Bool) throws(QueueError) -> Bool
+
+    /// Has every node know what holds from now on, those that are away before they begin anything.
+    ///
+    /// Blocks.
+    /// - Parameter said: nil: nothing any more.
+    func say(_ scope: String, _ said: [UInt8]?) throws(QueueError)
 }
 
 extension SharedStore: Cluster {
