@@ -1,11 +1,15 @@
 // Courier+History.swift — the past of all nodes that are alive: each keeps its own history, and whoever is asked asks them all.
 
+import History
 import JSON
 import Mail
 import Queue
 import Storage
 
 extension Courier {
+    /// Messages of a page that all nodes are asked about.
+    private static let mostOpen = 64
+
     /// `GET /v1/messages/{id}`: what every node knows of it, as one.
     func trace(_ endpoint: Endpoint, _ request: AdminRequest) throws(Problem) -> AdminResponse? {
         let peers = try peers()
@@ -49,12 +53,38 @@ extension Courier {
         }
         let told = zip(asked, pages).map { (node: $0.name, stories: $1?["items"]?.elements ?? []) }
         var answer: JSON = [
-            "items": .array(JoinedStory.list(told)),
+            "items": .array(try completed(JoinedStory.list(told))),
             "next": next.isEmpty ? .null : .string("n" + next.joined(separator: ".")),
         ]
         let missing = zip(asked, pages).filter { $1 == nil }.map(\.0.name)
         if !missing.isEmpty { answer["missing_nodes"] = .strings(missing) }
         return .json(answer)
+    }
+
+    /// Adds to messages that are not finished where they were accepted what nodes know that took them over.
+    private func completed(_ stories: [JSON]) throws(Problem) -> [JSON] {
+        let open = stories.filter { $0["finished_at"] == .null }.prefix(Self.mostOpen).compactMap { $0["id"]?.string }
+        let nodes = try peers()
+        guard !open.isEmpty, !nodes.isEmpty else { return stories }
+        var told: [String: [(node: String, story: JSON)]] = [:]
+        for id in open {
+            if let id = QueueID(id), let story = (try? services.history()?.story(of: id)) ?? nil {
+                told["\(id)", default: []].append((cluster.name, .object(HistoryView.members(story))))
+            }
+        }
+        let questions = open.flatMap { id in
+            nodes.map { ($0.number, $0.name, Errand.encode(AdminRequest(.get, "/v1/messages/\(id)"))) }
+        }
+        for (place, said) in try ask(questions).enumerated() {
+            if let story = said.json { told[open[place / nodes.count], default: []].append((said.name, story)) }
+        }
+        return stories.map { story in
+            guard let more = told[story["id"]?.string ?? ""]?.filter({ $0.story["sender"] != nil }), !more.isEmpty
+            else {
+                return story
+            }
+            return JoinedStory.row(JoinedStory.of(more))
+        }
     }
 
     /// One page of each node; nil of one that does not answer, or keeps no history.

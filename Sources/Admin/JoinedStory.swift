@@ -26,6 +26,11 @@ enum JoinedStory {
         return whole
     }
 
+    /// What of a traced message stands in a list.
+    static func row(_ story: JSON) -> JSON {
+        .object(story.members.filter { $0.name != "timeline" && $0.name != "queue" })
+    }
+
     /// Joins lists of messages, the newest first.
     static func list(_ told: [(node: String, stories: [JSON])]) -> [JSON] {
         var order: [String] = []

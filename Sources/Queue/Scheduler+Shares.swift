@@ -33,6 +33,8 @@ extension Scheduler {
     private static let sharePause: Int64 = 500
     /// Milliseconds between two looks at days that nobody waits for.
     private static let dayRound: Int64 = 2_000
+    /// Lanes in a line whose messages are counted.
+    private static let mostCounted = 64
 
     // MARK: sessions and rates
 
@@ -103,14 +105,31 @@ extension Scheduler {
         switch limit {
         case .rate:
             guard let rate = meter.part?.rule.rate else { return 0 }
-            return meter.isAwaited || !meter.forSessions.isEmpty ? rate.burst : 0
+            return lined(at: number) > 0 ? rate.burst : 0
         case .newConnections:
             guard let rate = meter.part?.rule.newConnections else { return 0 }
-            return meter.forSessions.isEmpty ? 0 : rate.burst
+            return meter.forSessions.isEmpty || lined(at: number) == 0 ? 0 : rate.burst
         case .connections:
             guard let most = meter.part?.rule.connections else { return 0 }
-            return min(most, meter.sessions + meter.forSessions.count)
+            return min(most, meter.sessions + (meter.forSessions.isEmpty ? 0 : lined(at: number)))
         }
+    }
+
+    /// Messages that wait at a meter, as far as that is counted: of the first lanes in each of its lines.
+    private func lined(at number: MeterNumber) -> Int {
+        let meter = book.meters[number]
+        var waiting: Set<LaneNumber> = []
+        for waiter in meter.forSessions.prefix(Self.mostCounted)
+        where lanes[waiter.lane].sessionStamp == waiter.stamp && lanes[waiter.lane].sessionGate == number {
+            waiting.insert(waiter.lane)
+        }
+        for waiter in [meter.forMessages, meter.unseated].flatMap({ $0.prefix(Self.mostCounted) })
+        where lanes[waiter.lane].gateStamp == waiter.stamp && lanes[waiter.lane].messageGate == number {
+            waiting.insert(waiter.lane)
+        }
+        let count = waiting.reduce(meter.parked) { $0 + lanes[$1].ready }
+        // Behind those that went away others may stand.
+        return count == 0 && meter.waiters > Self.mostCounted ? 1 : count
     }
 
     /// Somebody waits for nothing else than more of it.
@@ -182,14 +201,17 @@ extension Scheduler {
     private mutating func dayWish(_ number: MeterNumber, isLast: Bool, at now: Uptime) -> DayWish? {
         guard let part = book.meters[number].part else { return nil }
         let meter = book.meters[number]
-        let isWanted = !isLast && part.rule.daily != nil && (meter.isAwaited || !meter.forSessions.isEmpty)
+        let lined = lined(at: number)
+        let isWanted = !isLast && part.rule.daily != nil && lined > 0
         let isOver = part.day.count > 0 && now >= part.day.ends
         let isIdle = !isWanted && now.milliseconds(since: part.dayUsedAt) >= Self.shareLife
         let unused = isOver || isIdle || isLast || part.rule.daily == nil ? part.day.count : 0
         if unused > 0 { book.meters[number].part?.day.count = 0 }
-        let mayAsk = part.dayAskedAt.map { now.milliseconds(since: $0) >= Self.sharePause } ?? true
+        // Where nothing is left another node may give something back.
         let isOpen = part.day.opens.map { $0 <= now } ?? true
-        let wanted = isWanted && (isOver || part.day.count == 0) && mayAsk && isOpen ? meter.waiters : 0
+        let pause = isOpen ? Self.sharePause : Self.shareLife
+        let mayAsk = part.dayAskedAt.map { now.milliseconds(since: $0) >= pause } ?? true
+        let wanted = isWanted && (isOver || part.day.count == 0) && mayAsk ? lined : 0
         guard unused > 0 || wanted > 0 else { return nil }
         if wanted > 0 { book.meters[number].part?.dayAskedAt = now }
         return DayWish(

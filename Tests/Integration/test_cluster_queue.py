@@ -225,8 +225,11 @@ def test_the_past_of_all_nodes(make_node, closing, database):  # noqa: F811
     sink.wait_for(6)
     a.start()
     apis = [Api(a), Api(b)]
-    done = "/v1/history?status=delivered"
-    wait_until(lambda: len(apis[0].ask("GET", done)[2]["items"]) == 6, 60 * PATIENCE, "six that were delivered")
+
+    def finished(api):
+        return [row["id"] for row in api.ask("GET", "/v1/history")[2]["items"] if row["finished_at"]]
+
+    wait_until(lambda: len(finished(apis[0])) == len(finished(apis[1])) == 6, 60 * PATIENCE, "six that are done")
     for api in apis:
         rows, query = [], "/v1/history?limit=2"
         while query:
