@@ -18,14 +18,15 @@ import Testing
         let rate = try #require(Rate(count, per: Int64(period), burst: burst))
         var simulation = RateSimulation(seed: seed, nodes: 5, rate: rate)
         let interval = rate.interval / 1000
-        simulation.run(max(600_000, 30 * interval))
+        simulation.run(min(6_000_000, max(600_000, 30 * interval)))
         #expect(simulation.tooMany == 0, "events that no single relay would have sent")
-        #expect(simulation.sent > 10 && simulation.deaths > 3)
+        // Who dies takes along what it may have used: of three an hour little is left while somebody dies every minute.
+        #expect(simulation.deaths > 3 && (interval > 60_000 || simulation.sent > 10))
         // Calm again, the whole rate is used: what is lost is the second in which something changes hands.
         simulation.isCalm = true
         simulation.run(60_000 + 2 * interval)
         let (start, before) = (simulation.time, simulation.sent)
-        simulation.run(max(60_000, 12 * interval))
+        simulation.run(max(60_000, (interval > 60_000 ? 5 : 12) * interval))
         let possible = (simulation.time - start) * 1000 / rate.interval
         #expect(simulation.tooMany == 0 && (simulation.sent - before) * 10 >= Int(possible) * 7)
     }
@@ -57,7 +58,7 @@ import Testing
     @Test(arguments: 1...6)
     func noDayHasMoreThanItMay(_ seed: UInt64) {
         var simulation = DaySimulation(seed: seed, nodes: 4, limit: [3, 40, 2_000][Int(seed) % 3])
-        for _ in 0..<60_000 { simulation.step() }
+        for _ in 0..<30_000 { simulation.step() }
         #expect(simulation.worst <= simulation.limit, "messages of 24 hours")
         #expect(simulation.worst * 10 >= simulation.limit * 6)
     }
@@ -82,6 +83,7 @@ struct RateSimulation {
         var leaseEnd: Int64
         var standsUntil: Int64 = 0
         var hasMail = true
+        var beatAt: Int64 = 0
     }
 
     private struct Row {
@@ -134,16 +136,20 @@ struct RateSimulation {
     private mutating func step() {
         time += Int64(dice.roll(100))
         let place = dice.roll(nodes.count)
+        for other in nodes.indices where nodes[other].standsUntil <= time {
+            if time >= nodes[other].beatAt { beat(other) }
+            // Whoever may send sends when its time has come.
+            if isCalm { send(other) }
+        }
         guard nodes[place].standsUntil <= time else { return }
         switch dice.roll(isCalm ? 96 : 100) {
         case 96 where dice.roll(6) == 0: die(place)
         case 97 where dice.roll(6) == 0: nodes[place].standsUntil = time + Int64(dice.roll(40_000))
         case 98: nodes[place].hasMail.toggle()
-        case 0..<8: beat(place)
-        case 8..<40: settle(place)
+        case 0..<40: settle(place)
         default: send(place)
         }
-        if isCalm { nodes[place].hasMail = true }
+        if isCalm { for node in nodes.indices { nodes[node].hasMail = true } }
     }
 
     private func local(_ place: Int) -> Uptime { Uptime(milliseconds: time + nodes[place].offset) }
@@ -172,6 +178,7 @@ struct RateSimulation {
     }
 
     private mutating func beat(_ place: Int) {
+        nodes[place].beatAt = time + 2_000
         // Those whose lease ran out leave behind what they may have used.
         for (number, row) in rows where row.leaseUntil < time {
             if row.claim.sessions > 0 { left = max(left, time * 1000 + fill) }
