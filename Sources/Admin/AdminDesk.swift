@@ -189,7 +189,9 @@ package struct AdminDesk: Sendable {
         guard request.method == .post, let key = request.header("idempotency-key") else {
             return try carryOut(open.endpoint, request)
         }
-        return try keys.once(key, request) { () throws(Problem) in try carryOut(open.endpoint, request) }
+        return try keys.once(key, request) { (name, fingerprint) throws(Problem) in
+            try onceOfAll(name, fingerprint, open.endpoint, request)
+        }
     }
 
     /// Here, or where the mail is that it is about.

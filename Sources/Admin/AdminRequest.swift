@@ -64,6 +64,8 @@ package struct AdminRequest: Sendable {
     package var caller = Caller.nobody
     /// Another node asks: the answer is of this one alone.
     var isErrand = false
+    /// The id of the message that it hands in, where that is known before.
+    var message: PreparedMessage?
     package let id: String
     private let claim: RequestClaim?
 

@@ -28,10 +28,14 @@ package struct AdminServices: Sendable {
     /// The program's version.
     package let version: String
     package let startedAt: Timestamp
+    /// Hands a message in: what it is, when it goes, its id where that was chosen before, whose it is.
+    package typealias Submit =
+        @Sendable (Envelope, ByteBuffer, Timestamp?, QueueID?, Caller) async -> Result<[QueueID], SubmitRefusal>
+
     /// Queues a message as reception does, hooks included; done when it is durable.
     ///
     /// Its id comes first, then those of further ones, where each recipient has one of its own.
-    package let submit: @Sendable (Envelope, ByteBuffer, Timestamp?, Caller) async -> Result<[QueueID], SubmitRefusal>
+    package let submit: Submit
     /// Knows which way a recipient's mail would go.
     package let guide: Guide
     /// What happened; nil where it is not remembered.
@@ -63,8 +67,7 @@ package struct AdminServices: Sendable {
         loop: any EventLoop,
         version: String,
         startedAt: Timestamp,
-        submit:
-            @escaping @Sendable (Envelope, ByteBuffer, Timestamp?, Caller) async -> Result<[QueueID], SubmitRefusal>,
+        submit: @escaping Submit,
         guide: Guide,
         history: @escaping @Sendable () -> HistoryBook? = { nil },
         metrics: PrometheusRegistry,

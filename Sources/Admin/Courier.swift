@@ -5,6 +5,7 @@
 // Guarantees: nothing is carried out twice by one node for one question; a node that does not answer is named, and never taken
 // for one that has nothing.
 
+import Config
 import JSON
 import Mail
 import Queue
@@ -45,6 +46,9 @@ struct Courier {
         case "pauseScope", "resumeScope": return try courier.everywhere(endpoint, request)
         case "editOutbound" where courier.isSwitch(request): return try courier.everywhere(endpoint, request)
         case "actOnQueue": return try courier.act(endpoint, request)
+        case "traceMessage": return try courier.trace(endpoint, request)
+        case "searchHistory": return try courier.history(endpoint, request)
+        case "eraseHistory": return try courier.erase(endpoint, request)
         case "listJobs": return try courier.jobs(endpoint, request)
         case "showJob", "cancelJob": return try courier.job(endpoint, request)
         default: return nil
@@ -119,16 +123,39 @@ struct Courier {
         }
     }
 
-    /// Says it to every node; each keeps it as if it had been said to it alone.
+    /// Says it to every node; each keeps it as if it had been said to it alone, and those that are away hear of it when they come
+    /// back.
+    ///
+    /// Here it is in force first: what stops mail works whatever is away.
     private func everywhere(_ endpoint: Endpoint, _ request: AdminRequest) throws(Problem) -> AdminResponse? {
         let bytes = request.body
-        let peers = try peers()
-        guard !peers.isEmpty else { return nil }
         let answer = try own(endpoint, request).answer
+        guard (try? request.flag(FileEdits.dryRun)) != true, let answer, answer.status < 300 else { return answer }
         request.body = bytes
-        let said = try ask(peers, request)
+        try say(endpoint, request)
+        let said = try ask(try peers(), request)
         if let deaf = said.first(where: { $0.answer.map { $0.status >= 500 } ?? true }) { throw Self.silent(deaf.name) }
         return answer
+    }
+
+    /// Leaves behind what holds from now on, for those that are away.
+    private func say(_ endpoint: Endpoint, _ request: AdminRequest) throws(Problem) {
+        let scope: LimitScope?
+        switch endpoint.operation {
+        case "pauseScope":
+            let json = try? JSON(parsing: request.body, within: JSONBounds(values: 100, memory: 1 << 20))
+            scope = (json?["scope"]?.string).flatMap { LimitScope($0) }
+        case "resumeScope": scope = LimitScope(request.parameter("scope"))
+        default: scope = nil
+        }
+        do throws(QueueError) {
+            if let scope { return try cluster.say(scope.description, services.queue.word(about: scope)) }
+            let outbound = services.settings.current.outbound
+            let word = MailQueue.word(isDisabled: outbound.isDisabled, outbound.disabledReason)
+            try cluster.say(SharedWord.delivery, word)
+        } catch {
+            throw Self.away
+        }
     }
 
     /// A change of the switch of delivery and nothing else.

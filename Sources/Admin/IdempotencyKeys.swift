@@ -76,12 +76,13 @@ package final class IdempotencyKeys: Sendable {
 
     /// Runs `body` unless an answer for the key is known.
     ///
+    /// - Parameter body: gets digests of the key with whose it is, and of the request.
     /// - Throws: 409 while the first request runs, 422 for another request under the same key, and what `body` throws,
     ///   which is not kept: the client may try again.
     func once(
         _ key: String,
         _ request: AdminRequest,
-        _ body: () throws(Problem) -> AdminResponse
+        _ body: (_ name: String, _ fingerprint: String) throws(Problem) -> AdminResponse
     ) throws(Problem) -> AdminResponse {
         guard (1...256).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
             throw Problem(.malformed, "Idempotency-Key has 1 to 256 printable characters without blanks")
@@ -93,7 +94,7 @@ package final class IdempotencyKeys: Sendable {
         if let known = try begin(name, fingerprint, now) { return known }
         let response: AdminResponse
         do throws(Problem) {
-            response = try body()
+            response = try body(name, fingerprint)
         } catch {
             forget(name)
             throw error

@@ -8,6 +8,8 @@ struct KeptAnswer: Hashable, Sendable {
     /// Bytes of a body; a larger answer is not kept, and none of ours is.
     static let largest = 64 << 10
 
+    private static let replayed = HeaderField("Idempotency-Replayed", "true")
+
     let status: Int
     let headers: [HeaderField]
     let body: [UInt8]
@@ -25,7 +27,7 @@ struct KeptAnswer: Hashable, Sendable {
         }
         guard body.count <= Self.largest, String(validating: body, as: UTF8.self) != nil else { return nil }
         status = response.status
-        headers = response.headers
+        headers = response.headers.filter { !$0.name.isSame(octets: Self.replayed.name) }
     }
 
     /// Reads what ``json`` wrote; an answer is given to a client as it stands here, so that every part must make sense.
@@ -63,7 +65,7 @@ struct KeptAnswer: Hashable, Sendable {
     var response: AdminResponse {
         AdminResponse(
             status,
-            headers: headers + [HeaderField("Idempotency-Replayed", "true")],
+            headers: headers + [Self.replayed],
             body: body.isEmpty ? .none : .bytes(body)
         )
     }

@@ -74,8 +74,9 @@ enum SubmitEndpoint {
         }
         let submit = services.submit
         let (envelope, content, time) = (message.envelope, message.content, message.sendAt)
-        let caller = request.caller
-        let result = try services.wait { await submit(envelope, content, time, caller) }
+        let (caller, prepared) = (request.caller, request.message)
+        if case .accepted(let id)? = prepared { return [id] }
+        let result = try services.wait { await submit(envelope, content, time, prepared?.id, caller) }
         switch result {
         case .success(let ids): return ids
         case .failure(let refusal): throw problem(refusal)

@@ -10,6 +10,9 @@ package struct Rate: Hashable, Sendable {
     package let period: Int64
     /// Events that may come together where none came for a while, one at least.
     package let burst: Int
+    /// What it is of the whole that was said: so many parts of so many.
+    private var parts = 1
+    private var whole = 1
 
     /// - Parameter burst: nil: what half a second holds, so that a late timer costs nothing; one at least.
     package init?(_ count: Int, per period: Int64, burst: Int? = nil) {
@@ -22,7 +25,26 @@ package struct Rate: Hashable, Sendable {
     }
 
     /// Microseconds from one event to the next, rounded up so that the rate is never passed.
-    package var interval: Int64 { (period * 1000 + Int64(count) - 1) / Int64(count) }
+    package var interval: Int64 {
+        let (time, events) = (period * 1000 * Int64(whole), Int64(count) * Int64(parts))
+        return (time + events - 1) / events
+    }
+
+    /// A part of it: that much slower, with that much of the burst, one at least.
+    ///
+    /// Parts that are together no more than the whole never pass it, as long as each may have one event of the burst.
+    /// - Parameters:
+    ///   - parts: at least one.
+    ///   - whole: at most a million.
+    package func part(_ parts: Int, of whole: Int) -> Rate {
+        let parts = min(max(1, parts), whole)
+        return Rate(part: parts, of: min(whole, 1_000_000), self)
+    }
+
+    private init(part parts: Int, of whole: Int, _ rate: Rate) {
+        (count, period, burst) = (rate.count, rate.period, max(1, rate.burst * parts / whole))
+        (self.parts, self.whole) = (parts, whole)
+    }
 
     /// As a file has it: `20/m`.
     package var description: String {

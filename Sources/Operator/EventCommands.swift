@@ -131,6 +131,8 @@ package struct TraceCommand: RelayCommand {
     private static func text(_ message: JSON) -> String {
         func word(_ name: String) -> String { message[name]?.string ?? "–" }
         var lines = ["\(word("id"))  from \(word("sender"))  \(word("header_message_id"))"]
+        let nodes = message["nodes"]?.elements.compactMap(\.string) ?? []
+        if !nodes.isEmpty { lines.append("  known to \(nodes.joined(separator: ", "))") }
         lines += (message["timeline"]?.elements ?? []).map { "  " + EventLine.text($0, isOfMessage: true) }
         if let queue = message["queue"], queue != .null {
             let because = queue["waiting_because"]?.elements.compactMap { $0["text"]?.string } ?? []

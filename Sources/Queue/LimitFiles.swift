@@ -45,36 +45,46 @@ package struct LimitFiles: Sendable {
     /// Those that were in force.
     ///
     /// Blocks.
-    func pauses() -> [Pause] {
-        lines("pauses").compactMap { words in
-            guard words.count == 5, let since = Int64(words[0]), let scope = scope(words[2]),
-                let actor = PercentEncoding.decoded(words[3]), let reason = PercentEncoding.decoded(words[4])
-            else { return nil }
-            let until = Int64(words[1])
-            guard until != nil || words[1].isSame(octets: "-") else { return nil }
-            return Pause(
-                scope,
-                since: Timestamp(milliseconds: since).clamped,
-                until: until.map { Timestamp(milliseconds: $0).clamped },
-                reason: reason,
-                by: actor
-            )
-        }
+    func pauses() -> [Pause] { lines("pauses").compactMap { Self.pause($0) } }
+
+    private static func pause(_ words: [String]) -> Pause? {
+        guard words.count == 5, let since = Int64(words[0]), let scope = scope(words[2]),
+            let actor = PercentEncoding.decoded(words[3]), let reason = PercentEncoding.decoded(words[4])
+        else { return nil }
+        let until = Int64(words[1])
+        guard until != nil || words[1].isSame(octets: "-") else { return nil }
+        return Pause(
+            scope,
+            since: Timestamp(milliseconds: since).clamped,
+            until: until.map { Timestamp(milliseconds: $0).clamped },
+            reason: reason,
+            by: actor
+        )
+    }
+
+    /// Reads a line of ``line(_:)``.
+    static func pause(_ line: [UInt8]) -> Pause? {
+        pause(line.split(octet: " ", omittingEmpty: false).map { String(decoding: $0, as: UTF8.self) })
+    }
+
+    /// A pause as a line, without its end.
+    static func line(_ pause: Pause) -> String {
+        let until = pause.until.map { "\($0.milliseconds)" } ?? "-"
+        let words = [pause.scope.description, pause.actor, pause.reason].map { PercentEncoding.encoded($0) }
+        return "\(pause.since.milliseconds) \(until) \(words.joined(separator: " "))"
     }
 
     /// Writes them down.
     ///
     /// Blocks.
     func save(_ pauses: [Pause]) throws(DiskError) {
-        let lines = pauses.sorted { $0.since < $1.since }.map { pause in
-            let until = pause.until.map { "\($0.milliseconds)" } ?? "-"
-            let words = [pause.scope.description, pause.actor, pause.reason].map { PercentEncoding.encoded($0) }
-            return "\(pause.since.milliseconds) \(until) \(words.joined(separator: " "))\n"
-        }
+        let lines = pauses.sorted { $0.since < $1.since }.map { Self.line($0) + "\n" }
         try disk.replace("\(directory)/pauses", with: Array(lines.joined().utf8))
     }
 
-    private func scope(_ word: String) -> LimitScope? { PercentEncoding.decoded(word).flatMap { LimitScope($0) } }
+    private static func scope(_ word: String) -> LimitScope? {
+        PercentEncoding.decoded(word).flatMap { LimitScope($0) }
+    }
 
     // MARK: reactions
 
@@ -83,7 +93,7 @@ package struct LimitFiles: Sendable {
     /// Blocks.
     func slowings() -> [Slowing] {
         lines("reactions").compactMap { words in
-            guard words.count == 11, let scope = scope(words[0]), let kind = Slowing.Kind(rawValue: words[1]),
+            guard words.count == 11, let scope = Self.scope(words[0]), let kind = Slowing.Kind(rawValue: words[1]),
                 let reaction = PercentEncoding.decoded(words[2]), let origin = PercentEncoding.decoded(words[3]),
                 let said = PercentEncoding.decoded(words[10])
             else { return nil }
@@ -124,7 +134,7 @@ package struct LimitFiles: Sendable {
     /// Blocks.
     func meters() -> [MeterRecord] {
         lines("limits.used").compactMap { words in
-            guard words.count == 5 || words.count == 8, let scope = scope(words[0]), let rate = Int64(words[1]),
+            guard words.count == 5 || words.count == 8, let scope = Self.scope(words[0]), let rate = Int64(words[1]),
                 let connects = Int64(words[2]), let newest = Int64(words[3])
             else { return nil }
             var warmth = WarmthCount()

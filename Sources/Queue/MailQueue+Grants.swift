@@ -1,4 +1,4 @@
-// MailQueue+Grants.swift — what a store that is shared asks and says about a lane's part of sessions, and mail for those who have one.
+// MailQueue+Grants.swift — what a store that is shared asks and says about a lane's part of sessions and limits, and mail for those who have one.
 
 import Mail
 import Storage
@@ -9,32 +9,63 @@ extension MailQueue {
     var grantNews: GrantNews {
         var news = GrantNews()
         news.wishes = { [weak self] isAll in
-            self?.state.withLock { $0.scheduler.grantWishes(isAll: isAll, at: .now()) } ?? []
+            let now = Uptime.now()
+            return self?.state.withLock {
+                $0.scheduler.grantWishes(isAll: isAll, at: now) + $0.scheduler.shareWishes(isAll: isAll, at: now)
+            } ?? []
         }
-        news.lower = { [weak self] lane, sessions in
-            guard let self else { return 0 }
-            let (held, trims) = state.withLock { ($0.scheduler.lowerGrant(lane, to: sessions), $0.scheduler.trims) }
+        news.lower = { [weak self] name, sessions in
+            guard let self else { return GrantHeld(sessions: 0) }
+            let (held, trims) = state.withLock { state in
+                (state.scheduler.lower(name, to: sessions, at: .now()), state.scheduler.trims)
+            }
             if trims { wakeDispatcher() }
             return held
         }
-        news.grant = { [weak self] lane, sessions, written in
-            self?.state.withLock { $0.scheduler.raiseGrant(lane, to: sessions, written: written) }
+        news.grant = { [weak self] name, sessions, written, ahead in
+            self?.state.withLock { state in
+                if state.scheduler.shareBook.entries[name] == nil {
+                    state.scheduler.raiseGrant(name, to: sessions, written: written)
+                } else {
+                    let now = Uptime.now()
+                    state.scheduler.raiseShare(name, to: sessions, written: written, ahead: ahead, at: now)
+                }
+            }
             self?.wakeDispatcher()
         }
-        news.lose = { [weak self] in self?.state.withLock { $0.scheduler.loseGrants() } }
+        news.days = { [weak self] isLast in
+            self?.state.withLock { $0.scheduler.dayWishes(isLast: isLast, at: .now()) } ?? []
+        }
+        news.allow = { [weak self] name, allowance in
+            guard let scope = LimitScope(name) else { return }
+            self?.state.withLock { $0.scheduler.allow(scope, allowance, at: .now()) }
+            self?.wakeDispatcher()
+        }
+        news.lose = { [weak self] in
+            self?.state.withLock { state in
+                state.scheduler.loseGrants()
+                state.scheduler.loseShares()
+            }
+        }
         news.hand = { [weak self] lane, count in self?.hand(lane, count) ?? [] }
+        news.fullest = { [weak self] in
+            self?.state.withLock { state in
+                state.scheduler.fullestLane.map {
+                    GrantWish(lane: $0.description, limit: state.scheduler.limits.perLane, wanted: 0)
+                }
+            }
+        }
         news.due = { [weak self] in self?.state.withLock { $0.scheduler.readyCount } ?? 0 }
         return news
     }
 
     /// Takes messages out that are due in a lane, that no session has and that wait for nothing else, for another node.
     ///
-    /// - Parameter name: of the lane; nil: of the one with the longest line.
-    func hand(_ name: String?, _ count: Int) -> [QueueID] {
+    /// - Parameter name: of the lane.
+    func hand(_ name: String, _ count: Int) -> [QueueID] {
         let now = Uptime.now()
         let (ids, freed) = state.withLock { state -> ([QueueID], Int) in
-            let known = name.flatMap { state.scheduler.grantBook.entries[$0]?.lane }
-            guard let lane = name == nil ? state.scheduler.fullestLane : known else { return ([], 0) }
+            guard let lane = state.scheduler.grantBook.entries[name]?.lane else { return ([], 0) }
             var ids: [QueueID] = []
             var freed = 0
             var kept: [Ticket] = []
@@ -53,5 +84,13 @@ extension MailQueue {
         }
         memory.release(freed)
         return ids
+    }
+}
+
+extension Scheduler {
+    /// Uses no more than so much of a lane, or of a limit.
+    fileprivate mutating func lower(_ name: String, to most: Int, at now: Uptime) -> GrantHeld {
+        guard shareBook.entries[name] == nil else { return lowerShare(name, to: most, at: now) }
+        return GrantHeld(sessions: lowerGrant(name, to: most))
     }
 }

@@ -18,6 +18,7 @@ extension MailQueue {
         news.adopted = { [weak self] in self?.adopt($0) }
         news.lost = { [weak self] in self?.lose($0) }
         news.leased = { [weak self] in self?.mayBegin(until: $0) }
+        news.heard = { [weak self] in self?.hear($0) ?? true }
         news.grants = grantNews
         news.happened = { [weak self] in self?.tell($0) }
         news.yielded = { [weak self] in self?.yield() ?? [] }

@@ -154,6 +154,8 @@ package final class MailQueue: Sendable {
     let holdsFile = Mutex(())
     /// Where pauses and what is used of limits are kept; nil: nowhere.
     let limitFiles: LimitFiles?
+    /// Turns the switch of delivery as other nodes say.
+    let turnSwitch = Mutex<(@Sendable (Bool, String) -> Bool)?>(nil)
     /// Held while they are written.
     let limitUpkeep = Mutex(LimitUpkeep())
     /// What replies come to.

@@ -41,6 +41,8 @@ struct Meter: Sendable {
     var pause: Pause?
     /// When the pause ends.
     var pauseEnds: Uptime?
+    /// What this node has of it, where several nodes share the queue.
+    var part: MeterPart?
     var rate = Pace()
     var connects = Pace()
     var day = WindowCount()
@@ -79,6 +81,9 @@ struct Meter: Sendable {
     /// Somebody waits for a message's turn.
     var isAwaited: Bool { parked > 0 || !forMessages.isEmpty || !unseated.isEmpty }
 
+    /// Who waits for a message's turn, or a session: each wants one message at least.
+    var waiters: Int { parked + forMessages.count + unseated.count + forSessions.count }
+
     /// Notes since when somebody waits.
     mutating func note(at now: Uptime) { keepsSince = isAwaited || !forSessions.isEmpty ? keepsSince ?? now : nil }
 
@@ -100,20 +105,23 @@ struct Meter: Sendable {
             case _?: break
             }
         }
-        if let limit = terms.rate, let time = rate.opens(limit, at: now) { add(.until(time)) }
+        if let limit = terms.rate {
+            guard let limit = own(limit, .rate) else { return .open }
+            if let time = rate.opens(limit, at: now) { add(.until(time)) }
+        }
         if let warmup = terms.warmup, let time = warmth.opens(warmup, at: wall) {
             add(.until(now.adding(milliseconds: time.milliseconds(since: wall))))
         }
-        if let limit = terms.daily, let time = day.opens(limit, at: wall) {
-            add(.until(now.adding(milliseconds: time.milliseconds(since: wall))))
-        }
+        if let limit = terms.daily, let time = dayOpens(limit, at: now, wall) { add(time) }
         return closed
     }
 
     /// Whether no further session may be opened, and how long.
     func closedToSessions(at now: Uptime) -> Closed? {
-        if let limit = terms.connections, sessions >= limit { return .open }
-        guard let limit = terms.newConnections, let time = connects.opens(limit, at: now) else { return nil }
+        if let limit = ownConnections, sessions >= limit { return .open }
+        guard let limit = terms.newConnections else { return nil }
+        guard let limit = own(limit, .newConnections) else { return .open }
+        guard let time = connects.opens(limit, at: now) else { return nil }
         return .until(time)
     }
 
@@ -124,8 +132,8 @@ struct Meter: Sendable {
     func room(at now: Uptime, _ wall: Timestamp) -> Int {
         guard closed(at: now, wall) == nil else { return 0 }
         var room = Int.max
-        if let limit = terms.rate { room = min(room, rate.room(limit, at: now)) }
-        if let limit = terms.daily { room = min(room, limit - day.total(at: wall)) }
+        if let limit = terms.rate { room = min(room, own(limit, .rate).map { rate.room($0, at: now) } ?? 0) }
+        if let limit = terms.daily { room = min(room, dayRoom(limit, at: now, wall)) }
         if let warmup = terms.warmup, let most = warmth.most(warmup, at: wall) {
             room = min(room, most - warmth.used(at: wall))
         }
@@ -135,24 +143,31 @@ struct Meter: Sendable {
     /// Sessions that may be opened now.
     func roomForSessions(at now: Uptime) -> Int {
         var room = Int.max
-        if let limit = terms.connections { room = min(room, limit - sessions) }
-        if let limit = terms.newConnections { room = min(room, connects.room(limit, at: now)) }
+        if let limit = ownConnections { room = min(room, limit - sessions) }
+        if let limit = terms.newConnections {
+            room = min(room, own(limit, .newConnections).map { connects.room($0, at: now) } ?? 0)
+        }
         return max(0, room)
     }
 
     mutating func sent(at now: Uptime, _ wall: Timestamp) {
         if let limit = terms.rate {
-            rate.take(limit, at: now)
+            // A part that was given back a moment ago counts as the whole that there is of it.
+            rate.take(own(limit, .rate) ?? limit, at: now)
             lately.add(at: now)
         }
-        if terms.daily != nil { day.add(1, at: wall) }
+        if terms.daily != nil {
+            day.add(1, at: wall)
+            part?.useDay(at: now)
+        }
         if terms.warmup != nil { warmth.add(at: wall) }
     }
 
     /// Nobody would miss it.
     func isIdle(at now: Uptime, _ wall: Timestamp) -> Bool {
         let time = now.milliseconds * 1000
-        return members == 0 && sessions == 0 && parked == 0 && pause == nil && rate.arrival <= time
+        return members == 0 && sessions == 0 && parked == 0 && pause == nil && part?.isEmpty ?? true
+            && rate.arrival <= time
             && connects.arrival <= time && day.total(at: wall) == 0 && warmth.days == 0
     }
 }

@@ -13,6 +13,10 @@ struct MeterBook: Sendable {
     private(set) var slowings: [LimitScope: Slowing] = [:]
     /// Some rule or pause is there.
     private(set) var isOn = false
+    /// Several nodes share the queue, and its limits.
+    private(set) var isShared = false
+    /// Some rule counts messages of a day.
+    private(set) var hasDays = false
     /// What is asked of mail.
     private(set) var asksSender = false
     private(set) var asksUser = false
@@ -59,6 +63,12 @@ struct MeterBook: Sendable {
 
     func uptime(_ time: Timestamp) -> Uptime {
         Uptime(milliseconds: time.milliseconds).adding(milliseconds: -epoch)
+    }
+
+    /// From now on rules hold over several nodes.
+    mutating func share() {
+        isShared = true
+        changed()
     }
 
     // MARK: rules and pauses
@@ -119,6 +129,7 @@ struct MeterBook: Sendable {
         (asksSender, asksUser, asksDomain) = (asks("sender"), asks("user"), asks("domain"))
         asksTag = asks("tag")
         asksWay = scopes.contains { if case .senderTo = $0 { true } else { false } }
+        hasDays = rules.rules.values.contains { $0.daily != nil }
         asksHosts = !rules.providers.isEmpty || asks("provider")
         let asksMore = asksSender && !asked.0 || asksUser && !asked.1 || asksTag && !asked.2
         for number in index.values { describe(number) }
@@ -138,6 +149,10 @@ struct MeterBook: Sendable {
     private mutating func describe(_ number: MeterNumber) {
         let scope = meters[number].scope
         meters[number].terms = terms(for: scope) ?? LimitTerms()
+        if isShared {
+            if meters[number].part == nil { meters[number].part = MeterPart() }
+            meters[number].part?.set(rules.terms(for: scope))
+        }
         meters[number].pause = pauses[scope]
         meters[number].pauseEnds = pauses[scope]?.until.map(uptime)
     }

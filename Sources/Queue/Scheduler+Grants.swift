@@ -31,7 +31,10 @@ extension Scheduler {
     private static let grantPause: Int64 = 500
 
     /// From now on sessions need grants; before the first lane is there.
-    mutating func startGrants() { grantBook.isOn = true }
+    mutating func startGrants() {
+        grantBook.isOn = true
+        book.share()
+    }
 
     /// The grant that a lane begins with.
     func firstGrant(_ lane: Lane) -> Int {

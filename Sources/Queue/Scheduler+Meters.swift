@@ -106,7 +106,8 @@ extension Scheduler {
         for meter in lanes[number].meters {
             book.meters[meter].sessions += change
             if let now, let limit = book.meters[meter].terms.newConnections {
-                book.meters[meter].connects.take(limit, at: now)
+                let own = book.meters[meter].own(limit, .newConnections) ?? limit
+                book.meters[meter].connects.take(own, at: now)
             }
             // A place is free: who waits for it is let on with the next look.
             if change < 0, !book.meters[meter].forSessions.isEmpty { book.wake(meter, at: Uptime(milliseconds: 0)) }
@@ -167,13 +168,20 @@ extension Scheduler {
         shut(number, meter, at: now)
     }
 
-    /// A session makes room for lanes that wait for one, where sessions are limited: after half a minute.
+    /// A session makes room for lanes that wait for one, where sessions are limited: after half a minute; for those of another node
+    /// at once.
     func makesRoom(_ number: LaneNumber, held: Int64) -> Bool {
+        if book.isShared, isBeyondPart(number) { return true }
         guard held >= Self.seat else { return false }
         return lanes[number].meters.contains { meter in
             guard let limit = book.meters[meter].terms.connections else { return false }
             return book.meters[meter].sessions >= limit && !book.meters[meter].forSessions.isEmpty
         }
+    }
+
+    /// Some limit of the lane has more sessions here than this node's part.
+    func isBeyondPart(_ number: LaneNumber) -> Bool {
+        lanes[number].meters.contains { book.meters[$0].hasTooMany }
     }
 
     /// It wants nothing now; an opening of it that waits for a slot waits in vain.
@@ -264,6 +272,7 @@ extension Scheduler {
     private mutating func setTimer(_ meter: MeterNumber, at now: Uptime) {
         let soon = now.adding(milliseconds: book.meters[meter].terms.isEmpty ? 1 : Self.offerPause)
         book.meters[meter].note(at: now)
+        if book.isShared { shareBook.lacking.insert(meter) }
         if book.meters[meter].isAwaited {
             switch book.meters[meter].closed(at: now, book.wall(now)) {
             case .until(let time): book.wake(meter, at: time)

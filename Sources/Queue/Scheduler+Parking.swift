@@ -116,6 +116,7 @@ extension Scheduler {
             book.meters[meter].last = ticket
         }
         book.meters[meter].parked += 1
+        if book.isShared { shareBook.lacking.insert(meter) }
         if let now {
             book.meters[meter].note(at: now)
             if case .until(let end)? = book.meters[meter].closed(at: now, book.wall(now)) { book.wake(meter, at: end) }

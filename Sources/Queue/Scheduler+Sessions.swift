@@ -290,6 +290,7 @@ extension Scheduler {
     package func hasTooMany(_ lane: Lane) -> Bool {
         guard let number = laneIndex[lane] else { return false }
         return lanes[number].sessions - lanes[number].leaving > lanes[number].allowed(limits.perLane)
+            || book.isShared && isBeyondPart(number)
     }
 
     /// Sessions the lane has claimed.

@@ -79,6 +79,8 @@ package struct Scheduler: Sendable {
     var book = MeterBook()
     /// What this node may use of each lane.
     var grantBook = GrantBook()
+    /// The same of limits that count for several lanes.
+    var shareBook = ShareBook()
     /// The last stamp given to a lane: timers of lanes that are gone, or of earlier rests, are stale by it.
     var stamps: UInt32 = 0
     /// Lanes that know where to go and wait for a slot.

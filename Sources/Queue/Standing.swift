@@ -67,11 +67,10 @@ extension Scheduler {
                 case .connections: limit.used = meter?.sessions ?? 0
                 case .daily:
                     limit.used = meter?.day.total(at: wall) ?? 0
-                    let opens = terms.daily.flatMap { most in meter?.day.opens(most, at: wall) }
-                    limit.opens = opens.map { now.adding(milliseconds: $0.milliseconds(since: wall)) }
-                case .rate: limit.opens = terms.rate.flatMap { rate in meter?.rate.opens(rate, at: now) }
+                    limit.opens = terms.daily.flatMap { most in meter?.dayOpens(most, at: now, wall) }?.time(now)
+                case .rate: limit.opens = terms.rate.flatMap { meter?.opens($0, .rate, at: now) }
                 case .newConnections:
-                    limit.opens = terms.newConnections.flatMap { rate in meter?.connects.opens(rate, at: now) }
+                    limit.opens = terms.newConnections.flatMap { meter?.opens($0, .newConnections, at: now) }
                 case .warmup:
                     let warmth = meter?.warmth ?? WarmthCount()
                     guard let warmup = terms.warmup, warmth.most(warmup, at: wall) != nil else { continue }
@@ -173,5 +172,20 @@ extension Scheduler {
         lanes[number].refusals = 0
         refresh(number)
         return true
+    }
+}
+
+extension Meter {
+    /// When one more event of a rate may come here; nil: now.
+    fileprivate func opens(_ rate: Rate, _ limit: SharedLimit, at now: Uptime) -> Uptime? {
+        guard let own = own(rate, limit) else { return Closed.open.time(now) }
+        return (limit == .rate ? self.rate : connects).opens(own, at: now)
+    }
+}
+
+extension Closed {
+    /// What others have of a limit is asked for again within a second.
+    fileprivate func time(_ now: Uptime) -> Uptime {
+        if case .until(let end) = self { end } else { now.adding(milliseconds: 1_000) }
     }
 }

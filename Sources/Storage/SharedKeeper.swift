@@ -23,6 +23,7 @@ final class SharedKeeper: Sendable {
     private let options: SharedOptions
     private let instance: Int64
     private let node: SharedNode
+    private let words: SharedWords
     private let say: @Sendable (SharedNotice) -> Void
     private let thread = SharedThread()
     /// Has notes written that waited for the database.
@@ -33,12 +34,14 @@ final class SharedKeeper: Sendable {
         _ options: SharedOptions,
         instance: Int64,
         _ node: SharedNode,
+        _ words: SharedWords,
         poke: @escaping @Sendable () -> Void,
         say: @escaping @Sendable (SharedNotice) -> Void
     ) {
         self.options = options
         self.instance = instance
         self.node = node
+        self.words = words
         self.poke = poke
         self.say = say
     }
@@ -103,7 +106,8 @@ final class SharedKeeper: Sendable {
                 UPDATE martlet.node SET seen = clock_timestamp(), backend = CASE WHEN pg_backend_pid() = $2 THEN pg_backend_pid() END,
                     backend_start = (SELECT a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()),
                     lease_until = clock_timestamp() + interval '\(SharedNode.lease) milliseconds', config = $3
-                WHERE incarnation = $1 AND NOT is_dead RETURNING is_draining
+                WHERE incarnation = $1 AND NOT is_dead
+                    RETURNING is_draining, (SELECT coalesce(max(number), 0) FROM martlet.word)
                 """,
                 [.number(incarnation), .number(Int64(connection.backend)), .text(node.config)]
             )
@@ -113,6 +117,8 @@ final class SharedKeeper: Sendable {
             try rejoin(connection)
             return true
         }
+        // Before anything is begun under the new lease.
+        try words.hear(connection, upTo: rows.integer(0, 1), node.news.heard)
         StorageMetrics.note(lease: node.leaseEnd.milliseconds(since: .now()))
         node.lease(from: asked)
         let isDraining = rows.truth(0, 0)
@@ -216,8 +222,10 @@ final class SharedKeeper: Sendable {
         }
         _ = try connection.rows(
             """
-            DELETE FROM martlet.grants g USING martlet.node n WHERE g.node = n.incarnation AND n.is_dead
-                AND n.name = $1 AND n.instance = $2 RETURNING 1
+            WITH gone AS (
+                DELETE FROM martlet.grants g USING martlet.node n WHERE g.node = n.incarnation AND n.is_dead
+                    AND n.name = $1 AND n.instance = $2 RETURNING g.lane, g.fill)
+            \(SharedGrants.leavePaces)
             """,
             [.text(options.node), .number(instance)]
         )
@@ -240,6 +248,7 @@ final class SharedKeeper: Sendable {
             }
         }
         if let failure { throw ServerError(state: "", isLost: true, text: "\(failure)") }
+        try words.hear(connection, node.news.heard)
         node.lease(from: asked)
     }
 
@@ -248,7 +257,7 @@ final class SharedKeeper: Sendable {
         guard let incarnation = node.incarnation else { return }
         _ = try connection.rows(
             """
-            WITH mine AS (DELETE FROM martlet.grants WHERE node = $1)
+            WITH gone AS (DELETE FROM martlet.grants WHERE node = $1 RETURNING lane, fill), paces AS (\(SharedGrants.leavePaces))
             UPDATE martlet.node SET is_dead = true, seen = clock_timestamp(), lease_until = clock_timestamp()
             WHERE incarnation = $1 RETURNING 1
             """,
@@ -407,6 +416,11 @@ final class SharedKeeper: Sendable {
                 WHERE j.node = m.node AND j.number < m.last - \(Self.journalMost);
             DELETE FROM martlet.errand WHERE asked < clock_timestamp() - interval '5 minutes';
             DELETE FROM martlet.grants g WHERE NOT EXISTS (SELECT FROM martlet.node n WHERE n.incarnation = g.node);
+            DELETE FROM martlet.pace WHERE arrival < extract(epoch FROM clock_timestamp() - interval '1 hour') * 1000000;
+            DELETE FROM martlet.day WHERE slice < \(SharedDays.oldest);
+            \(SharedStore.tidyKeys);
+            DELETE FROM martlet.word WHERE said IS NULL
+                AND at < clock_timestamp() - interval '\(SharedWords.kept) days';
             DELETE FROM martlet.batch b WHERE NOT EXISTS (SELECT FROM martlet.node n WHERE n.incarnation = b.incarnation);
             DELETE FROM martlet.hold h WHERE NOT EXISTS (SELECT FROM martlet.message q WHERE q.id = h.id)
                 AND h.since < extract(epoch FROM clock_timestamp() - interval '1 hour') * 1000

@@ -67,6 +67,10 @@ package struct OwnershipNews: Sendable {
     package var leased: @Sendable (Uptime) -> Void = { _ in }
     /// Something that history should know; called on any thread.
     package var happened: @Sendable (SharedNotice) -> Void = { _ in }
+    /// What operators said to the whole queue, before anything is begun.
+    ///
+    /// Gives whether all of it is kept.
+    package var heard: @Sendable ([SharedWord]) -> Bool = { _ in true }
     /// Of sessions and mail that nodes divide among them.
     package var grants = GrantNews()
     /// Takes messages that no session has out of the queue, for others.

@@ -26,7 +26,7 @@ package struct NodeStatus: Hashable, Sendable {
 }
 
 /// What every node can say and do about all of them.
-package protocol Cluster: Errands {
+package protocol Cluster: Errands, KeyRows {
     /// This node's name.
     var name: String { get }
 
@@ -46,6 +46,12 @@ package protocol Cluster: Errands {
 
     /// What the others are to know of this node's configuration, from its next heartbeat on.
     func tell(config: String)
+
+    /// Has every node know what holds from now on, those that are away before they begin anything.
+    ///
+    /// Blocks.
+    /// - Parameter said: nil: nothing any more.
+    func say(_ scope: String, _ said: [UInt8]?) throws(QueueError)
 }
 
 extension SharedStore: Cluster {

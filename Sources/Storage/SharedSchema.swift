@@ -10,7 +10,7 @@ import Mail
 /// The tables.
 enum SharedSchema {
     /// What this program writes and reads.
-    static let version = 2
+    static let version = 3
     /// Taken for the length of a transaction that changes what tables or nodes there are.
     static let lock = "SELECT pg_advisory_xact_lock(7250114)"
     /// Milliseconds of ids in one partition.
@@ -90,8 +90,36 @@ enum SharedSchema {
         CREATE INDEX errand_open ON martlet.errand (node, number) WHERE answer IS NULL;
         """
 
+    /// Rates and days that nodes divide, pauses that a node hears of when it comes back, keys of requests.
+    private static let third = """
+        ALTER TABLE martlet.grants ADD fill bigint NOT NULL DEFAULT 0;
+        CREATE TABLE martlet.pace (lane text PRIMARY KEY, arrival bigint NOT NULL) WITH (fillfactor = 50);
+        CREATE TABLE martlet.day (
+            scope text NOT NULL,
+            slice bigint NOT NULL,
+            count bigint NOT NULL,
+            PRIMARY KEY (scope, slice)
+        ) WITH (fillfactor = 50);
+        CREATE SEQUENCE martlet.word_number AS bigint;
+        CREATE TABLE martlet.word (
+            scope text PRIMARY KEY,
+            number bigint NOT NULL,
+            said bytea,
+            at timestamptz NOT NULL DEFAULT clock_timestamp()
+        );
+        CREATE TABLE martlet.once (
+            name text PRIMARY KEY,
+            request text NOT NULL,
+            node bigint NOT NULL,
+            at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            message bigint,
+            answer bytea
+        );
+        CREATE INDEX once_at ON martlet.once (at);
+        """
+
     /// The steps from one version to the next.
-    private static let steps: [Int: String] = [0: first, 1: second]
+    private static let steps: [Int: String] = [0: first, 1: second, 2: third]
 
     /// The version of what is there; 0: nothing.
     static func found(_ connection: ServerConnection) throws(ServerError) -> Int {

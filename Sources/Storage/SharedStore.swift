@@ -18,6 +18,7 @@ package final class SharedStore: QueueStore, Journal {
     private let disk: any Disk
     private let say: @Sendable (SharedNotice) -> Void
     let node = SharedNode()
+    private let words: SharedWords
     let pool: SharedPool
     let commits = GroupCommit()
     private let journal: SharedJournal
@@ -51,6 +52,7 @@ package final class SharedStore: QueueStore, Journal {
             node.news.happened(notice)
         }
         self.say = told
+        words = SharedWords(in: directory, disk)
         pool = SharedPool(options.place)
         journal = SharedJournal(options, pool)
         turn = SharedTurn(options, node, pool, say: told)
@@ -112,6 +114,7 @@ extension SharedStore {
         say(.joined(incarnation, options.node))
         do throws(ServerError) {
             try journal.begin(connection)
+            try words.hear(connection, node.news.heard)
             try adoptOwn(connection, incarnation, instance, visit)
         } catch {
             throw QueueError(error)
@@ -121,6 +124,7 @@ extension SharedStore {
             options,
             instance: instance,
             node,
+            words,
             poke: { [commits] in commits.submit(.sync(SyncBell())) },
             say: say
         )

@@ -1,4 +1,4 @@
-// SharedTurn.swift — the thread that deals with other nodes several times a second: grants, questions, mail that is given away.
+// SharedTurn.swift — the thread that deals with other nodes several times a second: grants, days, questions, mail that is given away.
 
 import Database
 import Files
@@ -66,6 +66,9 @@ final class SharedTurn: Sendable {
                 if node.trouble == nil { thread.rest(milliseconds: Self.pause) }
             }
         }
+        guard let connection, !connection.isLost else { return }
+        // What is not sent today is for the others.
+        try? SharedDays.settle(node.grants.days(true), node, connection)
     }
 
     private func turn(
@@ -90,6 +93,7 @@ final class SharedTurn: Sendable {
                 try hand(node.grants.hand(lane, Self.handful), to: heir, connection)
             }
         }
+        try SharedDays.settle(node.grants.days(false), node, connection)
         if let desk = desk.withLock({ $0 }) { try takeErrands(own, desk, connection) }
         if isRound {
             times.round = now.adding(milliseconds: Self.round)
@@ -126,8 +130,14 @@ final class SharedTurn: Sendable {
             )
         }
         let others = (0..<rows.count).map { (node: rows.integer($0, 0), due: Int(rows.integer($0, 1))) }
-        guard !node.isDraining, let gift = Balance.gift(own: due, others: others) else { return }
-        try hand(node.grants.hand(nil, gift.count), to: gift.node, connection)
+        // Most of the time nobody has much more than anybody else.
+        guard !node.isDraining, Balance.gift(own: due, others: others) != nil, let lane = node.grants.fullest() else {
+            return
+        }
+        let claims = try SharedGrants.claims([lane.lane], connection)[lane.lane] ?? []
+        let takers = others.filter { Balance.mayTake($0.node, lane.limit, claims) }
+        guard let gift = Balance.gift(own: due, others: takers) else { return }
+        try hand(node.grants.hand(lane.lane, gift.count), to: gift.node, connection)
     }
 
     private func hand(_ ids: [QueueID], to heir: Int64, _ connection: ServerConnection) throws(ServerError) {

@@ -108,14 +108,15 @@ final class AdminAPI: Sendable {
     private static func submission(
         to intake: Intake,
         on loop: any EventLoop
-    ) -> @Sendable (Envelope, ByteBuffer, Timestamp?, Caller) async -> Result<[QueueID], SubmitRefusal> {
-        { envelope, content, time, caller in
+    ) -> AdminServices.Submit {
+        { envelope, content, time, id, caller in
             let now = Timestamp.now()
             let hold = time.map { Hold(since: now, until: $0, reason: "send_at") }
             let submission = Submission(
                 envelope,
                 content,
                 from: Provenance(.api, caller: Self.account(caller)),
+                id: id,
                 at: now,
                 hold: hold
             )

@@ -50,7 +50,7 @@ final class Wiring: Sendable {
     /// The last change of the listening addresses.
     private let moving = Mutex<Task<Void, Never>?>(nil)
     let settings: SettingsStore
-    private let log: LogSink
+    let log: LogSink
     private let loops: MultiThreadedEventLoopGroup
     private let disk: NIOThreadPool
     private let web: NIOThreadPool
@@ -160,12 +160,6 @@ final class Wiring: Sendable {
         listener = Listener(door: Self.door(intake, sources, certificates), group: loops)
     }
 
-    /// What `when` of a reaction may name: classes, the user's own included.
-    private func nameKinds() {
-        queue.setKinds { [settings] failure in
-            [settings.current.replyClasses.classify(failure.reply, at: failure.stage).replyClass.name]
-        }
-    }
 }
 
 // MARK: - Start and stop
@@ -174,6 +168,7 @@ extension Wiring {
     private func start() throws {
         nameKinds()
         followSettings()
+        followSwitch()
         try ProcessSettings.makeDataDirectory(dataPath)
         memory.load(at: .now())
         queue.recall(memory.answering(at: .now()))

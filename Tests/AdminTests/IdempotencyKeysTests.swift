@@ -62,7 +62,7 @@ import Testing
         size: Int,
         running: () -> Void = {}
     ) -> AdminResponse? {
-        try? keys.once(key, AdminRequest(.post, "/v1/messages")) { () throws(Problem) in
+        try? keys.once(key, AdminRequest(.post, "/v1/messages")) { (_, _) throws(Problem) in
             running()
             return .bytes(Array(repeating: UInt8(ascii: "a"), count: size), "text/plain", status: 201)
         }
@@ -101,7 +101,7 @@ import Testing
                 _ = Self.ask(keys, "key\(number)", size: KeptAnswer.largest)
             }
             #expect(throws: Problem.self) {
-                try keys.once("slow", AdminRequest(.post, "/v1/messages")) { () throws(Problem) in .json(1) }
+                try keys.once("slow", AdminRequest(.post, "/v1/messages")) { (_, _) throws(Problem) in .json(1) }
             }
         }
         #expect(!Self.wasReplayed(first) && keys.bytes <= IdempotencyKeys.mostBytes)

@@ -28,7 +28,7 @@ import Testing
     private static func ask(_ keys: IdempotencyKeys, _ key: String, _ request: AdminRequest) -> (Int, Bool) {
         var isDone = false
         do throws(Problem) {
-            let answer = try keys.once(key, request) { () throws(Problem) in
+            let answer = try keys.once(key, request) { (_, _) throws(Problem) in
                 isDone = true
                 return .json(["flushed": 1], status: 202)
             }
@@ -57,7 +57,7 @@ import Testing
     @Test func whatFailedMayBeTriedAgain() {
         let keys = keys()
         #expect(throws: Problem.self) {
-            try keys.once("k", Self.request()) { () throws(Problem) in throw Problem(.unavailable, "later") }
+            try keys.once("k", Self.request()) { (_, _) throws(Problem) in throw Problem(.unavailable, "later") }
         }
         #expect(Self.ask(keys, "k", Self.request()) == (202, true))
     }

@@ -4,6 +4,7 @@ import random
 import signal
 import time
 
+from api import Api
 from harness import SOAK
 from ledger import Ledger, LedgerSink, Load, start_anew, submit
 from test_cluster import database, drained, make_node  # noqa: F401
@@ -75,3 +76,56 @@ def test_mail_goes_to_who_has_a_part(make_node, database, lab, closing):  # noqa
     assert sink.most_open == 1
     ledger.check(duplicates=0)
     wait_until(lambda: database.number("SELECT count(*) FROM martlet.message") == 0, 30, "an empty queue")
+
+
+def test_limits_of_a_provider_hold_over_four_nodes(make_node, database, lab, closing):  # noqa: F811
+    """`limits.ini` at four nodes of which one is killed: any window at the peer has rate × window + burst at most, no third session."""
+    ledger = Ledger()
+    sink = closing(LedgerSink(lab, ledger, dot_delay=0.02)).start()
+    limits = "[route *]\nrate = 240/m burst 4\nconnections = 2\n"
+    relays = [
+        make_node(n, started=False, routes={"*": sink.address}, me=f"{n}-0.test", files={"limits.ini": limits})
+        for n in "abcd"
+    ]
+    for relay in relays:
+        start_anew(relay)
+    for relay in relays:
+        submit(lab, ledger, relay, [ledger.make() for _ in range(25)])
+    wait_until(lambda: len(ledger.delivered) >= 30, 60 * PATIENCE, "thirty of them")
+    relays[1].process.kill()
+    relays[1].process.wait()
+    ledger.wait_delivered(120 * PATIENCE)
+    times = sorted(seconds for copies in ledger.delivered.values() for seconds, *_ in copies)
+    worst = max(j - i + 1 - 4 * (times[j] - times[i]) for i in range(len(times)) for j in range(i, len(times)))
+    print(
+        f"\n{len(times)} in {times[-1] - times[0]:.1f} s, at worst {worst:.2f} beyond the rate; {sink.most_open} sessions"
+    )
+    assert sink.most_open <= 2
+    # The burst, and what a busy machine moves between the relay's clock and the peer's.
+    assert worst <= 4 + 2
+    by = {copies[0][2] for copies in ledger.delivered.values()}
+    assert len(by) >= 3, by
+    drained(database)
+
+
+def test_a_day_holds_over_nodes(make_node, database, lab, closing):  # noqa: F811
+    """`daily = 20` at three nodes with ten messages each, one of which is killed: twenty go, and the rest says until when it waits."""
+    ledger = Ledger()
+    sink = closing(LedgerSink(lab, ledger)).start()
+    files = {"limits.ini": "[route *]\ndaily = 20\n", "admin.ini": "listen = 127.0.0.1:0\n"}
+    relays = [make_node(n, started=False, routes={"*": sink.address}, me=f"{n}-0.test", files=files) for n in "abc"]
+    for relay in relays:
+        start_anew(relay)
+        submit(lab, ledger, relay, [ledger.make() for _ in range(10)])
+    counted = "SELECT coalesce(sum(count), 0) FROM martlet.day"
+    wait_until(lambda: database.number(counted) == 20, 60 * PATIENCE, "the whole day")
+    wait_until(lambda: len(ledger.delivered) == 20, 60 * PATIENCE, "twenty of them")
+    relays[0].process.kill()
+    relays[0].process.wait()
+    start_anew(relays[0])
+    time.sleep(3)
+    assert len(ledger.delivered) == 20 and database.number(counted) == 20
+    rows = Api(relays[0]).ask("GET", "/v1/queue?limit=100")[2]["items"]
+    assert len(rows) == 10
+    row = Api(relays[0]).ask("GET", f"/v1/queue/{rows[0]['id']}")[2]
+    assert any("daily" in str(reason) for reason in row["waiting_because"]), row["waiting_because"]

@@ -1,6 +1,8 @@
 """test_cluster_queue.py - several relays over one queue: any of them shows all of it, and acts on all of it."""
 
+import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from api import Api
@@ -117,6 +119,135 @@ def test_a_pause_and_the_switch_are_said_to_all(make_node, lab, closing, databas
     assert len(ledger.waiting) == 1
     assert apis[0].ask("PATCH", "/v1/outbound", {"disabled": False})[0] == 200
     ledger.wait_delivered(60 * PATIENCE)
+
+
+def test_what_was_said_binds_a_node_that_was_away(make_node, lab, closing, database):  # noqa: F811
+    """A pause, its end and the switch, said while a node was dead or stood still, hold there before it delivers anything."""
+    ledger = Ledger()
+    sink = closing(LedgerSink(lab, ledger)).start()
+    a, b = (make_node(n, me=f"{n}.test", routes={"*": sink.address}, files=ADMIN) for n in "ab")
+    here = Api(a)
+    gone = "SELECT count(*) FROM martlet.node WHERE name = 'b' AND NOT is_dead"
+    b.signal(signal.SIGSTOP)
+    wait_until(lambda: database.number(gone) == 0, 60 * PATIENCE, "the end of its lease")
+    assert here.ask("POST", "/v1/pauses", {"scope": "sender sender.test", "reason": "look"})[0] == 201
+    b.signal(signal.SIGCONT)
+    wait_until(lambda: database.number(gone) == 1, 60 * PATIENCE, "its return")
+    submit(lab, ledger, b, [ledger.make() for _ in range(5)])
+    pauses = Api(b).ask("GET", "/v1/pauses")[2]["items"]
+    assert [(p["scope"], p["reason"]) for p in pauses] == [("sender sender.test", "look")]
+    b.process.kill()
+    b.process.wait()
+    wait_until(lambda: database.number(gone) == 0, 60 * PATIENCE, "the end of its lease")
+    assert here.ask("PATCH", "/v1/outbound", {"disabled": True, "reason": "all of it"})[0] == 200
+    assert here.ask("DELETE", "/v1/pauses/sender%20sender.test")[0] == 204
+    b.start()
+    there = Api(b)
+    assert there.ask("GET", "/v1/pauses")[2]["items"] == []
+    outbound = there.ask("GET", "/v1/outbound")[2]
+    assert (outbound["disabled"], outbound["disabled_reason"]) == (True, "all of it")
+    submit(lab, ledger, b, [ledger.make() for _ in range(5)])
+    wait_until(lambda: there.ask("GET", "/v1/stats")[2]["waiting"] == 10, 30 * PATIENCE, "ten that wait")
+    assert not ledger.delivered
+    assert there.ask("PATCH", "/v1/outbound", {"disabled": False})[0] == 200
+    ledger.wait_delivered(60 * PATIENCE)
+    ledger.check(duplicates=0)
+
+
+def test_a_key_is_one_for_all_nodes(make_node, database, lab, closing):  # noqa: F811
+    """One `Idempotency-Key` at two nodes, one after the other and at once: one message, and the same answer."""
+    ledger = Ledger()
+    sink = closing(LedgerSink(lab, ledger)).start()
+    relays = [make_node(n, me=f"{n}.test", routes={"*": sink.address}, files=ADMIN) for n in "ab"]
+    apis = [Api(relay) for relay in relays]
+    body = {"from": "a@a.test", "to": ["b@b.test"], "subject": "once", "text": "x"}
+    first = apis[0].ask("POST", "/v1/messages", body, Idempotency_Key="one")
+    second = apis[1].ask("POST", "/v1/messages", body, Idempotency_Key="one")
+    assert (first[0], second[0]) == (202, 202) and first[2] == second[2]
+    assert second[1].get("idempotency-replayed") == "true" or second[1].get("Idempotency-Replayed") == "true"
+    other = apis[1].ask("POST", "/v1/messages", {**body, "subject": "two"}, Idempotency_Key="one")
+    assert other[0] == 422, other
+    # A refusal is none that stays.
+    wrong = apis[0].ask("POST", "/v1/messages", {**body, "to": []}, Idempotency_Key="two")
+    assert wrong[0] == 422 and database.number("SELECT count(*) FROM martlet.once") == 1
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(apis[n % 2].ask, "POST", "/v1/messages", body, Idempotency_Key="three") for n in range(8)]
+        answers = [a.result() for a in asked]
+    assert {a[0] for a in answers} <= {202, 409} and len({a[2]["id"] for a in answers if a[0] == 202}) == 1, answers
+    assert apis[1].ask("POST", "/v1/messages", body, Idempotency_Key="three")[0] == 202
+    wait_until(lambda: waiting(database) == 0, 30 * PATIENCE, "an empty queue")
+    assert database.number("SELECT count(DISTINCT id) FROM martlet.mail") == 2
+
+
+def test_a_key_of_a_node_that_died_before_it_answered(make_node, database, closing):  # noqa: F811
+    """The message is there and the answer is not: asked again elsewhere it is the same message; without the message it is a new one."""
+    port = free_port()
+    how = {"routes": {"*": ("127.0.0.1", port)}, "outbound": {"temp_fail_intervals": "1h*10"}, "files": ADMIN}
+    a, b = (make_node(n, me=f"{n}.test", **how) for n in "ab")
+    body = {"from": "a@a.test", "to": ["b@b.test"], "subject": "once", "text": "x"}
+    first = Api(a).ask("POST", "/v1/messages", body, Idempotency_Key="one")[2]
+    a.process.kill()
+    a.process.wait()
+    name = database.ask("SELECT name FROM martlet.once")
+    # As if it had died a moment earlier.
+    database.ask("UPDATE martlet.once SET answer = NULL")
+    there = Api(b)
+    assert there.ask("POST", "/v1/messages", body, Idempotency_Key="one")[0] in (202, 409)
+    wait_until(
+        lambda: there.ask("POST", "/v1/messages", body, Idempotency_Key="one")[0] == 202, 60 * PATIENCE, "its end"
+    )
+    assert there.ask("POST", "/v1/messages", body, Idempotency_Key="one")[2] == first
+    assert database.number("SELECT count(DISTINCT id) FROM martlet.mail") == 1
+    # A key whose message never came is anybody's.
+    lost = there.ask("POST", "/v1/messages", body, Idempotency_Key="two")[2]
+    database.ask(f"UPDATE martlet.once SET node = 4000000000, message = 1, answer = NULL WHERE name <> '{name}'")
+    a.start()
+    again = Api(a).ask("POST", "/v1/messages", body, Idempotency_Key="two")
+    assert again[0] == 202 and again[2]["id"] != lost["id"]
+
+
+def test_the_past_of_all_nodes(make_node, closing, database):  # noqa: F811
+    """What one node delivered another one tells of: page by page, by id, by `trace`; a message that changed hands is one message."""
+    port = free_port()
+    how = {"outbound": {"temp_fail_intervals": "1s*100"}, "files": ADMIN}
+    a, b = (make_node(n, me=f"{n}.test", routes={"*": ("127.0.0.1", port)}, **how) for n in "ab")
+    apis = [Api(a), Api(b)]
+    ids = [
+        send_mail(relay, "a@a.test", [f"u{n}@b.test"], b"Subject: x\r\n\r\nx\r\n") for n in range(3) for relay in (a, b)
+    ]
+    tried = "/v1/history?status=deferred"
+    wait_until(lambda: len(apis[0].ask("GET", tried)[2]["items"]) == 6, 60 * PATIENCE, "six that were tried")
+    a.process.kill()
+    a.process.wait()
+    gone = "SELECT count(*) FROM martlet.node WHERE name = 'a' AND NOT is_dead"
+    wait_until(lambda: database.number(gone) == 0, 60 * PATIENCE, "the end of its lease")
+    sink = closing(Sink(port=port))
+    sink.wait_for(6)
+    a.start()
+    apis = [Api(a), Api(b)]
+
+    def finished(api):
+        return [row["id"] for row in api.ask("GET", "/v1/history")[2]["items"] if row["finished_at"]]
+
+    wait_until(lambda: len(finished(apis[0])) == len(finished(apis[1])) == 6, 60 * PATIENCE, "six that are done")
+    for api in apis:
+        rows, query = [], "/v1/history?limit=2"
+        while query:
+            page = api.ask("GET", query)[2]
+            assert len(page["items"]) <= 2, page
+            rows += page["items"]
+            query = page["next"] and f"/v1/history?limit=2&cursor={page['next']}"
+        assert {row["id"] for row in rows} == set(ids)
+        # The first was accepted by the node that died, and delivered by the one that took it over.
+        story = api.ask("GET", f"/v1/messages/{ids[0]}")[2]
+        assert sorted(story["nodes"]) == ["a", "b"], story
+        assert story["recipients"][0]["status"] == "delivered" and story["queue"] is None
+        types = [(event["type"], event["node"]) for event in story["timeline"]]
+        assert ("message.accepted", "a.test") in types and ("delivery.delivered", "b.test") in types, types
+        assert api.ask("GET", "/v1/messages/1-1")[0] in (404, 422)
+    assert "known to" in tool(a, "trace", ids[1]) and "delivered" in tool(a, "trace", ids[1])
+    assert apis[0].ask("DELETE", "/v1/history?recipient=u0@b.test")[2]["messages"] >= 2
+    assert apis[1].ask("GET", "/v1/history?recipient=u0@b.test")[2]["items"] == []
 
 
 def test_doctor_looks_at_the_database(make_node, database, sink):  # noqa: F811

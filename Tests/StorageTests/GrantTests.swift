@@ -44,6 +44,16 @@ import Testing
         #expect(Balance.gift(own: 150, others: [(2, 0)]) == nil && Balance.gift(own: 5_000, others: []) == nil)
     }
 
+    @Test func mailGoesOnlyToWhoCanHaveAPart() {
+        let claims = [GrantClaim(node: 1, sessions: 1, wanted: 5), GrantClaim(node: 2, sessions: 1, wanted: 1)]
+        #expect(Balance.mayTake(2, 2, claims) && !Balance.mayTake(3, 2, claims) && Balance.mayTake(3, 3, claims))
+        let gone = claims + [GrantClaim(node: 4, sessions: 1, wanted: 1, isAlive: false)]
+        #expect(!Balance.mayTake(3, 3, gone) && Balance.mayTake(3, 4, gone))
+        // What cannot be divided stays where it is.
+        let low = GrantClaim(node: 1, sessions: 0, wanted: 3), high = GrantClaim(node: 9, sessions: 1, wanted: 3)
+        #expect(Grants.target(1, own: low, others: [high]) == 0 && Grants.target(1, own: high, others: [low]) == 1)
+    }
+
     /// Six seeds of a cluster whose nodes live by rows alone: what peers see never exceeds the limit.
     @Test(arguments: 1...6)
     func thePeerNeverSeesMoreThanTheLimit(_ seed: UInt64) {
