@@ -168,6 +168,7 @@ package struct AdminDesk: Sendable {
     package func answer(_ open: OpenRequest) -> AdminResponse {
         do throws(Problem) {
             let response = try respond(open)
+            if open.request.method != .get { services.live.hurry() }
             return Self.notModified(response, open.request) ?? response
         } catch {
             return refuse(error, open.request.id, open.request.path)

@@ -110,7 +110,10 @@ final class AdminDoor: @unchecked Sendable {
     }
 
     /// No new connections; those that are open hear 503.
-    func close() { connections.close() }
+    func close() {
+        connections.close()
+        desk.services.live.close()
+    }
 
     /// Ends every connection and waits for their threads.
     func stop() {

@@ -21,6 +21,8 @@ package struct AdminServices: Sendable {
     package let bulk: BulkActions
     /// The queue seen as a whole, for the page.
     package let overview: Overview
+    /// What changes by itself, for all who look on.
+    package let live = LiveBoard()
     /// Browsers that are logged in.
     package let sessions: BrowserSessions
     /// What requests may hold in memory.

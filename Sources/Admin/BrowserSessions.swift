@@ -110,6 +110,11 @@ package final class BrowserSessions: Sendable {
         }
     }
 
+    /// The token that a session stands for; nil: there is no such session any more.
+    func tokenDigest(of id: String, at now: Timestamp) -> [UInt8]? {
+        sessions.withLock { all in all.first { $0.id.isSame(octets: id) && now < $0.expiresAt }?.tokenDigest }
+    }
+
     /// Those that are not over.
     func list(at now: Timestamp) -> [BrowserSession] {
         sessions.withLock { all in

@@ -89,6 +89,7 @@ package enum Endpoints {
         ),
         Endpoint(.get, "/v1/messages/{id}", "traceMessage", .queueRead, EventEndpoints.show),
         Endpoint(.get, "/v1/events", "listEvents", .queueRead, gives: EventEndpoints.types, EventEndpoints.list),
+        Endpoint(.get, "/v1/live", "followLive", nil, gives: [LiveStream.type], toCallers: true, LiveStream.follow),
         Endpoint(
             .get,
             "/v1/events/schema",

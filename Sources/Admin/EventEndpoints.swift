@@ -32,7 +32,7 @@ enum EventEndpoints {
         }
         if request.prefers(EventStream.type, to: "application/json"), let feed = services.feed() {
             let after = try request.number("after", 0...Int.max).map { UInt64($0) }
-            return try EventStream.answer(request, feed, after: after, matching: filter)
+            return try EventStream.answer(request, feed, after: after, matching: filter, services)
         }
         let after = UInt64(try request.number("after", 0...Int.max) ?? 0)
         let limit = try request.number("limit", 1...longestPage) ?? usualPage
@@ -169,6 +169,12 @@ enum EventEndpoints {
                 "history cannot be read now; the log says why: see that the disk of the data directory has room and works, and ask again"
             )
         }
+    }
+
+    /// A filter that holds nothing but conditions on events.
+    static func filter(only request: AdminRequest) throws(Problem) -> EventFilter {
+        try request.allowQuery(filters)
+        return try filter(request)
     }
 
     private static func filter(_ request: AdminRequest) throws(Problem) -> EventFilter {

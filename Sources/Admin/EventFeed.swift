@@ -1,24 +1,20 @@
-// EventFeed.swift — events for many who follow them at once: read and encoded once, whoever asks.
+// EventFeed.swift — events for many who follow them at once: decoded and encoded once, whoever asks.
 //
-// Guarantees: followers that keep up are served from memory, where the newest events lie encoded; those that are behind read
-// the history, a few at a time. All of them together get a bounded number of bytes a second, so that two hundred
-// followers of everything fall behind rather than take from mail; what they missed is kept and comes later.
+// Guarantees: what several followers want they get from the same bytes; only what somebody wants is read, so that followers
+// who are behind do not make the relay encode what they have no room for. All of them together get a bounded number of
+// pieces and of bytes a second, and a share of a processor for what must be read for them: two hundred followers of
+// everything fall behind rather than take from mail; what they missed is kept and comes later.
 
 package import History
 import JSON
+import Mail
 import Synchronization
 
-/// The newest events, encoded.
+/// Stretches of events, encoded.
 package final class EventFeed: Sendable {
-    private struct Encoded: Sendable {
-        let event: Event
-        let bytes: [UInt8]
-    }
-
     private struct State: Sendable {
-        var ring: [Encoded] = []
-        /// Everything up to here was read into the ring.
-        var last: UInt64 = 0
+        var groups: [UInt64: (group: EventGroup, used: UInt64)] = [:]
+        var clock: UInt64 = 0
         var streams = 0
         var isClosed = false
     }
@@ -28,25 +24,39 @@ package final class EventFeed: Sendable {
         var bytes: [UInt8] = []
         /// Everything up to here was looked at.
         var last: UInt64
-        /// There was more than a piece.
+        /// There was more than a piece, or it could not be read now.
         var isCut = false
     }
 
-    /// Events in memory, and bytes of them.
-    private static let mostEvents = 4096
+    /// Groups in memory, and bytes of them.
+    private static let mostGroups = 16
     private static let mostBytes = 4 << 20
-    /// Bytes a second for all streams together, and pieces a second of each.
-    private static let bytesPerSecond = 8 << 20
-    static let piecesPerSecond = 4
+    /// For all streams together: bytes a second, and pieces a second.
+    private static let bytesPerSecond = 4 << 20
+    static let piecesPerSecond = 200
+    /// Milliseconds between two pieces of a stream, at least.
+    static let shortestGap: Int64 = 250
     private static let pieces = 4 << 10...512 << 10
-    /// Followers that read the history at once.
+    /// Groups that one piece looks at.
+    private static let looks = 16
+    /// Followers that search the history at once.
     private static let readers = 4
 
     let reader: any EventReader
     private let state = Mutex(State())
+    /// Who makes a group holds it: the others wait, and find it made.
+    private let making: Mutex<Ration>
     private let reading = Mutex(0)
 
-    package init(_ reader: any EventReader) { self.reader = reader }
+    package init(_ reader: any EventReader) {
+        self.reader = reader
+        making = Mutex(Ration())
+    }
+
+    init(_ reader: any EventReader, _ ration: Ration) {
+        self.reader = reader
+        making = Mutex(ration)
+    }
 
     /// Streams end soon.
     package func close() { state.withLock { $0.isClosed = true } }
@@ -60,16 +70,147 @@ package final class EventFeed: Sendable {
 
     func leave() { state.withLock { $0.streams -= 1 } }
 
+    /// Milliseconds between two pieces of a stream now.
+    var gap: Int64 { Self.gap(count) }
+
+    private static func gap(_ streams: Int) -> Int64 {
+        max(shortestGap, Int64(streams) * 1000 / Int64(piecesPerSecond))
+    }
+
     /// Bytes of a piece now.
     private static func size(_ streams: Int) -> Int {
-        min(max(bytesPerSecond / piecesPerSecond / max(streams, 1), pieces.lowerBound), pieces.upperBound)
+        let size = bytesPerSecond / 1000 * Int(gap(streams)) / max(streams, 1)
+        return min(max(size, pieces.lowerBound), pieces.upperBound)
     }
 
     /// What comes behind a number, as much as a piece holds; blocks.
     ///
     /// - Throws: when it is gone, or cannot be read.
     func piece(after seq: UInt64, _ filter: EventFilter) throws(HistoryError) -> Piece {
-        if filter.isOfTypesAlone, let piece = try recent(after: seq, filter) { return piece }
+        // One message is found by its number, without looking at the others.
+        if filter.message != nil { return try searched(after: seq, filter) }
+        let (size, span, wantsAll) = (Self.size(count), reader.span, filter == EventFilter())
+        if seq > 0, seq + 1 < span.oldest { throw .tooOld(oldest: span.oldest) }
+        var piece = Piece(last: max(seq, span.oldest - 1))
+        for _ in 0..<Self.looks {
+            guard piece.last < span.newest else { return piece }
+            guard let group = try group(behind: piece.last, span) else { break }
+            let place = group.place(behind: piece.last)
+            if wantsAll {
+                let count = group.count(from: place, reaching: size - piece.bytes.count)
+                piece.bytes += group.bytes(from: place, count: count)
+                guard place + count == group.events.count else {
+                    piece.last = group.events[place + count - 1].seq
+                    break
+                }
+            } else {
+                for index in place..<group.events.count where filter.fits(group.events[index]) {
+                    piece.bytes += group.bytes(at: index)
+                }
+            }
+            piece.last = max(piece.last, group.last)
+            if piece.bytes.count >= size { break }
+        }
+        piece.isCut = piece.last < span.newest
+        return piece
+    }
+
+    /// The newest events that fit, oldest first, and how many were passed over; blocks.
+    ///
+    /// For people who look on: who must have all of them reads ``piece(after:_:)``.
+    /// - Parameters:
+    ///   - seq: what is known already.
+    ///   - limit: of events.
+    ///   - looks: groups that are looked at.
+    /// - Returns: `leftOut` counts what was not looked at, and what fit and was too much.
+    func newest(
+        after seq: UInt64,
+        _ filter: EventFilter,
+        atMost limit: Int,
+        looking looks: Int
+    ) throws(HistoryError) -> (events: [ArraySlice<UInt8>], last: UInt64, leftOut: UInt64) {
+        let span = reader.span
+        var (found, leftOut): ([ArraySlice<UInt8>], UInt64) = ([], 0)
+        var from = max(seq, span.oldest - 1)
+        leftOut = from - seq
+        guard span.newest > from else { return ([], max(seq, span.newest), leftOut) }
+        // The last whole group and the one that is begun, where there was more than can be looked at.
+        let first = EventGroup.number(of: span.newest) - min(UInt64(looks - 1), EventGroup.number(of: span.newest))
+        if from < first * EventGroup.size {
+            leftOut += first * EventGroup.size - from
+            from = first * EventGroup.size
+        }
+        while from < span.newest, let group = try group(behind: from, span), group.last > from {
+            for index in group.place(behind: from)..<group.events.count where filter.fits(group.events[index]) {
+                found.append(Self.data(group.bytes(at: index)))
+            }
+            from = group.last
+        }
+        if from < span.newest { leftOut += span.newest - from }
+        let surplus = max(0, found.count - limit)
+        return (Array(found.dropFirst(surplus)), max(from, span.newest), leftOut + UInt64(surplus))
+    }
+
+    /// The event alone, without what a stream puts around it.
+    private static func data(_ record: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        // Its line is the third, and nothing in it breaks a line.
+        let lines = record.split(separator: 0x0A, maxSplits: 3)
+        return lines.count > 2 ? lines[2].dropFirst("data: ".utf8.count) : []
+    }
+
+    // MARK: - Groups
+
+    /// The group that holds what comes behind a number; nil: it must not be made now.
+    private func group(behind seq: UInt64, _ span: EventSpan) throws(HistoryError) -> EventGroup? {
+        let number = EventGroup.number(of: seq + 1)
+        if let known = known(number, behind: seq) { return known }
+        return try making.withLock { ration throws(HistoryError) in
+            // Who held it before may have made it.
+            if let known = known(number, behind: seq) { return known }
+            guard ration.allows(at: .now()) else { return nil }
+            let began = Ration.used
+            defer { ration.spend(Ration.used - began) }
+            var group = state.withLock { $0.groups[number]?.group } ?? EventGroup(number)
+            let page = try reader.events(
+                after: max(group.last, span.oldest - 1),
+                matching: EventFilter(),
+                atMost: Int(group.end - group.last)
+            )
+            group.add(page)
+            let made = group
+            state.withLock { Self.keep(made, &$0) }
+            return group.last > seq ? group : nil
+        }
+    }
+
+    /// A group that has something behind a number.
+    ///
+    /// What has come meanwhile is added when somebody has had all that is there: once for all.
+    private func known(_ number: UInt64, behind seq: UInt64) -> EventGroup? {
+        state.withLock { state in
+            guard let known = state.groups[number]?.group, known.last > seq else { return nil }
+            state.clock += 1
+            state.groups[number]?.used = state.clock
+            return known
+        }
+    }
+
+    private static func keep(_ group: EventGroup, _ state: inout State) {
+        state.clock += 1
+        state.groups[group.number] = (group, state.clock)
+        var bytes = state.groups.values.reduce(0) { $0 + $1.group.bytes.count }
+        while state.groups.count > 1, state.groups.count > mostGroups || bytes > mostBytes,
+            let oldest = state.groups.min(by: { $0.value.used < $1.value.used })
+        {
+            bytes -= oldest.value.group.bytes.count
+            state.groups[oldest.key] = nil
+        }
+    }
+
+    // MARK: - Searching
+
+    /// What comes behind a number and fits, found by the history itself.
+    private func searched(after seq: UInt64, _ filter: EventFilter) throws(HistoryError) -> Piece {
         guard
             reading.withLock({ count in
                 guard count < Self.readers else { return false }
@@ -86,86 +227,11 @@ package final class EventFeed: Sendable {
                 piece.isCut = true
                 return piece
             }
-            piece.bytes += Self.encode(event)
+            EventGroup.encode(event, to: &piece.bytes)
             piece.last = event.seq
         }
         piece.last = max(piece.last, page.last)
         piece.isCut = !page.isAtEnd
         return piece
-    }
-
-    /// The same from memory; nil: it is not there.
-    private func recent(after seq: UInt64, _ filter: EventFilter) throws(HistoryError) -> Piece? {
-        try state.withLock { state throws(HistoryError) in
-            try fill(&state)
-            guard let first = state.ring.first?.event.seq, seq + 1 >= first else {
-                return state.last <= seq ? Piece(last: seq) : nil
-            }
-            let size = Self.size(state.streams)
-            var piece = Piece(last: seq)
-            let start = state.ring.partitioningIndex { $0.event.seq > seq }
-            for encoded in state.ring[start...] {
-                guard piece.bytes.count < size else {
-                    piece.isCut = true
-                    return piece
-                }
-                piece.last = encoded.event.seq
-                if filter.types.isEmpty || filter.types.contains(encoded.event.type) { piece.bytes += encoded.bytes }
-            }
-            piece.last = max(piece.last, state.last)
-            return piece
-        }
-    }
-
-    /// Reads what is new; who comes first does it for all.
-    private func fill(_ state: inout State) throws(HistoryError) {
-        let newest = reader.span.newest
-        guard newest > state.last else { return }
-        // Nobody followed for a while: what is older than the ring is not read for it.
-        if newest - state.last > UInt64(Self.mostEvents) {
-            (state.ring, state.last) = ([], newest - UInt64(Self.mostEvents))
-        }
-        let page = try reader.events(after: state.last, matching: EventFilter(), atMost: Self.mostEvents)
-        state.ring += page.events.map { Encoded(event: $0, bytes: Self.encode($0)) }
-        state.last = max(state.last, page.last)
-        var bytes = state.ring.reduce(0) { $0 + $1.bytes.count }
-        var surplus = max(0, state.ring.count - Self.mostEvents)
-        for encoded in state.ring.prefix(surplus) { bytes -= encoded.bytes.count }
-        while bytes > Self.mostBytes, surplus < state.ring.count {
-            bytes -= state.ring[surplus].bytes.count
-            surplus += 1
-        }
-        state.ring.removeFirst(surplus)
-    }
-
-    /// An event as a stream has it.
-    ///
-    /// - Source: HTML, server-sent events
-    static func encode(_ event: Event) -> [UInt8] {
-        var bytes = Array("id: \(event.id)\nevent: \(event.type.name)\ndata: ".utf8)
-        event.json.write(to: &bytes)
-        bytes += [0x0A, 0x0A]
-        return bytes
-    }
-}
-
-extension EventFilter {
-    /// Nothing but kinds is asked for, which memory can answer.
-    fileprivate var isOfTypesAlone: Bool {
-        var same = EventFilter()
-        same.types = types
-        return self == same
-    }
-}
-
-extension Array {
-    /// The first place whose element fulfils a condition that all behind it fulfil.
-    fileprivate func partitioningIndex(_ isBehind: (Element) -> Bool) -> Int {
-        var (low, high) = (0, count)
-        while low < high {
-            let middle = (low + high) / 2
-            if isBehind(self[middle]) { high = middle } else { low = middle + 1 }
-        }
-        return low
     }
 }

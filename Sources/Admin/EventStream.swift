@@ -3,7 +3,7 @@
 //
 // Guarantees: a client that comes back with `Last-Event-ID` misses nothing that is kept, and hears 410 with the oldest number
 // where something is not; a stream takes no seat of the API (`AdminConnections`), a bounded share of bytes
-// (`EventFeed`), and ends after an hour, so that a token that was revoked is not heard for ever.
+// (`EventFeed`), and ends with its token or session, and after an hour.
 // Source: HTML, server-sent events.
 
 import Glibc
@@ -29,7 +29,8 @@ enum EventStream {
         _ request: AdminRequest,
         _ feed: EventFeed,
         after: UInt64?,
-        matching filter: EventFilter
+        matching filter: EventFilter,
+        _ services: AdminServices
     ) throws(Problem) -> AdminResponse {
         let span = feed.reader.span
         let start =
@@ -41,8 +42,9 @@ enum EventStream {
         do throws(HistoryError) { _ = try feed.reader.events(after: from, matching: EventFilter(), atMost: 1) } catch {
             throw EventEndpoints.problem(error)
         }
+        let caller = request.caller
         return .following(type, headers: [HeaderField("Cache-Control", "no-cache")]) {
-            let state = State(feed, from, filter)
+            let state = State(feed, from, filter) { TokenGuard.stands(caller, services) }
             return { state.next() }
         }
     }
@@ -72,14 +74,17 @@ enum EventStream {
     private final class State {
         private let feed: EventFeed
         private let filter: EventFilter
+        private let stands: () -> Bool
         private var seq: UInt64
         private var isOpened = false
-        private var isCut = false
         private let end = Uptime.now().adding(milliseconds: longest)
+        /// The last bytes, and the last look for some.
         private var last = Uptime.now()
+        private var looked = Uptime(milliseconds: 0)
 
-        init(_ feed: EventFeed, _ seq: UInt64, _ filter: EventFilter) {
-            (self.feed, self.seq, self.filter) = (feed, seq, filter)
+        /// - Parameter stands: whether who asked may still have it.
+        init(_ feed: EventFeed, _ seq: UInt64, _ filter: EventFilter, _ stands: @escaping () -> Bool) {
+            (self.feed, self.seq, self.filter, self.stands) = (feed, seq, filter, stands)
             feed.enter()
         }
 
@@ -91,11 +96,12 @@ enum EventStream {
                 isOpened = true
                 return Array("retry: 3000\n\n".utf8)
             }
-            pace()
             while !feed.isClosed, Uptime.now() < end {
+                pace()
+                guard stands() else { return nil }
                 do throws(HistoryError) {
                     let piece = try feed.piece(after: seq, filter)
-                    (seq, isCut) = (piece.last, piece.isCut)
+                    seq = piece.last
                     if !piece.bytes.isEmpty {
                         last = .now()
                         return piece.bytes
@@ -104,11 +110,7 @@ enum EventStream {
                     // What is gone meanwhile is told when the client comes back.
                     return nil
                 }
-                if isCut {
-                    usleep(50_000)
-                } else {
-                    _ = feed.reader.wait(behind: seq, atMost: slice)
-                }
+                _ = feed.reader.wait(behind: seq, atMost: slice)
                 if Uptime.now().milliseconds - last.milliseconds >= heartbeat {
                     last = .now()
                     return Array(": \n\n".utf8)
@@ -117,11 +119,11 @@ enum EventStream {
             return nil
         }
 
-        /// Under load a piece holds what came meanwhile, instead of a wake for each event.
+        /// A look finds what came meanwhile, instead of a wake for each event; the more follow, the rarer.
         private func pace() {
-            let gap = 1000 / Int64(EventFeed.piecesPerSecond)
-            let rest = gap - (Uptime.now().milliseconds - last.milliseconds)
+            let rest = feed.gap - (Uptime.now().milliseconds - looked.milliseconds)
             if rest > 0 { usleep(UInt32(rest) * 1000) }
+            looked = .now()
         }
     }
 }

@@ -19,6 +19,7 @@ enum MetricsEndpoint {
         relay(services, &page)
         queue(services.queue.statistics(), &page)
         page.single("martlet_event_streams", "gauge", "\(services.feed()?.count ?? 0)")
+        page.single("martlet_live_streams", "gauge", "\(services.live.count)")
         services.metrics.write(to: &page)
         process(&page)
         return .bytes(page.bytes, type)

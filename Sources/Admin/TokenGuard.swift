@@ -87,9 +87,14 @@ package final class TokenGuard: Sendable {
         return Caller(name: "loopback", scopes: Set(AdminSettings.Scope.allCases), address: client)
     }
 
-    /// - Throws: 403 for a scope that is missing.
     private static func check(_ caller: Caller, _ need: Need) throws(Problem) -> Caller {
-        guard case .scope(let scope) = need, !caller.scopes.contains(scope) else { return caller }
+        if case .scope(let scope) = need { try check(scope, caller) }
+        return caller
+    }
+
+    /// - Throws: 403 for a scope that is missing.
+    static func check(_ scope: AdminSettings.Scope, _ caller: Caller) throws(Problem) {
+        guard !caller.scopes.contains(scope) else { return }
         throw Problem(
             .forbidden,
             "the token \(caller.name) lacks the scope \(scope.rawValue)",
@@ -128,7 +133,7 @@ package final class TokenGuard: Sendable {
         return Caller(name: session.token, scopes: scopes, address: client, by: .session(session.id))
     }
 
-    private static func isUsable(_ token: AdminSettings.Token, _ client: IPAddress?, _ wall: Timestamp) -> Bool {
+    static func isUsable(_ token: AdminSettings.Token, _ client: IPAddress?, _ wall: Timestamp) -> Bool {
         (token.expires.map { wall < $0 } ?? true)
             && (token.networks.isEmpty || client.map { ip in token.networks.contains { $0.contains(ip) } } ?? false)
     }

@@ -137,6 +137,12 @@ static const unsigned char martlet_page_staging_js[] = {
 static const unsigned char martlet_page_dkim_js[] = {
 #embed "page/dkim.js"
 };
+static const unsigned char martlet_page_steps_js[] = {
+#embed "page/steps.js"
+};
+static const unsigned char martlet_page_stream_js[] = {
+#embed "page/stream.js"
+};
 
 #define MARTLET_PAGE(name, bytes) {name, bytes, sizeof bytes}
 
@@ -182,6 +188,8 @@ static const struct martlet_page_file martlet_page_files[] = {
     MARTLET_PAGE("lists.js", martlet_page_lists_js),
     MARTLET_PAGE("staging.js", martlet_page_staging_js),
     MARTLET_PAGE("dkim.js", martlet_page_dkim_js),
+    MARTLET_PAGE("steps.js", martlet_page_steps_js),
+    MARTLET_PAGE("stream.js", martlet_page_stream_js),
 };
 
 static inline long martlet_page_count(void) { return sizeof martlet_page_files / sizeof martlet_page_files[0]; }

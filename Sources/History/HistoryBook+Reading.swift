@@ -19,25 +19,31 @@ extension HistoryBook: EventReader {
         if seq > 0, seq + 1 < span.oldest { throw .tooOld(oldest: span.oldest) }
         var page = EventPage(events: [], last: max(seq, span.oldest - 1), isAtEnd: true)
         guard page.last < span.newest, limit > 0 else { return page }
+        // Where everything fits, no more is read than is given back.
+        let wanted = filter == EventFilter() ? UInt64(limit) : .max
         try read { database throws(DatabaseError) in
             let parts = try Self.parts(database)
             var looked = 0
             for (index, part) in parts.enumerated() {
                 let end = index + 1 < parts.count ? parts[index + 1].first : span.newest + 1
-                guard end > page.last + 1, page.last < span.newest else { continue }
-                let blocks = try Self.blocks(
-                    of: part.number,
-                    from: page.last + 1,
-                    atMost: Self.mostBlocks - looked,
-                    database
-                )
-                for (first, count, body) in blocks {
-                    looked += 1
-                    take(body, first, filter, limit, &page)
-                    if page.events.count >= limit { return }
-                    page.last = max(page.last, first + count - 1)
+                while end > page.last + 1, page.last < span.newest {
+                    let before = page.last
+                    let blocks = try Self.blocks(
+                        of: part.number,
+                        from: before + 1,
+                        atMost: Self.mostBlocks - looked,
+                        events: wanted,
+                        database
+                    )
+                    for (first, count, body) in blocks {
+                        looked += 1
+                        take(body, first, filter, limit, &page)
+                        if page.events.count >= limit { return }
+                        page.last = max(page.last, first + count - 1)
+                    }
+                    if looked >= Self.mostBlocks { return }
+                    if page.last == before { break }
                 }
-                if looked >= Self.mostBlocks { return }
             }
             page.last = max(page.last, span.newest)
         }
@@ -63,11 +69,12 @@ extension HistoryBook: EventReader {
         }
     }
 
-    /// Blocks from the one that holds a number on.
+    /// Blocks from the one that holds a number on: a mebibyte of them, or as many as hold so many events.
     private static func blocks(
         of part: Int,
         from seq: UInt64,
         atMost limit: Int,
+        events wanted: UInt64,
         _ database: Database
     ) throws(DatabaseError) -> [(first: UInt64, count: UInt64, body: [UInt8])] {
         let statement = try database.statement(
@@ -81,11 +88,13 @@ extension HistoryBook: EventReader {
         statement.bind(2, Int64(max(1, limit)))
         defer { statement.reset() }
         var blocks: [(first: UInt64, count: UInt64, body: [UInt8])] = []
-        var bytes = 0
-        while bytes < 1 << 20, try statement.step() {
+        var (bytes, events): (Int, UInt64) = (0, 0)
+        while bytes < 1 << 20, events < wanted, try statement.step() {
             let body = statement.bytes(2)
             bytes += body.count
-            blocks.append((UInt64(bitPattern: statement.integer(0)), UInt64(statement.integer(1)), body))
+            let (first, count) = (UInt64(bitPattern: statement.integer(0)), UInt64(statement.integer(1)))
+            if first + count > seq { events += first + count - max(first, seq) }
+            blocks.append((first, count, body))
         }
         return blocks
     }

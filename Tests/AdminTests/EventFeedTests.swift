@@ -57,6 +57,8 @@ import Testing
         func add(_ type: EventType, _ data: EventData, at time: Timestamp) throws(HistoryError) {}
     }
 
+    private static let plenty = Ration(most: .max / 1_000_000)
+
     private static func follow(
         _ feed: EventFeed,
         after seq: UInt64,
@@ -76,7 +78,7 @@ import Testing
 
     @Test func manyFollowersReadTheHistoryOnce() throws {
         let source = Source(100)
-        let feed = EventFeed(source)
+        let feed = EventFeed(source, Self.plenty)
         for _ in 0..<50 {
             feed.enter()
             #expect(try Self.follow(feed, after: 40) == Array(41...100))
@@ -92,7 +94,7 @@ import Testing
     @Test(arguments: [1, 200])
     func whatIsNewIsReadAndEncodedOnceForAll(_ followers: Int) throws {
         let source = Source(0)
-        let feed = EventFeed(source)
+        let feed = EventFeed(source, Self.plenty)
         for _ in 0..<followers { feed.enter() }
         var seqs = [UInt64](repeating: 0, count: followers)
         for round in 1...20 {
@@ -106,29 +108,93 @@ import Testing
         }
     }
 
+    /// Followers that are behind make the relay read what they have room for, and not what else there is.
+    @Test func whoIsBehindDoesNotMakeTheRelayReadWhatNobodyTakes() throws {
+        let source = Source(100_000)
+        let feed = EventFeed(source, Self.plenty)
+        for _ in 0..<200 { feed.enter() }
+        var seqs = [UInt64](repeating: 0, count: 200)
+        for _ in 0..<20 {
+            for index in seqs.indices { seqs[index] = try feed.piece(after: seqs[index], EventFilter()).last }
+        }
+        let taken = try #require(seqs.max())
+        #expect(Set(seqs) == [taken] && taken > 20)
+        // Each group that somebody wants, once.
+        #expect(source.reads.load(ordering: .relaxed) == Int(EventGroup.number(of: taken)) + 1)
+    }
+
+    /// What must be read has a share of a processor; who comes when it is used up comes again, and misses nothing.
+    @Test func readingForFollowersWaitsForItsShare() throws {
+        var ration = Ration(most: 1_000_000, at: Uptime(milliseconds: 0))
+        func allows(_ milliseconds: Int64) -> Bool { ration.allows(at: Uptime(milliseconds: milliseconds)) }
+        #expect(allows(0))
+        ration.spend(21_000_000)
+        #expect(!allows(999))
+        #expect(allows(1001))
+        // A calm saves up no more than its most.
+        #expect(allows(.max / 2))
+        ration.spend(1_000_001)
+        #expect(!allows(.max / 2))
+
+        let spent = EventFeed(Source(100), Ration(most: 0))
+        let piece = try spent.piece(after: 7, EventFilter())
+        #expect(piece.bytes.isEmpty && piece.last == 7 && piece.isCut)
+    }
+
+    @Test func piecesAreRarerTheMoreFollow() {
+        let feed = EventFeed(Source(0), Self.plenty)
+        var (gaps, pieces): ([Int64], [Double]) = ([], [])
+        for followers in 1...256 {
+            feed.enter()
+            gaps.append(feed.gap)
+            pieces.append(Double(followers) * 1000 / Double(feed.gap))
+        }
+        #expect(gaps.first == 250 && gaps.last == 1280)
+        #expect(pieces.allSatisfy { $0 <= 200 })
+    }
+
+    /// People are told some of the newest, and how many there were besides.
+    @Test func whoLooksOnIsToldTheNewestAndHowManyWereLeftOut() throws {
+        let source = Source(10_000)
+        let feed = EventFeed(source, Self.plenty)
+        let news = try feed.newest(after: 9_000, EventFilter(), atMost: 50, looking: 2)
+        let seqs = news.events.compactMap {
+            String(decoding: $0, as: UTF8.self).firstMatch(of: /"seq":(\d+),/).flatMap { UInt64($0.1) }
+        }
+        #expect(seqs == Array(9_951...10_000))
+        #expect(news.last == 10_000 && news.leftOut == 950)
+        #expect(source.reads.load(ordering: .relaxed) == 2)
+        var filter = EventFilter()
+        filter.types = [.bounced]
+        let some = try feed.newest(after: 9_990, filter, atMost: 50, looking: 2)
+        #expect(some.events.count == 1 && some.leftOut == 0 && some.last == 10_000)
+        let none = try feed.newest(after: 10_000, filter, atMost: 50, looking: 2)
+        #expect(none.events.isEmpty && none.leftOut == 0 && none.last == 10_000)
+    }
+
     @Test func aPieceIsSmallerTheMoreFollow() throws {
-        let feed = EventFeed(Source(2000))
+        let feed = EventFeed(Source(2000), Self.plenty)
         let isAllAtOnce = try !feed.piece(after: 0, EventFilter()).isCut
         #expect(isAllAtOnce)
         for _ in 0..<200 { feed.enter() }
         let among = try feed.piece(after: 0, EventFilter())
         let (isCut, size) = (among.isCut, among.bytes.count)
-        #expect(isCut && size < 12 << 10)
+        #expect(isCut && size < 24 << 10)
         #expect(try Self.follow(feed, after: 0).count == 2000)
     }
 
     @Test func whoIsFarBehindReadsTheHistoryAndMissesNothing() throws {
-        let feed = EventFeed(Source(6_000))
+        let feed = EventFeed(Source(6_000), Self.plenty)
         #expect(try Self.follow(feed, after: 1) == Array(2...6_000))
         #expect(try Self.follow(feed, after: 5_990) == Array(5_991...6_000))
         #expect(throws: HistoryError.tooOld(oldest: 50)) {
-            _ = try EventFeed(Source(6_000, oldest: 50)).piece(after: 3, EventFilter())
+            _ = try EventFeed(Source(6_000, oldest: 50), Self.plenty).piece(after: 3, EventFilter())
         }
     }
 
     @Test func kindsAreChosenFromMemory() throws {
         let source = Source(100)
-        let feed = EventFeed(source)
+        let feed = EventFeed(source, Self.plenty)
         var filter = EventFilter()
         filter.types = [.bounced]
         #expect(try Self.follow(feed, after: 0, filter) == Array(stride(from: 10, through: 100, by: 10)))
@@ -136,7 +202,9 @@ import Testing
     }
 
     @Test func anEventIsThreeLines() {
-        let text = String(decoding: EventFeed.encode(Source.event(7)), as: UTF8.self)
+        var bytes: [UInt8] = []
+        EventGroup.encode(Source.event(7), to: &bytes)
+        let text = String(decoding: bytes, as: UTF8.self)
         #expect(
             text == "id: evt_e_7\nevent: delivery.delivered\n"
                 + #"data: {"id":"evt_e_7","seq":7,"type":"delivery.delivered","time":"1970-01-01T00:00:00.000Z","node":"n","#

@@ -3,8 +3,8 @@
 
   api_load.py queue [-n 100000]       listing as NDJSON (time, memory), /v1/stats, a page, a scrape
   api_load.py hostile [-n 20]         delivered/s without and with 64 slow, oversized, malformed and ambiguous clients, in -n rounds
-  api_load.py pages [-n 20]           the same with 50 open pages; api_load.py readers, with 200 streams of events: less than 2 % is to be
-                                      proved
+  api_load.py pages [-n 20]           the same with 50 open pages; polls, with 50 in browsers without locks; readers, with 200 streams
+                                      of events: less than 2 % is to be proved
 
 MARTLET names a release build; mail comes from smtp-source and goes to smtp-sink (Debian's postfix). One JSON line each.
 """
@@ -199,6 +199,11 @@ def pages(folder, rounds):
     return crowded(folder, rounds, onlookers("pages"), settle=4)
 
 
+def polls(folder, rounds):
+    """What fifty open pages cost mail in browsers without locks, which poll."""
+    return crowded(folder, rounds, onlookers("polls"), settle=4)
+
+
 def readers(folder, rounds):
     """What two hundred readers of the stream of events cost mail."""
     return crowded(folder, rounds, onlookers("readers"), settle=4)
@@ -279,11 +284,12 @@ def crowded(folder, rounds, crowd, settle=0.5):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["queue", "hostile", "pages", "readers"])
+    parser.add_argument("what", choices=["queue", "hostile", "pages", "polls", "readers"])
     parser.add_argument("-n", type=int)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        kinds = {"queue": (queue, 100_000), "hostile": (hostile, 20), "pages": (pages, 20), "readers": (readers, 20)}
+        kinds = {"queue": (queue, 100_000), "hostile": (hostile, 20), "pages": (pages, 20)}
+        kinds |= {"polls": (polls, 20), "readers": (readers, 20)}
         measure, count = kinds[given.what]
         result = measure(folder, given.n or count)
         print(json.dumps(result))

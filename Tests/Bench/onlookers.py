@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """onlookers.py - open pages, or readers of the stream of events, without a browser: they ask what a page asks, as often as it does.
 
-  onlookers.py pages ADDRESS      fifty browsers: each polls the topics of `live.js` at its periods and reads one stream
-  onlookers.py readers ADDRESS    two hundred streams of everything
+  onlookers.py pages ADDRESS      fifty browsers: each reads one stream of the topics of `live.js`, and of events
+  onlookers.py polls ADDRESS      the same where browsers have no locks: each polls the topics at the periods of `live.js`
+  onlookers.py readers ADDRESS    two hundred streams of every event
 
 Says `ready` when all stand and ends with its standard input. What came is thrown away unread; `-v` tells how much it was.
 """
@@ -18,7 +19,7 @@ import sys
 import time
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "Sources/CPage/page/live.js"
-HOW_MANY = {"pages": 50, "readers": 200}
+HOW_MANY = {"pages": 50, "polls": 50, "readers": 200}
 
 
 def topics():
@@ -26,8 +27,6 @@ def topics():
     text = PAGE.read_text()
     periods = json.loads(re.sub(r"(\w+):", r'"\1":', re.search(r"PERIOD = (\{.*?\})", text)[1].replace("_", "")))
     paths = dict(re.findall(r"(\w+): \['(/[^']+)'", re.search(r"PATHS = (.*)", text)[1]))
-    # Only where several relays share the queue.
-    del paths["nodes"]
     queries = {"stats": "?top=20", "day": "?step_s=900"}
     return [(periods[name] / 1000, paths[name] + queries.get(name, "")) for name in paths]
 
@@ -37,12 +36,18 @@ def connect(address, number):
     return socket.create_connection(address, timeout=20, source_address=(f"127.0.2.{number + 1}", 0))
 
 
-class Stream:
-    """One connection that follows the events."""
+def followed():
+    """What the first view's stream is of, and, as the worst, the view of all that happens."""
+    names = re.findall(r"(\w+): \['/", re.search(r"PATHS = (.*)", PAGE.read_text())[1])
+    return "/v1/live?" + "".join(f"topic={name}&" for name in names) + "events="
 
-    def __init__(self, address, ways, number):
+
+class Stream:
+    """One connection that follows what happens."""
+
+    def __init__(self, address, ways, number, path):
         self.socket = connect(address, number)
-        request = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nX-Martlet-Page: 1\r\n\r\n"
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nX-Martlet-Page: 1\r\n\r\n"
         self.socket.sendall(request.encode())
         assert b" 200 " in self.socket.recv(4096).split(b"\r\n", 1)[0]
         self.socket.setblocking(False)
@@ -117,8 +122,9 @@ def main():
     host, _, port = given.address.rpartition(":")
     address, count = (host, int(port)), HOW_MANY[given.kind]
     ways = selectors.DefaultSelector()
-    streams = [Stream(address, ways, number) for number in range(count)]
-    pages = [Polls(address, ways, number, number / count) for number in range(count)] if given.kind == "pages" else []
+    path = {"pages": followed(), "readers": "/v1/events"}.get(given.kind)
+    streams = [Stream(address, ways, number, path) for number in range(count)] if path else []
+    pages = [Polls(address, ways, number, number / count) for number in range(count)] if given.kind == "polls" else []
     ways.register(sys.stdin, selectors.EVENT_READ, None)
     print("ready", flush=True)
     began = time.monotonic()

@@ -82,6 +82,25 @@ private let now = Timestamp(milliseconds: 1_700_000_000_000)
         #expect(seen[1].id == "evt_e1_2")
     }
 
+    /// Very much that does not fit, more than is read in one go: what fits behind it is found all the same.
+    @Test func nothingIsPassedOverBehindALotThatDoesNotFit() throws {
+        let place = Place()
+        let book = try book(place)
+        let count: UInt64 = 20_000
+        try book.commit(story(1...count), at: [1], durably: false, now: now)
+        try book.add(.outboundDisabled, EventData(), at: now)
+        var filter = EventFilter()
+        filter.types = [.outboundDisabled]
+        var (seq, seen): (UInt64, [UInt64]) = (0, [])
+        for _ in 0..<1000 {
+            let page = try book.events(after: seq, matching: filter, atMost: 10)
+            seen += page.events.map(\.seq)
+            seq = page.last
+            if page.isAtEnd { break }
+        }
+        #expect(seen == [3 * count + 1])
+    }
+
     @Test func filtersGoOnBehindWhatDoesNotFit() throws {
         let place = Place()
         let book = try book(place)

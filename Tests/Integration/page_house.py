@@ -112,10 +112,18 @@ class Browser:
         self._driver.stop()
 
 
+def ready(page, view):
+    """The view that an address names stands, and all that it asks for has come."""
+    expect(page.locator(f'html:not([data-asking]) main[data-view="{view}"]')).to_be_attached()
+    if view == "now":
+        expect(page.locator(".heat h2")).to_be_attached()
+
+
 def picture(page, name):
-    """A picture for the eye, where somebody wants one."""
+    """A picture for the eye, where somebody wants one; of what stands, and not of what is about to come."""
     folder = os.environ.get("TEST_SCREENSHOTS")
     if folder:
+        page.wait_for_selector("html:not([data-asking])", state="attached")
         Path(folder).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from api import token
-from page_house import VIEWS, expect, needs_browser, picture
+from page_house import VIEWS, expect, needs_browser, picture, ready
 from waiting import wait_until
 
 pytestmark = needs_browser
@@ -69,6 +69,7 @@ def test_every_view_is_fit_for_everybody(opened, width, scheme):
     for view in [*VIEWS, f"message/{message}", "destination/later.example", "routes/later.example", "routes/+"]:
         page.goto(f"{relays.url}#/{view}")
         expect(page.locator("main h1").first).to_be_attached()
+        ready(page, view.partition("/")[0])
         expect(page.get_by_text("Loading…")).to_have_count(0)
         found = Axe().run(page)
         if found.violations_count:

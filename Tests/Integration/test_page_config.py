@@ -35,6 +35,25 @@ def fit(page, name):
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
+def test_a_destination_is_tested_where_it_is_shown(opened):
+    relays, page = opened("#/destination/good.example", fill=0)
+    page.get_by_role("button", name="Test now…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("To")).to_have_value("postmaster@good.example")
+    dialog.get_by_label("From").fill("bob@shop.example")
+    page.get_by_text("The same by hand").click()
+    expect(dialog.locator("code")).to_contain_text("/v1/tests")
+    expect(dialog.locator("code")).to_contain_text("bob@shop.example")
+    confirm(page, "Send 1 test message here?", "Send it")
+    expect(page.locator('[data-step="end"]')).to_contain_text("It is delivered.")
+    kinds = page.locator("[data-step]").evaluate_all("all => all.map((one) => one.dataset.step)")
+    assert kinds == ["accepted", "hosts", "connecting", "session", "offered", "answered", "end"]
+    assert "#/destination/" in page.url
+    [sent] = relays.sink.messages
+    assert sent.recipients == ["postmaster@good.example"]
+    fit(page, "destination-test")
+
+
 def test_staging_is_listed_changed_and_removed(opened):
     relays, page = opened("#/staging/+", fill=0)
     page.get_by_label("For (all, listener test, client 10.0.0.0/8, login shop)").fill("login shop")

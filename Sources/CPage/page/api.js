@@ -23,6 +23,14 @@ export function address(path, query = {}) {
 /** One segment of a path. */
 export const part = (text) => encodeURIComponent(text);
 
+let questions = 0;
+
+/** Whether something was asked and is not answered yet, for whoever looks at the page from outside. */
+function asking(change) {
+  questions += change;
+  document.documentElement.toggleAttribute('data-asking', questions > 0);
+}
+
 /** Somebody has to log in. */
 export const doorbell = new EventTarget();
 
@@ -34,6 +42,7 @@ export async function ask(method, path, { query, body, headers = {}, signal, tim
   const fields = { Accept: 'application/json', 'X-Martlet-Page': '1', ...headers };
   if (body !== undefined) fields['Content-Type'] = 'application/json';
   let answer;
+  asking(1);
   try {
     answer = await fetch(address(path, query), {
       method,
@@ -44,10 +53,11 @@ export async function ask(method, path, { query, body, headers = {}, signal, tim
       redirect: 'error',
     });
   } catch (error) {
+    asking(-1);
     if (error.name === 'AbortError') throw error;
     throw new Problem(0, { detail: error.message });
   }
-  const text = await answer.text();
+  const text = await answer.text().finally(() => asking(-1));
   let data = null;
   try {
     data = text ? JSON.parse(text) : null;
@@ -133,14 +143,3 @@ export async function meet() {
 }
 
 export const may = (scope) => me?.scopes.includes(scope) ?? false;
-
-let paths = null;
-
-/** Whether this relay has an operation: what is not there is not shown. */
-export async function has(path) {
-  paths ??= fetch(address('/openapi.yaml'), { credentials: 'same-origin' })
-    .then((answer) => answer.text())
-    .then((text) => new Set([...text.matchAll(/^ {2}(\/\S*):$/gm)].map((match) => match[1])))
-    .catch(() => new Set());
-  return (await paths).has(path);
-}

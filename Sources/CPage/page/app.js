@@ -1,6 +1,6 @@
 // app.js — the frame: who is there, which view the address names, what is the same around all of them.
 
-import { ask, doorbell, has, may, me, meet } from './api.js';
+import { ask, doorbell, may, me, meet } from './api.js';
 import { fail, makeNotices, sentence } from './act.js';
 import { h, s, say, show } from './dom.js';
 import { commonKeys, listen, viewKeys } from './keys.js';
@@ -17,15 +17,15 @@ const VIEWS = {
   bulk: { scope: 'queue:write', load: () => import('./bulk.js'), bar: true },
   routes: { scope: 'routes:read', load: () => import('./routes.js'), bar: true },
   addresses: { scope: 'routes:read', load: () => import('./addresses.js'), bar: true },
-  dkim: { scope: 'access:read', load: () => import('./dkim.js'), bar: true, needs: '/v1/dkim-keys' },
-  staging: { scope: 'config:read', load: () => import('./staging.js'), bar: true, needs: '/v1/staging' },
+  dkim: { scope: 'access:read', load: () => import('./dkim.js'), bar: true },
+  staging: { scope: 'config:read', load: () => import('./staging.js'), bar: true },
   webhooks: { scope: 'webhooks:read', load: () => import('./webhooks.js'), bar: true },
   outbound: { scope: 'config:read', load: () => import('./outbound.js'), bar: true },
-  limits: { scope: 'config:read', load: () => import('./limits.js'), bar: true, needs: '/v1/limits' },
-  reactions: { scope: 'queue:read', load: () => import('./lists.js'), bar: true, needs: '/v1/reactions' },
-  pauses: { scope: 'queue:read', load: () => import('./lists.js'), bar: true, needs: '/v1/pauses' },
-  suppressions: { scope: 'queue:read', load: () => import('./lists.js'), bar: true, needs: '/v1/suppressions' },
-  nodes: { scope: 'status:read', load: () => import('./lists.js'), bar: true, needs: '/v1/nodes' },
+  limits: { scope: 'config:read', load: () => import('./limits.js'), bar: true },
+  reactions: { scope: 'queue:read', load: () => import('./lists.js'), bar: true },
+  pauses: { scope: 'queue:read', load: () => import('./lists.js'), bar: true },
+  suppressions: { scope: 'queue:read', load: () => import('./lists.js'), bar: true },
+  nodes: { scope: 'status:read', load: () => import('./lists.js'), bar: true },
   changes: { scope: 'queue:read', load: () => import('./config.js'), bar: true },
   explain: { scope: 'routes:read', load: () => import('./explain.js'), bar: true },
   sessions: { scope: 'access:read', load: () => import('./sessions.js'), bar: true },
@@ -55,11 +55,10 @@ async function route() {
   const { view, rest, query } = place();
   leave?.();
   leave = null;
+  delete main.dataset.view;
   viewKeys({});
   mark(view);
-  const isShown = await mayShow(view);
-  if (mine !== turn) return;
-  if (!isShown) return show(main, h('p', { class: 'card' }, t('problem.403', { why: t(`view.${view}`) })));
+  if (!mayShow(view)) return show(main, h('p', { class: 'card' }, t('problem.403', { why: t(`view.${view}`) })));
   document.title = `${t(`view.${view}`, { id: rest[0], name: rest[0] })} · ${t('title')}`;
   try {
     const module = await VIEWS[view].load();
@@ -67,6 +66,8 @@ async function route() {
     const end = await module.default({ main, rest, query, view, isCurrent: () => mine === turn });
     if (mine !== turn) return end?.();
     leave = end ?? null;
+    // Whoever waits for a view to stand, such as who takes its picture, waits for this, and for what it still asks for.
+    main.dataset.view = view;
   } catch (error) {
     if (mine !== turn) return;
     // A module of a version that is gone: the relay was updated under an open page.
@@ -87,15 +88,10 @@ function mark(view) {
   }
 }
 
-async function mayShow(view) {
-  const { scope, needs } = VIEWS[view];
-  if (!may(scope)) return false;
-  return needs === undefined || has(needs);
-}
+const mayShow = (view) => may(VIEWS[view].scope);
 
-async function fillBar() {
-  const shown = [];
-  for (const [view, { bar }] of Object.entries(VIEWS)) if (bar && (await mayShow(view))) shown.push(view);
+function fillBar() {
+  const shown = Object.keys(VIEWS).filter((view) => VIEWS[view].bar && mayShow(view));
   show(
     nav,
     shown.map((view) => h('a', { href: `#/${view}`, 'data-view': view }, t(`view.${view}`))),
@@ -192,7 +188,8 @@ async function start() {
     fillBar();
     route();
   });
-  await Promise.all([fillBar(), route()]);
+  fillBar();
+  await route();
 }
 
 start();

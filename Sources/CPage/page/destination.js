@@ -10,6 +10,7 @@ import { lane } from './lane.js';
 import { follow, hurry, latest } from './live.js';
 import { viewKeys } from './keys.js';
 import { way } from './way.js';
+import { testMail, watch } from './steps.js';
 import { knows, t } from './words.js';
 
 const BAD = new Set(['deferred', 'queued', 'bounced']);
@@ -20,10 +21,11 @@ export default async function destination({ main, rest: [name], isCurrent }) {
   const strip = h('section', { class: 'card' });
   const errors = h('section', { class: 'card' });
   const road = h('section', { class: 'card' });
+  const steps = h('section', { class: 'card', 'aria-live': 'polite', hidden: true });
   const more = h('section', { class: 'card', hidden: true });
   const deeds = h('span', { class: 'row' });
-  const actions = h('div', { class: 'row no-print' }, deeds, buttons(name));
-  show(main, h('div', { class: 'row spread' }, h('h1', {}, said(name, 300)), actions), state, more, h('div', { class: 'pair' }, ages, strip), errors, road);
+  const actions = h('div', { class: 'row no-print' }, deeds, buttons(name), may('submit') && h('button', { type: 'button', onclick: () => test().catch(fail) }, t('destination.test')));
+  show(main, h('div', { class: 'row spread' }, h('h1', {}, said(name, 300)), actions), state, steps, more, h('div', { class: 'pair' }, ages, strip), errors, road);
 
   async function past() {
     const page = await get('/v1/history', { route: name, limit: 60 }).catch(() => null);
@@ -32,6 +34,17 @@ export default async function destination({ main, rest: [name], isCurrent }) {
     list.sort((a, b) => Date.parse(b.at ?? 0) - Date.parse(a.at ?? 0));
     drawStrip(strip, list.slice(0, 50));
     drawErrors(errors, list.filter((one) => BAD.has(one.status) && one.reply).slice(0, 10));
+  }
+
+  let following = null;
+  async function test() {
+    const body = await testMail({ from: '', to: isDomain(name) ? postmaster(name) : '' }, true);
+    if (!body || !isCurrent()) return;
+    following?.abort();
+    following = new AbortController();
+    steps.scrollIntoView({ block: 'nearest' });
+    await watch(body, steps, following.signal);
+    refresh();
   }
 
   let stopped = null;
@@ -57,6 +70,7 @@ export default async function destination({ main, rest: [name], isCurrent }) {
   return () => {
     ends.forEach((end) => end());
     clearInterval(timer);
+    following?.abort();
   };
 }
 
@@ -67,7 +81,6 @@ function buttons(name) {
     h('button', { type: 'button', onclick: () => doToAll({ route: name }, 'hold') }, t('destination.hold')),
     may('routes:read') && h('a', { class: 'button', href: `#/routes/${encodeURIComponent(name)}` }, t('destination.route')),
     h('a', { class: 'button', href: `#/queue?${new URLSearchParams({ route: name })}` }, t('destination.waiting')),
-    may('submit') && isDomain(name) && h('a', { class: 'button', href: `#/explain?${new URLSearchParams({ recipient: postmaster(name) })}` }, t('destination.test')),
   ];
 }
 
@@ -140,13 +153,4 @@ async function wayThere(node, name) {
   } catch {
     node.hidden = true;
   }
-}
-
-/** An answer whose members are not known here, as names and values. */
-export function facts(value) {
-  return h(
-    'dl',
-    { class: 'facts' },
-    Object.entries(value).map(([key, one]) => [h('dt', {}, key.replaceAll('_', ' ')), h('dd', {}, one !== null && typeof one === 'object' ? h('pre', {}, said(JSON.stringify(one, null, 1), 4000)) : said(one === null ? '–' : String(one), 500))]),
-  );
 }

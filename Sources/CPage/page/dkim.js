@@ -1,6 +1,6 @@
 // dkim.js — keys that sign mail, domain by domain, and the change of a domain's keys, step by step: dkim.ini.
 
-import { ask, get, has, may, part } from './api.js';
+import { ask, get, may, part } from './api.js';
 import { act, fail, field, notice } from './act.js';
 import { diffLines } from './diff.js';
 import { clean, h, said, show } from './dom.js';
@@ -78,7 +78,6 @@ async function one(view, domain) {
 
 /** How far a change of keys is; null where this relay cannot say. */
 async function turn(domain) {
-  if (!(await has('/v1/dkim-rotations/{domain}'))) return null;
   return get(rotation(domain), {}, { timeout: 30_000 }).catch((error) => (error.status === 404 ? null : Promise.reject(error)));
 }
 

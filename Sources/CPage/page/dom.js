@@ -54,3 +54,12 @@ export function say(node, text) {
 
 /** A word before a screen reader's ears only. */
 export const hidden = (text) => h('span', { class: 'hidden' }, text);
+
+/** An answer whose members are not known here, as names and values. */
+export function facts(value) {
+  return h(
+    'dl',
+    { class: 'facts' },
+    Object.entries(value).map(([key, one]) => [h('dt', {}, key.replaceAll('_', ' ')), h('dd', {}, one !== null && typeof one === 'object' ? h('pre', {}, said(JSON.stringify(one, null, 1), 4000)) : said(one === null ? '–' : String(one), 500))]),
+  );
+}

@@ -1,7 +1,7 @@
 // lane.js — what the relay knows of a next hop where it keeps limits, pauses and breakers: each limit with its origin, who
 // paused it, and what to do: pause, slow, reset.
 
-import { ask, get, has, may, part } from './api.js';
+import { ask, get, may, part } from './api.js';
 import { act, fail, field } from './act.js';
 import { diffLines } from './diff.js';
 import { h, said, show } from './dom.js';
@@ -13,7 +13,6 @@ import { t } from './words.js';
  * Shows it in `node`, and what can be done in `actions`; nothing where this relay has no such
  * thing. `changed` is called after each deed. Gives what stops it: paused, broken, or null. */
 export async function lane(name, node, actions, isCurrent, changed) {
-  if (!(await has('/v1/destinations/{lane}'))) return;
   const known = await get(`/v1/destinations/${part(name)}`).catch((error) => (error.status === 404 ? null : Promise.reject(error)));
   if (!isCurrent() || !known) return;
   const again = () => changed().catch(fail);

@@ -1,6 +1,6 @@
 // lists.js — pauses, what reactions hold down, suppressed addresses, nodes: lists of whatever of them this relay has, with what can be taken away.
 
-import { get, has, may, part } from './api.js';
+import { get, may, part } from './api.js';
 import { act, fail, field } from './act.js';
 import { clean, h, said, show } from './dom.js';
 import { time } from './format.js';
@@ -13,14 +13,14 @@ const LISTS = {
   pauses: { path: '/v1/pauses', name: 'scope', scope: 'queue:write', verb: 'pause.resume', words: 'pause.resume' },
   reactions: { path: '/v1/reactions', name: 'scope', scope: 'queue:write', verb: 'reaction.reset', words: 'reaction.reset', columns: ['scope', 'key', 'value', 'base', 'said', 'reaction', 'since', 'steps_at', 'origin'] },
   suppressions: { path: '/v1/suppressions', query: { limit: 500 }, name: 'target', scope: 'queue:write', verb: 'remove' },
-  nodes: { path: '/v1/nodes' },
+  nodes: { path: '/v1/nodes', columns: ['name', 'state', 'messages', 'version', 'started_at', 'seen_at', 'is_this', 'incarnation'] },
 };
 
 export default async function lists(view) {
   const { path, query = {}, name, scope, verb, words: key = 'act.delete', columns } = LISTS[view.view];
   const page = await get(path, query);
   const items = page.items ?? [];
-  const isOurs = name && may(scope) && [...(await paths(path))].length > 0;
+  const isOurs = name && may(scope);
   if (!view.isCurrent()) return;
   const names = columns ?? [...new Set(items.flatMap((item) => Object.keys(item)))].slice(0, 8);
   const again = () => lists(view).catch(fail);
@@ -33,6 +33,7 @@ export default async function lists(view) {
     });
     if (done) again();
   };
+  const isDrainable = view.view === 'nodes' && items.length > 1 && may('queue:write');
   show(
     view.main,
     h(
@@ -47,8 +48,8 @@ export default async function lists(view) {
             h(
               'table',
               { class: 'fold' },
-              h('thead', {}, h('tr', {}, names.map((one) => h('th', { scope: 'col' }, named(one))), isOurs && h('th', { scope: 'col' }, h('span', { class: 'hidden' }, t('remove'))))),
-              h('tbody', {}, items.slice(0, 500).map((item) => h('tr', {}, names.map((one) => h('td', { class: 'address', 'data-name': named(one) }, cell(item[one]))), isOurs && h('td', {}, h('button', { type: 'button', onclick: () => remove(item).catch(fail) }, t(verb)))))),
+              h('thead', {}, h('tr', {}, names.map((one) => h('th', { scope: 'col' }, named(one))), (isOurs || isDrainable) && h('th', { scope: 'col' }, h('span', { class: 'hidden' }, t(isOurs ? 'remove' : 'node.drain'))))),
+              h('tbody', {}, items.slice(0, 500).map((item) => h('tr', {}, names.map((one) => h('td', { class: 'address', 'data-name': named(one) }, cell(item[one]))), isOurs && h('td', {}, h('button', { type: 'button', onclick: () => remove(item).catch(fail) }, t(verb))), isDrainable && h('td', {}, drainOf(item, again))))),
             ),
           ),
       page.total > items.length && h('p', { class: 'soft' }, t('queue.and-more', { n: page.total - items.length })),
@@ -60,11 +61,19 @@ export default async function lists(view) {
 /** The name of a column: a word of ours where there is one. */
 const named = (member) => (knows(`list.${member}`) ? t(`list.${member}`) : member.replaceAll('_', ' '));
 
-/** Whether one of a list can be named: the contract knows by which word. */
-async function paths(path) {
-  const found = [];
-  for (const word of ['scope', 'target', 'name']) if (await has(`${path}/{${word}}`)) found.push(word);
-  return found;
+/** A node that gives its mail away, or delivers again; one that is gone does neither. */
+function drainOf(item, again) {
+  const verb = { alive: 'drain', draining: 'resume' }[item.state];
+  if (!verb) return '';
+  const name = clean(item.name, 100);
+  const change = () =>
+    act({
+      ask: t(`node.${verb}.ask`, { name, n: item.messages }),
+      verb: t(`node.${verb}.do`),
+      request: () => ({ method: 'POST', path: `/v1/nodes/${part(item.name)}/${verb}` }),
+      done: () => t(`node.${verb}.done`, { name }),
+    });
+  return h('button', { type: 'button', onclick: () => change().then((done) => done && (hurry('nodes'), again())).catch(fail) }, t(`node.${verb}`));
 }
 
 function cell(value) {

@@ -1,15 +1,19 @@
-// live.js — what changes by itself: one tab of a browser asks, and tells the others.
+// live.js — what changes by itself: one tab of a browser listens, and tells the others.
 //
-// The tab that holds the lock polls the numbers and reads the one stream of events; the others listen on a channel. Only a
+// The tab that holds the lock reads one stream of the topics that any tab wants; the others listen on a channel. Only a
 // tab that somebody sees holds it: a hidden one is slowed down by the browser, and lets go. Where there are no locks (plain
-// HTTP to another machine), each visible tab polls, and events come by polling too. Nothing here grows with time.
+// HTTP to another machine), each visible tab polls. Nothing here grows with time.
 
-import { address, get } from './api.js';
+import { get, may } from './api.js';
+import { isEvents, pollEvents, readStream } from './stream.js';
 
 const NAME = `martlet-live:${new URL('.', document.baseURI).pathname}`;
 const PERIOD = { stats: 2000, waiting: 4000, day: 60_000, ready: 10_000, pauses: 10_000, nodes: 10_000 };
 const PATHS = { stats: ['/v1/stats', { top: 20 }], waiting: ['/v1/stats/waiting', {}], day: ['/v1/stats/day', { step_s: 900 }], ready: ['/readyz', {}], pauses: ['/v1/pauses', {}], nodes: ['/v1/nodes', {}] };
+const SCOPES = { stats: 'status:read', waiting: 'status:read', day: 'status:read', pauses: 'queue:read', nodes: 'status:read' };
 const PATIENCE = 12_000;
+/** What nobody wants any more is listened to so long, for who comes back; a stream that says nothing so long is dead. */
+const [SURPLUS, SILENCE] = [30_000, 45_000];
 
 const channel = new BroadcastChannel(NAME);
 const own = Math.random().toString(36).slice(2);
@@ -21,11 +25,11 @@ let state = 'off';
 let release = null;
 let pendingLock = null;
 let stream = null;
-let cursor = null;
 let failures = 0;
+const loops = new Map();
 const due = {};
 
-/** Hears of a topic from now on: stats, waiting, day, pauses, ready, nodes, events, state. Gives what ends it. */
+/** Hears of a topic from now on: stats, waiting, day, pauses, ready, nodes, state, `eventsOf`. Gives what ends it. */
 export function follow(topic, listener) {
   if (!listeners.has(topic)) listeners.set(topic, new Set());
   listeners.get(topic).add(listener);
@@ -99,97 +103,106 @@ function demanded() {
 }
 
 let isPumping = false;
+const asking = new Set();
 
 /** The work of the tab that leads: whatever is due and wanted. */
-async function pump() {
+function pump() {
   if (!leads || isPumping) return;
   isPumping = true;
-  try {
-    const topics = demanded();
-    if (topics.has('events')) listenForEvents();
-    else stopEvents();
-    const now = Object.keys(PATHS).filter((topic) => topics.has(topic) && Date.now() >= (due[topic] ?? 0));
-    for (const topic of now) due[topic] = Date.now() + PERIOD[topic];
-    await Promise.all(now.map(poll));
-  } finally {
+  // What a view follows, it follows in one go.
+  queueMicrotask(() => {
     isPumping = false;
-  }
+    if (!leads) return;
+    const topics = demanded();
+    if (navigator.locks) attend(streamed(topics));
+    else for (const topic of topics) if (isEvents(topic)) ask(topic);
+    for (const topic of Object.keys(PATHS)) if (topics.has(topic) && isDue(topic) && !asking.has(topic)) poll(topic);
+  });
 }
 
+/** All numbers come where any are wanted, so that another view needs no other stream; of events, what is wanted. */
+function streamed(topics) {
+  const found = [...topics].filter((topic) => PATHS[topic] || isEvents(topic));
+  const events = may('queue:read') ? found.filter(isEvents) : [];
+  const numbers = found.length > events.length ? Object.keys(PATHS).filter((topic) => !SCOPES[topic] || may(SCOPES[topic])) : [];
+  return [...numbers, ...events];
+}
+
+/** What a stream brings is asked for only after something was done. */
+const isDue = (topic) => (navigator.locks ? due[topic] === 0 : Date.now() >= (due[topic] ?? 0));
+
 async function poll(topic) {
+  asking.add(topic);
+  due[topic] = navigator.locks ? undefined : Date.now() + PERIOD[topic];
   try {
     tell(topic, await get(...PATHS[topic], { timeout: 15_000 }));
+    if (navigator.locks) return;
     failures = 0;
-    become(navigator.locks ? 'live' : 'polling');
+    become('polling');
   } catch (error) {
     // A readiness of 503 is an answer.
     if (topic === 'ready' && error.body?.checks) return tell(topic, error.body);
     if (error.status === 401 || error.status === 403) return;
-    failures += 1;
-    due[topic] = Date.now() + Math.min(30_000, 1000 * 2 ** Math.min(failures, 5));
     become('retrying');
-  }
-}
-
-// ---- events
-
-async function listenForEvents() {
-  if (stream) return;
-  const mine = (stream = new AbortController());
-  try {
-    if (navigator.locks) await readStream(mine.signal);
-    else await pollEvents(mine.signal);
-  } catch (error) {
-    if (error.status === 410) {
-      cursor = null;
-      tell('events', { gap: true }, false);
-    }
-    if (error.status === 404) tell('events', { off: true });
+    if (navigator.locks) return;
+    failures += 1;
+    due[topic] = Date.now() + pause();
   } finally {
-    // Not at once: a relay that stops must not be asked a thousand times.
-    if (stream === mine) setTimeout(() => stream === mine && ((stream = null), pump()), 3000);
+    asking.delete(topic);
   }
 }
 
-function stopEvents() {
-  stream?.abort();
+const pause = () => Math.min(30_000, 1000 * 2 ** Math.min(failures, 5));
+
+// ---- the stream
+
+/** Listens to what is wanted; one stream has all of it. */
+function attend(topics) {
+  if (stream && Date.now() - stream.heard > SILENCE) hangUp();
+  const isEnough = stream && topics.every((topic) => stream.topics.has(topic));
+  if (!isEnough) return listen(topics);
+  if (stream.topics.size === topics.length) stream.surplus = Infinity;
+  else if (stream.surplus === Infinity) stream.surplus = Date.now();
+  else if (Date.now() - stream.surplus > SURPLUS) listen(topics);
+}
+
+function hangUp() {
+  stream?.ends.abort();
   stream = null;
 }
 
-async function readStream(signal) {
-  const headers = { Accept: 'text/event-stream', 'X-Martlet-Page': '1' };
-  if (cursor) headers['Last-Event-ID'] = cursor;
-  const answer = await fetch(address('/v1/events'), { headers, signal, credentials: 'same-origin' });
-  if (!answer.ok) throw Object.assign(new Error('no stream'), { status: answer.status });
-  become('live');
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = '';
-  while (true) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    text += value;
-    const pieces = text.split('\n\n');
-    text = pieces.pop();
-    const events = pieces.map(parse).filter(Boolean);
-    if (events.length) {
-      cursor = events.at(-1).id;
-      tell('events', { events: events.slice(-500) }, false);
-    }
+async function listen(topics) {
+  hangUp();
+  if (topics.length === 0) return;
+  const mine = (stream = { topics: new Set(topics), ends: new AbortController(), heard: Date.now(), surplus: Infinity });
+  try {
+    await readStream([...mine.topics], {
+      signal: mine.ends.signal,
+      heard: () => {
+        mine.heard = Date.now();
+        failures = 0;
+        become('live');
+      },
+      told: (topic, value) => (isEvents(topic) ? tell(topic, value, false) : PATHS[topic] && tell(topic, value)),
+    });
+  } catch {
+    if (stream !== mine) return;
+    failures += 1;
+    become('retrying');
   }
+  // Not at once: a relay that stops must not be asked a thousand times.
+  mine.heard = Infinity;
+  setTimeout(() => stream === mine && ((stream = null), pump()), pause());
 }
 
-function parse(piece) {
-  const line = piece.split('\n').find((one) => one.startsWith('data: '));
-  return line ? JSON.parse(line.slice(6)) : null;
-}
+// ---- where there are no locks
 
-async function pollEvents(signal) {
-  let after = (await get('/v1/events', { limit: 1 }, { signal })).newest;
-  while (!signal.aborted) {
-    const page = await get('/v1/events', { after, limit: 500, wait_s: 20 }, { signal });
-    after = page.last;
-    if (page.items.length) tell('events', { events: page.items }, false);
-  }
+async function ask(topic) {
+  if (loops.has(topic)) return;
+  const mine = new AbortController();
+  loops.set(topic, mine);
+  await pollEvents(topic, () => leads && demanded().has(topic), mine.signal, (value) => tell(topic, value, false));
+  setTimeout(() => loops.get(topic) === mine && loops.delete(topic), 3000);
 }
 
 // ---- who leads
@@ -217,7 +230,9 @@ function stepDown() {
   release?.();
   release = null;
   leads = false;
-  stopEvents();
+  hangUp();
+  for (const loop of loops.values()) loop.abort();
+  loops.clear();
 }
 
 export function begin() {

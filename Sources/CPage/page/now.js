@@ -1,6 +1,6 @@
 // now.js — is it delivering, what is stuck, since when, and what did they say: the first thing that an operator asks.
 
-import { get, has, may } from './api.js';
+import { get, may } from './api.js';
 import { act } from './act.js';
 import { bars, spark, swatch, trend } from './chart.js';
 import { h, said, show } from './dom.js';
@@ -34,20 +34,17 @@ export default async function now({ main }) {
       heat(ages, waiting);
       words(problems, waiting);
     }),
+    follow('nodes', () => latest('stats') && numbers(tiles, latest('stats'), latest('day'))),
     follow('day', (past) => {
       chart(day, past);
       if (latest('stats')) numbers(tiles, latest('stats'), past);
     }),
   ];
-  // Who stopped something, where that can be.
-  if (may('queue:read') && (await has('/v1/pauses'))) ends.push(follow('pauses', () => latest('stats') && trouble(checks, latest('stats'), latest('ready'))));
-  if (await shares()) ends.push(follow('nodes', () => latest('stats') && numbers(tiles, latest('stats'), latest('day'))));
+  // Who stopped something.
+  if (may('queue:read')) ends.push(follow('pauses', () => latest('stats') && trouble(checks, latest('stats'), latest('ready'))));
   viewKeys({ r: () => hurry('stats', 'waiting', 'day', 'ready') });
   return () => ends.forEach((end) => end());
 }
-
-/** Whether other relays share the queue: their number is worth a look then. */
-const shares = async () => (await has('/v1/nodes')) && (await get('/v1/nodes').then((page) => page.items.length > 1, () => false));
 
 /** How many nodes there are, and what is not well with some. */
 function nodes() {

@@ -3,9 +3,11 @@
 import { get } from './api.js';
 import { h, show } from './dom.js';
 import { time } from './format.js';
+import { parse } from './filter.js';
 import { follow } from './live.js';
 import { describe } from './message.js';
 import { viewKeys } from './keys.js';
+import { eventsOf } from './stream.js';
 import { t } from './words.js';
 
 const MOST = 500;
@@ -36,11 +38,18 @@ export default async function tail({ main }) {
   }
 
   const fits = (event) => {
-    if (event.gap) return true;
+    if (event.gap || event.leftOut) return true;
     if (!kinds.has(event.type.split('.')[0]) && KINDS.includes(event.type.split('.')[0])) return false;
-    const text = filter.value.trim().toLowerCase();
+    const text = asked() ? '' : filter.value.trim().toLowerCase();
     return !text || JSON.stringify(event).toLowerCase().includes(text);
   };
+
+  /** What the relay itself can choose by: short words, as in History; any other text is looked for here. */
+  function asked() {
+    const text = filter.value.trim();
+    const found = parse(text, 'history');
+    return text && found.wrong === null && !found.query.status ? text : '';
+  }
 
   function flow() {
     if (isPaused || isPointed) return show(state, waiting.length ? t('live.paused', { n: waiting.length }) : '');
@@ -54,18 +63,30 @@ export default async function tail({ main }) {
 
   function row(event) {
     if (event.gap) return h('tr', {}, h('td', { colspan: '3', class: 'warn' }, t('live.gap')));
+    if (event.leftOut) return h('tr', {}, h('td', { colspan: '3', class: 'soft' }, t('live.left-out', { n: event.leftOut })));
     const id = event.data?.message_id;
     return h('tr', {}, h('td', { class: 'keep', 'data-name': t('col.at') }, time(event.time)), h('td', { 'data-name': t('col.what') }, h('div', {}, describe(event))), h('td', { class: 'mono keep', 'data-name': t('col.id') }, id ? h('a', { href: `#/message/${id}` }, id) : ''));
   }
 
   scroll.addEventListener('pointerenter', () => (isPointed = true));
   scroll.addEventListener('pointerleave', () => ((isPointed = false), flow()));
-  const end = follow('events', (news) => {
-    if (news.off) return show(empty, t('history.off'));
-    const events = news.gap ? [{ gap: true }] : (news.events ?? []);
+  const take = (news) => {
+    const events = news.gap ? [{ gap: true }] : [...(news.leftOut ? [{ leftOut: news.leftOut }] : []), ...news.events];
     waiting.push(...events.filter(fits));
     waiting = waiting.slice(-MOST);
     flow();
+  };
+  let topic = eventsOf(asked());
+  let end = follow(topic, take);
+  let timer = null;
+  filter.addEventListener('input', () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (topic === eventsOf(asked())) return;
+      end();
+      topic = eventsOf(asked());
+      end = follow(topic, take);
+    }, 400);
   });
   show(
     main,
@@ -83,5 +104,8 @@ export default async function tail({ main }) {
     })
     .catch((error) => error.status === 404 && show(empty, t('history.off')));
   viewKeys({ '/': () => filter.focus(), x: () => stop(!isPaused), j: () => scroll.scrollBy(0, 60), k: () => scroll.scrollBy(0, -60) });
-  return end;
+  return () => {
+    clearTimeout(timer);
+    end();
+  };
 }

@@ -3,8 +3,7 @@
 import { get, may, part } from './api.js';
 import { act, fail } from './act.js';
 import { changed } from './diff.js';
-import { clean, h, said, show } from './dom.js';
-import { facts } from './destination.js';
+import { clean, facts, h, said, show } from './dom.js';
 import { things } from './form.js';
 import { time } from './format.js';
 import { t } from './words.js';
