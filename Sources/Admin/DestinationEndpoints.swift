@@ -78,7 +78,28 @@ enum DestinationEndpoints {
             ],
             "limits": limits(found.standing, now, wall),
             "pauses": .array(found.standing.pauses.map(PauseEndpoints.view)),
+            "source_pool": pool(found.pool, now, wall),
             "estimated_send_at": time(found.estimatedEnd),
+        ]
+    }
+
+    /// Who of a pool takes mail, and why others do not.
+    static func pool(_ pool: PoolStanding?, _ now: Uptime, _ wall: Timestamp) -> JSON {
+        guard let pool else { return nil }
+        return [
+            "name": .string(pool.name), "origin": .string(pool.origin),
+            "members": .array(
+                pool.members.map { member in
+                    [
+                        "ip": .strings(member.source.addresses.map(\.description)),
+                        "helo": .optional(member.source.helo?.name), "weight": .count(member.weight),
+                        "takes_mail": .bool(member.because == nil), "because": .optional(member.because),
+                        "until": QueueView.time(
+                            member.until.map { wall.adding(milliseconds: $0.milliseconds(since: now)) }
+                        ),
+                    ]
+                }
+            ),
         ]
     }
 

@@ -292,6 +292,7 @@ package enum Endpoints {
         Endpoint(.get, "/v1/reactions", "listReactions", .queueRead, ReactionEndpoints.list),
         Endpoint(.get, "/v1/reactions/{scope}", "showReaction", .queueRead, ReactionEndpoints.show),
         Endpoint(.delete, "/v1/reactions/{scope}", "resetReaction", .queueWrite, ReactionEndpoints.reset),
+        Endpoint(.get, "/v1/source-health", "listSourceHealth", .queueRead, SourceHealthEndpoints.list),
         Endpoint(.get, "/v1/destinations", "listDestinations", .queueRead, DestinationEndpoints.list),
         Endpoint(.get, "/v1/destinations/{lane}", "showDestination", .queueRead, DestinationEndpoints.show),
         Endpoint(

@@ -53,18 +53,17 @@ enum ExplainEndpoint {
         envelope.requiresTLS = try request.flag("require_tls")
         let milters = settings.milters.filter { Self.sees($0, envelope, way, settings) }
         let (guide, asked) = (services.guide, envelope)
+        let found = try services.wait { [recipient] in await guide.way(of: asked, to: recipient, settings) }
         return .json(
             JSON(
-                try services.wait { [recipient] in await guide.way(of: asked, to: recipient, settings) },
+                found,
                 alias: targets,
                 rewritten: rewritten,
                 staging: staging.map(view) ?? .null,
-                returnPath: settings.rewriting.returnPaths.flatMap { paths in
-                    paths.covers(asked.sender) ? "\(paths.address)" : nil
-                },
+                returnPath: settings.rewriting.returnPaths.flatMap { $0.covers(asked.sender) ? "\($0.address)" : nil },
                 milters: milters,
                 isWhole: way.door == .api,
-                bulkRules: try bulkRules(request, asked.sender, settings, services)
+                bulkRules: try bulkRules(request, found, asked.sender, settings, services)
             )
         )
     }
@@ -72,14 +71,16 @@ enum ExplainEndpoint {
     /// What the large providers ask for; the DNS is asked for it only where somebody wants to know.
     private static func bulkRules(
         _ request: AdminRequest,
+        _ way: Itinerary,
         _ sender: ReversePath,
         _ settings: Settings,
         _ services: AdminServices
-    ) throws(Problem) -> [BulkRule]? {
+    ) throws(Problem) -> [Finding]? {
         guard try request.flag("bulk") else { return nil }
-        guard case .address(let address) = sender else { return [] }
+        let pointers = BulkRules.pointers(of: way, me: settings.me)
+        guard case .address(let address) = sender else { return pointers }
         let guide = services.guide
-        return try services.wait { await guide.bulkRules(of: address.domain, settings) }
+        return try services.wait { await guide.bulkRules(of: address.domain, settings) } + pointers
     }
 
     /// Where mail of a system that tries things out goes instead; null is nobody.

@@ -28,7 +28,7 @@ extension JSON {
         returnPath: String? = nil,
         milters: [MilterSettings] = [],
         isWhole: Bool = false,
-        bulkRules: [BulkRule]? = nil
+        bulkRules: [Finding]? = nil
     ) {
         let source = way.sourceBecause
         let members: [Member] = [
@@ -68,6 +68,7 @@ extension JSON {
             Member("limits", Self.limits(way)),
             Member("lane", Self.lane(way)),
             Member("limits_in_force", DestinationEndpoints.limits(way.standing, way.askedAt, way.askedAtWall)),
+            Member("source_pool", DestinationEndpoints.pool(way.pool, way.askedAt, way.askedAtWall)),
             Member("pauses", .array(way.standing.pauses.map(PauseEndpoints.view))),
             Member("learnt", .array(way.learnt.map(Self.learnt))),
             Member("bulk_rules", bulkRules.map { .array($0.map(Self.rule)) } ?? nil),
@@ -79,7 +80,7 @@ extension JSON {
         self = .object(members)
     }
 
-    private static func rule(_ rule: BulkRule) -> JSON {
+    private static func rule(_ rule: Finding) -> JSON {
         [
             "rule": .string(rule.name), "state": .string(rule.state.rawValue), "detail": .string(rule.detail),
             "remedy": .string(rule.remedy),

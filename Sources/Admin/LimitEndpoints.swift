@@ -59,7 +59,7 @@ enum LimitEndpoints: ConfigTable {
         }
     }
 
-    private static let limitKeys = LimitTerms.Key.allCases.map(\.rawValue)
+    private static let limitKeys = LimitTerms.Key.written.map(\.rawValue)
     private static let allKeys = limitKeys + LimitSettings.entryKeys
 
     /// In the order of the file; those of mail that goes out where it is broken.

@@ -28,10 +28,14 @@ enum OutboundIPEndpoints: ConfigTable {
         to document: inout INIDocument,
         _ services: AdminServices
     ) throws(Problem) {
+        // One takes the place of the other.
+        let keepsPool = isPatch && draft.pool == nil && draft.addresses == nil
         let entry = OutboundIPEntry(
             match: key,
-            addresses: draft.addresses ?? old?.addresses ?? [],
-            helo: isPatch && !draft.namesHelo ? old?.helo : draft.helo
+            addresses: draft.addresses ?? (isPatch && draft.pool == nil ? old?.addresses : nil) ?? [],
+            helo: isPatch && !draft.namesHelo ? old?.helo : draft.helo,
+            pool: draft.pool ?? (keepsPool ? old?.pool : nil),
+            members: draft.members ?? (isPatch ? old?.members : nil) ?? []
         )
         try FileEdits.say("/match") { () throws(ConfigError) in try OutboundIPs.put(entry, in: &document) }
     }
@@ -49,6 +53,8 @@ enum OutboundIPEndpoints: ConfigTable {
             "match": .string(entry.match),
             "ip": .strings(entry.addresses.map { "\($0)" }),
             "helo": .optional(entry.helo?.name),
+            "pool": .optional(entry.pool),
+            "address": .strings(entry.members),
         ]
     }
 
@@ -61,7 +67,8 @@ enum OutboundIPEndpoints: ConfigTable {
         guard let match = name(request.parameter("match")) else {
             throw .badName(
                 "match",
-                "the name of a binding is \"sender X\", \"recipient X\", \"user X\", \"client NETWORK\" or *"
+                "the name of a binding is \"sender X\", \"recipient X\", \"user X\", \"client NETWORK\", \"route X\" or *; a pool "
+                    + "of addresses is \"pool NAME\""
             )
         }
         return match
@@ -72,6 +79,9 @@ enum OutboundIPEndpoints: ConfigTable {
         var addresses: [IPAddress]?
         var helo: Domain?
         var namesHelo = false
+        var pool: String?
+        /// Of a pool.
+        var members: [String]?
     }
 
     static func draft(
@@ -83,8 +93,24 @@ enum OutboundIPEndpoints: ConfigTable {
         var body = try JSONObject(request.json(), at: "")
         try body.passOverName("match") { name($0) == match }
         var draft = Wanted()
+        let isPool = match.starts(withOctets: "pool ")
         if body.names.contains(where: { $0.isSame(octets: "ip") }) {
-            draft.addresses = try addresses(&body, services.settings.isLocal)
+            // What comes out goes in: an empty list says nothing.
+            let mayBeEmpty = isPool || body.names.contains { $0.isSame(octets: "pool") }
+            draft.addresses = try addresses(&body, services.settings.isLocal, mayBeEmpty: mayBeEmpty)
+            if mayBeEmpty, draft.addresses?.isEmpty ?? false { draft.addresses = nil }
+        }
+        draft.pool = try body.string("pool")
+        draft.members = try members(&body, isPool: isPool)
+        guard !isPool || draft.addresses == nil && draft.pool == nil else {
+            throw Problem.invalid(
+                draft.pool == nil ? "/ip" : "/pool",
+                "unknown",
+                "says nothing of a pool: it has address"
+            )
+        }
+        guard draft.addresses == nil || draft.pool == nil else {
+            throw Problem.invalid("/pool", "exclusive", "cannot stand beside ip")
         }
         draft.namesHelo = body.names.contains { $0.isSame(octets: "helo") }
         if let text = try body.string("helo") {
@@ -92,16 +118,37 @@ enum OutboundIPEndpoints: ConfigTable {
             draft.helo = domain
         }
         try body.finish()
-        guard isPatch || draft.addresses != nil else { throw withoutAddress }
+        if isPool {
+            guard draft.helo == nil else {
+                throw Problem.invalid("/helo", "unknown", "stands behind each address of a pool")
+            }
+            guard isPatch || draft.members != nil else { throw withoutMembers }
+        } else {
+            guard isPatch || draft.addresses != nil || draft.pool != nil else { throw withoutAddress }
+        }
         return draft
+    }
+
+    /// The addresses of a pool, each as the file has it.
+    private static func members(_ body: inout JSONObject, isPool: Bool) throws(Problem) -> [String]? {
+        guard body.names.contains(where: { $0.isSame(octets: "address") }) else { return nil }
+        let members = try body.strings("address", atMost: SourcePool.mostMembers) ?? []
+        guard isPool else {
+            guard members.isEmpty else { throw Problem.invalid("/address", "unknown", "belongs to a pool") }
+            return nil
+        }
+        guard !members.isEmpty else { throw withoutMembers }
+        return members
     }
 
     private static func addresses(
         _ body: inout JSONObject,
-        _ isLocal: LocalAddressCheck
+        _ isLocal: LocalAddressCheck,
+        mayBeEmpty: Bool
     ) throws(Problem) -> [IPAddress] {
         var addresses: [IPAddress] = []
-        for (index, text) in (try body.strings("ip", atMost: 2) ?? []).enumerated() {
+        guard let texts = try body.strings("ip", atMost: 2) else { throw withoutAddress }
+        for (index, text) in texts.enumerated() {
             guard let address = IPAddress(text) ?? IPAddress(literal: text) else {
                 throw Problem.invalid("/ip/\(index)", "format", "is no IP address")
             }
@@ -110,13 +157,19 @@ enum OutboundIPEndpoints: ConfigTable {
             }
             addresses.append(address)
         }
-        guard !addresses.isEmpty else { throw withoutAddress }
+        guard mayBeEmpty || !addresses.isEmpty else { throw withoutAddress }
         return addresses
     }
 
     private static let withoutAddress = Problem.invalid(
         "/ip",
         "required",
-        "is missing: an address, or one of each family"
+        "is missing: an address, or one of each family; or a pool"
+    )
+
+    private static let withoutMembers = Problem.invalid(
+        "/address",
+        "required",
+        "is missing: the addresses of the pool, such as \"192.0.2.10 weight 3 helo out1.example.org\""
     )
 }

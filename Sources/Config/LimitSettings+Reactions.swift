@@ -6,6 +6,8 @@ extension LimitSettings {
     private static let reactionKeys = ["when", "threshold", "do", "about"]
     /// Replies that one reaction counts at most, so that it remembers few times.
     private static let mostCounted = 1000
+    /// Milliseconds for which an address is left alone where no time is said.
+    private static let usualAvoidance: Int64 = 3_600_000
 
     /// The name of a section that is a reaction.
     static func reactionName(_ section: String) -> String? {
@@ -42,6 +44,13 @@ extension LimitSettings {
         if report.count > errors { return nil }
         guard !when.isEmpty, let deed else {
             report.fail(section.line, "[reaction \(ValueParsing.shown(name))] has no \(when.isEmpty ? "when" : "do")")
+            return nil
+        }
+        if case .otherSource = deed, about == .sender || about == .user {
+            report.fail(
+                section.line,
+                "[reaction \(ValueParsing.shown(name))] does other_source, which is about lane or provider, not \(about.rawValue)"
+            )
             return nil
         }
         return Reaction(
@@ -134,6 +143,8 @@ extension LimitSettings {
             var slope = Slope()
             if rest.count == 3 { try add(rest[1], rest[2], to: &slope, ["every"]) }
             return .connections(try ValueParsing.count(rest[0], 1...10_000), slope)
+        case ("other_source", 0): return .otherSource(usualAvoidance)
+        case ("other_source", 1): return .otherSource(try time(rest[0]))
         case ("pause", 1): return .pause(try time(rest[0]))
         case ("park_sender", 0): return .parkSender(nil)
         case ("park_sender", 1): return .parkSender(try time(rest[0]))
@@ -142,7 +153,7 @@ extension LimitSettings {
         default:
             throw ValueError(
                 "\"\(ValueParsing.shown(text))\" is not what a reaction does: slow 50% floor 1/m recover 10% every 10m, connections 1, "
-                    + "pause 30m, park_sender, park_sender 2h, bounce or defer 1h"
+                    + "other_source 30m, pause 30m, park_sender, park_sender 2h, bounce or defer 1h"
             )
         }
     }

@@ -13,9 +13,9 @@ package enum LimitSettings {
     static func keys(_ scope: LimitScope) -> [LimitTerms.Key] {
         switch scope {
         case .sender, .senderTo, .user, .tag: [.rate, .daily, .recipients]
-        case .source: LimitTerms.Key.allCases
-        case .all, .provider, .lane, .laneFrom, .route, .domain, .warmup:
-            LimitTerms.Key.allCases.filter { $0 != .warmup && $0 != .per }
+        case .source: LimitTerms.Key.written
+        case .all, .provider, .providerFrom, .lane, .laneFrom, .route, .domain, .warmup:
+            LimitTerms.Key.written.filter { $0 != .warmup && !$0.isManner }
         }
     }
 
@@ -79,15 +79,17 @@ package enum LimitSettings {
     /// The scope of a section; nil for what may not stand in the brackets.
     package static func scope(_ name: String) -> LimitScope? {
         guard let scope = LimitScope(name), scope != .all else { return nil }
-        if case .warmup = scope { return nil }
-        return scope
+        switch scope {
+        case .warmup, .providerFrom: return nil
+        default: return scope
+        }
     }
 
     private static func key(_ name: String, _ scope: LimitScope) throws(ValueError) -> LimitTerms.Key {
         let keys = keys(scope)
         if let key = keys.first(where: { $0.rawValue.isSame(octets: name) }) { return key }
-        if LimitTerms.Key(rawValue: name) != nil {
-            guard !name.isSame(octets: "warmup"), !name.isSame(octets: "per") else {
+        if LimitTerms.Key.written.contains(where: { $0.rawValue.isSame(octets: name) }) {
+            guard !["warmup", "per", "overflow"].contains(where: { name.isSame(octets: $0) }) else {
                 throw ValueError(
                     "\(name) says nothing in [\(scope.word) …]: it is about [source …], an address of ours"
                 )
@@ -125,6 +127,12 @@ package enum LimitSettings {
             }
             terms.per = per
             terms.warmup?.per = per
+        case .overflow:
+            guard let overflow = LimitTerms.Overflow(rawValue: text) else {
+                throw ValueError("\"\(ValueParsing.shown(text))\" is neither pool nor wait")
+            }
+            terms.overflow = overflow
+        case .otherSource: break
         }
     }
 
@@ -219,7 +227,7 @@ extension LimitSettings {
             guard let scope = scope(block.name) else { return nil }
             var values: [LimitTerms.Key: String] = [:]
             for entry in block.entries {
-                if let key = LimitTerms.Key(rawValue: entry.key) { values[key] = entry.value }
+                if let key = LimitTerms.Key(rawValue: entry.key), key != .otherSource { values[key] = entry.value }
             }
             let hosts = block.entries.filter { $0.key.isSame(octets: "mx") }
                 .flatMap { ValueParsing.list($0.value).map(String.init) }
@@ -231,7 +239,7 @@ extension LimitSettings {
     package static func entries(of rules: LimitRules) -> [LimitEntry] {
         rules.rules.map { scope, terms in
             var values: [LimitTerms.Key: String] = [:]
-            for key in LimitTerms.Key.allCases {
+            for key in LimitTerms.Key.written {
                 values[key] = terms.text(key) ?? (terms.lifted.contains(key) ? "none" : nil)
             }
             let hosts = rules.providers.first { scope == .provider($0.name) }?.hosts ?? []
@@ -247,7 +255,7 @@ extension LimitSettings {
         let section = document.sections.first { scope($0) == entry.scope } ?? name
         let hosts = entry.hosts.joined(separator: ", ")
         try document.set("mx", toAll: hosts.isEmpty ? [] : [hosts], in: section)
-        for key in LimitTerms.Key.allCases {
+        for key in LimitTerms.Key.written {
             try document.set(key.rawValue, toAll: entry.values[key].map { [$0] } ?? [], in: section)
         }
     }

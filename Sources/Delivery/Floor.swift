@@ -165,6 +165,7 @@ final class Floor: ParcelSource {
         var attempt = attempt
         var outcomes = outcomes
         let hostsLeft = draining == nil ? session.plan.hostsLeft : 0
+        queue.judge(outcomes, from: session.lane, at: .now())
         if let reacted = queue.heard(outcomes, from: session.lane, of: attempt.assignment.envelope, at: .now()) {
             outcomes = reacted.outcomes
             attempt.delay = max(attempt.delay, reacted.delay)

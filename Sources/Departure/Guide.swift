@@ -44,7 +44,7 @@ package struct Guide: Sendable {
     package func publication(of record: DKIMRecord) async -> DKIMPublication { await router.publication(of: record) }
 
     /// What the large providers would find in mail of a domain.
-    package func bulkRules(of sender: Domain, _ settings: Settings) async -> [BulkRule] {
+    package func bulkRules(of sender: Domain, _ settings: Settings) async -> [Finding] {
         await router.bulkRules(of: sender, settings, at: .now())
     }
 
@@ -60,6 +60,7 @@ package struct Guide: Sendable {
         let guidance = await ask(envelope, recipient)
         var lane = usual
         if case .use(let hosts) = guidance { lane = Lane(.chosen(hosts), from: usual.source, tls: usual.tls) }
+        var pool: PoolStanding?
         var hosts: [Itinerary.Host] = []
         var route: Route?
         var problem = guidance.failure
@@ -69,6 +70,8 @@ package struct Guide: Sendable {
         if problem == nil, !isDiscarded {
             do throws(Failure) {
                 let found = try await router.route(lane, at: .now())
+                pool = queue.poolStanding(of: lane, hosts: found.hosts.map(\.hostName), at: .now())
+                if let taker = pool?.first { lane = lane.from(taker.source) }
                 hosts = await self.hosts(of: found, lane, settings)
                 route = found
             } catch {
@@ -98,6 +101,7 @@ package struct Guide: Sendable {
             learnt: trust.memory.everything(of: lane.description, at: wall),
             restsUntil: report?.restsUntil.map { wall.adding(milliseconds: $0.milliseconds - now.milliseconds) },
             standing: standing,
+            pool: pool,
             askedAt: now,
             askedAtWall: wall
         )

@@ -72,8 +72,38 @@ package struct Itinerary: Sendable {
     package let restsUntil: Timestamp?
     /// Limits and pauses that count for this mail.
     package let standing: Standing
+    /// The pool that the source address is of, and who of it takes mail now; ``lane`` has the one that takes most.
+    package let pool: PoolStanding?
     /// When this was asked.
     package let askedAt: Uptime
     /// The same by the wall clock.
     package let askedAtWall: Timestamp
+}
+
+extension Itinerary {
+    /// Every address that the mail may leave from, with the name that EHLO says there, once each: of all sessions, and of all members
+    /// of a pool.
+    ///
+    /// - Parameters:
+    ///   - me: our own name, where nothing else is said.
+    ///   - system: what the operating system would choose towards an address.
+    func sources(_ me: Domain, system: (IPAddress) -> IPAddress?) -> [(address: IPAddress, name: Domain)] {
+        var found: [(address: IPAddress, name: Domain)] = []
+        func add(_ address: IPAddress, _ name: Domain) {
+            if !found.contains(where: { $0.address == address }) { found.append((address, name)) }
+        }
+        for session in hosts.flatMap(\.sessions) {
+            if let bind = session.bind {
+                add(bind, session.helo)
+            } else if let ip = session.ip {
+                if let address = system(ip) { add(address, session.helo) }
+            }
+            guard session.bindBecause == .source else { continue }
+            for member in pool?.members ?? [] {
+                let name = session.heloBecause == .route ? session.helo : member.source.helo ?? me
+                for address in member.source.addresses { add(address, name) }
+            }
+        }
+        return found
+    }
 }

@@ -106,8 +106,8 @@ package final class Router: Sendable {
     }
 
     /// What the large providers would find in mail of a domain.
-    package func bulkRules(of sender: Domain, _ settings: Settings, at now: Timestamp) async -> [BulkRule] {
-        await BulkRule.all(of: sender, settings, resolver.current, at: now)
+    package func bulkRules(of sender: Domain, _ settings: Settings, at now: Timestamp) async -> [Finding] {
+        await BulkRules.all(of: sender, settings, resolver.current, at: now)
     }
 
     /// Forgets what the DNS said: somebody changed the resolver, or wants to have it asked anew.

@@ -30,16 +30,19 @@ package struct LaneRules {
 
     fileprivate func source(
         for recipient: EmailAddress,
-        of envelope: Envelope
+        of envelope: Envelope,
+        by route: Routes.Entry?
     ) -> (source: Source?, because: SourceCause) {
         let notes = envelope.notes
         if let address = notes.outboundIP {
             return (Source([address], helo: notes.outboundHelo ?? outboundIPs.name(of: address)), .note)
         }
-        guard let source = outboundIPs.binding(for: recipient, of: envelope)?.source else {
+        guard let source = outboundIPs.binding(for: recipient, of: envelope, by: route?.match)?.source else {
             return notes.source.map { ($0, .note) } ?? (nil, .system)
         }
-        return (notes.outboundHelo.flatMap { Source(source.addresses, helo: $0) } ?? source, .table)
+        guard let helo = notes.outboundHelo else { return (source, .table) }
+        if source.isAnyOfPool, let pool = source.pool { return (Source(anyOf: pool, helo: helo), .table) }
+        return (Source(source.addresses, helo: helo) ?? source, .table)
     }
 
     /// The next hop a recipient would take now.
@@ -47,7 +50,7 @@ package struct LaneRules {
         let route = routes.route(for: recipient, from: envelope.sender)
         return Lane(
             route.flatMap { $0.isDirect ? nil : .route($0.match) } ?? .domain(recipient.domain),
-            from: source(for: recipient, of: envelope).source,
+            from: source(for: recipient, of: envelope, by: route).source,
             tls: envelope.leastTLS
         )
     }
@@ -55,11 +58,14 @@ package struct LaneRules {
 
 extension Settings {
     /// Where mail for a recipient leaves from unless the MX has a `bind`: the note, else the table, else as the system likes.
+    ///
+    /// Which address of a pool it is, the queue says.
     package func source(
         for recipient: EmailAddress,
         of envelope: Envelope
     ) -> (source: Source?, because: SourceCause) {
-        LaneRules(self).source(for: recipient, of: envelope)
+        let route = outboundIPs.asksRoutes ? routes.route(for: recipient, from: envelope.sender) : nil
+        return LaneRules(self).source(for: recipient, of: envelope, by: route)
     }
 
     /// The next hop a recipient would take now.

@@ -1,6 +1,7 @@
 // Doctor+Database.swift — the database of a queue that several relays share.
 
 import Config
+import Departure
 import Mail
 import Storage
 

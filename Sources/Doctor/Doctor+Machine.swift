@@ -2,6 +2,7 @@
 
 import CTimex
 import Config
+import Departure
 import Files
 import Glibc
 import Mail

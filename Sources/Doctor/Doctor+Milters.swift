@@ -1,6 +1,7 @@
 // Doctor+Milters.swift — whether milters answer where `milters.ini` says, and are milters.
 
 import Config
+import Departure
 import Glibc
 import Mail
 import Milter

@@ -2,6 +2,7 @@
 
 import Config
 import DNS
+import Departure
 import Mail
 
 extension Doctor {
@@ -10,7 +11,7 @@ extension Doctor {
         guard findings.allSatisfy({ $0.state != .bad }) else {
             return findings + [Finding(.skipped, "name", "without a resolver names cannot be examined")]
         }
-        let ours = Sources.addresses()
+        let ours = SystemSources.addresses()
         findings += await name(patient, resolver, ours)
         findings += await senderPolicy(patient, resolver, ours)
         findings += await signing(patient, resolver, at: .now())
@@ -82,16 +83,7 @@ extension Doctor {
                 : Finding(.good, "name", "\(me.name) is \(known.map(\.description).joined(separator: ", "))")
         )
         for address in known where !address.isLoopback {
-            let back = Sources.name(of: address)
-            let isRight = back?.lowercasedASCII == me.name
-            findings.append(
-                Finding(
-                    isRight ? .good : .bad,
-                    "PTR",
-                    back.map { "\(address) is called \($0)" } ?? "\(address) has no name",
-                    "Have whoever gave you \(address) set its reverse name to \(me.name)."
-                )
-            )
+            findings.append(BulkRules.pointer(of: address, called: me))
             if !ours.contains(address), !ours.isEmpty {
                 findings.append(
                     Finding(

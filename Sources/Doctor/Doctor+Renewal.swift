@@ -2,6 +2,7 @@
 
 import ACME
 import Config
+import Departure
 import Files
 import Glibc
 

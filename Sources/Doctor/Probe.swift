@@ -1,6 +1,7 @@
 // Probe.swift — whether anybody takes a connection, at several places at once.
 
 import Config
+import Departure
 import Glibc
 import Mail
 

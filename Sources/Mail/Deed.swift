@@ -6,6 +6,8 @@ package enum Deed: Hashable, Sendable {
     case slow(Slope)
     /// At most so many sessions; one more with each step.
     case connections(Int, Slope)
+    /// Our address is left alone for so many milliseconds: mail of a pool leaves from another one, other mail waits.
+    case otherSource(Int64)
     /// Nothing for so many milliseconds.
     case pause(Int64)
     /// The mail of the sender's domain waits, wherever it goes; nil: until somebody resumes it.
@@ -20,6 +22,7 @@ package enum Deed: Hashable, Sendable {
         switch self {
         case .slow: "slow"
         case .connections: "connections"
+        case .otherSource: "other_source"
         case .pause: "pause"
         case .parkSender: "park_sender"
         case .bounce: "bounce"
@@ -28,13 +31,13 @@ package enum Deed: Hashable, Sendable {
     }
 
     /// All words.
-    package static let words = ["slow", "connections", "pause", "park_sender", "bounce", "defer"]
+    package static let words = ["slow", "connections", "other_source", "pause", "park_sender", "bounce", "defer"]
 
     /// It changes what becomes of the mail that was answered, and nothing else.
     package var isOfAnswer: Bool {
         switch self {
         case .bounce, .delay: true
-        case .slow, .connections, .pause, .parkSender: false
+        case .slow, .connections, .otherSource, .pause, .parkSender: false
         }
     }
 
@@ -42,7 +45,7 @@ package enum Deed: Hashable, Sendable {
     package var hasSteps: Bool {
         switch self {
         case .slow, .connections: true
-        case .bounce, .delay, .pause, .parkSender: false
+        case .bounce, .delay, .otherSource, .pause, .parkSender: false
         }
     }
 }

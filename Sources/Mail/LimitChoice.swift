@@ -21,7 +21,7 @@ package struct LimitInForce: Hashable, Sendable {
     fileprivate let order: Double
 
     package init?(_ key: LimitTerms.Key, of terms: LimitTerms, in scope: LimitScope) {
-        guard key != .per, let text = terms.text(key) else { return nil }
+        guard !key.isManner, let text = terms.text(key) else { return nil }
         (self.scope, self.key, self.text) = (scope, key, text)
         origin = terms.origins[key] ?? ""
         switch key {
@@ -31,7 +31,7 @@ package struct LimitInForce: Hashable, Sendable {
         case .rate: order = terms.rate.map { 1 / Double($0.interval) } ?? 0
         case .daily: order = Double(terms.daily ?? 0)
         case .recipients: order = Double(terms.recipients ?? 0)
-        case .warmup, .per: order = 0
+        case .warmup, .per, .overflow, .otherSource: order = 0
         }
     }
 

@@ -16,6 +16,24 @@ package struct LimitTerms: Hashable, Sendable {
         case warmup
         /// What ``warmup`` is counted for.
         case per
+        /// Of an address of ours: what becomes of mail of a pool when its day is spent.
+        case overflow
+        /// A reaction leaves an address of ours alone; no key of the file.
+        case otherSource = "other_source"
+
+        /// Those that the file has.
+        package static let written: [Key] = allCases.filter { $0 != .otherSource }
+
+        /// They say how another one is meant, and limit nothing.
+        package var isManner: Bool { self == .per || self == .overflow }
+    }
+
+    /// What becomes of mail of a pool when the day of one of its addresses is spent.
+    package enum Overflow: String, Hashable, Sendable, CaseIterable {
+        /// It leaves from another address of the pool.
+        case pool
+        /// It waits for the next day.
+        case wait
     }
 
     /// Sessions at once.
@@ -33,6 +51,10 @@ package struct LimitTerms: Hashable, Sendable {
     package var warmup: Warmup?
     /// What was said of it before it was known.
     package var per: Warmup.Per?
+    /// nil: as ``Overflow/pool``.
+    package var overflow: Overflow?
+    /// Until when a reaction leaves an address of ours alone.
+    package var avoidedUntil: Timestamp?
     /// Where each key is said: `limits.ini:12`.
     package var origins: [Key: String] = [:]
     /// Keys of which it says that there is no limit.
@@ -43,7 +65,7 @@ package struct LimitTerms: Hashable, Sendable {
     /// Nothing is limited.
     package var isEmpty: Bool {
         connections == nil && perConnection == nil && newConnections == nil && rate == nil && daily == nil
-            && recipients == nil && warmup == nil
+            && recipients == nil && warmup == nil && avoidedUntil == nil
     }
 
     /// A key's value as the file has it; nil: no limit.
@@ -57,6 +79,8 @@ package struct LimitTerms: Hashable, Sendable {
         case .recipients: recipients.map(String.init)
         case .warmup: warmup?.text
         case .per: warmup?.per.rawValue
+        case .overflow: overflow?.rawValue
+        case .otherSource: avoidedUntil?.rfc3339
         }
     }
 
@@ -76,6 +100,8 @@ package struct LimitTerms: Hashable, Sendable {
             case .warmup: terms.warmup = other.warmup
             // It goes with the warm-up that it was said of.
             case .per: break
+            case .overflow: terms.overflow = other.overflow
+            case .otherSource: terms.avoidedUntil = other.avoidedUntil
             }
         }
         return terms
@@ -160,7 +186,7 @@ extension LimitScope {
     /// The rule for everything of the kind.
     fileprivate var any: LimitScope? {
         switch self {
-        case .all, .provider, .laneFrom, .senderTo, .warmup: nil
+        case .all, .provider, .providerFrom, .laneFrom, .senderTo, .warmup: nil
         case .lane: .lane("*")
         case .route: .route("*")
         case .source: .source("*")

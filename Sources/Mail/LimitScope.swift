@@ -6,6 +6,8 @@ package enum LimitScope: Hashable, Sendable {
     case all
     /// Domains behind the same MX hosts, by the name of their section.
     case provider(String)
+    /// The same, from one address of ours: `provider google from 192.0.2.1`.
+    case providerFrom(String, String)
     /// One next hop, by its name as filters take it; `*` in a rule means each by itself.
     case lane(String)
     /// One next hop, from one address of ours: `lane example.org from 192.0.2.1`.
@@ -35,7 +37,7 @@ package enum LimitScope: Hashable, Sendable {
     package var word: String {
         switch self {
         case .all: "all"
-        case .provider: "provider"
+        case .provider, .providerFrom: "provider"
         case .lane, .laneFrom: "lane"
         case .route: "route"
         case .source: "source"
@@ -54,7 +56,8 @@ package enum LimitScope: Hashable, Sendable {
         case .provider(let name), .lane(let name), .route(let name), .source(let name), .domain(let name),
             .sender(let name), .user(let name), .tag(let name):
             name
-        case .laneFrom(let lane, let address), .warmup(let lane, let address): "\(lane)\(Self.from)\(address)"
+        case .laneFrom(let lane, let address), .providerFrom(let lane, let address), .warmup(let lane, let address):
+            "\(lane)\(Self.from)\(address)"
         case .senderTo(let sender, let lane): "\(sender)\(Self.to)\(lane)"
         }
     }
@@ -66,7 +69,15 @@ package enum LimitScope: Hashable, Sendable {
     package var isOfMail: Bool {
         switch self {
         case .domain, .sender, .senderTo, .user, .tag: true
-        case .all, .provider, .lane, .laneFrom, .route, .source, .warmup: false
+        case .all, .provider, .providerFrom, .lane, .laneFrom, .route, .source, .warmup: false
+        }
+    }
+
+    /// It is about an address of ours: mail of a pool may leave from another one meanwhile.
+    package var isOfSource: Bool {
+        switch self {
+        case .source, .laneFrom, .providerFrom, .warmup: true
+        case .all, .provider, .lane, .route, .domain, .sender, .senderTo, .user, .tag: false
         }
     }
 
@@ -82,6 +93,10 @@ package enum LimitScope: Hashable, Sendable {
             self = .all
         case "provider":
             guard !name.isEmpty, !isAny else { return nil }
+            if let (provider, address) = Self.halves(name, Self.from), let address = IPAddress(address) {
+                self = .providerFrom(provider, address.description)
+                return
+            }
             self = .provider(name)
         case "lane":
             guard !name.isEmpty else { return nil }

@@ -99,6 +99,7 @@ package struct Reaction: Hashable, Sendable {
     package var slope: Slope? {
         switch deed {
         case .slow(let slope), .connections(_, let slope): slope
+        case .otherSource(let time): Slope(every: time)
         case .pause, .parkSender, .bounce, .delay: nil
         }
     }
@@ -114,6 +115,12 @@ package struct Reaction: Hashable, Sendable {
         _ mail: MailParties
     ) -> LimitScope {
         let subject = about == .reply ? Subject(of: reply, kinds: kinds) : about
+        if case .otherSource = deed {
+            // Whatever the reply speaks of: an address is left, there or with the whole provider.
+            guard let address = lane.source?.addresses.first?.description else { return .lane(lane.name) }
+            if about == .provider, let provider { return .providerFrom(provider, address) }
+            return .laneFrom(lane.name, address)
+        }
         switch subject {
         case .provider: return provider.map { .provider($0) } ?? .lane(lane.name)
         case .source:

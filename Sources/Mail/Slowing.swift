@@ -10,6 +10,8 @@ package struct Slowing: Hashable, Sendable {
         case rate
         /// Sessions at once.
         case connections
+        /// An address of ours is left alone; the level is for how many seconds.
+        case otherSource = "other_source"
     }
 
     /// Milliseconds in which further replies mean the same.
@@ -61,6 +63,9 @@ package struct Slowing: Hashable, Sendable {
         case .connections(let most, let its):
             (kind, slope) = (.connections, its)
             self.level = min(from, most)
+        case .otherSource(let time):
+            (kind, slope) = (.otherSource, Slope(every: time))
+            self.level = max(1, Int(time / 1000))
         case .pause, .parkSender, .bounce, .delay: return nil
         }
         (base, refusedAt, loweredAt) = (min(Self.most, max(from, end ?? 0, self.level + 1)), from, wall)
@@ -107,6 +112,7 @@ package struct Slowing: Hashable, Sendable {
         let slope: Slope
         switch reaction.deed {
         case .slow(let its), .connections(_, let its): slope = its
+        case .otherSource(let time): slope = Slope(every: time)
         case .pause, .parkSender, .bounce, .delay: return false
         }
         stepsAt = wall.adding(milliseconds: slope.every)
@@ -115,6 +121,7 @@ package struct Slowing: Hashable, Sendable {
         switch reaction.deed {
         case .slow: level = Self.lowered(refusedAt, slope)
         case .connections(let most, _): level = max(1, min(level - 1, most))
+        case .otherSource(let time): level = max(1, Int(time / 1000))
         case .pause, .parkSender, .bounce, .delay: break
         }
         return true
@@ -129,6 +136,7 @@ package struct Slowing: Hashable, Sendable {
         switch kind {
         case .rate: level += max(1, max(level, refusedAt) * slope.step / 100)
         case .connections: level += 1
+        case .otherSource: return true
         }
         return level >= base
     }
@@ -140,10 +148,11 @@ package struct Slowing: Hashable, Sendable {
     }
 
     /// As `limits.ini` would have it: `150/m`, `3`.
-    package var text: String { rate?.description ?? "\(level)" }
+    package var text: String { rate?.description ?? (kind == .otherSource ? "\(level)s" : "\(level)") }
 
     /// The end as it would be written.
     package var baseText: String {
+        if kind == .otherSource { return "none" }
         guard kind == .rate else { return "\(base)" }
         return base % 60 == 0 ? "\(base / 60)/m" : "\(base)/h"
     }
@@ -164,6 +173,7 @@ package struct Slowing: Hashable, Sendable {
         case .connections:
             guard level < terms.connections ?? .max else { return terms }
             (terms.connections, terms.origins[.connections]) = (level, origin)
+        case .otherSource: (terms.avoidedUntil, terms.origins[.otherSource]) = (stepsAt, origin)
         }
         return terms
     }

@@ -103,7 +103,7 @@ struct DiffLimits: RelayCommand {
     private static func entry(_ item: JSON) -> LimitEntry? {
         guard let scope = item["scope"]?.string.flatMap({ LimitScope($0) }) else { return nil }
         var values: [LimitTerms.Key: String] = [:]
-        for key in LimitTerms.Key.allCases { values[key] = item[key.rawValue]?.string }
+        for key in LimitTerms.Key.written { values[key] = item[key.rawValue]?.string }
         let hosts = (item["mx"]?.elements ?? []).compactMap(\.string)
         return LimitEntry(scope: scope, hosts: hosts, values: values)
     }

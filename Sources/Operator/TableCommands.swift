@@ -22,14 +22,14 @@ package struct IPCommand: ParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "ip",
         abstract: "Show and change which address mail leaves from; kept in outbound_ip.ini.",
-        subcommands: [ListIPs.self, ShowIP.self, SetIP.self, RemoveIP.self]
+        subcommands: [ListIPs.self, ShowIP.self, SetIP.self, RemoveIP.self, ShowSourceHealth.self]
     )
 
     package init() {}
 }
 
 private let routes = "/v1/routes"
-private let addresses = "/v1/outbound-ips"
+private let table = "/v1/outbound-ips"
 private let empty = "The table is empty."
 
 struct ListRoutes: RelayCommand {
@@ -141,7 +141,7 @@ struct ListIPs: RelayCommand {
 
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws { try list(relay, addresses, or: empty) }
+    func run(_ relay: Relay) throws { try list(relay, table, or: empty) }
 }
 
 struct ShowIP: RelayCommand {
@@ -151,28 +151,50 @@ struct ShowIP: RelayCommand {
     var match: String
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws { try row(relay, "GET", addresses, match) }
+    func run(_ relay: Relay) throws { try row(relay, "GET", table, match) }
 }
 
 struct SetIP: RelayCommand {
     static let configuration = CommandConfiguration(
         commandName: "set",
-        abstract: "Add or replace a binding.",
-        usage: "martlet ip set example.com 192.0.2.10 --with helo=out1.example.net"
+        abstract: "Add or replace a binding, or a pool of addresses.",
+        usage: """
+            martlet ip set example.com 192.0.2.10 --with helo=out1.example.net
+            martlet ip set 'pool news' '192.0.2.10 weight 3' '192.0.2.11 helo out2.example.net'
+            martlet ip set 'sender news.example.org' --pool news
+            """
     )
 
-    @Argument(help: "A domain, an address, \"sender …\" or *.")
+    @Argument(help: "A domain, an address, \"sender …\", \"route …\", \"pool NAME\" or *.")
     var match: String
-    @Argument(help: "The address of this machine to send from.")
-    var address: String
+    @Argument(help: "The address of this machine to send from; of a pool each, with weight N and helo NAME behind it.")
+    var addresses: [String] = []
+    @Option(help: "The pool to send from, instead of an address.")
+    var pool: String?
     @Option(name: .customLong("with"), help: "A property of the binding, such as helo=out1.example.net.")
     var properties: [KeyValue] = []
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
         var body = JSON.object(of: properties.map { ($0.name, JSON(word: $0.value)) })
-        body["ip"] = .string(address)
-        try row(relay, "PUT", addresses, match, body: body)
+        if let pool { body["pool"] = .string(pool) }
+        if !addresses.isEmpty {
+            body[match.starts(withOctets: "pool ") ? "address" : "ip"] = .strings(addresses)
+        }
+        try row(relay, "PUT", table, match, body: body)
+    }
+}
+
+struct ShowSourceHealth: RelayCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "health",
+        abstract: "What each provider answered of late to each address of ours, those that are blocked first."
+    )
+
+    @OptionGroup var options: RelayOptions
+
+    func run(_ relay: Relay) throws {
+        try list(relay, "/v1/source-health", or: "Nothing went from an address of ours of late.")
     }
 }
 
@@ -183,5 +205,5 @@ struct RemoveIP: RelayCommand {
     var match: String
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws { try row(relay, "DELETE", addresses, match) }
+    func run(_ relay: Relay) throws { try row(relay, "DELETE", table, match) }
 }

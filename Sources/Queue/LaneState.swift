@@ -9,6 +9,20 @@ struct LaneState: Sendable {
     private static let seekingOfProven = 4
 
     let lane: Lane
+    /// It leaves from an address of a pool.
+    let isPooled: Bool
+    /// It is of a pool that nobody knows yet: it has no address.
+    let isUnplaced: Bool
+    /// Where answers to its address are counted.
+    var health = HealthNumber.null
+    /// Its address is blocked there of late: others of its pool come first.
+    var isUnwell = false
+    /// When it asks again who else is well.
+    var asksHealthAt = Uptime(milliseconds: 0)
+    /// Its address is of the pool no longer.
+    var isForeign = false
+    /// What stands in its line goes to others of its pool.
+    var isMoving = false
     /// The line of tickets that are due: its head and its end.
     var first = Ticket.null
     var last = Ticket.null
@@ -91,6 +105,8 @@ struct LaneState: Sendable {
 
     init(lane: Lane, stamp: UInt32, isProven: Bool = false) {
         self.lane = lane
+        isPooled = lane.source?.pool != nil
+        isUnplaced = lane.source?.isAnyOfPool ?? false
         self.stamp = stamp
         self.isProven = isProven
     }
@@ -102,7 +118,8 @@ struct LaneState: Sendable {
     func allowed(_ perLane: Int) -> Int { min(perLane, max(1, window), grant) }
 
     private var mayTry: Bool {
-        restsUntil == nil && probesUntil == nil && messageGate == .null && sessionGate == .null
+        restsUntil == nil && probesUntil == nil && messageGate == .null && sessionGate == .null && !isMoving
+            && !isUnplaced
     }
 
     /// More parcels stand in line than sessions are idle or about to be.

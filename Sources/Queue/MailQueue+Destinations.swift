@@ -11,6 +11,8 @@ package struct DestinationReport: Hashable, Sendable {
     package let report: LaneReport?
     package let breaker: LaneBreaker?
     package let standing: Standing
+    /// The pool that its address is of.
+    package let pool: PoolStanding?
     /// When the last message that is due now may be through, as far as limits tell; nil: nobody knows.
     package let estimatedEnd: Uptime?
 }
@@ -48,6 +50,7 @@ extension MailQueue {
                 report: report,
                 breaker: scheduler.breaker(of: lane),
                 standing: standing,
+                pool: scheduler.poolStanding(of: lane, hosts: hosts, at: now),
                 estimatedEnd: report.flatMap { scheduler.end(of: $0.ready, standing, at: now) }
             )
         }
@@ -67,6 +70,11 @@ extension MailQueue {
                 + state.scheduler.scopes(of: envelope, to: recipients, in: lane)
             return state.scheduler.standing(of: scopes, at: now)
         }
+    }
+
+    /// How a pool stands for a next hop with those hosts; nil: the lane is of none.
+    package func poolStanding(of lane: Lane, hosts: [String], at now: Uptime) -> PoolStanding? {
+        state.withLock { $0.scheduler.poolStanding(of: lane, hosts: hosts, at: now) }
     }
 
     /// Forgets what a scope has used of its limits.

@@ -26,6 +26,18 @@ extension MailQueue {
         wakeDispatcher()
     }
 
+    /// Puts limits and pools of addresses in force.
+    package func apply(_ rules: LimitRules, _ pools: [String: SourcePool], at now: Uptime = .now()) {
+        apply(pools, at: now)
+        apply(rules, at: now)
+    }
+
+    /// Puts pools of addresses in force.
+    package func apply(_ pools: [String: SourcePool], at now: Uptime = .now()) {
+        state.withLock { $0.scheduler.set(pools, at: now) }
+        wakeDispatcher()
+    }
+
     /// Pauses in force, the oldest first.
     package var pauses: [Pause] {
         state.withLock { Array($0.scheduler.pauses.values) }

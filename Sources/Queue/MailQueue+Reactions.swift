@@ -23,7 +23,7 @@ struct Reactor: Sendable {
             switch reaction.deed {
             case .pause(let its): time = its
             case .parkSender(let its): time = its
-            case .slow, .connections, .bounce, .delay: time = 0
+            case .slow, .connections, .otherSource, .bounce, .delay: time = 0
             }
             return Pause(
                 scope,
@@ -131,11 +131,13 @@ extension MailQueue {
     private func act(on due: Reactor.Due, from lane: Lane, at now: Uptime) {
         ReactionMetrics.count(due.reaction.deed)
         switch due.reaction.deed {
-        case .slow, .connections:
-            let slowing = state.withLock { state in
-                state.scheduler.slow(due.reaction, due.scope, from: lane, said: due.said, at: now)
+        case .slow, .connections, .otherSource:
+            let (slowing, goesOn) = state.withLock { state in
+                let slowing = state.scheduler.slow(due.reaction, due.scope, from: lane, said: due.said, at: now)
+                return (slowing, state.scheduler.hasOtherSource(lane, at: now))
             }
-            if let slowing { disk.submit { [self] _ in tell(slowing) } }
+            if let slowing { disk.submit { [self] _ in tell(slowing, goesOn: goesOn) } }
+            if slowing?.kind == .otherSource { wakeDispatcher() }
         case .pause, .parkSender: pause(due)
         case .bounce, .delay: break
         }
@@ -163,7 +165,7 @@ extension MailQueue {
                 case .delay(let time):
                     ReactionMetrics.count(due.reaction.deed)
                     reacted.delay = max(reacted.delay, time)
-                case .slow, .connections, .pause, .parkSender: break
+                case .slow, .connections, .otherSource, .pause, .parkSender: break
                 }
             }
         }
@@ -194,12 +196,13 @@ extension MailQueue {
     /// Blocks.
     func keepSlowings(at now: Uptime) {
         let (ended, slowings) = state.withLock { state -> ([Slowing], [Slowing]) in
-            guard !state.scheduler.slowings.isEmpty || state.scheduler.book.isUnbound else { return ([], []) }
+            guard !state.scheduler.slowings.isEmpty || state.scheduler.book.isUnbound || state.scheduler.hasStuck
+            else { return ([], []) }
             return (state.scheduler.recover(at: now), Array(state.scheduler.slowings.values))
         }
         for slowing in ended { tell(recovered: slowing, by: nil) }
         if !ended.isEmpty || !slowings.isEmpty { wakeDispatcher() }
-        ReactionMetrics.show(slowed: slowings.count)
+        ReactionMetrics.show(slowed: slowings.count, unwell: state.withLock { $0.scheduler.unwellCount })
         guard let limitFiles else { return }
         limitUpkeep.withLock { upkeep in
             let sorted = slowings.sorted { $0.scope.description < $1.scope.description }
@@ -209,17 +212,21 @@ extension MailQueue {
         }
     }
 
-    private func tell(_ slowing: Slowing) {
+    /// - Parameter goesOn: mail of the lane that answered leaves from another address.
+    private func tell(_ slowing: Slowing, goesOn: Bool) {
         var fact = CommandFact(.destinationSlowed, at: .now())
         (fact.actor, fact.subject) = ("reaction \(slowing.reaction)", slowing.scope.description)
-        fact.text = "\(slowing.kind.rawValue) \(slowing.text) (\(slowing.origin)): \(slowing.said)"
+        let rest = goesOn ? "mail leaves from another address" : "no other address takes its mail, which waits"
+        let words = slowing.kind == .otherSource ? "; \(rest)" : ""
+        fact.text = "\(slowing.kind.rawValue) \(slowing.text) (\(slowing.origin))\(words): \(slowing.said)"
         tell(fact)
     }
 
     private func tell(recovered slowing: Slowing, by actor: String?) {
         var fact = CommandFact(.destinationRecovered, at: .now())
         (fact.actor, fact.subject) = (actor, slowing.scope.description)
-        fact.text = "\(slowing.kind.rawValue) \(slowing.baseText) again (\(slowing.origin))"
+        let end = slowing.kind == .otherSource ? "is over" : "\(slowing.baseText) again"
+        fact.text = "\(slowing.kind.rawValue) \(end) (\(slowing.origin))"
         tell(fact)
     }
 }

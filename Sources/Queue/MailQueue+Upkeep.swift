@@ -200,7 +200,9 @@ extension QueueState {
         let groups = parcelling(recipients(of: ticket), limit: options.recipientsPerParcel) {
             Self.firstLane($0, envelope, prepares: prepares, lane)
         }
-        guard groups.count > 1 || groups.first?.lane != scheduler.lane(of: ticket) else { return false }
+        guard groups.count > 1 || !(groups.first.map { scheduler.isPlaced(ticket, in: $0.lane) } ?? false) else {
+            return false
+        }
         let due = scheduler.due(ticket) ?? now
         defer { removeParcel(ticket) }
         for group in groups {

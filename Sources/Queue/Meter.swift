@@ -105,6 +105,9 @@ struct Meter: Sendable {
             case _?: break
             }
         }
+        if let time = terms.avoidedUntil, time > wall {
+            add(.until(now.adding(milliseconds: time.milliseconds(since: wall))))
+        }
         if let limit = terms.rate {
             guard let limit = own(limit, .rate) else { return .open }
             if let time = rate.opens(limit, at: now) { add(.until(time)) }
@@ -113,6 +116,29 @@ struct Meter: Sendable {
             add(.until(now.adding(milliseconds: time.milliseconds(since: wall))))
         }
         if let limit = terms.daily, let time = dayOpens(limit, at: now, wall) { add(time) }
+        return closed
+    }
+
+    /// Whether mail of a pool is to leave from another address meanwhile, and how long: this one is spent for the day, paused, or
+    /// left alone by a reaction.
+    ///
+    /// - Parameter others: it is asked whether it would take mail of others, who never wait for its day.
+    func shuns(for others: Bool = false, at now: Uptime, _ wall: Timestamp) -> Closed? {
+        guard scope.isOfSource else { return nil }
+        if pause != nil {
+            guard let end = pauseEnds else { return .open }
+            if end > now { return .until(end) }
+        }
+        var closed: Closed?
+        func add(_ time: Timestamp?) {
+            guard let time, time > wall else { return }
+            let end = Closed.until(now.adding(milliseconds: time.milliseconds(since: wall)))
+            closed = closed?.later(end) ?? end
+        }
+        add(terms.avoidedUntil)
+        guard others || terms.overflow != .wait else { return closed }
+        add(terms.warmup.flatMap { warmth.opens($0, at: wall) })
+        add(terms.daily.flatMap { day.opens($0, at: wall) })
         return closed
     }
 

@@ -106,6 +106,7 @@ struct MeterBook: Sendable {
             guard let source = rules.terms(for: .source(address)), let warmup = source.warmup else { return nil }
             var terms = LimitTerms()
             (terms.warmup, terms.origins[.warmup]) = (warmup, source.origins[.warmup])
+            terms.overflow = source.overflow
             return terms
         case .source:
             guard var terms = rules.terms(for: scope) else { return slowings[scope]?.over(LimitTerms()) }
@@ -181,6 +182,21 @@ struct MeterBook: Sendable {
         return number
     }
 
+    /// What is counted for a scope, also where nobody uses its meter yet; nil: nothing is said about it.
+    func value(of scope: LimitScope) -> Meter? {
+        if let number = index[scope] { return meters[number] }
+        guard isAsked(scope) else { return nil }
+        var meter = Meter(scope, stamp: 0)
+        if let record = saved[scope] {
+            (meter.rate, meter.connects, meter.day, meter.warmth) = (
+                record.rate, record.connects, record.day, record.warmth
+            )
+        }
+        (meter.terms, meter.pause) = (terms(for: scope) ?? LimitTerms(), pauses[scope])
+        meter.pauseEnds = pauses[scope]?.until.map(uptime)
+        return meter
+    }
+
     /// The meter that a scope has already.
     func known(_ scope: LimitScope) -> MeterNumber? { index[scope] }
 
@@ -224,6 +240,7 @@ struct MeterBook: Sendable {
         let provider = rules.provider(of: hosts)
         if let provider { scopes.append(.provider(provider)) }
         for address in lane.source?.addresses ?? [] {
+            if let provider { scopes.append(.providerFrom(provider, address.description)) }
             guard let warmup = rules.terms(for: .source(address.description))?.warmup else { continue }
             scopes.append(.warmup(warmup.place(provider: provider), address.description))
         }

@@ -191,7 +191,7 @@ extension QueueState {
         if !isRun { scattered[ticket] = recipients }
         messages[slot]?.firstParcel = ticket
         messages[slot]?.openParcels += 1
-        scheduler.add(ticket, to: lane, due: due, first: first, at: now)
+        scheduler.add(ticket, to: lane, key: entry.id.rawValue, due: due, first: first, at: now)
         if entry.isHeld { scheduler.hold(ticket) }
         return ticket
     }

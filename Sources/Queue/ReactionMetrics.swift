@@ -11,16 +11,21 @@ package enum ReactionMetrics {
             ($0, Counter(label: "martlet_reactions_total", dimensions: [("deed", $0)]))
         }
     )
+    private static let unwell = Gauge(label: "martlet_sources_unwell")
     private static let slowed = Gauge(label: "martlet_destinations_slowed")
 
     /// Makes every series, so that each is there from the start, at zero.
     package static func declare() {
         for counter in counters.values { counter.increment(by: 0) }
         slowed.record(0)
+        unwell.record(0)
     }
 
     /// One was due.
     static func count(_ deed: Deed) { counters[deed.word]?.increment() }
 
-    static func show(slowed count: Int) { slowed.record(Double(count)) }
+    static func show(slowed count: Int, unwell: Int) {
+        slowed.record(Double(count))
+        Self.unwell.record(Double(unwell))
+    }
 }

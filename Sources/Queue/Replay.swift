@@ -256,7 +256,8 @@ package struct Replay: Sendable {
                 let pause = due.pause(at: wall)
                 scheduler.set(pause, for: due.scope, at: uptime)
                 report.paused(pause, due.reaction, lane, at: wall)
-            case .bounce, .delay: report.count(due.reaction, lane)
+            // Which address would have taken the mail instead, nobody knows.
+            case .otherSource, .bounce, .delay: report.count(due.reaction, lane)
             }
         }
     }

@@ -39,10 +39,14 @@ extension Scheduler {
     /// Milliseconds from the uptime to the wall clock, which days are counted by.
     package mutating func setEpoch(_ epoch: Int64) { book.epoch = epoch }
 
+    /// Lanes are asked before they send.
+    var asksLanes: Bool { book.isOn || poolBook.isOn }
+
     /// Nothing is handed out at all.
     var isStopped: Bool { isPaused || book.stopsAll }
 
     mutating func rebindLanes() {
+        poolBook.forget()
         book.isUnbound = false
         for number in lanes.keys where laneIndex[lanes[number].lane] == number { rebind(number) }
         trims = true
@@ -57,6 +61,8 @@ extension Scheduler {
 
     /// Counts a lane where it is to be counted now, and lets it on.
     mutating func rebind(_ number: LaneNumber) {
+        // Whose provider it is may be known by now, or be said otherwise.
+        if lanes[number].lane.source != nil { joinHealth(number) }
         guard book.isOn || !lanes[number].meters.isEmpty else { return }
         bind(number)
         lanes[number].messageGate = .null
@@ -119,6 +125,7 @@ extension Scheduler {
     /// Whether a lane may send a message now; else it waits at the meter that is closed longest.
     mutating func maySend(_ number: LaneNumber, at now: Uptime) -> Bool {
         guard lanes[number].messageGate == .null else { return false }
+        if lanes[number].isPooled, movesOn(number, at: now) { return false }
         guard let meter = closedMeter(lanes[number].meters, at: now) else { return true }
         stamps &+= 1
         lanes[number].messageGate = meter
@@ -136,6 +143,7 @@ extension Scheduler {
     /// Whether a lane may open a session now; else it waits.
     mutating func mayOpen(_ number: LaneNumber, at now: Uptime) -> Bool {
         guard lanes[number].sessionGate == .null else { return false }
+        if lanes[number].isPooled, movesOn(number, at: now) { return false }
         // A place first: a message's turn would be lost on a lane that has nobody to send it with.
         let hasPlace = lanes[number].hasPlace
         for meter in lanes[number].meters

@@ -57,7 +57,7 @@ extension Scheduler {
         guard !isStopped else { return turn }
         while let number = nextToConnect(at: now) { turn.connects.append(connect(number, at: now)) }
         while let number = nextToLookUp() {
-            if book.isOn, !mayOpen(number, at: now) { continue }
+            if asksLanes, !mayOpen(number, at: now) { continue }
             turn.lookUps.append(startLookUp(number, at: now))
             endTurn(number)
         }
@@ -73,7 +73,7 @@ extension Scheduler {
         let order: [Ring] = grants % 4 == 3 ? [.failing, .slow, .common, .swift, .fresh, .eager] : Ring.allCases
         for ring in order where admits(ring) {
             while let number = ring == .fresh ? slotRings.next(ring, grants) : slotRings.first(ring) {
-                if !book.isOn || mayOpen(number, at: now) { return number }
+                if !asksLanes || mayOpen(number, at: now) { return number }
             }
         }
         return nil
@@ -251,7 +251,7 @@ extension Scheduler {
         guard let number = laneIndex[lane] else { return .idle }
         if yields(number, carried, held) { return .yield }
         guard !isStopped else { return .idle }
-        let ticket = book.isOn ? takeMetered(number, at: now) : take(from: number, at: now)
+        let ticket = asksLanes ? takeMetered(number, at: now) : take(from: number, at: now)
         return ticket.map { .carry($0) } ?? .idle
     }
 

@@ -38,7 +38,7 @@ extension Scheduler {
         }
         guard book.slowings.count < Self.mostSlowings || book.slowings[scope] != nil else { return nil }
         let terms = book.terms(for: scope)
-        let (before, end): (Int, Int?)
+        var (before, end): (Int, Int?)
         if case .connections = reaction.deed {
             (before, end) = (terms?.connections ?? max(1, sessionCount(lane)), nil)
         } else if let rate = terms?.rate?.perHour {
@@ -46,6 +46,7 @@ extension Scheduler {
         } else {
             (before, end) = (observed ?? 2 * (reaction.slope?.floor ?? 1), lately?.speed)
         }
+        if case .otherSource = reaction.deed { (before, end) = (1, nil) }
         guard let slowing = Slowing(reaction, of: scope, from: before, to: end, said: said, at: wall) else {
             return nil
         }
@@ -100,12 +101,14 @@ extension Scheduler {
     }
 
     private mutating func put(_ slowing: Slowing?, for scope: LimitScope, _ lane: Lane?, at now: Uptime) {
+        poolBook.forget()
         if book.set(slowing, for: scope) {
             if let lane, let number = laneIndex[lane] { rebind(number) }
-            if case .provider(let name) = scope {
+            switch scope {
+            case .provider(let name), .providerFrom(let name, _):
                 // At once: in the second until then all its other domains would go on as fast as before.
                 for number in lanes.keys where isOf(name, number) { rebind(number) }
-            } else {
+            default:
                 // Others of that name follow within a second.
                 book.isUnbound = true
             }
@@ -148,6 +151,8 @@ extension Scheduler {
                 ended.append(slowing)
             }
         }
+        heal(at: now)
+        retryStuck(at: now)
         if book.isUnbound {
             rebindLanes()
             advance(to: now)

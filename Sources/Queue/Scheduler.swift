@@ -77,6 +77,10 @@ package struct Scheduler: Sendable {
     private(set) var laneIndex: [Lane: LaneNumber] = [:]
     /// Limits and pauses.
     var book = MeterBook()
+    /// Pools of addresses.
+    var poolBook = PoolBook()
+    /// How addresses of ours fare.
+    var health = HealthBook()
     /// What this node may use of each lane.
     var grantBook = GrantBook()
     /// The same of limits that count for several lanes.
@@ -109,9 +113,18 @@ extension Scheduler {
     /// Puts a parcel into its lane, or to wait when it is due later.
     ///
     /// A ticket of that number must not be in use.
-    /// - Parameter first: at the head of the line, when it is due.
-    package mutating func add(_ ticket: Ticket, to lane: Lane, due: Uptime, first: Bool = false, at now: Uptime) {
-        let number = number(of: lane)
+    /// - Parameters:
+    ///   - key: its message's number, which says whom of a pool it leaves from.
+    ///   - first: at the head of the line, when it is due.
+    package mutating func add(
+        _ ticket: Ticket,
+        to lane: Lane,
+        key: UInt64 = 0,
+        due: Uptime,
+        first: Bool = false,
+        at now: Uptime
+    ) {
+        let number = lane.source?.pool == nil ? number(of: lane) : place(lane, key: key, at: now)
         tickets.reach(ticket, with: TicketState())
         tickets[ticket].lane = number
         lanes[number].members += 1
@@ -314,7 +327,8 @@ extension Scheduler {
     package var nextWakeup: Uptime? {
         let first = timers.count > 0 ? tickets[timers[0]].due : nil
         let meters = book.isOn ? book.nextWakeup : nil
-        return [first, restTimers.min?.due, cutsAt, looks.cutsAt, releasesAt, meters].compactMap(\.self).min()
+        let times = [first, restTimers.min?.due, cutsAt, looks.cutsAt, releasesAt, meters, poolBook.againAt]
+        return times.compactMap(\.self).min()
     }
 
     /// Moves what is due into its lane's line and ends rests that are over, in the order of time.
@@ -326,6 +340,7 @@ extension Scheduler {
             if rest < due { endRest(at: now) } else { endWait(of: timers[0], at: now) }
         }
         if book.isOn { advanceMeters(to: now) }
+        if poolBook.againAt != nil { moveFurther(at: now) }
     }
 
     private mutating func endWait(of ticket: Ticket, at now: Uptime) {
@@ -360,7 +375,7 @@ extension Scheduler {
         for number in lanes.keys where laneIndex[lanes[number].lane] == number { refresh(number) }
     }
 
-    private mutating func number(of lane: Lane) -> LaneNumber {
+    mutating func number(of lane: Lane) -> LaneNumber {
         if let number = laneIndex[lane] { return number }
         stamps &+= 1
         let isProven = known.contains(lane) || recalls(lane)
@@ -368,6 +383,7 @@ extension Scheduler {
         laneIndex[lane] = number
         lanes[number].grant = firstGrant(lane)
         if book.isOn { bind(number) }
+        if lane.source != nil { joinHealth(number) }
         return number
     }
 
@@ -393,6 +409,7 @@ extension Scheduler {
         if lanes[number].isProven, !lanes[number].isSlow { known.insert(lane) }
         laneIndex[lane] = nil
         if !lanes[number].meters.isEmpty { unbind(number) }
+        health.leave(lanes[number].health)
         lanes.giveBack(number)
     }
 }

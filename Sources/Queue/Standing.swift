@@ -11,7 +11,7 @@ package struct Standing: Hashable, Sendable {
 
     /// The limit that keeps messages longest.
     package var keeps: LimitInForce? {
-        limits.filter { [.rate, .daily, .warmup].contains($0.key) && $0.opens != nil }
+        limits.filter { [.rate, .daily, .warmup, .otherSource].contains($0.key) && $0.opens != nil }
             .max { ($0.opens?.milliseconds ?? 0) < ($1.opens?.milliseconds ?? 0) }
     }
 
@@ -21,7 +21,7 @@ package struct Standing: Hashable, Sendable {
             switch limit.key {
             case .connections: (limit.used ?? 0) >= (Int(limit.text) ?? .max)
             case .newConnections: limit.opens != nil
-            case .perConnection, .rate, .daily, .recipients, .warmup, .per: false
+            case .perConnection, .rate, .daily, .recipients, .warmup, .per, .overflow, .otherSource: false
             }
         }
     }
@@ -59,7 +59,7 @@ extension Scheduler {
         for scope in [.all] + scopes {
             if let pause = book.pauses[scope] { standing.pauses.append(pause) }
             guard let terms = book.terms(for: scope) else { continue }
-            let meter = book.known(scope).map { book.meters[$0] }
+            let meter = book.value(of: scope)
             for key in LimitTerms.Key.allCases {
                 guard var limit = LimitInForce(key, of: terms, in: scope) else { continue }
                 limit.since = meter?.keepsSince
@@ -77,7 +77,11 @@ extension Scheduler {
                     limit.used = warmth.used(at: wall)
                     limit.opens = warmth.opens(warmup, at: wall)
                         .map { now.adding(milliseconds: $0.milliseconds(since: wall)) }
-                case .perConnection, .recipients, .per: break
+                case .otherSource:
+                    limit.opens = terms.avoidedUntil.flatMap { end in
+                        end > wall ? now.adding(milliseconds: end.milliseconds(since: wall)) : nil
+                    }
+                case .perConnection, .recipients, .per, .overflow: break
                 }
                 standing.limits.append(limit)
             }
@@ -94,6 +98,7 @@ extension Scheduler {
         guard let meter = book.known(scope) else { return wasSaved }
         (book.meters[meter].rate, book.meters[meter].connects, book.meters[meter].day) = (Pace(), Pace(), WindowCount())
         book.meters[meter].warmth = WarmthCount()
+        poolBook.forget()
         book.wake(meter, at: now)
         return true
     }

@@ -188,7 +188,7 @@ extension Wiring {
         AdminAPI.declareMetrics()
         WebhookMetrics.declare()
         ConfigMetrics.show(settings.health.current)
-        queue.apply(settings.current.limits)
+        queue.apply(settings.current.limits, settings.current.outboundIPs.pools)
         let begin = Uptime.now()
         _ = try queue.open(at: begin, wall: .now())
         past.start()
@@ -428,7 +428,7 @@ extension Wiring {
     private func apply(_ settings: Settings) {
         queue.memory.setLimit(settings.listener.memoryForMail)
         queue.apply(MailQueue.Options(settings.outbound))
-        queue.apply(settings.limits)
+        queue.apply(settings.limits, settings.outboundIPs.pools)
         gate.apply(settings.limits.entries)
         sources.apply(settings)
         certificates.apply(settings.tls, log)

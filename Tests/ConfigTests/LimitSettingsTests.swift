@@ -100,6 +100,11 @@ import Testing
         ("[warmup all from 192.0.2.1]\nrate = 1/m", "limits.ini:1: [warmup all from 192.0.2.1] is not provider"),
         ("[reaction r]\nif = 421", "limits.ini:2: unknown key if"),
         ("[lane a]\nrate = 1/m\n[lane A]\nrate = 2/m", "limits.ini:3: [lane a] began in line 1 already"),
+        ("[lane a.test]\noverflow = pool\n", "limits.ini:2: overflow says nothing in [lane …]"),
+        ("[source *]\noverflow = never\n", "limits.ini:2: \"never\" is neither pool nor wait"),
+        ("[source *]\nother_source = x\n", "limits.ini:2: unknown key other_source"),
+        ("[reaction r]\nwhen = 421\ndo = other_source\nabout = user\n", "limits.ini:1: [reaction r] does other_source"),
+        ("[reaction r]\nwhen = 421\ndo = other_source soon\n", "limits.ini:3: \"soon\""),
     ])
     func saysWhatIsWrongAndWhere(_ text: String, _ complaint: String) throws {
         let error = #expect(throws: ConfigErrors.self) { try LimitSettings.read(INIDocument(parsing: text)) }
@@ -124,6 +129,30 @@ import Testing
     func readsWarmups(_ text: String, _ steps: [Int], _ per: Warmup.Per) throws {
         let rules = try LimitSettings.read(INIDocument(parsing: "[source 192.0.2.1]\n\(text)"))
         #expect(rules.terms(for: .source("192.0.2.1"))?.warmup == Warmup(steps, per: per))
+    }
+
+    @Test func readsWhatBecomesOfASpentDay() throws {
+        let text = "[source *]\nwarmup = 5\noverflow = wait\n[source 192.0.2.1]\noverflow = pool\n"
+        let rules = try LimitSettings.read(INIDocument(parsing: text))
+        #expect(rules.terms(for: .source("192.0.2.1"))?.overflow == .pool)
+        #expect(rules.terms(for: .source("192.0.2.1"))?.warmup == Warmup([5]))
+        #expect(rules.terms(for: .source("192.0.2.2"))?.overflow == .wait)
+        let entries = LimitSettings.entries(in: INIDocument(parsing: text))
+        #expect(
+            entries[0].values[.overflow] == "wait"
+                && LimitSettings.entries(of: rules).contains { $0.values[.overflow] == "pool" }
+        )
+    }
+
+    @Test(arguments: [
+        ("other_source", Int64(3_600_000), "lane"), ("other_source 30m", 1_800_000, "provider"),
+        ("other_source 2h", 7_200_000, "reply"),
+    ])
+    func readsAReactionThatLeavesAnAddress(_ text: String, _ time: Int64, _ about: String) throws {
+        let rules = try LimitSettings.read(
+            INIDocument(parsing: "[reaction r]\nwhen = spam_block\nabout = \(about)\ndo = \(text)\n")
+        )
+        #expect(rules.reactions.map(\.deed) == [.otherSource(time)] && !rules.measures)
     }
 
     @Test func readsReactions() throws {

@@ -53,7 +53,10 @@ import Testing
 
     @Test(arguments: [
         ("ip = 127.0.0.1", "outbound_ip.ini:1: ip stands before any [sender …]"),
-        ("[example.org]\nip = 127.0.0.1", "outbound_ip.ini:1: [example.org] is not sender, user, client or recipient"),
+        (
+            "[example.org]\nip = 127.0.0.1",
+            "outbound_ip.ini:1: [example.org] is not sender, user, client, recipient, route or pool"
+        ),
         ("[sender *]\nip = 127.0.0.1", "outbound_ip.ini:1: [sender *] is not sender"),
         ("[client x]\nip = 127.0.0.1", "outbound_ip.ini:1: [client x] is not sender"),
         ("[recipient <>]\nip = 127.0.0.1", "outbound_ip.ini:1: [recipient <>] is not sender"),
@@ -64,11 +67,45 @@ import Testing
         ("[*]\nip = 192.0.2.77", "outbound_ip.ini:2: 192.0.2.77 is not an address of this machine"),
         ("[*]\nip = 127.0.0.1\nhelo = a b", "outbound_ip.ini:3: helo: \"a b\" is not a host name"),
         ("[*]\nip = 127.0.0.1\nhelp = a", "outbound_ip.ini:3: unknown key help; did you mean helo?"),
+        ("[*]\npool = x", "outbound_ip.ini:2: there is no [pool x]"),
+        (
+            "[*]\npool = man\n[pool main]\naddress = 127.0.0.1",
+            "outbound_ip.ini:2: there is no [pool man]; did you mean main?"
+        ),
+        ("[*]\nip = 127.0.0.1\npool = a\n[pool a]\naddress = 127.0.0.1", "outbound_ip.ini:1: [*] has both ip and pool"),
+        ("[pool a b]\naddress = 127.0.0.1", "outbound_ip.ini:1: [pool a b] is not sender"),
+        ("[pool a]", "outbound_ip.ini:1: [pool a] has no address"),
+        ("[pool a]\naddress = 192.0.2.77", "outbound_ip.ini:2: 192.0.2.77 is not an address of this machine"),
+        ("[pool a]\naddress = 127.0.0.1\naddress = 127.0.0.1", "outbound_ip.ini:3: 127.0.0.1 is in the pool twice"),
+        ("[pool a]\naddress = 127.0.0.1, 127.0.0.2", "outbound_ip.ini:2: more than one address of a family"),
+        ("[pool a]\naddress = 127.0.0.1 weight 0", "outbound_ip.ini:2: \"0\" is not"),
+        ("[pool a]\naddress = 127.0.0.1 weight", "outbound_ip.ini:2: weight stands without a value"),
+        ("[pool a]\naddress = weight 3", "outbound_ip.ini:2: address names no address"),
+        ("[pool a]\nip = 127.0.0.1", "outbound_ip.ini:2: unknown key ip"),
+        ("[route a b]\nip = 127.0.0.1", "outbound_ip.ini:1: [route a b] is not sender"),
         ("[*]\nip = 127.0.0.1\n[*]\nip = 127.0.0.2", "outbound_ip.ini:3: [*] began in line 1 already"),
     ])
     func saysFileLineAndReason(text: String, start: String) {
         let found = errors(["outbound_ip.ini": text])
         #expect(found.first?.hasPrefix(start) == true, "\(found)")
+    }
+
+    @Test func aPoolIsReadAndWritten() throws {
+        let text =
+            "[pool main]\naddress = 127.0.0.2, ::1 weight 3 helo two.test\naddress = 127.0.0.3\n[route b.test]\npool = main\n"
+        var document = INIDocument(parsing: text)
+        let table = try OutboundIPs.read(document)
+        let pool = try #require(table.pools["main"])
+        #expect(pool.members.map(\.text) == ["127.0.0.2, ::1 weight 3 helo two.test", "127.0.0.3"])
+        #expect(
+            pool.origin == "outbound_ip.ini:1" && IPAddress("::1").flatMap { table.name(of: $0) }?.name == "two.test"
+        )
+        let entries = OutboundIPs.entries(in: document)
+        #expect(entries.map(\.match) == ["pool main", "route b.test"] && entries == table.entries)
+        for entry in entries { try OutboundIPs.put(entry, in: &document) }
+        #expect(document.text == text)
+        try OutboundIPs.put(OutboundIPEntry(match: "sender a.test", pool: "main"), in: &document)
+        #expect(document.text.hasSuffix("[sender a.test]\npool = main\n"))
     }
 
     @Test func aBindThatIsNotOursIsAnError() {

@@ -43,6 +43,7 @@ struct GuideTests {
             memory: MemoryBudget(limit: 1 << 20),
             options: MailQueue.Options()
         ) { recipient, _ in .domain(recipient.domain) }
+        queue.apply(settings.outboundIPs.pools)
         let guide = Guide(
             Router(resolver: resolver, settings: inForce, ownAddresses: { [] }),
             trust,
@@ -53,6 +54,38 @@ struct GuideTests {
         var envelope = Envelope(sender: .null, recipients: [Recipient(address)])
         change(&envelope)
         return await guide.way(of: envelope, to: address, settings)
+    }
+
+    @Test func theNamesOfAllAddressesOfAPoolAreLookedAt() async throws {
+        let way = try await way(
+            [
+                "routes.ini": "[b.test]\nmx = 192.0.2.99:25\n",
+                "outbound_ip.ini": """
+                [*]
+                pool = main
+                [pool main]
+                address = 127.0.0.2 weight 3 helo out2.test
+                address = 127.0.0.3
+                """,
+            ]
+        )
+        #expect(way.lane.source?.description == "127.0.0.2 (out2.test) of pool main" && way.sourceBecause == .table)
+        #expect(way.pool?.members.map(\.weight) == [3, 1])
+        let names = way.sources(Domain(unchecked: "relay.test")) { _ in nil }.map { "\($0.address) \($0.name)" }
+        #expect(names == ["127.0.0.2 out2.test", "127.0.0.3 relay.test"])
+        let found = [
+            BulkRules.pointer(of: IPAddress("192.0.2.1"), called: "out.test", "Out.Test"),
+            BulkRules.pointer(of: IPAddress("192.0.2.1"), called: "out.test", "other.test"),
+            BulkRules.pointer(of: IPAddress("192.0.2.1"), called: "out.test", nil),
+        ]
+        #expect(found.map { $0?.state } == [.good, .bad, .bad] && found[2]?.remedy.contains("out.test") == true)
+        let skipped = BulkRules.pointers(
+            of: way,
+            me: Domain(unchecked: "relay.test"),
+            { _ in nil },
+            system: { _ in nil }
+        )
+        #expect(skipped.map(\.state) == [.skipped, .skipped])
     }
 
     @Test func theNameGoesWithTheAddressThatIsBound() async throws {
@@ -230,4 +263,10 @@ private struct Signpost: Plugin {
     let answer: GetMXAnswer
 
     func getMX(_ mail: HMail, domain: Domain) async -> GetMXAnswer { answer }
+}
+
+extension BulkRules {
+    fileprivate static func pointer(of address: IPAddress?, called name: String, _ back: String?) -> Finding? {
+        address.map { pointer(of: $0, called: Domain(unchecked: name), { _ in back }) }
+    }
 }

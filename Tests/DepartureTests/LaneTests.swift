@@ -16,6 +16,8 @@ struct LaneTests {
         direct = true
         [sender vip@x.test]
         mx = 127.0.0.1:2503
+        [pooled.test]
+        mx = 127.0.0.1:2504
         """
     private static let sources = """
         [*]
@@ -25,6 +27,13 @@ struct LaneTests {
         [recipient named.test]
         ip = 127.0.0.4
         helo = out4.test
+        [route pooled.test]
+        pool = main
+        [recipient news.test]
+        pool = main
+        [pool main]
+        address = 127.0.0.6
+        address = 127.0.0.8 weight 3
         """
 
     static let rows: [TruthTable.Row] = (try? TruthTable.load("lanes").rows) ?? []

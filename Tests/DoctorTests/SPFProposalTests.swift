@@ -2,6 +2,7 @@
 
 import Config
 import DNS
+import Departure
 import Mail
 import TestSupport
 import Testing

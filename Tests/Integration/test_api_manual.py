@@ -60,7 +60,9 @@ def test_the_commands_of_the_manual_work(make_relay, make_server, make_dns, tmp_
     )
     address = [line for line in relay.log if line.message == "ready"][-1]["api"].split(",")[0]
     script = PREAMBLE + "\n".join(re.findall(r"```sh\n(.*?)```", MANUAL, re.S))
-    script = script.replace("127.0.0.1:8025", address).replace("192.0.2.10", "127.0.0.1")
+    script = (
+        script.replace("127.0.0.1:8025", address).replace("192.0.2.10", "127.0.0.1").replace("192.0.2.11", "127.0.0.2")
+    )
     run = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     asked = re.findall(rf"<(\d+) (\w+) http://{re.escape(address)}([^?>]*)", run.stderr)
     assert run.returncode == 0, f"{asked[-1:]}\n{run.stdout[-2000:]}\n{run.stderr[-500:]}"

@@ -180,9 +180,17 @@ def test_source_addresses_by_api(make_api):
         "match": "sender news@a.test",
         "ip": ["127.0.0.2"],
         "helo": None,
+        "pool": None,
+        "address": [],
     }
     status, headers, made = api.ask("PUT", "/v1/outbound-ips/B.test", {"ip": "127.0.0.3", "helo": "Out.a.test"})
-    assert status == 201 and made == {"match": "recipient b.test", "ip": ["127.0.0.3"], "helo": "out.a.test"}
+    assert status == 201 and made == {
+        "match": "recipient b.test",
+        "ip": ["127.0.0.3"],
+        "helo": "out.a.test",
+        "pool": None,
+        "address": [],
+    }
     tag = headers["ETag"]
     for same in ["b.test", "recipient%20b.test", "recipient%20B.TEST"]:
         assert api.ask("GET", f"/v1/outbound-ips/{same}")[2] == made

@@ -133,7 +133,7 @@ def test_explain_says_what_doctor_says(house):
     # Of somebody whom nobody signs for, and of a report.
     strange = api.ask("GET", "/v1/explain?recipient=b@b.test&sender=x@c.test&bulk=true")[2]["bulk_rules"]
     assert {(one["rule"], one["state"]) for one in strange if one["remedy"]} >= {("DMARC", "odd"), ("alignment", "odd")}
-    assert (
-        api.ask("GET", "/v1/explain?recipient=b@b.test&sender=<>&bulk=true".replace("<>", "%3C%3E"))[2]["bulk_rules"]
-        == []
-    )
+    # The address that it leaves from is looked at as doctor looks at it; one of this machine alone has no name to be judged by.
+    report = api.ask("GET", "/v1/explain?recipient=b@b.test&sender=%3C%3E&bulk=true")[2]["bulk_rules"]
+    assert {one["rule"] for one in report} <= {"PTR"}
+    assert all(one["state"] == "skipped" for one in report if "127.0.0.1" in one["detail"])

@@ -359,6 +359,8 @@ const WORDS = {
   'route.none': 'No route: the DNS decides.',
   'address.match': 'For',
   'address.ip': 'Addresses',
+  'address.pool': 'Pool',
+  'address.members': 'Members of a pool: each on a line, weight N behind it',
   'address.helo': 'Name in EHLO',
   'address.none': 'No binding: the system chooses the address.',
   'address.new': 'New binding',

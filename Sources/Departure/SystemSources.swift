@@ -1,17 +1,17 @@
-// Sources.swift — what the system knows about addresses: which one mail would leave from, and what it is called.
+// SystemSources.swift — what the system knows about addresses: which one mail would leave from, and what it is called.
 
-import Glibc
-import Mail
+package import Glibc
+package import Mail
 
 /// What the system knows about addresses.
-enum Sources {
+package enum SystemSources {
     /// The address that this machine would send from, of each family that has a route; nothing is sent.
-    static func addresses() -> [IPAddress] {
+    package static func addresses() -> [IPAddress] {
         ["192.0.2.1", "2001:db8::1"].compactMap { IPAddress($0) }.compactMap { Self.source(towards: $0) }
     }
 
-    /// nil without a route.
-    static func source(towards address: IPAddress) -> IPAddress? {
+    /// The address that it would send from to another one; nil without a route.
+    package static func source(towards address: IPAddress) -> IPAddress? {
         let socket = Glibc.socket(address.isV6 ? AF_INET6 : AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
         guard socket >= 0 else { return nil }
         defer { close(socket) }
@@ -30,7 +30,9 @@ enum Sources {
     }
 
     /// The reverse name, by the system's resolver.
-    static func name(of address: IPAddress) -> String? {
+    ///
+    /// Blocks.
+    package static func name(of address: IPAddress) -> String? {
         SocketAddresses.with(address, port: 0) { target, size in
             var name = [CChar](repeating: 0, count: 1025)
             guard getnameinfo(target, size, &name, 1025, nil, 0, NI_NAMEREQD) == 0 else { return nil }
@@ -40,8 +42,9 @@ enum Sources {
 }
 
 /// Addresses as system calls want them.
-enum SocketAddresses {
-    static func with<Result>(
+package enum SocketAddresses {
+    /// Calls with the address as the system has it.
+    package static func with<Result>(
         _ address: IPAddress,
         port: UInt16,
         _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result

@@ -1,35 +1,13 @@
-// BulkRule.swift — what the large providers ask of whoever sends much, as far as it can be seen from here: a domain in From that DKIM
-// or SPF vouches for (DMARC, RFC 7489), a policy of its own, and fields for one click to unsubscribe that the signature covers
-// (RFC 8058). `doctor` and `explain` say the same.
+// BulkRules.swift — what the large providers ask of whoever sends much, as far as it can be seen from here: a domain in From that DKIM
+// or SPF vouches for (DMARC, RFC 7489), a policy of its own, fields for one click to unsubscribe that the signature covers
+// (RFC 8058), and an address that the DNS has a name for. `doctor` and `explain` say the same.
 
 package import Config
 package import DNS
 package import Mail
 
-/// One of the rules, and how mail of a domain stands to it.
-package struct BulkRule: Hashable, Sendable {
-    /// How it is.
-    package enum State: String, Hashable, Sendable, CaseIterable {
-        case good, bad
-        /// Works, and is probably not what is wanted.
-        case odd
-        /// Could not be examined.
-        case skipped
-    }
-
-    package let state: State
-    /// `DMARC`, `alignment`, `unsubscribe`.
-    package let name: String
-    package let detail: String
-    /// What to do; empty when there is nothing.
-    package let remedy: String
-
-    fileprivate init(_ state: State, _ name: String, _ detail: String, _ remedy: String = "") {
-        (self.state, self.name, self.detail, self.remedy) = (state, name, detail, remedy)
-    }
-}
-
-extension BulkRule {
+/// The rules, and how mail of a domain stands to them.
+package enum BulkRules {
     /// What the large providers would find in mail of a domain.
     ///
     /// - Parameters:
@@ -41,7 +19,7 @@ extension BulkRule {
         _ settings: Settings,
         _ resolver: any Resolver,
         at now: Timestamp
-    ) async -> [BulkRule] {
+    ) async -> [Finding] {
         guard sender.literal == nil else { return [] }
         let policy = await DMARCPolicy.find(sender, resolver)
         return [policy.finding(sender)] + alignment(settings, sender, policy, now) + oneClick(settings.dkim, now)
@@ -53,14 +31,14 @@ extension BulkRule {
         _ sender: Domain,
         _ policy: DMARCPolicy,
         _ now: Timestamp
-    ) -> [BulkRule] {
-        var findings: [BulkRule] = []
+    ) -> [Finding] {
+        var findings: [Finding] = []
         let signer = settings.dkim.signing(for: sender, at: now).flatMap { $0.keys.isEmpty ? nil : $0.domain }
         if let signer, policy.fits(signer, sender, isStrict: policy.isDKIMStrict) {
-            findings.append(BulkRule(.good, "alignment", "mail from \(sender) is signed by \(signer)"))
+            findings.append(Finding(.good, "alignment", "mail from \(sender) is signed by \(signer)"))
         } else if let signer {
             findings.append(
-                BulkRule(
+                Finding(
                     .odd,
                     "alignment",
                     "mail from \(sender) is signed by \(signer), and its policy asks for \(sender) itself (adkim=s)",
@@ -69,7 +47,7 @@ extension BulkRule {
             )
         } else {
             findings.append(
-                BulkRule(
+                Finding(
                     .odd,
                     "alignment",
                     "nobody signs mail from \(sender); large providers refuse much mail without that",
@@ -81,11 +59,11 @@ extension BulkRule {
         let domain = paths.address.domain
         if policy.fits(domain, sender, isStrict: policy.isSPFStrict) {
             findings.append(
-                BulkRule(.good, "alignment", "its envelope's sender is of \(domain), which SPF may vouch for")
+                Finding(.good, "alignment", "its envelope's sender is of \(domain), which SPF may vouch for")
             )
         } else {
             findings.append(
-                BulkRule(
+                Finding(
                     signer == nil ? .bad : .odd,
                     "alignment",
                     "its envelope's sender is of \(domain), which is not of \(sender)'s house: DKIM alone vouches for it",
@@ -96,15 +74,53 @@ extension BulkRule {
         return findings
     }
 
+    /// Whether the DNS has a name for an address that mail leaves from, and it is the one that EHLO says (RFC 5321 §4.1.4).
+    ///
+    /// Blocks.
+    /// - Parameters:
+    ///   - name: what EHLO says from there.
+    ///   - lookUp: the reverse name of an address.
+    package static func pointer(
+        of address: IPAddress,
+        called name: Domain,
+        _ lookUp: (IPAddress) -> String? = SystemSources.name(of:)
+    ) -> Finding {
+        let back = lookUp(address)
+        return Finding(
+            back.map { $0.lowercasedASCII.isSame(octets: name.name) } ?? false ? .good : .bad,
+            "PTR",
+            back.map { "\(address) is called \($0)" } ?? "\(address) has no name",
+            "Have whoever gave you \(address) set its reverse name to \(name.name)."
+        )
+    }
+
+    /// The same of every address that a mail may leave from, once each.
+    ///
+    /// Blocks.
+    /// - Parameter me: our own name, where nothing else is said.
+    package static func pointers(
+        of way: Itinerary,
+        me: Domain,
+        _ lookUp: (IPAddress) -> String? = SystemSources.name(of:),
+        system: (IPAddress) -> IPAddress? = SystemSources.source(towards:)
+    ) -> [Finding] {
+        way.sources(me, system: system).map { source in
+            guard !source.address.isLoopback else {
+                return Finding(.skipped, "PTR", "\(source.address) is of this machine alone")
+            }
+            return pointer(of: source.address, called: source.name, lookUp)
+        }
+    }
+
     /// Fields that receivers believe only where the signature covers them.
-    private static func oneClick(_ dkim: DKIMSettings, _ now: Timestamp) -> [BulkRule] {
+    private static func oneClick(_ dkim: DKIMSettings, _ now: Timestamp) -> [Finding] {
         guard !dkim.domains.isEmpty else { return [] }
         let missing = ["list-unsubscribe", "list-unsubscribe-post"].filter { !dkim.headers.contains($0) }
         guard !missing.isEmpty else {
-            return [BulkRule(.good, "unsubscribe", "signatures cover List-Unsubscribe and List-Unsubscribe-Post")]
+            return [Finding(.good, "unsubscribe", "signatures cover List-Unsubscribe and List-Unsubscribe-Post")]
         }
         return [
-            BulkRule(
+            Finding(
                 .odd,
                 "unsubscribe",
                 "signatures do not cover \(missing.joined(separator: ", ")): one click does not count (RFC 8058 §4)",
@@ -163,10 +179,10 @@ struct DMARCPolicy: Hashable, Sendable {
         isSPFStrict = tags["aspf"].map { $0.isSame(octets: "s") } ?? false
     }
 
-    func finding(_ sender: Domain) -> BulkRule {
-        if let trouble { return BulkRule(.skipped, "DMARC", trouble) }
-        if let domain { return BulkRule(.good, "DMARC", "\(domain) says p=\(policy)") }
-        return BulkRule(
+    func finding(_ sender: Domain) -> Finding {
+        if let trouble { return Finding(.skipped, "DMARC", trouble) }
+        if let domain { return Finding(.good, "DMARC", "\(domain) says p=\(policy)") }
+        return Finding(
             .odd,
             "DMARC",
             "\(sender) has no policy; large providers ask for one of whoever sends much",

@@ -1,9 +1,9 @@
-// Finding.swift — what an examination came to.
+// Finding.swift — what an examination came to: of `doctor`, and of the bulk rules that `explain` tells.
 
 /// One thing that was examined.
 package struct Finding: Hashable, Sendable {
     /// How it is.
-    package enum State: String, Hashable, Sendable {
+    package enum State: String, Hashable, Sendable, CaseIterable {
         case good, bad
         /// Works, and is probably not what is wanted.
         case odd
