@@ -11,6 +11,8 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case released = 3
     case removed = 4
     case finished = 5
+    /// It is to bounce, unless somebody revives it.
+    case dying = 6
     // A recipient of a message.
     case deferred = 10
     case delivered = 11
@@ -62,6 +64,7 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
         case .released: "message.released"
         case .removed: "message.removed"
         case .finished: "message.finished"
+        case .dying: "message.dying"
         case .deferred: "delivery.deferred"
         case .delivered: "delivery.delivered"
         case .bounced: "delivery.bounced"

@@ -37,6 +37,7 @@ RIGHT = {
     "retryMessage": {},
     "holdMessage": {"reason": "waiting"},
     "releaseMessage": {},
+    "reviveMessage": {},
     "flushQueue": {"domain": "example.com"},
     "actOnQueue": {"action": "hold", "filter": {"domain": "nowhere.example", "min_age_s": 1}, "dry_run": True},
     "submitMessage": {

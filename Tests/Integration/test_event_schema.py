@@ -12,6 +12,7 @@ from webhook_receiver import Receiver, write_secret
 MAIL = b'From: a@a.test\r\nSubject: x\r\nMessage-ID: <\xc3\xa4%d@a.test>\r\nX-Tag: spring "1"\r\n\r\nbody\r\n'
 # What only time, a full disk or a limit says; other tests make it happen.
 ELSEWHERE = {
+    "message.dying",
     "delivery.bounced_late",
     "delivery.complained",
     "destination.slowed",
