@@ -73,9 +73,10 @@ import Testing
         house.store.commit()
     }
 
-    /// Makes the message wait for this. A new wait does not compile before it is brought about here.
     /// Makes the message wait for this.
     ///
+    /// A new wait does not compile before it is brought about here.
+    private func bring(_ code: WaitingReason.Code) throws -> (House, Expected) {
         var options = options()
         switch code {
         case .retryTimer:
