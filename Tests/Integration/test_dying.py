@@ -51,7 +51,7 @@ def test_a_bounce_of_a_person_waits_and_is_taken_back(make_api, sink):
     sink.wait_for(2)
     assert sink.messages[1].recipients == ["one@b.test"]
     wait_until(lambda: [e["data"]["message_id"] for e in events(api, "message.dying")] == [one], what="the event")
-    assert [e["data"]["message_id"] for e in events(api, "message.released")] == [one]
+    wait_until(lambda: [e["data"]["message_id"] for e in events(api, "message.released")] == [one], what="its end")
     assert not events(api, "report.sent")
 
 
