@@ -62,13 +62,14 @@ enum ActionEndpoints {
         case "retry": return .retry
         case "hold": return .hold(reason: reason ?? "", until: until)
         case "release": return .release
+        case "revive": return .revive
         case "remove":
             return .remove(
                 withReport: try MessageEndpoints.withReport(dsn, at: "/dsn"),
                 reason: reason ?? "removed by the administrator"
             )
-        case nil: throw Problem.invalid("/action", "required", "is missing: retry, hold, release or remove")
-        case _?: throw Problem.invalid("/action", "enum", "is none of retry, hold, release, remove")
+        case nil: throw Problem.invalid("/action", "required", "is missing: retry, hold, release, revive or remove")
+        case _?: throw Problem.invalid("/action", "enum", "is none of retry, hold, release, revive, remove")
         }
     }
 
@@ -123,7 +124,7 @@ enum ActionEndpoints {
         return AdminResponse(204)
     }
 
-    /// `POST /v1/jobs/{id}/undo`: exactly what a hold held goes on, by a job of its own.
+    /// `POST /v1/jobs/{id}/undo`: exactly what a hold held, or was to bounce, goes on, by a job of its own.
     static func undo(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery([])
         let id = request.parameter("id")
@@ -131,7 +132,7 @@ enum ActionEndpoints {
         guard let job = services.bulk.undo(id) else {
             throw Problem(
                 .conflict,
-                "there is nothing to take back: only a hold that is over can be, once, until the next start"
+                "there is nothing to take back: only a hold, or a bounce that waits, can be, once, until the next start"
             )
         }
         services.audit(request, Change(operation: "undoJob", subject: id, after: "\(job.id) \(job.matched)"))

@@ -10,7 +10,7 @@ import Storage
 extension Courier {
     // MARK: numbers
 
-    private static let counts = ["in_progress", "waiting", "temp_failed", "held", "messages", "queued_bytes"]
+    private static let counts = ["in_progress", "waiting", "temp_failed", "held", "dying", "messages", "queued_bytes"]
 
     /// `GET /v1/stats`: of the whole queue; memory, disk and configuration are of the node that is asked.
     func statistics(_ endpoint: Endpoint, _ request: AdminRequest) throws(Problem) -> AdminResponse? {

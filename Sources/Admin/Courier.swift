@@ -38,7 +38,7 @@ struct Courier {
     ) throws(Problem) -> AdminResponse? {
         guard let courier = Courier(request, services) else { return nil }
         switch endpoint.operation {
-        case "showMessage", "removeMessage", "retryMessage", "holdMessage", "releaseMessage":
+        case "showMessage", "removeMessage", "retryMessage", "holdMessage", "releaseMessage", "reviveMessage":
             return try courier.toOwner(request)
         case "listQueue": return try courier.list(endpoint, request)
         case "showStats": return request.value("by") == nil ? try courier.statistics(endpoint, request) : nil

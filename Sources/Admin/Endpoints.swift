@@ -69,6 +69,7 @@ package enum Endpoints {
         ),
         Endpoint(.post, "/v1/queue/{id}/retry", "retryMessage", .queueWrite, body: .json, MessageEndpoints.retry),
         Endpoint(.post, "/v1/queue/{id}/hold", "holdMessage", .queueWrite, body: .json, MessageEndpoints.hold),
+        Endpoint(.post, "/v1/queue/{id}/revive", "reviveMessage", .queueWrite, body: .json, MessageEndpoints.revive),
         Endpoint(.post, "/v1/queue/{id}/release", "releaseMessage", .queueWrite, body: .json, MessageEndpoints.release),
         Endpoint(.post, "/v1/queue/flush", "flushQueue", .queueWrite, body: .json, QueueEndpoints.flush),
         Endpoint(.post, "/v1/queue/actions", "actOnQueue", .queueWrite, body: .json, ActionEndpoints.act),

@@ -85,6 +85,20 @@ enum MessageEndpoints {
         return try answer(request, services, id, result ?? .notFound, "releaseMessage")
     }
 
+    /// `POST /v1/queue/{id}/revive`.
+    static func revive(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
+        try request.allowQuery([])
+        try request.object().finish()
+        let id = try id(request)
+        let result: CommandResult?
+        do throws(QueueError) {
+            result = try services.queue.revive([id]).first
+        } catch {
+            throw Self.problem(error)
+        }
+        return try answer(request, services, id, result ?? .notFound, "reviveMessage")
+    }
+
     /// `DELETE /v1/queue/{id}?dsn=none|send&reason=…`.
     static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try request.allowQuery(["dsn", "reason"])
@@ -92,11 +106,15 @@ enum MessageEndpoints {
         let reason = request.value("reason") ?? "removed by the administrator"
         let id = try id(request)
         let queue = services.queue
-        let result = try services.wait {
-            await queue.remove(id, withReport: withReport, reason: reason)
+        let (result, end) = try services.wait {
+            guard withReport else {
+                return (await queue.remove(id, withReport: false, reason: reason), Timestamp?.none)
+            }
+            return await queue.bounce(id, reason: reason)
         }
         _ = try answer(request, services, id, result, "removeMessage")
-        return AdminResponse(204)
+        guard let end else { return AdminResponse(204) }
+        return .json(["id": .string("\(id)"), "state": "dying", "bounces_at": QueueView.time(end)], status: 202)
     }
 
     /// `none` or `send`.
@@ -167,6 +185,7 @@ enum MessageEndpoints {
         case .notFound: throw notFound
         case .inFlight: throw Problem(.conflict, "a session has the message right now; try again in a moment")
         case .held: throw Problem(.conflict, "the message is held; release it first")
+        case .dying: throw Problem(.conflict, "the message is to bounce; revive it first")
         case .failed(let reason): throw Problem(.internalError, reason)
         }
     }

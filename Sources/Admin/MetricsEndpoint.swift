@@ -43,6 +43,7 @@ enum MetricsEndpoint {
             [
                 (QueuedState.waiting.name, "\(counts.waiting)"), (QueuedState.inProgress.name, "\(counts.inProgress)"),
                 (QueuedState.tempFailed.name, "\(counts.tempFailed)"), (QueuedState.held.name, "\(counts.held)"),
+                (QueuedState.dying.name, "\(counts.dying)"),
             ]
         )
         page.family(

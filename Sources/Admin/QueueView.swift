@@ -34,8 +34,9 @@ enum QueueView {
                 "route": .optional(reason.lane.map(name)),
                 "until": time(reason.until),
                 "text": .string(reason.text),
-                "rule": .optional(reason.rule),
-                "origin": .optional(reason.origin),
+                "ends": .string(reason.ends),
+                "rule": .string(reason.rule),
+                "origin": .string(reason.origin),
                 "since": time(reason.since),
             ]
         }

@@ -23,6 +23,7 @@ enum StatsEndpoint {
             "waiting": .count(counts.waiting),
             "temp_failed": .count(counts.tempFailed),
             "held": .count(counts.held),
+            "dying": .count(counts.dying),
             "messages": .count(counts.messages),
             "queued_bytes": .count(statistics.bytes),
             "oldest_age_s": statistics.oldest.values.max().map { .integer($0) } ?? .null,

@@ -61,30 +61,30 @@ enum SuppressionEndpoints {
         }
     }
 
-    /// `GET /v1/suppressions/{target}?sender_domain`.
+    /// `GET /v1/suppressions/{target}?sender_domain&tag`.
     static func show(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery(["sender_domain"])
+        try request.allowQuery(["sender_domain", "tag"])
         let (_, line) = try asked(request, services)
         return .json(view(line), headers: [tag(line)])
     }
 
-    /// `DELETE /v1/suppressions/{target}?sender_domain&dry_run`.
+    /// `DELETE /v1/suppressions/{target}?sender_domain&tag&dry_run`.
     static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try request.allowQuery(["sender_domain", FileEdits.dryRun])
+        try request.allowQuery(["sender_domain", "tag", FileEdits.dryRun])
         let isRehearsal = try FileEdits.isDryRun(request)
         let (list, line) = try asked(request, services)
         let wanted = request.header("if-match")
         if let wanted, try !EntityTags.isNamed(tag(line).value, by: wanted) { throw stale }
         if isRehearsal { return FileEdits.rehearsal(isChanged: true, diff: diff([(line, nil)]), headers: [tag(line)]) }
         let isGone = try ask { () throws(SuppressionError) in
-            try list.remove(line.target, sender: line.sender, expecting: wanted == nil ? nil : line)
+            try list.remove(line.target, line.scope, expecting: wanted == nil ? nil : line)
         }
         guard isGone else { throw wanted == nil ? missing(line.target) : stale }
         services.audit(request, Change(operation: "remove suppression", subject: line.target))
         return AdminResponse(204)
     }
 
-    /// `POST /v1/suppressions?dry_run`: `{items: [{target, sender_domain, reason, note, expires_at}]}`, or a table.
+    /// `POST /v1/suppressions?dry_run`: `{items: [{target, sender_domain, tag, reason, note, expires_at}]}`, or a table.
     static func add(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
         try FileEdits.allowDryRun(request)
         let isRehearsal = try FileEdits.isDryRun(request)
@@ -120,7 +120,7 @@ enum SuppressionEndpoints {
         return lines
     }
 
-    /// A table: with the names of its columns in the first line, or with ours in our order.
+    /// A table: with the names of its columns in the first line, or with those of ``SuppressionTable/unnamed``.
     private static func table(_ request: AdminRequest) throws(Problem) -> [Suppression] {
         let (octets, release) = request.content.take()
         defer { release() }
@@ -130,7 +130,7 @@ enum SuppressionEndpoints {
         do throws(CSV.Fault) { records = try CSV.records(in: octets, atMost: mostOfTable) } catch {
             throw Problem.invalid("/lines/\(error.line)", "format", error.description)
         }
-        var columns = SuppressionTable.columns
+        var columns = SuppressionTable.unnamed
         if let first = records.first, let names = SuppressionTable.columns(named: first.cells) {
             columns = names
             records.removeFirst()
@@ -155,6 +155,7 @@ enum SuppressionEndpoints {
         var object = try JSONObject(item, at: pointer)
         let (text, word) = (try object.string("target"), try object.string("reason"))
         let (sender, note) = (try object.string("sender_domain"), try object.string("note", atMost: 200))
+        let tag = try object.string("tag")
         let until = try object.string("expires_at")
         try object.finish()
         guard let target = text.flatMap({ Suppression.target($0) }) else {
@@ -164,15 +165,12 @@ enum SuppressionEndpoints {
             let all = Suppression.Reason.allCases.map(\.rawValue).joined(separator: ", ")
             throw Problem.invalid("\(pointer)/reason", "enum", "is none of \(all)")
         }
-        let domain = sender.flatMap { Domain($0) }
-        if sender != nil, domain == nil {
-            throw Problem.invalid("\(pointer)/sender_domain", "format", "is no domain")
-        }
+        let scope = try scope(sender, tag) { "\(pointer)/\($0)" }
         let expires = until.flatMap { Timestamp(rfc3339: $0) }
         if until != nil, expires == nil {
             throw Problem.invalid("\(pointer)/expires_at", "format", "is no time such as 2027-01-31T12:00:00Z")
         }
-        return Suppression(target, sender: domain, reason: reason, note: note, created: .now(), expires: expires)
+        return Suppression(target, scope, reason: reason, note: note, created: .now(), expires: expires)
     }
 
     // MARK: - Parts
@@ -185,24 +183,43 @@ enum SuppressionEndpoints {
         guard let target = Suppression.target(request.parameter("target")) else {
             throw Problem(.notFound, "neither an address nor a domain; ask for one such as ann@example.com")
         }
-        var sender: Domain?
-        if let text = request.value("sender_domain") {
-            guard let domain = Domain(text) else {
-                throw Problem.invalid("?sender_domain", "format", "is no domain")
-            }
-            sender = domain
-        }
+        let scope = try scope(request.value("sender_domain"), request.value("tag")) { "?\($0)" }
         let list = try known(services)
-        guard let line = try ask({ () throws(SuppressionError) in try list.line(target, sender: sender) }) else {
+        guard let line = try ask({ () throws(SuppressionError) in try list.line(target, scope) }) else {
             throw missing(target)
         }
         return (list, line)
     }
 
+    /// Whose mail a line is about.
+    ///
+    /// - Parameter pointer: what a problem with a member points at.
+    private static func scope(
+        _ sender: String?,
+        _ tag: String?,
+        _ pointer: (String) -> String
+    ) throws(Problem) -> Suppression.Scope {
+        if sender != nil, tag != nil {
+            let why = "a line is about the mail of one sender's domain or of one tag; make two lines"
+            throw Problem.invalid(pointer("tag"), "exclusive", why)
+        }
+        if let tag {
+            guard let scope = Suppression.Scope(tag: tag) else {
+                throw Problem.invalid(pointer("tag"), "format", "is no tag of 1 to 200 printable octets")
+            }
+            return scope
+        }
+        guard let sender else { return .everybody }
+        guard let domain = Domain(sender) else {
+            throw Problem.invalid(pointer("sender_domain"), "format", "is no domain")
+        }
+        return .sender(domain)
+    }
+
     private static func missing(_ target: String) -> Problem {
         Problem(
             .notFound,
-            "\(target) is not on the list; GET /v1/suppressions shows who is, and a line for one sender's mail alone needs ?sender_domain"
+            "\(target) is not on the list; GET /v1/suppressions shows who is, and a line for one sender's mail alone needs ?sender_domain, one for a tag ?tag"
         )
     }
 
@@ -245,7 +262,8 @@ enum SuppressionEndpoints {
     private static func view(_ line: Suppression) -> JSON {
         [
             "target": .string(line.target),
-            "sender_domain": .optional(line.sender?.name),
+            "sender_domain": .optional(line.scope.sender?.name),
+            "tag": .optional(line.scope.tag),
             "reason": .string(line.reason.rawValue),
             "source_event": .optional(line.source),
             "note": .optional(line.note),

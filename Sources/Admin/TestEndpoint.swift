@@ -52,7 +52,7 @@ enum TestEndpoint {
         private static let look: Int64 = 50
         private static let heartbeat: Int64 = 10_000
         /// Reasons that end by themselves and soon.
-        private static let passing: Set<WaitingReason.Code> = [.sessionSlot, .laneLimit, .totalLimit]
+        private static let passing: Set<WaitingReason.Code> = [.sessionSlot, .laneLimit, .totalLimit, .plugins]
 
         private let services: AdminServices
         private let id: QueueID

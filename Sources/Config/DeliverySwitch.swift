@@ -95,7 +95,7 @@ struct KeptSwitch: Hashable, Sendable {
 
 /// The file of the data directory that keeps the switch.
 package struct SwitchFile: Sendable {
-    private static let name = "delivery_switch"
+    static let name = "delivery_switch"
     private static let largest = 4096
 
     private let directory: String

@@ -56,6 +56,22 @@ extension SettingsReader {
         return found
     }
 
+    /// Where the keys of `outbound.ini` stand: `outbound.ini:12`, or the variable's name; those that stand nowhere are left out.
+    func outboundPlaces() -> [String: String] {
+        let file = OutboundSettings.file
+        var places: [String: String] = [:]
+        let text = (try? fileText(file)) ?? nil
+        for entry in text.map({ INIDocument(parsing: $0).entries }) ?? []
+        where entry.section == nil || entry.section == "main" {
+            let place = "\(file):\(entry.line)"
+            if let key = OutboundSettings.keys.first(where: { $0.isCalled(entry.key) }) { places[key.name] = place }
+            // Haraka's name for the same.
+            if entry.key == "pool_concurrency_max" { places["concurrency_per_lane"] = place }
+        }
+        for pin in environment.pins where pin.file == file { places[pin.key] = pin.variable }
+        return places
+    }
+
     /// `me`, `relay_acl_allow`: a value for each line.
     private func plain(_ file: String, _ text: String) -> [Origin] {
         let pins = environment.pins.filter { $0.file == file }

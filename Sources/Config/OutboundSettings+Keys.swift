@@ -83,6 +83,10 @@ extension OutboundSettings: KeyedSettings {
         .duration("pool_timeout", \.idleTimeout),
         .duration("lane_rest_max", \.laneRestMax),
         .byteSize("bounce_message_bytes", \.bounceMessageBytes, 0...1 << 30),
+        SettingKey("bounce_grace", isSeconds: true, show: { .number($0.bounceGrace) }) {
+            (text, target) throws(ValueError) in
+            target.bounceGrace = try ValueParsing.duration(text, 0...31_536_000)
+        },
         SettingKey("postmaster", show: { $0.postmaster.map { .text("\($0)") } ?? .none }) {
             (text, target) throws(ValueError) in
             guard !text.isEmpty else { return target.postmaster = nil }

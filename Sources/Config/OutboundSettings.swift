@@ -61,6 +61,8 @@ package struct OutboundSettings: Hashable, Sendable {
     package var laneRestMax = 60
     /// `bounce_message_bytes`: a longer original comes back in a failure report as its header alone.
     package var bounceMessageBytes = 64 << 20
+    /// `bounce_grace`, seconds that a bounce by a person or a reaction can be taken back; 0: it is done at once.
+    package var bounceGrace = 0
     /// `postmaster`: who hears of a report that reached nobody; nil: the log and the metrics alone.
     package var postmaster: EmailAddress?
     /// `long_lines`: what becomes of lines over 998 octets.

@@ -10,6 +10,8 @@ package struct Settings: Hashable, Sendable {
     package var me: Domain
     package var listener = ListenerSettings()
     package var outbound = OutboundSettings()
+    /// Where its keys stand, `outbound.ini:12`; those that stand nowhere are left out.
+    package var outboundPlaces: [String: String] = [:]
     /// `relay_acl_allow`: who may relay without authentication.
     package var relayNetworks: [IPNetwork] = []
     /// `auth_flat_file.ini`: who may authenticate.

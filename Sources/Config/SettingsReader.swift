@@ -157,6 +157,7 @@ package struct SettingsReader: Sendable {
         reading.switchWords = words
         // A broken file can stop delivery all the same; it never starts it again.
         guard !finding.errors.isEmpty, let stop = words.stop else { return }
+        reading.settings.outboundPlaces["disabled"] = outboundPlaces()["disabled"]
         reading.settings.outbound.isDisabled = stop.isDisabled
         reading.settings.outbound.disabledReason = stop.reason
     }
@@ -172,7 +173,9 @@ package struct SettingsReader: Sendable {
         case .listener: settings.listener = try readListener(&finding.warnings)
         case .auth: settings.auth = try readUsers(&finding.warnings)
         case .dkim: settings.dkim = try readKeys(&finding.referenced, &finding.warnings)
-        case .outbound: (settings.outbound, settings.nextHopAuthorities) = try readOutbound(&finding)
+        case .outbound:
+            settings.outboundPlaces = outboundPlaces()
+            (settings.outbound, settings.nextHopAuthorities) = try readOutbound(&finding)
         case .routes: settings.routes = try readRoutes(&finding)
         case .outboundIPs:
             var surroundings = Surroundings(source, environment: environment, isLocal: isLocal)

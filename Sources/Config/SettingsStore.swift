@@ -60,6 +60,7 @@ package final class SettingsStore: Sendable {
             var settings = settings
             settings.outbound.isDisabled = kept.position.isDisabled
             settings.outbound.disabledReason = kept.position.reason
+            settings.outboundPlaces["disabled"] = SwitchFile.name
             return settings
         }
     }

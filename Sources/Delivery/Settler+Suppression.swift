@@ -20,9 +20,10 @@ extension Settler {
         var isAny = false
         let outcomes = assignment.parcel.recipients.map { index -> Outcome? in
             let recipient = assignment.envelope.recipients[Int(index)].address
-            guard let reason = list.reason(for: recipient, from: assignment.envelope.sender, at: now) else {
-                return nil
-            }
+            let envelope = assignment.envelope
+            guard
+                let reason = list.reason(for: recipient, from: envelope.sender, tag: envelope.notes.tag, at: now)
+            else { return nil }
             isAny = true
             return .bounced(Failure(.recipient, at: .route, Intake.suppressed(reason)))
         }

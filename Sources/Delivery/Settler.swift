@@ -107,6 +107,7 @@ package final class Settler: Sendable {
             at: .now()
         )
         if verdicts.delay < delay { verdicts.setDelay(delay) }
+        if outbound.bounceGrace > 0 { spare(&verdicts, of: assignment.parcel.id.message) }
         if check != .off { verdicts.holdBack(isSilent: check == .drop) }
         let delayIsDue = delayIsDue(assignment.parcel, outbound)
         let asks = verdicts.hasFailures && plugins.asks(.failures)
@@ -115,6 +116,15 @@ package final class Settler: Sendable {
             return mark(assignment, verdicts, trail, [])
         }
         enqueue(Waiting(assignment: assignment, verdicts: verdicts, trail: trail, delayIsDue: delayIsDue))
+    }
+
+    /// Bounces of a reaction wait for `bounce_grace`, so that somebody can take them back.
+    private func spare(_ verdicts: inout Verdicts, of id: QueueID) {
+        let givenUp = verdicts.givenUp
+        guard let reason = givenUp.first?.failure.reaction,
+            queue.condemn(id, givenUp.map(\.recipient), because: reason)
+        else { return }
+        verdicts.spareGivenUp()
     }
 
     /// The usual end: everybody has it and nobody asked for a report.
@@ -321,7 +331,13 @@ package final class Settler: Sendable {
         because reason: String,
         into tray: ReportTray?
     ) async -> Bool {
-        let text = reason.isEmpty ? "removed by an administrator" : "removed by an administrator: \(reason)"
+        let text: String
+        if reason.rest(behind: "reaction ") != nil {
+            // Nobody revived it while `bounce_grace` counted.
+            text = "given up by \(reason)"
+        } else {
+            text = reason.isEmpty ? "removed by an administrator" : "removed by an administrator: \(reason)"
+        }
         let reply = Reply(550, EnhancedStatus(5, 7, 1), text)
         let failed = message.parcel.recipients
             .filter { message.envelope.recipients[Int($0)].wantsFailureReport }

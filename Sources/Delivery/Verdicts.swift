@@ -48,6 +48,8 @@ struct Verdicts: Sendable {
     private(set) var areHeldBack = false
     /// A plugin wants no report about those that bounced.
     private(set) var isSuppressed = false
+    /// There is no further attempt for those that failed for now.
+    private let isLast: Bool
     /// Milliseconds until the deferred are tried again.
     private(set) var delay: Int64 = 0
     /// What the deferral means for the next attempts.
@@ -84,6 +86,7 @@ struct Verdicts: Sendable {
         isExtra = parcel.timeToOwn(at: now) != nil
         let delay = patience.delay(parcel, kind, at: wall, now)
         self.delay = delay ?? 0
+        isLast = delay == nil
         for (recipient, outcome) in zip(parcel.recipients, outcomes) {
             switch outcome {
             case nil: break
@@ -150,6 +153,18 @@ struct Verdicts: Sendable {
     mutating func dropDeferred() {
         dropped = deferred
         deferred = []
+    }
+
+    /// Those that a reaction gave up; nobody, where they would have bounced by themselves.
+    var givenUp: [Failed] { isLast ? [] : bounced.filter { $0.failure.reaction != nil } }
+
+    /// Those that a reaction gave up wait for the grace instead.
+    mutating func spareGivenUp() {
+        let spared = givenUp
+        guard !spared.isEmpty else { return }
+        bounced.removeAll { $0.failure.reaction != nil }
+        deferred += spared
+        if kind == .outOfReach { kind = .failure }
     }
 
     /// Those that bounced are on the list of those that get nothing.

@@ -15,6 +15,8 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
     case left = 6
     /// Another relay had it.
     case arrived = 7
+    /// It is to bounce, unless somebody revives it.
+    case dying = 8
     // A recipient of a message.
     case deferred = 10
     case delivered = 11
@@ -68,6 +70,7 @@ package enum EventType: UInt8, Hashable, Sendable, CaseIterable {
         case .finished: "message.finished"
         case .left: "message.left"
         case .arrived: "message.arrived"
+        case .dying: "message.dying"
         case .deferred: "delivery.deferred"
         case .delivered: "delivery.delivered"
         case .bounced: "delivery.bounced"

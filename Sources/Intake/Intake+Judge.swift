@@ -63,6 +63,26 @@ extension Intake {
         return Reply(550, EnhancedStatus(5, 7, 1), "the address is on the list of those that get nothing: \(why)")
     }
 
+    /// A complete message of which nothing would be left: every recipient is on the list for mail of this tag.
+    ///
+    /// RCPT comes before the header, so the tag is not known there. Where others are left the message is taken, and those that get
+    /// nothing are taken out of it before it is offered to anybody.
+    func refusal(ofTagged envelope: Envelope, _ provenance: Provenance) -> Refusal? {
+        guard let list = suppressions, list.asksTag, let tag = envelope.notes.tag, provenance.entrance != .inside else {
+            return nil
+        }
+        let suppressions = settings.current.suppressions
+        guard suppressions.check == .refuse, !suppressions.passes(envelope.sender) else { return nil }
+        var first: Suppression.Reason?
+        for recipient in envelope.recipients {
+            guard let reason = list.reason(for: recipient.address, from: envelope.sender, tag: tag, at: .now()) else {
+                return nil
+            }
+            first = first ?? reason
+        }
+        return first.map { Refusal(byRoute: Self.suppressed($0)) }
+    }
+
     /// The first recipient of a whole message whose mail is rejected; reports of ours are never asked about.
     func refusal(of submission: Submission) -> Refusal? {
         guard submission.provenance.entrance == .api,

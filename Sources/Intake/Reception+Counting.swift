@@ -41,6 +41,15 @@ extension Reception {
         }
     }
 
+    /// Nothing would be left of the message, because of its tag; it is forgotten then.
+    func suppressedByTag(_ provenance: Provenance) -> Refusal? {
+        guard pending?.returned == nil, let envelope = pending?.envelope,
+            let refusal = intake.refusal(ofTagged: envelope, provenance)
+        else { return nil }
+        discard()
+        return refusal
+    }
+
     private func mail(_ envelope: Envelope, _ provenance: Provenance) -> EntryMail {
         var mail = EntryMail(envelope, provenance, octets)
         mail.parts = copies

@@ -168,7 +168,7 @@ package final class Reception {
         )
         pending?.returned = returned
         if let tag = draft.tag { pending?.envelope.notes.tag = tag }
-        if let refusal = count(envelope, provenance) { return refusal }
+        if let refusal = suppressedByTag(provenance) ?? count(envelope, provenance) { return refusal }
         goOn(for: owner)
         return nil
     }
@@ -200,7 +200,7 @@ package final class Reception {
         case .memory(let bytes): body = bytes
         case .file(let file): draft?.file = file
         }
-        if let refusal = count(submission.envelope, submission.provenance) {
+        if let refusal = suppressedByTag(submission.provenance) ?? count(submission.envelope, submission.provenance) {
             return owner.receptionEnded(.refused(refusal))
         }
         switch message.body {

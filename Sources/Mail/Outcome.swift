@@ -69,6 +69,8 @@ package struct Failure: Error, Hashable, Sendable, CustomStringConvertible {
     package let remote: String?
     /// The connection was lost after the final dot and before its reply: the peer may have the message.
     package let mayBeDuplicate: Bool
+    /// A reaction made it final: `reaction NAME, limits.ini:12`; nil: it is what the peer said.
+    package var reaction: String?
 
     package init(
         _ scope: Scope,

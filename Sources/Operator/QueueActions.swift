@@ -1,4 +1,4 @@
-// QueueActions.swift — `martlet queue retry|hold|release|remove` and `martlet flush`: by id, or by filter.
+// QueueActions.swift — `martlet queue retry|hold|release|revive|remove` and `martlet flush`: by id, or by filter.
 
 package import ArgumentParser
 import HTTPClient
@@ -128,6 +128,18 @@ struct Moment: ExpressibleByArgument {
 struct ReleaseMessages: QueueActionCommand {
     static let action = "release"
     static let configuration = CommandConfiguration(commandName: "release", abstract: "Let held messages go on.")
+
+    @OptionGroup var which: ActionOptions
+    @OptionGroup var options: RelayOptions
+}
+
+/// What was to bounce goes on.
+struct ReviveMessages: QueueActionCommand {
+    static let action = "revive"
+    static let configuration = CommandConfiguration(
+        commandName: "revive",
+        abstract: "Let messages go on that are to bounce (bounce_grace)."
+    )
 
     @OptionGroup var which: ActionOptions
     @OptionGroup var options: RelayOptions

@@ -12,7 +12,7 @@ package struct QueueCommand: ParsableCommand {
         abstract: "Look at waiting mail, and say what becomes of it.",
         subcommands: [
             ListQueue.self, ShowMessage.self, PrintContent.self, RetryMessages.self, HoldMessages.self,
-            ReleaseMessages.self, RemoveMessages.self,
+            ReleaseMessages.self, ReviveMessages.self, RemoveMessages.self,
         ]
     )
 

@@ -64,6 +64,8 @@ struct AddSuppression: RelayCommand {
     var target: String
     @Option(name: .customLong("sender-domain"), help: "Only for mail from this domain.")
     var senderDomain: String?
+    @Option(help: "Only for mail of this tag.")
+    var tag: String?
     @Option(help: "manual, hard_bounce, complaint or unsubscribe.")
     var reason: String?
     @Option(help: "For whoever reads the list.")
@@ -75,7 +77,7 @@ struct AddSuppression: RelayCommand {
 
     func run(_ relay: Relay) throws {
         let fields = [
-            ("target", target), ("sender_domain", senderDomain), ("reason", reason), ("note", note),
+            ("target", target), ("sender_domain", senderDomain), ("tag", tag), ("reason", reason), ("note", note),
             ("expires_at", until),
         ]
         let item = JSON.object(of: fields.compactMap { name, value in value.map { (name, .string($0)) } })
@@ -91,19 +93,22 @@ struct RemoveSuppression: RelayCommand {
     var target: String
     @Option(name: .customLong("sender-domain"), help: "The line for mail from this domain.")
     var senderDomain: String?
+    @Option(help: "The line for mail of this tag.")
+    var tag: String?
     @OptionGroup var which: RehearsalOption
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
-        let sender = senderDomain.map { [("sender_domain", $0)] } ?? []
-        try row(relay, "DELETE", place, target, query: sender + which.query)
+        let scope = [("sender_domain", senderDomain), ("tag", tag)].compactMap { name, value in value.map { (name, $0) }
+        }
+        try row(relay, "DELETE", place, target, query: scope + which.query)
     }
 }
 
 struct ExportSuppressions: RelayCommand {
     static let configuration = CommandConfiguration(
         commandName: "export",
-        abstract: "Print the list as CSV: target, sender_domain, reason, created_at, expires_at, note."
+        abstract: "Print the list as CSV: target, sender_domain, reason, created_at, expires_at, note, tag."
     )
 
     @OptionGroup var options: RelayOptions

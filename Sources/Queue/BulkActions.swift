@@ -13,6 +13,9 @@ package enum BulkAction: Hashable, Sendable {
     /// - Parameter until: when they go on by themselves; nil: when they are released.
     case hold(reason: String, until: Timestamp? = nil)
     case release
+    /// What is to bounce goes on.
+    case revive
+    /// With a report it waits for `bounce_grace`.
     case remove(withReport: Bool, reason: String)
 
     /// The word for the API.
@@ -21,6 +24,7 @@ package enum BulkAction: Hashable, Sendable {
         case .retry: "retry"
         case .hold: "hold"
         case .release: "release"
+        case .revive: "revive"
         case .remove: "remove"
         }
     }
@@ -166,7 +170,8 @@ package final class BulkActions: Sendable {
         return job
     }
 
-    /// Takes back what a hold did, once: exactly the messages that it held, unless somebody has held them anew since.
+    /// Takes back what a hold did, or a bounce that waits, once: exactly the messages that it found, unless somebody has said
+    /// another word since.
     ///
     /// - Returns: a job of its own, a release; nil when there is nothing to take back, or it is not over.
     package func undo(_ id: String, wall: Timestamp = .now()) -> BulkJob? {
@@ -215,6 +220,8 @@ package final class BulkActions: Sendable {
         var trail: HoldTrail?
         if case .hold(let reason, let until) = job.action {
             trail = HoldTrail(Hold(since: job.startedAt, until: until, reason: reason))
+        } else if case .remove(true, let reason) = job.action {
+            trail = queue.graceHold(because: reason, at: job.startedAt).map { HoldTrail($0) }
         }
         while position < work.count, !state.withLock({ $0.cancelled.contains(job.id) }) {
             let slice = position..<min(position + Self.slice, work.count)
@@ -252,21 +259,32 @@ package final class BulkActions: Sendable {
         case .act(.retry, let ids):
             return ids[slice].map { queue.retry($0) }
         case .act(.hold, let ids):
-            guard let hold = trail?.hold else { return [] }
-            let steps = await listed(Array(ids[slice]), failed: HoldOutcome(Self.unwritten)) { ids throws(QueueError) in
-                try queue.hold(ids, hold)
+            return await hold(ids[slice], &trail)
+        case .act(.revive, let ids):
+            return await listed(Array(ids[slice]), failed: Self.unwritten) { ids throws(QueueError) in
+                try queue.revive(ids)
             }
-            for (id, step) in zip(ids[slice], steps) where step.result == .done { trail?.note(id, before: step.before) }
-            return steps.map(\.result)
         case .act(.release, let ids):
             return await listed(Array(ids[slice]), failed: Self.unwritten) { ids throws(QueueError) in
                 try queue.release(ids)
             }
+        case .act(.remove, let ids) where trail != nil:
+            return await hold(ids[slice], &trail)
         case .act(.remove(let withReport, let reason), let ids):
             var results: [CommandResult] = []
             for id in ids[slice] { results.append(await queue.remove(id, withReport: withReport, reason: reason)) }
             return results
         }
+    }
+
+    private func hold(_ ids: ArraySlice<QueueID>, _ trail: inout HoldTrail?) async -> [CommandResult] {
+        guard let hold = trail?.hold else { return [] }
+        let queue = queue
+        let steps = await listed(Array(ids), failed: HoldOutcome(Self.unwritten)) { ids throws(QueueError) in
+            try queue.hold(ids, hold)
+        }
+        for (id, step) in zip(ids, steps) where step.result == .done { trail?.note(id, before: step.before) }
+        return steps.map(\.result)
     }
 
     /// A command that writes the list of held messages; what each message gets when that cannot be written is `failed`.
@@ -288,7 +306,7 @@ package final class BulkActions: Sendable {
                 switch result {
                 case .done: state.jobs[place].done += 1
                 case .unchanged, .notFound: state.jobs[place].skipped += 1
-                case .inFlight, .held, .failed:
+                case .inFlight, .held, .dying, .failed:
                     state.jobs[place].failed += 1
                     if state.jobs[place].problem == nil { state.jobs[place].problem = Self.words(result) }
                 }
@@ -300,6 +318,7 @@ package final class BulkActions: Sendable {
         switch result {
         case .inFlight: "a session had it"
         case .held: "it is held; release it first"
+        case .dying: "it is to bounce; revive it first"
         case .failed(let text): text
         case .done, .unchanged, .notFound: nil
         }

@@ -15,6 +15,8 @@ struct HeldMessages: Sendable {
     }
 
     private(set) var all: [QueueID: Hold] = [:]
+    /// Those that bounce at their end.
+    private(set) var dyingCount = 0
     /// An end that is no longer its hold's is stale.
     private var ends = Heap<End>()
 
@@ -22,6 +24,7 @@ struct HeldMessages: Sendable {
 
     init(_ holds: [QueueID: Hold]) {
         all = holds
+        dyingCount = holds.values.count(where: \.isDying)
         ends = Heap(holds.lazy.compactMap { id, hold in hold.until.map { End(at: $0, id: id) } })
     }
 
@@ -30,6 +33,7 @@ struct HeldMessages: Sendable {
     subscript(id: QueueID) -> Hold? {
         get { all[id] }
         set {
+            dyingCount += (newValue?.isDying == true ? 1 : 0) - (all[id]?.isDying == true ? 1 : 0)
             if let end = newValue?.until, all[id]?.until != end { ends.insert(End(at: end, id: id)) }
             all[id] = newValue
             // Holds that are changed again and again leave no more behind than there are holds.

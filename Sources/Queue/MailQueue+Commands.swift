@@ -20,6 +20,8 @@ package enum CommandResult: Hashable, Sendable {
     case inFlight
     /// It is held back: release it first.
     case held
+    /// It is to bounce: revive it first.
+    case dying
     /// In words, for the administrator.
     case failed(String)
 }
@@ -48,7 +50,7 @@ extension MailQueue {
         awaitRecovery(of: [id])
         let result: CommandResult = state.withLock { state in
             guard let entry = state.slot(of: id).flatMap({ state[$0] }) else { return .notFound }
-            if entry.isHeld { return .held }
+            if entry.isHeld { return state.holds[id]?.isDying == true ? .dying : .held }
             var result = CommandResult.unchanged
             for ticket in state.tickets(of: entry) {
                 if state.scheduler.hurry(ticket, at: now) { result = .done }
@@ -181,12 +183,14 @@ extension MailQueue {
     ///
     /// Blocks where there are any.
     package func releaseDue(at now: Uptime = .now(), wall: Timestamp = .now()) {
-        let due = state.withLock { state in
+        let (due, dying) = state.withLock { state -> ([QueueID], [QueueID]) in
             let due = state.holds.takeDue(at: wall)
             // Some of them are on their way.
             for id in due where state.slot(of: id) == nil { state.holds.tellAgain(id) }
-            return due.filter { state.slot(of: $0) != nil }
+            let here = due.filter { state.slot(of: $0) != nil }
+            return (here.filter { state.holds[$0]?.isDying == false }, here.filter { state.holds[$0]?.isDying == true })
         }
+        if !dying.isEmpty { Task { await self.bury(dying) } }
         guard !due.isEmpty else { return }
         // What cannot be written down goes on all the same: a restart would find its time over.
         _ = try? release(due, at: now)
@@ -209,14 +213,18 @@ extension MailQueue {
     /// - Parameters:
     ///   - withReport: tell the sender, as of a bounce; the report is on disk before the message is gone.
     ///   - reason: in words, for the report.
+    ///   - isDue: its time to bounce has come: where it was revived meanwhile it stays.
     package func remove(
         _ id: QueueID,
         withReport: Bool,
         reason: String,
+        isDue: Bool = false,
         at now: Uptime = .now()
     ) async -> CommandResult {
         if isRecovering.load(ordering: .acquiring) { await onDisk { self.awaitRecovery(of: [id]) } }
-        let claim = state.withLock { $0.claim(id) }
+        let claim = state.withLock { state in
+            isDue && state.holds[id]?.isDying != true ? .refused(.unchanged) : state.claim(id)
+        }
         guard case .claimed(let parcel) = claim else { return claim.result }
         let tray = withReport ? makeReportTray() : nil
         defer { discard(tray) }
@@ -294,10 +302,12 @@ enum Claim: Sendable {
 extension QueueState {
     mutating func hold(_ id: QueueID, _ hold: Hold) -> CommandResult {
         guard let slot = slot(of: id), let entry = self[slot] else { return .notFound }
+        // Nothing of what bounces is on its way.
+        if hold.isDying, tickets(of: entry).contains(where: { scheduler.isInFlight($0) }) { return .inFlight }
         if entry.isHeld {
-            guard let known = holds[id], known.until != hold.until || known.reason != hold.reason else {
-                return .unchanged
-            }
+            guard let known = holds[id], !known.isDying,
+                hold.isDying || known.until != hold.until || known.reason != hold.reason
+            else { return .unchanged }
             holds[id] = hold.continuing(known)
             return .done
         }
@@ -308,6 +318,12 @@ extension QueueState {
     }
 
     fileprivate mutating func release(_ id: QueueID, at now: Uptime) -> CommandResult {
+        if holds[id]?.isDying == true, slot(of: id) != nil { return .dying }
+        return letGo(id, at: now)
+    }
+
+    /// Lets a message go on, whatever holds it.
+    mutating func letGo(_ id: QueueID, at now: Uptime) -> CommandResult {
         guard let slot = slot(of: id), let entry = self[slot] else { return .notFound }
         guard entry.isHeld else { return .unchanged }
         self[slot]?.isHeld = false
@@ -318,7 +334,7 @@ extension QueueState {
 
     /// Gives a held message the hold that it had before; nil: it goes on.
     mutating func rehold(_ id: QueueID, _ before: Hold?, at now: Uptime) {
-        if before == nil { _ = release(id, at: now) } else { holds[id] = before }
+        if before == nil { _ = letGo(id, at: now) } else { holds[id] = before }
     }
 
     /// Takes all parcels of a message, as if a session had them.

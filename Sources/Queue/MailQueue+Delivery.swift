@@ -227,7 +227,7 @@ extension MailQueue {
         var freed = 0
         // Some recipients are due at once, or earlier than the dispatcher means to look.
         var wakes = false
-        var isFinished = false
+        var (isFinished, isLeftToDie) = (false, false)
         let compact: Bool = state.withLock { state in
             guard let slot = state.slot(of: parcel.id.message), state.scheduler.isInFlight(parcel.id.ticket) else {
                 return false
@@ -253,9 +253,11 @@ extension MailQueue {
             }
             isFinished = state[slot]?.openParcels == 0
             if !isFinished { state.note(done: done, bounced: bounced, of: slot) }
+            isLeftToDie = !state.condemned.isEmpty && !isFinished && state.isLeftToDie(slot)
             freed = record(slot, done: done, in: &state, deferred: deferred, facts, tray, now: now, wall: wall)
             return startsCompaction(&state)
         }
+        if isLeftToDie { letDie(parcel.id.message) }
         memory.release(freed)
         if compact { compactInBackground() }
         if wakes { wakeDispatcher() }

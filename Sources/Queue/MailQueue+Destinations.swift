@@ -135,29 +135,34 @@ extension QueueState {
                 + scheduler.scopes(of: envelope, to: addresses, in: lane)
             let standing = scheduler.standing(of: scopes, at: now)
             for pause in standing.pauses {
-                var reason = WaitingReason(
-                    code: .paused,
-                    lane: lane,
-                    until: pause.until,
-                    text: "\(pause.scope) is \(pause.words)"
+                reasons.append(
+                    WaitingReason(
+                        code: .paused,
+                        lane: lane,
+                        until: pause.until,
+                        text: "\(pause.scope) is \(pause.words)",
+                        rule: "pause \(pause.scope)",
+                        origin: pause.origin ?? "pauses",
+                        since: pause.since
+                    )
                 )
-                (reason.rule, reason.since, reason.origin) = ("pause \(pause.scope)", pause.since, pause.origin)
-                reasons.append(reason)
             }
             let limits = [
                 (standing.keeps, "lets the next one on then"),
                 (standing.keepsSession, "allows no further session now"),
             ]
             for case (let limit?, let effect) in limits where state == .waiting {
-                var reason = WaitingReason(
-                    code: .limit,
-                    lane: lane,
-                    until: time(limit.opens),
-                    text: "\(limit.words) \(effect)"
+                reasons.append(
+                    WaitingReason(
+                        code: .limit,
+                        lane: lane,
+                        until: time(limit.opens),
+                        text: "\(limit.words) \(effect)",
+                        rule: "\(limit.key.rawValue) \(limit.text) of \(limit.scope)",
+                        origin: limit.origin,
+                        since: time(limit.since) ?? entry.acceptedAt
+                    )
                 )
-                reason.rule = "\(limit.key.rawValue) \(limit.text) of \(limit.scope)"
-                (reason.origin, reason.since) = (limit.origin, time(limit.since))
-                reasons.append(reason)
             }
             let ahead = scheduler.position(of: ticket).map { $0 + 1 } ?? 0
             let end = scheduler.due(ticket) ?? scheduler.end(of: ahead, standing, at: now)

@@ -59,7 +59,7 @@ extension MailQueue {
 extension Hold {
     /// The same whenever it is told.
     fileprivate var fact: CommandFact {
-        var fact = CommandFact(.held, at: since)
+        var fact = CommandFact(isDying ? .dying : .held, at: since)
         fact.text = reason.isEmpty ? nil : reason
         fact.until = until
         return fact

@@ -248,6 +248,8 @@ extension Failure {
             reply.status.flatMap { EnhancedStatus(5, $0.subject, $0.detail) },
             lines: reply.lines + ["(not tried again: reaction \(reaction.name), \(reaction.origin))"]
         )
-        return Failure(scope, at: stage, words, remote: remote, mayBeDuplicate: mayBeDuplicate)
+        var failure = Failure(scope, at: stage, words, remote: remote, mayBeDuplicate: mayBeDuplicate)
+        failure.reaction = "reaction \(reaction.name), \(reaction.origin): \(reply)"
+        return failure
     }
 }

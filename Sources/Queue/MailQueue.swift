@@ -96,8 +96,10 @@ package struct QueueCounts: Hashable, Sendable {
     package var waiting = 0
     /// Parcels whose next attempt is in the future.
     package var tempFailed = 0
-    /// Parcels that somebody holds back.
+    /// Parcels that somebody holds back, those that are to bounce among them.
     package var held = 0
+    /// Messages that are to bounce unless somebody revives them.
+    package var dying = 0
     package var messages = 0
 }
 
@@ -118,6 +120,10 @@ package final class MailQueue: Sendable {
         package var isDisabled = false
         /// Seconds.
         package var laneRestMax = 60
+        /// Seconds that a bounce by a person or a reaction can be taken back.
+        package var bounceGrace = 0
+        /// Where keys of `outbound.ini` stand, `outbound.ini:12`; those that stand nowhere are left out.
+        package var origins: [String: String] = [:]
 
         package init() {}
 

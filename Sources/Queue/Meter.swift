@@ -138,7 +138,10 @@ struct Meter: Sendable {
         add(terms.avoidedUntil)
         guard others || terms.overflow != .wait else { return closed }
         add(terms.warmup.flatMap { warmth.opens($0, at: wall) })
-        add(terms.daily.flatMap { day.opens($0, at: wall) })
+        // What other nodes may still give says nothing of the day.
+        if let limit = terms.daily, case .until(let end)? = dayOpens(limit, at: now, wall) {
+            closed = closed?.later(.until(end)) ?? .until(end)
+        }
         return closed
     }
 

@@ -16,14 +16,17 @@ package enum QueuedState: UInt8, Hashable, Sendable, CaseIterable {
     case tempFailed
     /// Somebody holds it back.
     case held
+    /// It is to bounce, unless somebody revives it.
+    case dying
 
-    /// The word for the API: `in_progress`, `waiting`, `temp_failed`, `held`.
+    /// The word for the API: `in_progress`, `waiting`, `temp_failed`, `held`, `dying`.
     package var name: String {
         switch self {
         case .inProgress: "in_progress"
         case .waiting: "waiting"
         case .tempFailed: "temp_failed"
         case .held: "held"
+        case .dying: "dying"
         }
     }
 

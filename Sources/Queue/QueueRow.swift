@@ -68,43 +68,6 @@ package struct MessageReport: Sendable {
     package let estimatedSend: Timestamp?
 }
 
-/// Why a message is not being delivered right now.
-package struct WaitingReason: Hashable, Sendable {
-    /// What stands in the way.
-    package enum Code: String, Hashable, Sendable, CaseIterable {
-        /// Its time has not come after a failure.
-        case retryTimer = "retry_timer"
-        /// Its next hop could not be reached and is left alone for a while.
-        case laneRests = "lane_rests"
-        /// Its next hop has as many sessions as one may have.
-        case laneLimit = "lane_limit"
-        /// There are as many sessions as there may be.
-        case totalLimit = "total_limit"
-        /// Delivery is switched off.
-        case disabled
-        case held
-        /// It waits for its turn in a session, or for one to be opened.
-        case sessionSlot = "session_slot"
-        /// A limit of `limits.ini`.
-        case limit
-        /// Somebody paused what it belongs to.
-        case paused
-    }
-
-    package let code: Code
-    package let lane: Lane?
-    /// When it ends, as far as that is known.
-    package let until: Timestamp?
-    /// One sentence for people.
-    package let text: String
-    /// The limit or the pause: `rate 20/m of provider google`.
-    package var rule: String?
-    /// Where the rule is said: `limits.ini:12`.
-    package var origin: String?
-    /// When it began, as far as that is known.
-    package var since: Timestamp?
-}
-
 /// How a listing is ordered.
 package struct QueueSort: Hashable, Sendable {
     /// By what.

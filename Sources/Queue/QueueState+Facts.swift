@@ -37,7 +37,7 @@ extension QueueState {
             isAccepted =
                 isAccepted
                 || filter.accepts(
-                    state: scheduler.state(of: ticket),
+                    state: state(of: ticket, entry),
                     failures: parcel.attempts,
                     reply: parcel.reply,
                     due: scheduler.due(ticket),
@@ -71,11 +71,11 @@ extension QueueState {
         forEachParcel(of: entry) { ticket, parcel in
             let lane = scheduler.lane(of: ticket)
             if lanes.count < most, !lanes.contains(lane) { lanes.append(lane) }
-            seen.insert(scheduler.state(of: ticket))
+            seen.insert(self.state(of: ticket, entry))
             attempts = max(attempts, parcel.attempts)
             if parcel.reply != 0, parcel.attemptedAt >= latest { (latest, reply) = (parcel.attemptedAt, parcel.reply) }
         }
-        let state = [QueuedState.inProgress, .held, .waiting].first(where: seen.contains) ?? .tempFailed
+        let state = [QueuedState.inProgress, .dying, .held, .waiting].first(where: seen.contains) ?? .tempFailed
         return RowFacts(
             entry: entry,
             state: state,
@@ -96,7 +96,7 @@ extension QueueState {
         forEachParcel(of: entry) { ticket, parcel in
             for recipient in recipients(of: ticket) where Int(recipient) < facts.count {
                 facts[Int(recipient)] = MessageReport.RecipientFacts(
-                    state: .queued(scheduler.state(of: ticket)),
+                    state: .queued(state(of: ticket, entry)),
                     lane: scheduler.lane(of: ticket),
                     attempts: parcel.attempts,
                     due: scheduler.due(ticket),
@@ -106,83 +106,5 @@ extension QueueState {
             }
         }
         return facts
-    }
-
-    /// Why a message is not being delivered, the most lasting reason first.
-    func waitingReasons(of entry: MessageEntry, now: Uptime, wall: Timestamp) -> [WaitingReason] {
-        var reasons: [WaitingReason] = []
-        func time(_ uptime: Uptime?) -> Timestamp? {
-            uptime.map { wall.adding(milliseconds: $0.milliseconds(since: now)) }
-        }
-        func add(
-            _ code: WaitingReason.Code,
-            _ lane: Lane?,
-            _ until: Uptime?,
-            _ text: String,
-            by rule: String? = nil,
-            since: Timestamp? = nil
-        ) {
-            var reason = WaitingReason(code: code, lane: lane, until: time(until), text: text)
-            (reason.rule, reason.since) = (rule, since)
-            if rule != nil, code != .held { reason.origin = "outbound.ini" }
-            if reasons.count < QueueRow.shown, !reasons.contains(reason) { reasons.append(reason) }
-        }
-        if entry.isHeld {
-            let end = holds[entry.id]?.until.map { now.adding(milliseconds: $0.milliseconds(since: wall)) }
-            add(.held, nil, end, holdText(entry.id), by: "hold", since: holds[entry.id]?.since)
-        }
-        if options.isDisabled {
-            add(.disabled, nil, nil, "delivery is switched off: disabled in outbound.ini", by: "disabled")
-        }
-        forEachParcel(of: entry) { ticket, parcel in
-            let lane = scheduler.lane(of: ticket)
-            let state = scheduler.state(of: ticket)
-            if let due = scheduler.due(ticket) {
-                let words = "attempt \(parcel.attempts + 1) waits for its time"
-                let tried = Timestamp(milliseconds: Int64(parcel.attemptedAt) * 1000)
-                let since = parcel.attemptedAt == 0 ? nil : tried
-                add(.retryTimer, lane, due, words, by: "temp_fail_intervals", since: since)
-            }
-            guard state == .waiting || state == .tempFailed, let report = scheduler.report(on: lane) else { return }
-            if let until = report.restsUntil {
-                let words = "\(lane) could not be reached and is left alone until then"
-                add(
-                    .laneRests,
-                    lane,
-                    until,
-                    words,
-                    by: "lane_rest_max",
-                    since: time(scheduler.breaker(of: lane)?.since)
-                )
-            }
-            guard state == .waiting else { return }
-            if report.restsUntil == nil, report.sessions >= report.sessionLimit {
-                let reason = Self.words(report.limitedBy)
-                let rule = report.limitedBy == .perLane ? report.limitedBy.rawValue : nil
-                add(.laneLimit, lane, nil, "\(lane) has \(report.sessions) sessions, \(reason)", by: rule)
-            } else if scheduler.sessions >= options.concurrencyMax {
-                let words = "there are \(scheduler.sessions) sessions, as many as concurrency_max allows"
-                add(.totalLimit, lane, nil, words, by: "concurrency_max")
-            } else if report.restsUntil == nil, !options.isDisabled {
-                add(.sessionSlot, lane, nil, "it waits for its turn in a session to \(lane)")
-            }
-        }
-        return reasons
-    }
-
-    private static func words(_ limit: SessionLimit) -> String {
-        switch limit {
-        case .perLane: "as many as concurrency_per_lane allows"
-        case .grant: "as many as other nodes leave of concurrency_per_lane"
-        case .unproven: "and gets more as it answers"
-        case .turnedAway: "and takes no more at the moment"
-        case .unreachable: "and is tried by one, since it could not be reached"
-        }
-    }
-
-    private func holdText(_ id: QueueID) -> String {
-        guard let hold = holds[id] else { return "held until it is released" }
-        let end = hold.until == nil ? "held until it is released" : "held until its time comes"
-        return hold.reason.isEmpty ? end : "\(end): \(hold.reason)"
     }
 }

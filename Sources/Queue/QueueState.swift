@@ -24,6 +24,8 @@ struct QueueState: ~Copyable, Sendable {
     /// Lanes whose next messages are being read from disk.
     var loadingLanes: Set<Lane> = []
     var isCompacting = false
+    /// When delivery was last found switched off.
+    private(set) var disabledSince = Timestamp.now()
     /// Until when deliveries may begin; for ever, where the queue is this process's alone.
     var leaseEnd = Uptime(milliseconds: .max)
     /// Plugins are asked about every parcel before it enters the lane of its next hop.
@@ -33,6 +35,8 @@ struct QueueState: ~Copyable, Sendable {
     private(set) var otherReplies: [Ticket: [UInt32: ReplyPool.Number]] = [:]
     /// Messages that are held back; those that are gone meanwhile are left out at the next change.
     var holds = HeldMessages()
+    /// Recipients that reactions gave up, while `bounce_grace` counts.
+    var condemned = Condemned()
     /// Those of an earlier life, until it is known which of their messages are still there.
     var oldHolds: [QueueID] = []
     /// Messages of an earlier life, or of other nodes, that were filed.
@@ -62,6 +66,7 @@ struct QueueState: ~Copyable, Sendable {
     var messageCount: Int { byID.count }
 
     mutating func apply(_ options: MailQueue.Options) {
+        if options.isDisabled, !self.options.isDisabled { disabledSince = .now() }
         self.options = options
         scheduler.limits = options.limits
         scheduler.isPaused = options.isDisabled
@@ -216,6 +221,7 @@ extension QueueState {
         guard let entry = messages[slot] else { return 0 }
         byID.remove(entry.id)
         if entry.isHeld { holds[entry.id] = nil }
+        if !condemned.isEmpty { condemned[entry.id] = nil }
         if !progress.isEmpty { progress[slot] = nil }
         tally.leave(entry.login, bytes: entry.size)
         bytes -= entry.size

@@ -181,6 +181,7 @@ extension MailQueue {
             waiting: state.scheduler.readyCount + state.scheduler.parkedCount,
             tempFailed: state.scheduler.waitingCount,
             held: state.scheduler.heldCount,
+            dying: state.holds.dyingCount,
             messages: state.messageCount
         )
     }
@@ -191,7 +192,7 @@ extension QueueState {
     fileprivate func worst(of entry: MessageEntry) -> QueuedState {
         var found = QueuedState.tempFailed
         forEachParcel(of: entry) { ticket, _ in
-            let state = scheduler.state(of: ticket)
+            let state = self.state(of: ticket, entry)
             if Self.rank(state) < Self.rank(found) { found = state }
         }
         return found
@@ -200,7 +201,7 @@ extension QueueState {
     private static func rank(_ state: QueuedState) -> Int {
         switch state {
         case .inProgress: 0
-        case .held: 1
+        case .held, .dying: 1
         case .waiting: 2
         case .tempFailed: 3
         }

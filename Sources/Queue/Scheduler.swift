@@ -196,6 +196,15 @@ extension Scheduler {
         }
     }
 
+    /// Since when a parcel is due by itself; nil when it is not, or somebody asked for it.
+    func readySince(_ ticket: Ticket) -> Uptime? {
+        let state = tickets[ticket]
+        switch state.place {
+        case .ready, .parked: return state.isAsked || state.due.milliseconds == 0 ? nil : state.due
+        case .free, .waiting, .inFlight, .held: return nil
+        }
+    }
+
     /// When a parcel that somebody made due would have been due by itself; nil when it is its own time, or it waits.
     package func ownTime(_ ticket: Ticket) -> Uptime? {
         guard tickets[ticket].isAsked else { return nil }
@@ -252,9 +261,9 @@ extension Scheduler {
 
     mutating func place(_ ticket: Ticket, due: Uptime, first: Bool = false, at now: Uptime) {
         tickets[ticket].isAsked = false
+        tickets[ticket].due = due
         guard due > now else { return enter(ticket, first: first) }
         tickets[ticket].place = .waiting
-        tickets[ticket].due = due
         waitingCount += 1
         startTimer(ticket)
     }
@@ -424,7 +433,8 @@ struct TicketState: Sendable {
         case parked
     }
 
-    /// Waiting: until when; in flight: since when; in a line because somebody asked: when it would have been due by itself.
+    /// Waiting: until when; in flight: since when; in a line: since when it is due, or, because somebody asked, when it would have
+    /// been due by itself.
     var due = Uptime(milliseconds: 0)
     var lane = LaneNumber.null
     /// In a line, the ticket behind; waiting, the place among the timers.

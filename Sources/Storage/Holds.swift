@@ -1,7 +1,8 @@
 // Holds.swift — messages that are held back until somebody releases them or their time comes, kept over restarts in
 // `queue/holds` and `queue/holds.log`.
 //
-// `holds` is text, one line per message: id, milliseconds since 1970, reason; `since..until` where it ends by itself. What
+// `holds` is text, one line per message: id, milliseconds since 1970, reason; `since..until` where it ends by itself; before the reason of one that bounces at its end
+// stands a control character. What
 // changed since it was written stands in `holds.log` (`HoldsLog.swift`). So a person can read both, and remove both to release
 // everything at the next start.
 
@@ -10,24 +11,65 @@ package import Mail
 
 /// Why, since when and until when a message is held.
 package struct Hold: Hashable, Sendable {
+    /// What becomes of the message at the end.
+    package enum Kind: UInt8, Hashable, Sendable, CaseIterable {
+        /// It goes on.
+        case hold
+        /// It bounces, unless somebody revives it.
+        case dying
+        /// The same of one that was held before: revived, it is held again.
+        case dyingHeld
+    }
+
     package let since: Timestamp
     /// In words, printable, at most 200 bytes; empty when none was given.
     package let reason: String
-    /// When it goes on by itself; nil: when it is released.
+    /// When it goes on, or bounces, by itself; nil: when it is released.
     package let until: Timestamp?
+    package let kind: Kind
 
     /// - Parameter reason: control characters become blanks, and it is cut to 200 bytes.
-    package init(since: Timestamp, until: Timestamp? = nil, reason: String) {
+    package init(since: Timestamp, until: Timestamp? = nil, reason: String, _ kind: Kind = .hold) {
         self.since = since
         self.until = until
+        self.kind = kind
         let bytes = LastReply(reason).text.utf8.map { $0 < 0x20 || $0 == 0x7F ? UInt8(ascii: " ") : $0 }
         self.reason = String(decoding: bytes, as: UTF8.self)
     }
 }
 
 extension Hold {
+    /// It bounces at its end.
+    package var isDying: Bool { kind != .hold }
+
     /// The same of a message that was held before.
-    package func continuing(_ known: Hold) -> Hold { Hold(since: known.since, until: until, reason: reason) }
+    package func continuing(_ known: Hold) -> Hold {
+        switch kind {
+        case .hold: Hold(since: known.since, until: until, reason: reason)
+        case .dying, .dyingHeld: Hold(since: since, until: until, reason: reason, .dyingHeld)
+        }
+    }
+
+    /// The reason as it is kept, behind a control character where the message is dying: none is in a reason.
+    var written: String {
+        switch kind {
+        case .hold: reason
+        case .dying: "\u{1}\(reason)"
+        case .dyingHeld: "\u{2}\(reason)"
+        }
+    }
+
+    /// - Parameter written: as ``written``.
+    init(since: Timestamp, until: Timestamp?, written: some StringProtocol) {
+        let kind: Kind =
+            switch written.utf8.first {
+            case 1: .dying
+            case 2: .dyingHeld
+            default: .hold
+            }
+        let reason = kind == .hold ? String(written) : String(decoding: written.utf8.dropFirst(), as: UTF8.self)
+        self.init(since: since, until: until, reason: reason, kind)
+    }
 }
 
 /// The text of the file.
@@ -46,7 +88,7 @@ enum HoldsFile {
 
     static func line(_ id: QueueID, _ hold: Hold) -> String {
         let end = hold.until.map { "..\($0.clamped.milliseconds)" } ?? ""
-        return "\(id) \(hold.since.clamped.milliseconds)\(end) \(hold.reason)\n"
+        return "\(id) \(hold.since.clamped.milliseconds)\(end) \(hold.written)\n"
     }
 
     /// What a line is taken for whose id is sound and nothing else: rather stopped than sent.
@@ -63,7 +105,7 @@ enum HoldsFile {
             let id = QueueID(String(decoding: fields[0], as: UTF8.self))
             if let id, fields.count >= 2, let times = times(fields[1]) {
                 let reason = fields.count == 3 ? String(decoding: fields[2], as: UTF8.self) : ""
-                holds[id] = Hold(since: times.since, until: times.until, reason: reason)
+                holds[id] = Hold(since: times.since, until: times.until, written: reason)
             } else {
                 damaged += line + [UInt8(ascii: "\n")]
                 if let id, holds[id] == nil { holds[id] = unread }

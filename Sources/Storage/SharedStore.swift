@@ -401,7 +401,7 @@ extension SharedStore {
                     "INSERT INTO martlet.hold VALUES ($1, $2, $3, $4) RETURNING 1",
                     [
                         .number(Int64(bitPattern: id.rawValue)), .number(hold.since.milliseconds),
-                        hold.until.map { .number($0.milliseconds) } ?? .null, .bytes(Array(hold.reason.utf8)),
+                        hold.until.map { .number($0.milliseconds) } ?? .null, .bytes(Array(hold.written.utf8)),
                     ]
                 )
             }
@@ -437,7 +437,7 @@ extension Hold {
         self.init(
             since: Timestamp(milliseconds: rows.integer(row, column)),
             until: rows.isNull(row, column + 1) ? nil : Timestamp(milliseconds: rows.integer(row, column + 1)),
-            reason: String(decoding: rows.bytes(row, column + 2), as: UTF8.self)
+            written: String(decoding: rows.bytes(row, column + 2), as: UTF8.self)
         )
     }
 }

@@ -49,7 +49,7 @@ extension SuppressionList {
         else { return }
         let now = SuppressionEvidence(host: event.data.mx?.host ?? "", time: event.time)
         let select = try database.statement("SELECT reason, expires, host, seen FROM entry WHERE digest = ?")
-        select.bind(1, digest(recipient, nil))
+        select.bind(1, digest(recipient, .everybody))
         var (first, isForEver): (SuppressionEvidence?, Bool) = (nil, false)
         if try select.step() {
             // What somebody decided stays, and so does what is for ever.
@@ -76,13 +76,14 @@ extension SuppressionList {
         _ database: Database
     ) throws(DatabaseError) {
         let sender = event.data.sender.flatMap { EmailAddress($0)?.domain }
+        let scope = sender.map { Suppression.Scope.sender($0) } ?? .everybody
         let select = try database.statement("SELECT reason FROM entry WHERE digest = ?")
-        select.bind(1, digest(recipient, sender))
+        select.bind(1, digest(recipient, scope))
         let known = try select.step() ? Suppression.Reason(rawValue: select.text(0)) : nil
         select.reset()
         // A bounce may end; what somebody decided stays.
         guard known == nil || known == .hardBounce, total < SuppressionList.most else { return }
-        let line = Suppression(recipient, sender: sender, reason: .complaint, source: event.id, created: event.time)
+        let line = Suppression(recipient, scope, reason: .complaint, source: event.id, created: event.time)
         _ = try put(line, nil, database)
     }
 

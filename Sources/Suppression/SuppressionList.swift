@@ -6,6 +6,7 @@
 //
 //   meta(key, value)   version, the key of the hashes, how far bounces were read
 //   entry(digest, target, sender, reason, source, note, created, expires, host, seen)
+//   sender: the domain whose mail a line is about, or `tag NAME`; empty: everybody's mail
 
 import Database
 package import Mail
@@ -28,12 +29,54 @@ package struct Suppression: Hashable, Sendable {
         case complaint, unsubscribe, manual
     }
 
+    /// Whose mail a line is about.
+    package enum Scope: Hashable, Sendable {
+        case everybody
+        /// Mail from this domain.
+        case sender(Domain)
+        /// Mail of this tag.
+        case tag(String)
+
+        /// Octets of a tag at most.
+        package static let longestTag = 200
+
+        /// As the file and the hashes have it: no domain has a blank.
+        var written: String {
+            switch self {
+            case .everybody: ""
+            case .sender(let domain): domain.name
+            case .tag(let tag): "tag \(tag)"
+            }
+        }
+
+        /// - Parameter written: as ``written``; what makes no sense is about everybody's mail.
+        init(written: String) {
+            if let tag = written.rest(behind: "tag ") {
+                self = .tag(String(tag))
+            } else {
+                self = Domain(written).map { .sender($0) } ?? .everybody
+            }
+        }
+
+        /// A tag that a line may name: printable, with something in it.
+        package init?(tag: String) {
+            guard (1...Self.longestTag).contains(tag.utf8.count), tag.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F })
+            else { return nil }
+            self = .tag(tag)
+        }
+
+        /// The domain; nil: it is about other mail.
+        package var sender: Domain? { if case .sender(let domain) = self { domain } else { nil } }
+        /// The tag; nil: it is about other mail.
+        package var tag: String? { if case .tag(let tag) = self { tag } else { nil } }
+    }
+
     /// An address, or a domain: everybody there; in lower case.
     ///
     /// `hash:` and 32 digits where only that is kept.
     package var target: String
-    /// The sender's domain that it holds for; nil: everybody's.
-    package var sender: Domain?
+    /// Whose mail it is about.
+    package var scope: Scope
     package var reason: Reason
     /// Id of the event that it comes from.
     package var source: String?
@@ -44,7 +87,7 @@ package struct Suppression: Hashable, Sendable {
 
     package init(
         _ target: String,
-        sender: Domain? = nil,
+        _ scope: Scope = .everybody,
         reason: Reason = .manual,
         source: String? = nil,
         note: String? = nil,
@@ -52,7 +95,7 @@ package struct Suppression: Hashable, Sendable {
         expires: Timestamp? = nil
     ) {
         self.target = target
-        self.sender = sender
+        self.scope = scope
         self.reason = reason
         self.source = source
         self.note = note
@@ -98,7 +141,17 @@ package final class SuppressionList: Sendable {
     private struct State {
         var marks: [UInt64: Mark] = [:]
         /// Lines for the mail of one sender's domain.
-        var scoped = 0
+        var senders = 0
+        /// Lines for the mail of one tag.
+        var tags = 0
+
+        mutating func count(_ scope: Suppression.Scope, _ more: Int) {
+            switch scope {
+            case .everybody: break
+            case .sender: senders += more
+            case .tag: tags += more
+            }
+        }
     }
 
     let database: Mutex<Database>
@@ -109,6 +162,7 @@ package final class SuppressionList: Sendable {
     private let isCovered = Atomic<Bool>(false)
     private let state = Mutex(State())
     private let count = Atomic<Int>(0)
+    private let tagCount = Atomic<Int>(0)
 
     /// Opens the list, and makes it when it is missing.
     ///
@@ -139,14 +193,14 @@ package final class SuppressionList: Sendable {
                 insert.bind(1, key)
                 try insert.run()
             }
-            var (marks, scoped) = ([UInt64: Mark](), 0)
+            var found = State()
             let all = try database.statement("SELECT digest, reason, expires, sender FROM entry WHERE reason <> ''")
             while try all.step() {
-                marks[Self.short(all.bytes(0))] = Mark(
+                found.marks[Self.short(all.bytes(0))] = Mark(
                     reason: Suppression.Reason(rawValue: all.text(1)) ?? .manual,
                     expires: all.integer(2)
                 )
-                if !all.bytes(3).isEmpty { scoped += 1 }
+                found.count(Suppression.Scope(written: all.text(3)), 1)
             }
             all.reset()
             if isHashed() {
@@ -154,8 +208,9 @@ package final class SuppressionList: Sendable {
                 isCovered.store(true, ordering: .relaxed)
             }
             self.database = Mutex(database)
-            count.store(marks.count, ordering: .relaxed)
-            state.withLock { ($0.marks, $0.scoped) = (marks, scoped) }
+            count.store(found.marks.count, ordering: .relaxed)
+            tagCount.store(found.tags, ordering: .relaxed)
+            state.withLock { [found] in $0 = found }
         } catch {
             throw SuppressionError(error)
         }
@@ -167,26 +222,36 @@ package final class SuppressionList: Sendable {
     /// Lines, those included that have expired and may come again.
     package var total: Int { count.load(ordering: .relaxed) }
 
+    /// Some line is about mail of one tag.
+    package var asksTag: Bool { tagCount.load(ordering: .relaxed) > 0 }
+
     /// Why mail is held back; nil: it is not.
     ///
-    /// Never blocks for the disk.
+    /// Any line that fits holds it back. The first of these says why: a line about everybody's mail, about the sender's domain,
+    /// about the tag; of each the one of the address before the one of its domain. Never blocks for the disk.
     ///
-    /// - Parameter sender: whose mail it is.
-    package func reason(for recipient: EmailAddress, from sender: ReversePath, at now: Timestamp) -> Suppression.Reason?
-    {
+    /// - Parameters:
+    ///   - sender: whose mail it is.
+    ///   - tag: its tag; nil: it has none, or it is not known yet.
+    package func reason(
+        for recipient: EmailAddress,
+        from sender: ReversePath,
+        tag: String? = nil,
+        at now: Timestamp
+    ) -> Suppression.Reason? {
         guard !isEmpty else { return nil }
-        var domain: Domain?
-        if case .address(let address) = sender { domain = address.domain }
-        let hasScopes = state.withLock { $0.scoped > 0 }
+        var scopes = [Suppression.Scope.everybody]
+        let (senders, tags) = state.withLock { ($0.senders, $0.tags) }
+        if senders > 0, case .address(let address) = sender { scopes.append(.sender(address.domain)) }
+        if tags > 0, let tag { scopes.append(.tag(tag)) }
         let targets = ["\(recipient)".lowercasedASCII, recipient.domain.name]
-        for scope in [nil, hasScopes ? domain : nil] {
+        for scope in scopes {
             for target in targets {
                 let short = Self.short(digest(target, scope))
                 if let mark = state.withLock({ $0.marks[short] }), mark.expires > now.milliseconds {
                     return mark.reason
                 }
             }
-            if domain == nil || !hasScopes { break }
         }
         return nil
     }
@@ -225,7 +290,7 @@ package final class SuppressionList: Sendable {
             var earlier: [[UInt8]: Suppression] = [:]
             var found: [Suppression?] = []
             for line in lines {
-                let digest = self.digest(line.target, line.sender)
+                let digest = self.digest(line.target, line.scope)
                 if let own = earlier.updateValue(line, forKey: digest) {
                     found.append(own)
                 } else {
@@ -244,16 +309,18 @@ package final class SuppressionList: Sendable {
     /// - Returns: whether it was there.
     package func remove(
         _ target: String,
-        sender: Domain?,
+        _ scope: Suppression.Scope,
         expecting expected: Suppression? = nil
     ) throws(SuppressionError) -> Bool {
-        let digest = digest(target, sender)
+        let digest = digest(target, scope)
         return try write { database throws(DatabaseError) in
-            if let expected, try Self.line(of: digest, database) != expected { return false }
+            // A hash says itself whose mail it is about.
+            let found = try Self.line(of: digest, database)
+            if let expected, found != expected { return false }
             let delete = try database.statement("DELETE FROM entry WHERE digest = ?")
             delete.bind(1, digest)
             try delete.run()
-            return self.unmark(digest, isScoped: sender != nil)
+            return self.unmark(digest, found?.scope ?? scope)
         }
     }
 
@@ -284,8 +351,8 @@ package final class SuppressionList: Sendable {
     /// The line for an address or a domain; nil: there is none.
     ///
     /// Blocks.
-    package func line(_ target: String, sender: Domain?) throws(SuppressionError) -> Suppression? {
-        let digest = digest(target, sender)
+    package func line(_ target: String, _ scope: Suppression.Scope) throws(SuppressionError) -> Suppression? {
+        let digest = digest(target, scope)
         return try write { database throws(DatabaseError) in try Self.line(of: digest, database) }
     }
 
@@ -304,7 +371,7 @@ package final class SuppressionList: Sendable {
         let expires = row.integer(7)
         return Suppression(
             row.bytes(1).isEmpty ? Suppression.hashed(row.bytes(0)) : row.text(1),
-            sender: text(2).flatMap { Domain($0) },
+            Suppression.Scope(written: row.text(2)),
             reason: Suppression.Reason(rawValue: row.text(3)) ?? .manual,
             source: text(4),
             note: text(5),
@@ -338,7 +405,7 @@ package final class SuppressionList: Sendable {
         _ evidence: SuppressionEvidence?,
         _ database: Database
     ) throws(DatabaseError) -> Bool {
-        let digest = digest(line.target, line.sender)
+        let digest = digest(line.target, line.scope)
         let expires = line.expires?.milliseconds ?? .max
         let isHashed = isHashed()
         if isHashed, !isCovered.load(ordering: .relaxed) { try Self.cover(database) }
@@ -346,7 +413,7 @@ package final class SuppressionList: Sendable {
         let insert = try database.statement("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         insert.bind(1, digest)
         insert.bind(2, isHashed || Suppression.digest(line.target) != nil ? "" : line.target)
-        insert.bind(3, line.sender?.name ?? "")
+        insert.bind(3, line.scope.written)
         insert.bind(4, line.reason.rawValue)
         insert.bind(5, line.source ?? "")
         insert.bind(6, line.note ?? "")
@@ -357,16 +424,18 @@ package final class SuppressionList: Sendable {
         try insert.run()
         return state.withLock { state in
             let old = state.marks.updateValue(Mark(reason: line.reason, expires: expires), forKey: Self.short(digest))
-            if old == nil, line.sender != nil { state.scoped += 1 }
+            if old == nil { state.count(line.scope, 1) }
+            tagCount.store(state.tags, ordering: .relaxed)
             count.store(state.marks.count, ordering: .relaxed)
             return old == nil
         }
     }
 
-    private func unmark(_ digest: [UInt8], isScoped: Bool) -> Bool {
+    private func unmark(_ digest: [UInt8], _ scope: Suppression.Scope) -> Bool {
         state.withLock { state in
             guard state.marks.removeValue(forKey: Self.short(digest)) != nil else { return false }
-            if isScoped { state.scoped -= 1 }
+            state.count(scope, -1)
+            tagCount.store(state.tags, ordering: .relaxed)
             count.store(state.marks.count, ordering: .relaxed)
             return true
         }
@@ -380,10 +449,10 @@ package final class SuppressionList: Sendable {
     }
 
     /// Nobody without the key can make two addresses that look alike.
-    func digest(_ target: String, _ sender: Domain?) -> [UInt8] {
+    func digest(_ target: String, _ scope: Suppression.Scope) -> [UInt8] {
         if let known = Suppression.digest(target) { return known }
         return Array(
-            KeyedHash.hmac(.sha256, key: key, message: Array("\(sender?.name ?? "")\n\(target)".utf8)).prefix(16)
+            KeyedHash.hmac(.sha256, key: key, message: Array("\(scope.written)\n\(target)".utf8)).prefix(16)
         )
     }
 

@@ -4,8 +4,10 @@ import Mail
 
 /// The columns of the list.
 package enum SuppressionTable {
-    /// In the order in which they are written, and read where a file does not name its own.
-    package static let columns = ["target", "sender_domain", "reason", "created_at", "expires_at", "note"]
+    /// In the order in which they are written.
+    package static let columns = unnamed + ["tag"]
+    /// In the order in which they are read where a file does not name its own: a comma too many in a note is no tag.
+    package static let unnamed = ["target", "sender_domain", "reason", "created_at", "expires_at", "note"]
     /// When a line came to the list is said by the list alone.
     private static let passedOver = "created_at"
     /// What lists of others call the address.
@@ -37,7 +39,8 @@ extension Suppression {
     /// A line of the table, with its end.
     package var csv: [UInt8] {
         CSV.line([
-            target, sender?.name ?? "", reason.rawValue, created.rfc3339, expires?.rfc3339 ?? "", note ?? "",
+            target, scope.sender?.name ?? "", reason.rawValue, created.rfc3339, expires?.rfc3339 ?? "", note ?? "",
+            scope.tag ?? "",
         ])
     }
 }

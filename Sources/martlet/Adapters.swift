@@ -12,14 +12,17 @@ import Queue
 import Storage
 
 extension MailQueue.Options {
-    init(_ outbound: OutboundSettings) {
+    init(_ settings: Settings) {
         self.init()
+        let outbound = settings.outbound
+        origins = settings.outboundPlaces
         concurrencyMax = outbound.concurrencyMax
         concurrencyPerLane = outbound.concurrencyPerLane
         recipientsPerTransaction = outbound.recipientsPerTransaction
         alwaysSplit = outbound.alwaysSplit
         isDisabled = outbound.isDisabled
         laneRestMax = outbound.laneRestMax
+        bounceGrace = outbound.bounceGrace
     }
 }
 

@@ -107,7 +107,7 @@ final class Wiring: Sendable {
             store: store,
             disk: disk,
             memory: MemoryBudget(limit: first.listener.memoryForMail),
-            options: MailQueue.Options(first.outbound),
+            options: MailQueue.Options(first),
             keepsHistory: first.events.isOn,
             limits: LimitFiles(in: launch.dataPath, LinuxDisk())
         ) { recipient, envelope in LaneRules(settings.inForce.latest).lane(for: recipient, of: envelope) }
@@ -427,7 +427,7 @@ extension Wiring {
     /// New settings are in force: those who keep a part of them hear of it.
     private func apply(_ settings: Settings) {
         queue.memory.setLimit(settings.listener.memoryForMail)
-        queue.apply(MailQueue.Options(settings.outbound))
+        queue.apply(MailQueue.Options(settings))
         queue.apply(settings.limits, settings.outboundIPs.pools)
         gate.apply(settings.limits.entries)
         sources.apply(settings)

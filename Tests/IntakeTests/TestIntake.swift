@@ -34,6 +34,7 @@ struct TestIntake: Sendable {
         memory: Int = 64 << 20,
         plugins: [any Plugin] = [],
         log: LogSink = LogSink(level: .critical),
+        keepsHistory: Bool = false,
         _ change: (inout Settings) throws -> Void = { _ in }
     ) throws {
         var settings = Settings(me: Domain(unchecked: "relay.example"))
@@ -43,7 +44,8 @@ struct TestIntake: Sendable {
             store: store,
             disk: Self.disk,
             memory: MemoryBudget(limit: memory),
-            options: MailQueue.Options()
+            options: MailQueue.Options(),
+            keepsHistory: keepsHistory
         ) { recipient, _ in .domain(recipient.domain) }
         _ = try queue.recover(at: Uptime.now(), wall: Timestamp.now())
         intake = Intake(

@@ -38,6 +38,7 @@ RIGHT = {
     "holdMessage": {"reason": "waiting"},
     "releaseMessage": {},
     "beginDeparture": {"to": "relay-2.example.net:8025"},
+    "reviveMessage": {},
     "flushQueue": {"domain": "example.com"},
     "actOnQueue": {"action": "hold", "filter": {"domain": "nowhere.example", "min_age_s": 1}, "dry_run": True},
     "submitMessage": {

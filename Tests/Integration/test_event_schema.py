@@ -14,6 +14,7 @@ MAIL = b'From: a@a.test\r\nSubject: x\r\nMessage-ID: <\xc3\xa4%d@a.test>\r\nX-Ta
 ELSEWHERE = {
     "message.left",
     "message.arrived",
+    "message.dying",
     "delivery.bounced_late",
     "delivery.complained",
     "destination.slowed",

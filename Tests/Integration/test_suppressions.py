@@ -1,8 +1,10 @@
 """test_suppressions.py - addresses that get nothing: at the door, before an attempt, learnt from bounces, over a kill."""
 
+import smtplib
 import socket
 import subprocess
 
+import pytest
 from api import Api, token
 from harness import MARTLET, environment
 from scripted import Sink
@@ -115,7 +117,7 @@ def test_a_table_goes_in_and_out_by_the_api(make_relay):
     status, _, told = post(mails, "?dry_run=true")
     assert (status, told["dry_run"], told["changed"], told["added"], told["replaced"]) == (200, True, True, 2, 0)
     assert told["diff"].startswith("+ann@example.com,,manual,")
-    assert table()[1] == ["target,sender_domain,reason,created_at,expires_at,note"]
+    assert table()[1] == ["target,sender_domain,reason,created_at,expires_at,note,tag"]
     assert post(mails)[2] == {"added": 2, "replaced": 0}
     assert post(mails, "?dry_run=true")[2]["changed"] is False
 
@@ -178,3 +180,34 @@ def test_the_tool_reads_and_writes_long_tables_in_pieces(make_relay):
         env=environment(),
     )
     assert result.returncode != 0 and "lines 2002 to 2502" in result.stderr, result.stderr
+
+
+def test_mail_of_a_tag_is_held_back_and_nobody_elses(make_relay, closing):
+    sink = closing(Sink())
+    relay, api = with_api(make_relay, routes={"*": sink.address})
+    spring = b"X-Tag: spring\r\n" + MAIL
+    tool(relay, "add", "ann@example.com", "--tag", "spring", "--reason", "unsubscribe")
+    assert tool(relay, "export").splitlines()[1].endswith(",spring")
+    line = api.ask("GET", "/v1/suppressions/ann@example.com?tag=spring")
+    assert line[0] == 200 and line[2]["tag"] == "spring" and line[2]["sender_domain"] is None
+    assert api.ask("GET", "/v1/suppressions/ann@example.com")[0] == 404
+    both = {"items": [{"target": "a@example.com", "tag": "x", "sender_domain": "b.example"}]}
+    assert api.ask("POST", "/v1/suppressions", both)[0] == 422
+    # Nothing would be left of it: it is refused when its header is known.
+    with smtplib.SMTP(*relay.address, timeout=60) as client:
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            client.sendmail("app@example.org", ["ann@example.com"], spring)
+        assert refused.value.smtp_code == 550 and b"does not want mail" in refused.value.smtp_error
+        client.sendmail("app@example.org", ["ann@example.com"], MAIL)
+        client.sendmail("app@example.org", ["ann@example.com", "bob@example.com"], spring)
+    # To others it goes, and those who get nothing are told of.
+    wait_until(
+        lambda: any(m.recipients == ["bob@example.com"] for m in sink.messages), what="the mail to the other one"
+    )
+    wait_until(lambda: told(api, "delivery.suppressed") == [("ann@example.com", "policy")], what="the event")
+    assert sorted(m.recipients for m in sink.messages if m.sender) == [["ann@example.com"], ["bob@example.com"]]
+    relay.kill()
+    relay.start()
+    api = Api(relay, relay.secret)
+    tool(relay, "remove", "ann@example.com", "--tag", "spring")
+    send_mail(relay, "app@example.org", ["ann@example.com"], spring)

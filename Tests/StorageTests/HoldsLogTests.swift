@@ -42,6 +42,24 @@ import Testing
         spool.close()
     }
 
+    /// What is to bounce is told from what is held, in the log and in the list.
+    @Test(arguments: Hold.Kind.allCases)
+    func whatDiesIsNoHoldAfterAStart(_ kind: Hold.Kind) throws {
+        let disk = MemoryDisk()
+        let spool = try Self.opened(disk)
+        _ = spool.savedHolds()
+        let end = Timestamp(milliseconds: 9)
+        let hold = Hold(since: Timestamp(milliseconds: 1), until: end, reason: "wrong list", kind)
+        let silent = Hold(since: Timestamp(milliseconds: 1), until: end, reason: "", kind)
+        try spool.save([HoldChange(Self.id(1), hold), HoldChange(Self.id(2), silent)]) { [:] }
+        #expect(Self.spool(disk).savedHolds() == [Self.id(1): hold, Self.id(2): silent])
+        let list = HoldsFile.decoded(HoldsFile.encoded([Self.id(1): hold, Self.id(2): silent]))
+        #expect(list.holds == [Self.id(1): hold, Self.id(2): silent] && list.damaged.isEmpty)
+        // Nobody writes such a reason from outside.
+        #expect(!Hold(since: end, reason: "\u{1}held").isDying)
+        spool.close()
+    }
+
     /// The list of an earlier version, and changes behind it.
     @Test func readsAListWithoutALog() throws {
         let disk = MemoryDisk()

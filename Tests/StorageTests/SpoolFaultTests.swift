@@ -41,6 +41,26 @@ import Testing
         again.spool.close()
     }
 
+    /// Whoever waits for the disk hears that it failed, and of the next word that it did not.
+    @Test(arguments: [("fdatasync", EIO), ("pwritev", EIO), ("pwritev", ENOSPC)])
+    func confirmsNothingThatWasNotSynced(call: String, code: Int32) throws {
+        let faulty = FaultyDisk()
+        var options = SpoolHarness.options()
+        options.isFollowed = true
+        let harness = try SpoolHarness(faulty.disk, options: options)
+        try harness.accept(testMessage(1))
+        let facts = Facts([7])
+        harness.spool.append(facts, of: QueueID(rawValue: 1))
+        #expect(harness.spool.confirm())
+        faulty.fail(call, ".seg", code: code)
+        harness.spool.append(facts, of: QueueID(rawValue: 1))
+        #expect(!harness.spool.confirm(), "a failed \(call) is no confirmation")
+        harness.spool.append(facts, of: QueueID(rawValue: 1))
+        #expect(harness.spool.confirm(), "the next one goes elsewhere")
+        harness.spool.close()
+        #expect(!harness.spool.confirm(), "nobody writes any more")
+    }
+
     @Test func neverSyncsASegmentAgainAfterAFailure() throws {
         let box = Recorder(calls: [])
         let disk = MemoryDisk { call in

@@ -25,6 +25,8 @@ package final class ReceivingStore: QueueStore {
         var committed: (@Sendable ([CommitResult]) -> Void)?
         var asked: [Int] = []
         var holds: [SavedHolds] = []
+        var facts: [QueueID] = []
+        var isSynced = true
     }
 
     /// Whom somebody held back, and how many messages there were when that was saved.
@@ -94,7 +96,15 @@ package final class ReceivingStore: QueueStore {
 
     package func append(_ state: DeliveryState, of id: QueueID, _ facts: Facts) {}
     package func appendSettled(_ id: QueueID, at location: Location, _ facts: Facts) {}
-    package func append(_ facts: Facts, of id: QueueID) {}
+    package func append(_ facts: Facts, of id: QueueID) { state.withLock { $0.facts.append(id) } }
+
+    /// Whether what is appended from now on becomes durable, for those who wait for it.
+    package func setSynced(_ isSynced: Bool) { state.withLock { $0.isSynced = isSynced } }
+
+    /// Messages that something was told of.
+    package var told: [QueueID] { state.withLock { $0.facts } }
+
+    package func confirm() -> Bool { state.withLock { $0.isSynced } }
 
     package func recover(_ visit: (RecoveredMessage) -> Void) throws(QueueError) {}
 

@@ -10,7 +10,7 @@ import { fromAddress, parse, text, toBody } from './filter.js';
 import { hurry } from './live.js';
 import { t } from './words.js';
 
-const ACTIONS = ['retry', 'hold', 'release', 'remove'];
+const ACTIONS = ['retry', 'hold', 'release', 'revive', 'remove'];
 
 export default async function bulk({ main, query: params, isCurrent }) {
   const query = fromAddress(params);

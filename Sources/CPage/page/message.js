@@ -40,7 +40,7 @@ export default async function message({ main, rest: [id], isCurrent }) {
     const focus = [...actions.children].indexOf(document.activeElement);
     show(
       actions,
-      queue && may('queue:write') && [button('retry'), queue.held ? button('release') : button('hold'), button('remove', true)],
+      queue && may('queue:write') && [button('retry'), queue.state === 'dying' ? button('revive') : queue.held ? button('release') : button('hold'), button('remove', true)],
       h('button', { type: 'button', onclick: () => navigator.clipboard?.writeText(location.href).then(() => notice(t('copied'))) }, t('message.copy')),
       h('button', { type: 'button', onclick: () => print() }, t('print')),
     );

@@ -30,7 +30,7 @@ const COLUMNS = {
 const USUAL = ['state', 'queued_at', 'sender', 'recipients', 'reply', 'attempts', 'next_attempt_at', 'id'];
 
 export function stateChip(row) {
-  const kind = { held: 'warn', temp_failed: 'warn', in_progress: 'good', bounced: 'bad', delivered: 'good' }[row.state] ?? 'soft';
+  const kind = { held: 'warn', dying: 'bad', temp_failed: 'warn', in_progress: 'good', bounced: 'bad', delivered: 'good' }[row.state] ?? 'soft';
   const word = knows(`state.${row.state}`) ? t(`state.${row.state}`) : row.state;
   return h('span', { class: `chip ${kind}` }, row.isGone ? t('queue.gone') : word);
 }
