@@ -271,6 +271,7 @@ enum TravelEndpoints {
             if let error { throw error }
             try queue.settleArrival(id, packed.state, from: from)
         } catch {
+            queue.giveBack(arriving: id)
             throw MessageEndpoints.problem(error)
         }
         do throws(DiskError) { try services.arrivals?.note(fingerprint, id, at: .now()) } catch {

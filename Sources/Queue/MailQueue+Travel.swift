@@ -43,15 +43,16 @@ extension MailQueue {
     /// - Parameter peer: what to call that relay, without blanks and commas.
     package func depart(_ id: QueueID, to peer: String, wall: Timestamp = .now()) throws(QueueError) -> LeaveAnswer {
         awaitRecovery(of: [id])
+        let (before, isNew): (Hold?, Bool)
         switch mark(id, peer, wall) {
         case .refused(let answer): return answer
-        case .marked(isNew: true, let before):
-            do throws(QueueError) { try saveHolds([id]) } catch {
-                state.withLock { $0.rehold(id, before, at: .now()) }
-                wakeDispatcher()
-                throw error
-            }
-        case .marked: break
+        case .marked(let new, let known): (before, isNew) = (known, new)
+        }
+        // One that somebody else has just made may not be written yet.
+        do throws(QueueError) { try saveHolds([id]) } catch {
+            if isNew { state.withLock { $0.rehold(id, before, at: .now()) } }
+            wakeDispatcher()
+            throw error
         }
         let found: (MessageEntry, DeliveryState, Hold?)? = state.withLock { state in
             guard let slot = state.slot(of: id), let entry = state[slot],
@@ -204,6 +205,18 @@ extension MailQueue {
         guard isHere else { return }
         try saveHolds([id])
         if let hold { tell(hold, of: id) }
+    }
+
+    /// Gives back the name of a message that does not come.
+    ///
+    /// Blocks.
+    package func giveBack(arriving id: QueueID) {
+        let isGone = state.withLock { state in
+            guard state.slot(of: id) == nil, state.arriving[id] == nil else { return false }
+            state.holds[id] = nil
+            return true
+        }
+        if isGone { try? saveHolds([id]) }
     }
 
     /// Takes back a message that did not arrive as a whole; another copy of it comes.

@@ -172,12 +172,13 @@ class Postgres:
 class Cutter:
     """Stands in front of a server and cuts each connection behind so many messages of the protocol, in either direction.
 
-    `cuts` gives the number for the next connection; None: it is left alone. Messages are told apart by their lengths, so that every
-    phase of a transaction is met: before the BEGIN, in the middle of the rows of a COPY, behind the COMMIT and before its answer.
+    Counted from the first message of a client that holds `trigger`. `cuts` gives the number then; None: it is left alone. Messages are
+    told apart by their lengths, so that every phase of a transaction is met: behind the BEGIN, in the middle of the rows of a COPY,
+    behind the COMMIT and before its answer.
     """
 
-    def __init__(self, port, cuts):
-        self.target, self.cuts, self.cut = port, cuts, 0
+    def __init__(self, port, cuts, trigger):
+        self.target, self.cuts, self.trigger, self.cut = port, cuts, trigger, 0
         self.server = socket.create_server(("127.0.0.1", 0))
         self.port = self.server.getsockname()[1]
         self.open = set()
@@ -201,7 +202,7 @@ class Cutter:
                 continue
             both = (client, server)
             self.open.add(both)
-            left = [self.cuts()]
+            left = [None]
             for source, to, starts in ((client, server, True), (server, client, False)):
                 threading.Thread(target=self._carry, args=(source, to, both, left, starts), daemon=True).start()
 
@@ -221,7 +222,9 @@ class Cutter:
                         size = head + int.from_bytes(buffer[head : head + 4], "big")
                         if len(buffer) < size:
                             break
-                    if left[0] is not None:
+                    if is_client and left[0] is None and self.trigger in buffer[:size]:
+                        left[0] = self.cuts()
+                    elif left[0] is not None:
                         if left[0] <= 0:
                             self.cut += 1
                             return

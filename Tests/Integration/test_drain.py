@@ -318,3 +318,25 @@ def test_over_tls_with_an_authority_of_ours(make_relay, tmp_path, closing):
     assert json.loads(run.stdout) == {"sent": 1, "known": 0, "refused": 0, "left": 0, "to": to[8:]}
     tool(there, "flush")
     sink.wait_for(1)
+
+
+def test_what_a_session_has_goes_last(pair, lab, closing):
+    """A message that is on its way out is left until that is over, and is delivered from here; the others go."""
+    ledger = Ledger()
+    hop = closing(LedgerSink(lab, ledger, dot_delay=2.0)).start()
+    here, _, _, peer, secret = pair(hop.address)
+    here.routes = {"*": hop.address}
+    here.outbound["concurrency_per_lane"] = 1
+    here.write_config()
+    here.restart()
+    api = Api(here)
+    submit(lab, ledger, here, [ledger.make() for _ in range(4)])
+    wait_until(lambda: "in_progress" in {row["state"] for row in listed(api)}, 30, "a session")
+    run = drain(here, "--to", place(peer), TO_TOKEN=secret)
+    assert run.returncode == 0, run.stdout + run.stderr
+    ledger.wait_delivered(60 * PATIENCE)
+    ledger.check(duplicates=0)
+    by = [copies[0][2] for copies in ledger.delivered.values()]
+    print(f"\n{run.stdout.strip()}: {by}")
+    assert 1 <= by.count("here.test") <= 2 and by.count("there.test") == 4 - by.count("here.test")
+    assert f"{by.count('there.test')} messages went to" in run.stdout
