@@ -120,7 +120,8 @@ package struct LogReader: ~Copyable {
             var facts = names.covered(written)
             if facts.mayBeThere { facts = try news(of: facts, about: id, items) }
             if !facts.isEmpty {
-                items.append(.note(id, facts, isEnd: isEnd, context: try context(of: id)))
+                let context = try context(of: id, &items)
+                items.append(.note(id, facts, isEnd: isEnd, context: context))
             }
             if isEnd { contexts.forget(id) }
         }
@@ -153,13 +154,21 @@ package struct LogReader: ~Copyable {
         )
     }
 
-    private mutating func context(of id: QueueID) throws(HistoryError) -> MessageContext? {
+    private mutating func context(
+        of id: QueueID,
+        _ items: inout [HistoryItem]
+    ) throws(HistoryError) -> MessageContext? {
         guard id.rawValue != 0 else { return nil }
         if let known = contexts[id] { return known }
         for found in try history.contexts(near: id) { contexts.add(found) }
         if contexts[id] == nil {
             do throws(QueueError) {
-                if let message = try spool.message(id) { contexts.add(context(of: message)) }
+                if let message = try spool.message(id) {
+                    let context = context(of: message)
+                    contexts.add(context)
+                    // It was accepted by another node, or before anybody listened.
+                    items.append(.adopted(context))
+                }
             } catch {
                 throw .broken("\(error)")
             }

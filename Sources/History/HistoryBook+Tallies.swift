@@ -24,6 +24,7 @@ extension HistoryBook {
                 for (kind, name) in context.tallied {
                     sheets[hour, default: TallySheet()].with(kind, name) { $0.accepted += 1 }
                 }
+            case .adopted: continue
             case .note(_, let facts, _, let context):
                 AttemptGlance.each(of: facts) { attempt in
                     sheets[attempt.time.milliseconds / hour, default: TallySheet()].add(attempt, context)
