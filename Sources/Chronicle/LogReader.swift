@@ -124,7 +124,7 @@ package struct LogReader: ~Copyable {
             if facts.mayBeThere { facts = try news(of: facts, about: id, items) }
             let known = isEnd ? contexts.forget(id) : contexts[id]
             if !facts.isEmpty {
-                let context = if let known { known } else { try context(of: id, isEnd: isEnd) }
+                let context = if let known { known } else { try context(of: id, isEnd: isEnd, &items) }
                 items.append(.note(id, facts, isEnd: isEnd, context: context))
             }
         }
@@ -160,12 +160,21 @@ package struct LogReader: ~Copyable {
     /// What is known of a message that is not in memory.
     ///
     /// - Parameter isEnd: nobody asks again.
-    private mutating func context(of id: QueueID, isEnd: Bool) throws(HistoryError) -> MessageContext? {
+    private mutating func context(
+        of id: QueueID,
+        isEnd: Bool,
+        _ items: inout [HistoryItem]
+    ) throws(HistoryError) -> MessageContext? {
         guard id.rawValue != 0 else { return nil }
         for found in try history.contexts(near: id) { contexts.add(found) }
         if contexts[id] == nil {
             do throws(QueueError) {
-                if let message = try spool.message(id) { contexts.add(context(of: message)) }
+                if let message = try spool.message(id) {
+                    let context = context(of: message)
+                    contexts.add(context)
+                    // It was accepted by another node, or before anybody listened.
+                    items.append(.adopted(context))
+                }
             } catch {
                 throw .broken("\(error)")
             }

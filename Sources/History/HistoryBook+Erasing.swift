@@ -52,7 +52,11 @@ extension HistoryBook {
             for (first, body) in blocks {
                 var scan = StoryScan(body, first: first)
                 while let item = scan.item() {
-                    guard case .message(let context) = item.entry else { continue }
+                    let context: MessageContext
+                    switch item.entry {
+                    case .message(let begun), .adopted(let begun): context = begun
+                    case .context, .note, .event: continue
+                    }
                     let places = context.recipients.filter { isSame($0.address, address) }.map(\.place)
                     if !places.isEmpty { messages[context.id] = Set(places) }
                 }
@@ -87,6 +91,7 @@ extension StoryEntry {
     fileprivate func erasing(_ messages: [QueueID: Set<UInt32>]) -> StoryEntry {
         switch self {
         case .message(let context): .message(context.replacing(messages[context.id] ?? [], by: HistoryBook.erased))
+        case .adopted(let context): .adopted(context.replacing(messages[context.id] ?? [], by: HistoryBook.erased))
         case .context(let context): .context(context.replacing(messages[context.id] ?? [], by: HistoryBook.erased))
         case .note(let id, let facts, let isEnd): .note(id, facts.erasing(messages[id] ?? []), isEnd: isEnd)
         case .event: self

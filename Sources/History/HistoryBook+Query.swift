@@ -67,7 +67,7 @@ extension HistoryBook {
         return numbers
     }
 
-    /// The messages that were accepted in a block and fit, the newest first.
+    /// The messages that begin in a block and fit, the newest first.
     private func stories(
         _ body: [UInt8],
         _ first: UInt64,
@@ -81,7 +81,7 @@ extension HistoryBook {
         var scan = StoryScan(body, first: first)
         while let item = scan.item(where: { isMessage, id in isMessage || items[id] != nil }) {
             switch item.entry {
-            case .message(let context):
+            case .message(let context), .adopted(let context):
                 guard item.first < before, query.filter.fits(context) else { continue }
                 found.append((item.first, context))
                 items[context.id] = [item]

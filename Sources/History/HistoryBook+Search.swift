@@ -22,7 +22,7 @@ extension HistoryBook {
                     var scan = StoryScan(body, first: first)
                     while let item = scan.item() {
                         switch item.entry {
-                        case .message(let context): found.append(context)
+                        case .message(let context), .adopted(let context): found.append(context)
                         // One that tells of some recipients only is no use to others.
                         case .context(let context) where context.recipients.count == context.recipientCount:
                             found.append(context)

@@ -32,6 +32,7 @@ extension HistoryBook {
                 guard context.tag != nil || context.user != nil else { continue }
                 let place = place(of: context.acceptedAt)
                 context.forEachTallied { sheets[place].sheet.with($0, $1) { $0.accepted += 1 } }
+            case .adopted: continue
             case .note(_, let facts, _, let context):
                 AttemptGlance.each(of: facts) { attempt in
                     sheets[place(of: attempt.time)].sheet.add(attempt, context)

@@ -94,13 +94,18 @@ extension HistoryBook {
     private static func blocks(of items: [HistoryItem], from first: UInt64) -> [StoryBlock] {
         var blocks: [StoryBlock] = []
         var block = StoryBlock(first: first)
+        // They stand before their first note: alone they are no event, and a block has one at least.
+        var adopted: [QueueID: MessageContext] = [:]
         for item in items {
             switch item {
             case .accepted(let context): block.add(.message(context))
+            case .adopted(let context): adopted[context.id] = context
             case .note(let id, let facts, let isEnd, let context):
                 // A block is known by its first event, so what becomes none has no place.
                 guard StoryEntry.note(id, facts, isEnd: isEnd).eventCount > 0 else { continue }
-                if let context, !block.known.contains(id) {
+                if let context = adopted.removeValue(forKey: id) {
+                    block.add(.adopted(context))
+                } else if let context, !block.known.contains(id) {
                     let isOne = context.recipients.count == 1
                     block.add(.context(isOne ? context : context.only(facts.places)))
                 }

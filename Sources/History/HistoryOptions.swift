@@ -18,6 +18,8 @@ package struct HistoryOptions: Sendable {
 package enum HistoryItem: Hashable, Sendable {
     /// A message was accepted.
     case accepted(MessageContext)
+    /// A message that was accepted elsewhere is told of for the first time.
+    case adopted(MessageContext)
     /// A note of the log.
     ///
     /// - context: of the message, asked for where it does not stand nearby already; nil: nobody knows.

@@ -19,7 +19,7 @@ extension StoryScan.Item {
             data.user = context.user
             data.client = context.client
             made.append((.accepted, context.acceptedAt, data))
-        case .context: break
+        case .context, .adopted: break
         case .event(let fact): made.append((fact.type, fact.time, EventData(fact)))
         case .note(let id, let facts, let isEnd):
             let base = context.map { EventData($0) } ?? EventData(id)

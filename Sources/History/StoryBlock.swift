@@ -11,6 +11,7 @@
 //   3 note      facts
 //   4 end       facts; becomes `message.finished` behind them
 //   5 event     type u8, time, data (a command fact)
+//   6 adopted   context of a message that was accepted elsewhere; found as a message, and no event
 
 import Mail
 
@@ -18,6 +19,8 @@ import Mail
 enum StoryEntry: Hashable, Sendable {
     case message(MessageContext)
     case context(MessageContext)
+    /// Another node accepted it, or nobody listened then.
+    case adopted(MessageContext)
     case note(QueueID, Facts, isEnd: Bool)
     /// An event of the readers' own.
     case event(CommandFact)
@@ -26,8 +29,17 @@ enum StoryEntry: Hashable, Sendable {
         switch self {
         case .message: 1
         case .context: 2
+        case .adopted: 6
         case .note(_, _, let isEnd): isEnd ? 4 : 3
         case .event: 5
+        }
+    }
+
+    /// A search finds it.
+    fileprivate var isMessage: Bool {
+        switch self {
+        case .message, .adopted: true
+        case .context, .note, .event: false
         }
     }
 
@@ -35,7 +47,7 @@ enum StoryEntry: Hashable, Sendable {
     var eventCount: Int {
         switch self {
         case .message, .event: 1
-        case .context: 0
+        case .context, .adopted: 0
         case .note(_, let facts, let isEnd): facts.eventCount + (isEnd && !facts.isEmpty ? 1 : 0)
         }
     }
@@ -79,7 +91,7 @@ struct StoryBlock: Sendable {
         bytes.append(entry.kind)
         bytes.composePiece(Self.usual) { body in
             switch entry {
-            case .message(let context), .context(let context): context.encode(to: &body)
+            case .message(let context), .context(let context), .adopted(let context): context.encode(to: &body)
             case .note(let id, let facts, _):
                 body.put(number: id.rawValue)
                 facts.bytes.withUnsafeBytes { body.put($0) }
@@ -89,10 +101,10 @@ struct StoryBlock: Sendable {
             }
         }
         switch entry {
-        case .message(let context), .context(let context):
+        case .message(let context), .context(let context), .adopted(let context):
             known.insert(context.id)
             add(SearchKey.message(context.id))
-            if case .message = entry { SearchKey.forEach(of: context) { add($0) } }
+            if entry.isMessage { SearchKey.forEach(of: context) { add($0) } }
         case .note(let id, _, _): add(SearchKey.message(id))
         case .event: break
         }
@@ -134,7 +146,7 @@ struct StoryScan {
 
     /// The next entry that is wanted; others are passed over without being made, which most of the time of a search went into.
     ///
-    /// - Parameter wants: whether the message was accepted here, and which it is; zero for events of none.
+    /// - Parameter wants: whether a message begins here, and which it is; zero for events of none.
     mutating func item(where wants: (_ isMessage: Bool, QueueID) -> Bool) -> Item? {
         while position < bytes.count {
             let start = position
@@ -143,7 +155,7 @@ struct StoryScan {
                 var reader = StoredReader(UnsafeRawBufferPointer(rebasing: raw[start...]))
                 guard let kind = try? reader.byte(), let piece = try? reader.piece() else { return nil }
                 let (body, end) = (UnsafeRawBufferPointer(rebasing: piece), start + reader.position)
-                if let id = Self.id(body), !wants(kind == 1, QueueID(rawValue: id)) {
+                if let id = Self.id(body), !wants(kind == 1 || kind == 6, QueueID(rawValue: id)) {
                     return (nil, Self.eventCount(kind, body), end)
                 }
                 guard let entry = try? Self.entry(kind, body) else { return nil }
@@ -157,7 +169,7 @@ struct StoryScan {
             next += UInt64(found.count)
             guard let entry = found.entry else { continue }
             switch entry {
-            case .message(let known), .context(let known):
+            case .message(let known), .context(let known), .adopted(let known):
                 contexts[known.id] = known
                 return Item(entry: entry, first: first, context: known)
             case .note(let id, _, _): return Item(entry: entry, first: first, context: contexts[id])
@@ -186,6 +198,7 @@ struct StoryScan {
         switch kind {
         case 1: return .message(try MessageContext(decoding: &reader))
         case 2: return .context(try MessageContext(decoding: &reader))
+        case 6: return .adopted(try MessageContext(decoding: &reader))
         case 3, 4:
             let id = QueueID(rawValue: try reader.number())
             return .note(id, Facts(Array(body[8...])), isEnd: kind == 4)

@@ -45,20 +45,23 @@ extension SharedStore: KeyRows {
     private static let states = """
         SELECT o.request, o.answer, o.message, o.at < clock_timestamp() - interval '1 day',
             coalesce(n.name, ''), o.at < clock_timestamp() - interval '10 minutes' OR n.incarnation IS NULL,
-            o.message IS NOT NULL AND EXISTS (SELECT FROM martlet.mail m WHERE m.id = o.message)
+            o.message IS NOT NULL AND (o.node = 0 OR EXISTS (SELECT FROM martlet.mail m WHERE m.id = o.message))
         FROM martlet.once o LEFT JOIN martlet.node n ON n.incarnation = o.node AND NOT n.is_dead
         WHERE o.name = $1 FOR UPDATE OF o
         """
-    /// Of rows that nobody carries out any more: what was accepted is known for a day, the rest may be tried again.
+    /// Of rows that nobody carries out any more: what was accepted is noted before its rows of mail are dropped, the rest may be
+    /// tried again.
     static let tidyKeys = """
         DELETE FROM martlet.once WHERE at < clock_timestamp() - interval '1 day';
         DELETE FROM martlet.once WHERE answer IS NOT NULL
             AND at < (SELECT at FROM martlet.once ORDER BY at DESC OFFSET 100000 LIMIT 1);
-        DELETE FROM martlet.once o WHERE answer IS NULL AND node <> 0
-            AND NOT EXISTS (SELECT FROM martlet.node n WHERE n.incarnation = o.node AND NOT n.is_dead)
-            AND (message IS NULL OR NOT EXISTS (SELECT FROM martlet.mail m WHERE m.id = o.message));
-        UPDATE martlet.once o SET node = 0 WHERE answer IS NULL AND node <> 0
-            AND NOT EXISTS (SELECT FROM martlet.node n WHERE n.incarnation = o.node AND NOT n.is_dead)
+        UPDATE martlet.once o SET node = 0 WHERE answer IS NULL AND node <> 0 AND \(isLeft)
+            AND EXISTS (SELECT FROM martlet.mail m WHERE m.id = o.message);
+        DELETE FROM martlet.once o WHERE answer IS NULL AND node <> 0 AND \(isLeft)
+        """
+    private static let isLeft = """
+        (o.at < clock_timestamp() - interval '10 minutes'
+            OR NOT EXISTS (SELECT FROM martlet.node n WHERE n.incarnation = o.node AND NOT n.is_dead))
         """
 
     package func claim(_ name: String, _ request: String, message: QueueID?) throws(QueueError) -> KeyClaim {

@@ -286,6 +286,26 @@ private let now = Timestamp(milliseconds: 1_700_000_000_000)
         #expect(last.type == .historyErased && last.data.count == 1 && last.data.recipient == nil)
     }
 
+    @Test func aMessageThatWasAcceptedElsewhereIsFoundAndForgotten() throws {
+        let place = Place()
+        let book = try book(place)
+        let taken = context(7, to: ["x@a.example", "y@b.example"])
+        // Without a note it is nothing that happened, and takes no number.
+        try book.commit([.adopted(taken)], at: [1], durably: false, now: now)
+        let note = HistoryItem.note(taken.id, delivered([0, 1]), isEnd: true, context: taken)
+        try book.commit([.adopted(taken), note], at: [2], durably: false, now: now)
+        #expect(try book.timeline(of: taken.id).map(\.type) == [.delivered, .delivered, .finished])
+        var query = HistoryQuery()
+        query.filter.recipient = EmailAddress("y@b.example").map { .address($0) }
+        query.statuses = [.delivered]
+        let story = try #require(book.search(query, atMost: 5).stories.first)
+        #expect(story.context == taken && story.finishedAt != nil)
+        #expect(try book.contexts(near: taken.id) == [taken])
+        #expect(try book.erase(recipient: "y@b.example", actor: nil, now: now) == 1)
+        #expect(try book.search(query, atMost: 5).stories.isEmpty)
+        #expect(try book.timeline(of: taken.id).allSatisfy { $0.data.recipient != "y@b.example" })
+    }
+
     @Test func theSearchFindsWhatIsAskedFor() throws {
         let place = Place()
         let book = try book(place)
