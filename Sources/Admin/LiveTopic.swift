@@ -10,8 +10,7 @@ enum LiveTopic: String, CaseIterable, Hashable, Sendable {
     /// Milliseconds from one to the next.
     var period: Int64 {
         switch self {
-        case .stats: 2000
-        case .waiting: 4000
+        case .stats, .waiting: 2000
         case .ready, .pauses, .nodes: 10_000
         case .day: 60_000
         }

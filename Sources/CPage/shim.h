@@ -143,6 +143,9 @@ static const unsigned char martlet_page_steps_js[] = {
 static const unsigned char martlet_page_stream_js[] = {
 #embed "page/stream.js"
 };
+static const unsigned char martlet_page_hello_js[] = {
+#embed "page/hello.js"
+};
 
 #define MARTLET_PAGE(name, bytes) {name, bytes, sizeof bytes}
 
@@ -190,6 +193,7 @@ static const struct martlet_page_file martlet_page_files[] = {
     MARTLET_PAGE("dkim.js", martlet_page_dkim_js),
     MARTLET_PAGE("steps.js", martlet_page_steps_js),
     MARTLET_PAGE("stream.js", martlet_page_stream_js),
+    MARTLET_PAGE("hello.js", martlet_page_hello_js),
 };
 
 static inline long martlet_page_count(void) { return sizeof martlet_page_files / sizeof martlet_page_files[0]; }

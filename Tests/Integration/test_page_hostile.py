@@ -21,7 +21,7 @@ def test_hostile_mail_is_text(opened):
     relays.later.script = {"RCPT": f"451 4.7.1 {MARKUP}"}
     wait_until(lambda: relays.stats()["temp_failed"] == 3, what="each to be put off")
     one = relays.api.ask("GET", "/v1/queue")[2]["items"][0]["id"]
-    for view in ["queue", "now", "history", "live", "destination/later.example", f"message/{one}"]:
+    for view in ["now", "queue", "history", "live", "destination/later.example", f"message/{one}"]:
         page.goto(f"{relays.url}#/{view}")
         expect(page.locator("main").get_by_text("later.example").first).to_be_visible()
         assert page.locator("main :is(img, script, b, i, iframe)").count() == 0, view

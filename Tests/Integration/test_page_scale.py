@@ -48,6 +48,38 @@ def load(context, url, view, seen):
     return took
 
 
+STORY = """
+    () => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+      .filter((one) => !one.name.endsWith('icon.svg'))
+      .map((one) => ({ name: one.name, start: one.startTime, end: one.responseEnd || Infinity }))
+"""
+
+
+def depth(story):
+    """Of what waits for each other: the longest chain in which one was asked when the other had been answered."""
+    longest = []
+    for one in sorted(story, key=lambda one: one["start"]):
+        before = [deep for other, deep in longest if other["end"] <= one["start"]]
+        longest.append((one, 1 + max(before, default=0)))
+    return max(deep for _, deep in longest)
+
+
+@pytest.mark.parametrize(
+    "view,seen,asked",
+    [("now", ".tiles .tile", ["v1/live", "v1/session"]), ("queue", "tbody tr", ["v1/live", "v1/queue", "v1/session"])],
+)
+def test_a_view_stands_after_few_questions(opened, view, seen, asked):
+    """What a view waits for is counted: which questions, each once, and how many of all one behind the other."""
+    relays, page = opened(f"#/{view}")
+    page.wait_for_selector(seen)
+    story = page.evaluate(STORY)
+    questions = [one["name"].removeprefix(relays.url).partition("?")[0] for one in story if "/v1/" in one["name"]]
+    print(view, depth(story), len(story), questions)
+    assert set(questions) <= set(asked) and len(questions) == len(set(questions)), questions
+    # The document, what it is made of beside who is there, and what the view asks.
+    assert depth(story) <= 4, story
+
+
 def processor(relay):
     """Seconds of the relay's processor time."""
     fields = Path(f"/proc/{relay.pid}/stat").read_text().rpartition(")")[2].split()

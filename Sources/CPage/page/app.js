@@ -164,6 +164,8 @@ function frame() {
 
 async function start() {
   applyTheme();
+  // What the view is made of comes while we hear who is there.
+  VIEWS[place().view].load().catch(() => {});
   frame();
   await enter();
   fillTools();

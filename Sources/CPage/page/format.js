@@ -2,10 +2,15 @@
 
 import { h } from './dom.js';
 
-const number = new Intl.NumberFormat();
-const clock = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
-const hour = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
-const minute = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+/** A format is slow to make, and the first view needs few: each when it is first asked. */
+const late = (make) => {
+  let made = null;
+  return { format: (value) => (made ??= make()).format(value) };
+};
+const number = late(() => new Intl.NumberFormat());
+const clock = late(() => new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' }));
+const hour = late(() => new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' }));
+const minute = late(() => new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' }));
 
 export const count = (value) => number.format(value ?? 0);
 

@@ -12,6 +12,8 @@ import { Rows } from './table.js';
 import { knows, t } from './words.js';
 
 const PAGE = 100;
+/** Rows that are drawn at once, more than a screen has; the others follow when these are seen. */
+const FIRST = 30;
 /** What was shown, so that going back shows it again at the same row. */
 let kept = null;
 
@@ -88,7 +90,10 @@ export default async function queue({ main, query: params, isCurrent }) {
   }
 
   function draw() {
-    rows.setRows(state.rows);
+    const all = state.rows;
+    const isFirst = rows.nodes.size === 0 && all.length > FIRST && kept === null;
+    rows.setRows(isFirst ? all.slice(0, FIRST) : all);
+    if (isFirst) requestAnimationFrame(() => setTimeout(() => isCurrent() && state.rows === all && rows.setRows(all)));
     more.hidden = !state.next;
     fresh.hidden = true;
     show(total, state.total === 0 ? t('queue.empty') : state.isExact ? t('queue.total', { n: state.total }) : t('queue.total.about', { n: state.total }));
