@@ -84,6 +84,7 @@ enum TravelEndpoints {
         case .notFound: throw gone
         case .inFlight:
             throw Problem(.conflict, "a session has the message right now", headers: [HeaderField("Retry-After", "1")])
+        case .dying: throw dying
         case .elsewhere(let other):
             throw Problem(
                 .conflict,
@@ -147,9 +148,14 @@ enum TravelEndpoints {
         case .unchanged: return AdminResponse(204)
         case .notFound: throw gone
         case .inFlight: throw Problem(.conflict, "a session has the message right now")
+        case .dying: throw dying
         case .held, .failed:
             throw Problem(.conflict, "somebody let the message go on here although \(peer) has it: it may go out twice")
         }
+    }
+
+    private static var dying: Problem {
+        Problem(.conflict, "the message is to bounce; revive it first", headers: [HeaderField("Retry-After", "1")])
     }
 
     private static func name(_ text: String?, _ pointer: String) throws(Problem) -> String {

@@ -43,7 +43,9 @@ struct TLSStart: Sendable {
 
         func broke(_ error: TLSError) { end.withLock { $0 = .broke(error) } }
 
-        /// What reports call it; nil: TLS stood. Where there was no handshake, the server did not offer one.
+        /// What reports call it; nil: TLS stood.
+        ///
+        /// Where there was no handshake, the server did not offer one.
         var fault: (fault: TLSFault, words: String?)? {
             switch end.withLock({ $0 }) {
             case nil: (.notOffered, nil)

@@ -99,6 +99,7 @@ package struct DelayCounts: Hashable, Sendable, Sequence {
 
     mutating func add(_ other: DelayCounts) { for (number, count) in other { add(count, in: number) } }
 
+    /// Those that are not zero, rising.
     package func makeIterator() -> some IteratorProtocol<(number: UInt8, count: Int)> {
         counts.enumerated().lazy.filter { $0.element != 0 }.map { (number: UInt8($0.offset), count: $0.element) }
             .makeIterator()

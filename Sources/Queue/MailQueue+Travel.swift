@@ -17,6 +17,8 @@ package enum LeaveAnswer: Sendable {
     case notFound
     /// A session has it; it is marked, and nobody takes it when that ends.
     case inFlight
+    /// It is to bounce here, unless somebody revives it.
+    case dying
     /// It is on its way to another one, and may be there.
     case elsewhere(String)
 }
@@ -75,6 +77,7 @@ extension MailQueue {
         state.withLock { state in
             guard state.slot(of: id) != nil else { return .refused(.notFound) }
             let before = state.holds[id]
+            if before?.isDying == true { return .refused(.dying) }
             if let other = before?.destination {
                 return other.isSame(octets: peer)
                     ? .marked(isNew: false, before: nil) : .refused(.elsewhere(other))

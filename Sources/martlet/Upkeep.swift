@@ -1,6 +1,7 @@
 // Upkeep.swift — what a running relay keeps alive without being asked: access to next hops, its certificate, and what domains
 // are told of TLS.
 
+import Config
 import DNS
 import Departure
 import Files
@@ -9,6 +10,7 @@ import Intake
 import Loop
 import Mail
 import NIOCore
+import NIOPosix
 import Queue
 import TLSReports
 

@@ -8,7 +8,9 @@ import Hooks
 import Intake
 import Log
 import NIOCore
+import Process
 import Queue
+import Storage
 import Suppression
 
 extension Wiring {

@@ -1,5 +1,6 @@
-// Wiring+Posting.swift — what posts mail to next hops that take it over HTTPS.
+// Wiring+Posting.swift — next hops: how far they are trusted, and what posts mail to those that take it over HTTPS.
 
+import Config
 import DNS
 import Delivery
 import Departure
@@ -23,5 +24,25 @@ extension Wiring {
             resolver: resolver
         )
         return PostOffice(fetch, tokens: tokens)
+    }
+
+    /// Finds out how far next hops can be trusted, and counts how sessions with them were protected.
+    static func trust(
+        _ launch: Launch,
+        _ resolver: InForce<any DNS.Resolver>,
+        _ fetch: WebFetch,
+        _ upkeep: Upkeep,
+        _ memory: PeerMemory
+    ) -> TrustFinder {
+        let settings = launch.settings.inForce
+        let kept = STSStore(directory: "\(launch.dataPath)/mta-sts")
+        return TrustFinder(
+            resolver: resolver,
+            settings: settings,
+            policies: STSPolicies(resolver: resolver, settings: settings, fetch: fetch, store: kept, log: launch.log),
+            tokens: upkeep.tokens.source,
+            memory: memory,
+            results: upkeep.results
+        )
     }
 }

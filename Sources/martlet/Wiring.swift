@@ -126,19 +126,10 @@ final class Wiring: Sendable {
         web = NIOThreadPool(numberOfThreads: Self.webThreads)
         web.start()
         let fetch = WebFetch(HTTPClient(), on: web, count: Self.webThreads, resolver: resolver)
-        let kept = STSStore(directory: "\(launch.dataPath)/mta-sts")
-        let policies = STSPolicies(resolver: resolver, settings: inForce, fetch: fetch, store: kept, log: log)
         upkeep = Upkeep(fetch, launch, intake, resolver, loop)
         memory = PeerMemory(directory: launch.dataPath, disk: LinuxDisk())
         let access = upkeep.tokens.source
-        trust = TrustFinder(
-            resolver: resolver,
-            settings: inForce,
-            policies: policies,
-            tokens: access,
-            memory: memory,
-            results: upkeep.results
-        )
+        trust = Self.trust(launch, resolver, fetch, upkeep, memory)
         dispatcher = Dispatcher(
             Dispatcher.Parts(
                 loop: loop,
