@@ -72,6 +72,11 @@ final class Removal {
         guard said["has_room"]?.bool == true else {
             throw OperatorError("\(name) has no room for mail now", status: EX_TEMPFAIL)
         }
+        // Nothing is brought: whoever may bring something hears that this is no message.
+        let trial = try toPeer("PUT", "/v1/queue/0000000000000", raw: (Self.type, []))
+        guard trial.status == 400, JSON(trial.body)?["taken"]?.bool == false else {
+            throw Self.refusal(trial, of: name)
+        }
     }
 
     /// Messages that are here.
@@ -83,6 +88,17 @@ final class Removal {
     /// Sends everything, and waits for what sessions have.
     func run() throws {
         try here.ask("POST", "/v1/drain")
+        do {
+            try carryAll()
+        } catch let error as OperatorError {
+            throw OperatorError(
+                "\(error.description); this relay takes no mail until martlet drain --stop or its next start",
+                status: error.status
+            )
+        }
+    }
+
+    private func carryAll() throws {
         var stuck: Set<String> = []
         var end = Uptime.now().adding(milliseconds: patience)
         while true {

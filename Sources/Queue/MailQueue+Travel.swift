@@ -191,7 +191,11 @@ extension MailQueue {
             arrived.subject = peer
             facts = Facts(.command(arrived))
         }
-        if known == DeliveryState() { store.append(facts, of: id) } else { store.append(known, of: id, facts) }
+        if known != DeliveryState() {
+            store.append(known, of: id, facts)
+        } else if !facts.isEmpty {
+            store.append(facts, of: id)
+        }
         guard store.confirm() else { throw .broken("what is known of message \(id) could not be written") }
     }
 

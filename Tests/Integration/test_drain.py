@@ -275,6 +275,7 @@ def test_what_cannot_be_done_is_said(pair, lab):
     weak = token(there, "weak", "status:read")
     there.hup()
     wait_until(lambda: "scope queue:write" in refused("--to", place(peer), TO_TOKEN=weak), 30, "the token to be known")
+    assert api.ask("GET", "/readyz")[0] == 200, "the door is closed for somebody who cannot do anything"
     assert "in the clear" in refused("--to", "http://relay.example.net:8025", TO_TOKEN=secret)
     assert "cannot connect" in refused("--to", f"http://127.0.0.1:{free_port()}", TO_TOKEN=secret)
     assert peer.ask("POST", "/v1/drain")[0] == 200
