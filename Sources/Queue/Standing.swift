@@ -94,6 +94,10 @@ extension Scheduler {
         guard let meter = book.known(scope) else { return wasSaved }
         (book.meters[meter].rate, book.meters[meter].connects, book.meters[meter].day) = (Pace(), Pace(), WindowCount())
         book.meters[meter].warmth = WarmthCount()
+        if book.meters[meter].part?.rule.daily != nil {
+            book.meters[meter].part?.forgetDay()
+            shareBook.resets.insert(scope)
+        }
         book.wake(meter, at: now)
         return true
     }
