@@ -67,6 +67,12 @@ struct MeterPart: Sendable {
         dayUsedAt = now
     }
 
+    /// What all nodes used of a day is forgotten, and asked for anew.
+    mutating func forgetDay() {
+        day = DayAllowance()
+        dayAskedAt = nil
+    }
+
     /// Nothing may be begun; what was taken of a day is lost.
     mutating func lose() {
         (rate, newConnections, sessions) = (0, 0, 0)

@@ -22,6 +22,8 @@ struct ShareBook: Sendable {
     var entries: [String: Entry] = [:]
     /// Meters that somebody waits at.
     var lacking: Set<MeterNumber> = []
+    /// Days of which somebody had what was used forgotten.
+    var resets: Set<LimitScope> = []
     /// When all days were last looked at.
     var daysAt: Uptime?
 }
@@ -212,15 +214,18 @@ extension Scheduler {
         let pause = isOpen ? Self.sharePause : Self.shareLife
         let mayAsk = part.dayAskedAt.map { now.milliseconds(since: $0) >= pause } ?? true
         let wanted = isWanted && (isOver || part.day.count == 0) && mayAsk ? lined : 0
-        guard unused > 0 || wanted > 0 else { return nil }
+        let isReset = shareBook.resets.remove(meter.scope) != nil
+        guard unused > 0 || wanted > 0 || isReset else { return nil }
         if wanted > 0 { book.meters[number].part?.dayAskedAt = now }
-        return DayWish(
+        var wish = DayWish(
             scope: "\(meter.scope)",
             limit: part.rule.daily ?? 0,
             wanted: wanted,
             unused: unused,
             slice: part.day.slice
         )
+        wish.isReset = isReset
+        return wish
     }
 
     /// So many messages of a day may be sent.

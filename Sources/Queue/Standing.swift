@@ -99,6 +99,10 @@ extension Scheduler {
         (book.meters[meter].rate, book.meters[meter].connects, book.meters[meter].day) = (Pace(), Pace(), WindowCount())
         book.meters[meter].warmth = WarmthCount()
         poolBook.forget()
+        if book.meters[meter].part?.rule.daily != nil {
+            book.meters[meter].part?.forgetDay()
+            shareBook.resets.insert(scope)
+        }
         book.wake(meter, at: now)
         return true
     }

@@ -20,6 +20,8 @@ package struct DayWish: Hashable, Sendable {
     package let unused: Int
     /// The hour of that allowance.
     package let slice: Int64
+    /// Somebody had what was used forgotten.
+    package var isReset = false
 
     package init(scope: String, limit: Int, wanted: Int, unused: Int, slice: Int64) {
         (self.scope, self.limit, self.wanted, self.unused, self.slice) = (scope, limit, wanted, unused, slice)
@@ -56,7 +58,11 @@ enum SharedDays {
             let asked = Uptime.now()
             let time = Timestamp(milliseconds: try SharedGrants.begin(own, connection))
             for wish in wishes {
-                if wish.unused > 0 { try giveBack(wish, connection) }
+                if wish.isReset {
+                    _ = try connection.rows("DELETE FROM martlet.day WHERE scope = $1 RETURNING 1", [.text(wish.scope)])
+                } else if wish.unused > 0 {
+                    try giveBack(wish, connection)
+                }
                 guard wish.wanted > 0 else { continue }
                 let counts = try counts(wish.scope, at: time, connection)
                 let count = DayShares.batch(wanted: wish.wanted, limit: wish.limit, used: counts.total(at: time))

@@ -133,6 +133,11 @@ import Testing
         // Nothing is left; but another node may give something back.
         #expect(desk.scheduler.dayWishes(isLast: false, at: uptime(69_000)).isEmpty)
         #expect(desk.scheduler.dayWishes(isLast: false, at: uptime(70_100)).count == 1)
+        // Somebody has it forgotten: for all nodes, and at once.
+        let wasReset = desk.scheduler.resetUse(of: .provider("p"), at: uptime(70_200))
+        #expect(wasReset)
+        let anew = try #require(desk.scheduler.dayWishes(isLast: false, at: uptime(72_200)).first)
+        #expect(anew.isReset && anew.wanted > 0)
     }
 
     @Test func withoutOtherNodesLimitsNeedNoPart() {
