@@ -51,6 +51,8 @@ package struct AdminServices: Sendable {
     package let feed: @Sendable () -> EventFeed?
     /// The relays that share the queue; nil: it is this one's alone.
     package let cluster: (any Cluster)?
+    /// Changes that were looked at first.
+    let plans = ChangePlans()
     /// Listings of all nodes that are under way.
     package let listings = ClusterListings()
     /// Who gets nothing; nil: it cannot be known.

@@ -95,6 +95,12 @@ protocol ConfigTable {
     /// What else an edit, or a rehearsal of one, comes to.
     static func consequences(_ edit: Edit, _ services: AdminServices) -> [JSON.Member]
 
+    /// A rehearsal shows what becomes of waiting mail, and gives a plan.
+    static var hasPreviews: Bool { get }
+
+    /// What an edit would mean for waiting mail; nil: nothing can be said.
+    static func preview(_ edit: Edit, _ services: AdminServices) -> ChangePreview?
+
     /// What is shown of a draft this once.
     static func secrets(_ draft: Draft) -> [JSON.Member]
 
@@ -131,6 +137,10 @@ extension ConfigTable {
     }
 
     static func consequences(_ edit: Edit, _ services: AdminServices) -> [JSON.Member] { [] }
+
+    static var hasPreviews: Bool { false }
+
+    static func preview(_ edit: Edit, _ services: AdminServices) -> ChangePreview? { nil }
 
     static func secrets(_ draft: Draft) -> [JSON.Member] { [] }
 
@@ -182,7 +192,7 @@ extension ConfigTable {
         _ services: AdminServices,
         isPatch: Bool
     ) throws(Problem) -> AdminResponse {
-        try FileEdits.allowDryRun(request)
+        try FileEdits.allowDryRun(request, plans: hasPreviews)
         let key = try key(request)
         try allowChange(key, services)
         var draft = try draft(request, key, isPatch: isPatch, services)
@@ -196,7 +206,7 @@ extension ConfigTable {
             try write(&draft, key, over: old, isPatch: isPatch, to: &document, services)
         }
         let consequences = edit.isChanged ? consequences(edit, services) : []
-        if let rehearsal = FileEdits.rehearsal(edit, consequences) { return rehearsal }
+        if let rehearsal = rehearsal(edit, consequences, services) { return rehearsal }
         guard let row = row(key, try shown(services).document, edit.after, services) else {
             throw Problem(.conflict, "the file was changed meanwhile; get it again")
         }
@@ -213,7 +223,7 @@ extension ConfigTable {
 
     /// `DELETE` of a row.
     static func remove(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try FileEdits.allowDryRun(request)
+        try FileEdits.allowDryRun(request, plans: hasPreviews)
         let key = try key(request)
         try allowChange(key, services)
         var old: Row?
@@ -223,13 +233,24 @@ extension ConfigTable {
             guard try erase(key, from: &document, services) else { throw words.missing }
         }
         let consequences = consequences(edit, services)
-        if let rehearsal = FileEdits.rehearsal(edit, consequences) { return rehearsal }
+        if let rehearsal = rehearsal(edit, consequences, services) { return rehearsal }
         audit(operation, key, request, services, before: old, after: nil)
         let headers = [FileEdits.tag(edit.revision)]
         guard let body = try removed(key, edit, consequences, services) else {
             return AdminResponse(204, headers: headers)
         }
         return .json(body, headers: headers)
+    }
+
+    /// The answer for an edit that was only tried; nil for one that was made.
+    private static func rehearsal(
+        _ edit: Edit,
+        _ consequences: [JSON.Member],
+        _ services: AdminServices
+    ) -> AdminResponse? {
+        guard edit.isRehearsal else { return nil }
+        let planned = FileEdits.planned(edit, preview(edit, services), services)
+        return FileEdits.rehearsal(edit, consequences + planned)
     }
 
     /// What a row is shown of, with what its answers say.
@@ -255,6 +276,7 @@ extension ConfigTable {
             services,
             operation: operation,
             key: "\(key)",
+            preview: { preview($0, services) },
             change
         )
     }

@@ -4,6 +4,7 @@ import Config
 import JSON
 import Loop
 import Mail
+import Storage
 
 /// What the endpoints of files have in common.
 enum FileEdits {
@@ -67,9 +68,19 @@ enum FileEdits {
         operation: String,
         key: String,
         switching position: DeliverySwitch? = nil,
+        preview: (Edit) -> ChangePreview? = { _ in nil },
         _ change: (inout INIDocument) throws(Problem) -> Void
     ) throws(Problem) -> Edit {
-        let (expected, isRehearsal) = (try expected(file, request, services), try request.flag(dryRun))
+        var (expected, isRehearsal) = (try expected(file, request, services), try request.flag(dryRun))
+        if let token = request.value(plan) {
+            guard !isRehearsal else {
+                throw Problem.invalid("?\(plan)", "exclusive", "does what was shown; leave dry_run out")
+            }
+            // Tried once more, to see that it still is what was shown.
+            let trial = try tried(file, section, request, services, operation, key, expected, change)
+            if let preview = preview(trial) { expected = try services.plans.use(token, trial, preview) }
+            isRehearsal = false
+        }
         do throws(EditFailure<Problem>) {
             return try services.settings.edit(
                 file,
@@ -91,17 +102,59 @@ enum FileEdits {
         }
     }
 
+    /// An edit that is only tried.
+    private static func tried(
+        _ file: ConfigFile,
+        _ section: String?,
+        _ request: AdminRequest,
+        _ services: AdminServices,
+        _ operation: String,
+        _ key: String,
+        _ expected: Revision?,
+        _ change: (inout INIDocument) throws(Problem) -> Void
+    ) throws(Problem) -> Edit {
+        do throws(EditFailure<Problem>) {
+            return try services.settings.edit(
+                file,
+                section: section,
+                expecting: expected,
+                operation: operation,
+                key: key,
+                by: "api \(request.caller.name)",
+                isRehearsal: true,
+                change
+            )
+        } catch {
+            switch error {
+            case .refused(let problem): throw problem
+            case .failed(let error): throw problem(error)
+            }
+        }
+    }
+
+    /// The parameter that does exactly what a rehearsal showed.
+    static let plan = "plan"
+
     /// The parameter that lets a change be looked at before it is made.
     static let dryRun = "dry_run"
 
     /// Takes that parameter, and no other one.
-    static func allowDryRun(_ request: AdminRequest) throws(Problem) {
-        try request.allowQuery([dryRun])
+    ///
+    /// - Parameter plans: a rehearsal shows what becomes of waiting mail, with a plan.
+    static func allowDryRun(_ request: AdminRequest, plans: Bool = false) throws(Problem) {
+        try request.allowQuery(plans ? [dryRun, plan] : [dryRun])
         _ = try request.flag(dryRun)
     }
 
     /// Whether a change is only to be looked at.
     static func isDryRun(_ request: AdminRequest) throws(Problem) -> Bool { try request.flag(dryRun) }
+
+    /// What a rehearsal says of waiting mail, with the plan that does exactly that; nothing of a change that is made.
+    static func planned(_ edit: Edit, _ preview: ChangePreview?, _ services: AdminServices) -> [JSON.Member] {
+        guard edit.isRehearsal, let preview else { return [] }
+        let token = services.plans.keep(edit, preview)
+        return preview.members(services.cluster?.name) + [JSON.Member("plan", .string(token))]
+    }
 
     /// The answer for an edit that was only tried; nil for one that was made.
     ///

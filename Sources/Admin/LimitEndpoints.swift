@@ -14,6 +14,12 @@ enum LimitEndpoints: ConfigTable {
         taken: "there is a section of that name already"
     )
 
+    static let hasPreviews = true
+
+    static func preview(_ edit: Edit, _ services: AdminServices) -> ChangePreview? {
+        ChangePreview(limits: edit.before.limits, edit.after.limits, services.queue)
+    }
+
     /// The name of a section.
     enum Key: Hashable, CustomStringConvertible {
         case limit(LimitScope)

@@ -18,6 +18,12 @@ enum RouteEndpoints: ConfigTable {
         areNamesJudged: false
     )
     static let isBySection = true
+    static let hasPreviews = true
+
+    static func preview(_ edit: Edit, _ services: AdminServices) -> ChangePreview? {
+        ChangePreview(routes: edit.before.routes, edit.after.routes, services.queue)
+    }
+
     /// Routes on a page.
     private static let longestPage = 10_000
 
@@ -123,7 +129,49 @@ enum RouteEndpoints: ConfigTable {
 
     /// `PUT /v1/routes`: the whole table.
     static func replace(_ request: AdminRequest, _ services: AdminServices) throws(Problem) -> AdminResponse {
-        try FileEdits.allowDryRun(request)
+        try FileEdits.allowDryRun(request, plans: true)
+        let (wanted, matches) = try table(request, services)
+        let operation = "replace routes"
+        let edit = try FileEdits.edit(
+            file,
+            request,
+            services,
+            operation: operation,
+            key: "*",
+            preview: { preview($0, services) }
+        ) { (document) throws(Problem) in
+            let known = RouteSection.all(in: document)
+            for (match, old) in known where !matches.contains(match) && pin(match, services) == nil {
+                document.removeSection(old.name)
+            }
+            for (match, object) in wanted {
+                try write(object, match, over: known[match], to: &document, isPatch: false, services)
+            }
+        }
+        let consequences = consequences(edit, services)
+        let planned = FileEdits.planned(edit, edit.isRehearsal ? preview(edit, services) : nil, services)
+        if let rehearsal = FileEdits.rehearsal(edit, consequences + planned) { return rehearsal }
+        if edit.isChanged { services.audit(request, Change(operation: operation, subject: "*")) }
+        let routes = edit.after.routes
+        let views = wanted.compactMap { routes.route(named: $0.match).map { view($0, services) } }
+        return .json(
+            .object(
+                [
+                    JSON.Member("items", .array(views)), JSON.Member("next", nil),
+                    JSON.Member("total", .count(views.count)), JSON.Member("total_exact", true),
+                ] + consequences
+            ),
+            headers: [FileEdits.tag(edit.revision)]
+        )
+    }
+
+    // MARK: - Parts
+
+    /// A whole table as a client has it: the rows that the file is to have, and the names of all.
+    private static func table(
+        _ request: AdminRequest,
+        _ services: AdminServices
+    ) throws(Problem) -> (wanted: [(match: String, object: JSONObject)], matches: Set<String>) {
         var body = try JSONObject(request.json(), at: "")
         guard let items = try body.array("items") else {
             throw Problem.invalid("/items", "required", "is missing: the routes of the whole table")
@@ -155,34 +203,8 @@ enum RouteEndpoints: ConfigTable {
             }
             wanted.append((match, object))
         }
-        let operation = "replace routes"
-        let edit = try FileEdits.edit(file, request, services, operation: operation, key: "*") {
-            (document) throws(Problem) in
-            let known = RouteSection.all(in: document)
-            for (match, old) in known where !matches.contains(match) && pin(match, services) == nil {
-                document.removeSection(old.name)
-            }
-            for (match, object) in wanted {
-                try write(object, match, over: known[match], to: &document, isPatch: false, services)
-            }
-        }
-        let consequences = consequences(edit, services)
-        if let rehearsal = FileEdits.rehearsal(edit, consequences) { return rehearsal }
-        if edit.isChanged { services.audit(request, Change(operation: operation, subject: "*")) }
-        let routes = edit.after.routes
-        let views = wanted.compactMap { routes.route(named: $0.match).map { view($0, services) } }
-        return .json(
-            .object(
-                [
-                    JSON.Member("items", .array(views)), JSON.Member("next", nil),
-                    JSON.Member("total", .count(views.count)), JSON.Member("total_exact", true),
-                ] + consequences
-            ),
-            headers: [FileEdits.tag(edit.revision)]
-        )
+        return (wanted, matches)
     }
-
-    // MARK: - Parts
 
     /// Writes what a client says of a route, unless it is what the file says already.
     private static func write(

@@ -23,6 +23,8 @@ struct Attempt: Sendable {
     private let returnPaths: ReturnPaths?
     /// Milliseconds before which a reaction does not want it tried again.
     var delay: Int64 = 0
+    /// The reaction that says so.
+    var rule: WaitRule?
 
     /// - Parameter terms: what a transaction of the lane may hold; asked for only where there are several recipients.
     init(_ assignment: Assignment, returnPaths: ReturnPaths? = nil, terms: @autoclosure () -> TransactionTerms) {

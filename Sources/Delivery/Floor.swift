@@ -168,7 +168,7 @@ final class Floor: ParcelSource {
         queue.judge(outcomes, from: session.lane, at: .now())
         if let reacted = queue.heard(outcomes, from: session.lane, of: attempt.assignment.envelope, at: .now()) {
             outcomes = reacted.outcomes
-            attempt.delay = max(attempt.delay, reacted.delay)
+            if reacted.delay > attempt.delay { (attempt.delay, attempt.rule) = (reacted.delay, reacted.rule) }
         }
         attempt.trail.meet(session.machine.peer, session.plan.route, host: session.plan.host)
         tellSteps(of: attempt, outcomes, by: session)
@@ -191,7 +191,7 @@ final class Floor: ParcelSource {
         let (next, lesson) = attempt.take(outcomes, hostsLeft: hostsLeft, lacksTLS: lacksTLS)
         if let lesson { trust.memory.learn(lesson, about: session.lane.description, at: .now()) }
         if let next { return session.leave(next) }
-        settler.settle(attempt.assignment, attempt.outcomes, attempt.trail, after: attempt.delay)
+        settler.settle(attempt.assignment, attempt.outcomes, attempt.trail, after: attempt.delay, attempt.rule)
         if isTurnedAway {
             if !isSpared { queue.rest(session.lane, at: .now()) }
             return session.quit()

@@ -27,7 +27,7 @@ extension Settler {
             switch await plugins.deferred(mail, notice) {
             case .next: break
             case .drop: verdicts.dropDeferred()
-            case .delay(let time): verdicts.setDelay(time.milliseconds)
+            case .delay(let time): verdicts.setDelay(time.milliseconds, by: .plugin)
             }
         }
         if let first = verdicts.bounced.first, plugins.asks(.bounce) {
@@ -62,12 +62,13 @@ extension Settler {
 
     /// A plugin wants a parcel to wait (`send_email`): no failure, and it survives a restart.
     func postpone(_ parcel: Parcel, by time: Duration) {
-        let deferral = Deferral(
+        var deferral = Deferral(
             recipients: parcel.recipients,
             delay: time.milliseconds,
             reply: LastReply("delayed by a plugin", reason: .local),
             kind: .asked
         )
+        deferral.rule = .plugin
         queue.settle(parcel, done: [], deferred: deferral, at: .now(), wall: .now())
         log.write(.notice, "delivery delayed by a plugin") { line in
             line.add(.id, parcel.id.message.description)

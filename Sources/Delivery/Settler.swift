@@ -87,6 +87,7 @@ package final class Settler: Sendable {
     ///   - trail: the hosts that it met.
     ///   - isBystander: it only waited in the lane of the one that was turned away at the door.
     ///   - delay: milliseconds before which what was deferred is not tried again, where a reaction says so.
+    ///   - rule: that reaction.
     ///   - check: nobody was asked: the recipients get nothing.
     func settle(
         _ assignment: Assignment,
@@ -94,6 +95,7 @@ package final class Settler: Sendable {
         _ trail: Trail = Trail(),
         isBystander: Bool = false,
         after delay: Int64 = 0,
+        _ rule: WaitRule? = nil,
         suppressing check: SuppressionSettings.Check = .off
     ) {
         if settleDelivered(assignment, outcomes, trail) { return }
@@ -106,7 +108,7 @@ package final class Settler: Sendable {
             isBystander: isBystander,
             at: .now()
         )
-        if verdicts.delay < delay { verdicts.setDelay(delay) }
+        if verdicts.delay < delay { verdicts.setDelay(delay, by: rule) }
         if outbound.bounceGrace > 0 { spare(&verdicts, of: assignment.parcel.id.message) }
         if check != .off { verdicts.holdBack(isSilent: check == .drop) }
         let delayIsDue = delayIsDue(assignment.parcel, outbound)
@@ -226,7 +228,7 @@ package final class Settler: Sendable {
         for failed in verdicts.deferred.dropFirst() where failed.failure != first.failure {
             others[failed.recipient] = failed.reply
         }
-        return Deferral(
+        var deferral = Deferral(
             recipients: verdicts.deferred.map(\.recipient),
             delay: verdicts.delay,
             reply: first.reply,
@@ -235,6 +237,8 @@ package final class Settler: Sendable {
             delayReported: delayReported,
             isExtra: verdicts.isExtra
         )
+        deferral.rule = verdicts.rule
+        return deferral
     }
 
     // MARK: attempts that need a report, or an answer of plugins

@@ -52,6 +52,8 @@ struct Verdicts: Sendable {
     private let isLast: Bool
     /// Milliseconds until the deferred are tried again.
     private(set) var delay: Int64 = 0
+    /// Who says so; nil: our own intervals.
+    private(set) var rule: WaitRule?
     /// What the deferral means for the next attempts.
     private(set) var kind: Deferral.Kind
     /// The attempt came on top of the parcel's own.
@@ -177,8 +179,8 @@ struct Verdicts: Sendable {
         bounced = []
     }
 
-    /// A plugin wants another delay.
-    mutating func setDelay(_ milliseconds: Int64) { delay = milliseconds }
+    /// A plugin or a reaction wants another delay.
+    mutating func setDelay(_ milliseconds: Int64, by rule: WaitRule?) { (delay, self.rule) = (milliseconds, rule) }
 
     /// A plugin wants no report.
     mutating func suppressReports() { isSuppressed = true }

@@ -165,6 +165,24 @@ extension LimitScope: CustomStringConvertible {
     package var description: String { name.isEmpty ? word : "\(word) \(name)" }
 }
 
+extension LimitScope {
+    /// What limits and pauses may be about of mail, and not of its lane or its recipients.
+    package static func scopes(
+        ofMailFrom sender: ReversePath,
+        user: String?,
+        tag: String?,
+        in lane: Lane
+    ) -> [LimitScope] {
+        var scopes: [LimitScope] = []
+        if case .address(let address) = sender {
+            scopes += [.sender(address.domain.name), .senderTo(address.domain.name, lane.name)]
+        }
+        if let user { scopes.append(.user(user)) }
+        if let tag { scopes.append(.tag(tag)) }
+        return scopes
+    }
+}
+
 extension Lane {
     /// What limits and pauses may be about of a lane itself, but for its provider, which its hosts tell.
     package var scopes: [LimitScope] {

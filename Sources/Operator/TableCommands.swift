@@ -95,6 +95,7 @@ struct SetRoute: RelayCommand {
     var properties: [KeyValue] = []
     @Option(name: .customLong("password-file"), help: "A file that holds auth_pass; - reads standard input.")
     var passwordFile: String?
+    @OptionGroup var first: PlanOption
     @OptionGroup var options: RelayOptions
 
     func run(_ relay: Relay) throws {
@@ -104,7 +105,7 @@ struct SetRoute: RelayCommand {
         if let reject { shared["reject"] = .string(reject) }
         if let discard { shared["discard"] = .string(discard) }
         if direct { shared["direct"] = true }
-        try row(relay, "PUT", routes, match, body: shared)
+        try row(relay, "PUT", routes, match, query: first.query, body: shared)
     }
 
     private func password(_ path: String) throws -> String {
@@ -131,9 +132,22 @@ struct RemoveRoute: RelayCommand {
 
     @Argument(help: "As the list shows it.")
     var match: String
+    @OptionGroup var first: PlanOption
     @OptionGroup var options: RelayOptions
 
-    func run(_ relay: Relay) throws { try row(relay, "DELETE", routes, match) }
+    func run(_ relay: Relay) throws { try row(relay, "DELETE", routes, match, query: first.query) }
+}
+
+/// A change that is looked at, and then done as it was shown.
+struct PlanOption: ParsableArguments {
+    @Flag(name: .customLong("dry-run"), help: "Only say what would change, and what becomes of waiting mail.")
+    var dryRun = false
+    @Option(help: "Of a dry run: do exactly what it showed, or nothing.")
+    var plan: String?
+
+    var query: [(String, String)] {
+        (dryRun ? [("dry_run", "true")] : []) + (plan.map { [("plan", $0)] } ?? [])
+    }
 }
 
 struct ListIPs: RelayCommand {

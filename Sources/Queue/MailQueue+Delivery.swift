@@ -487,6 +487,7 @@ extension QueueState {
                 $0.unreached = UInt16(clamping: parcel.unreached + (kind == .outOfReach ? 1 : 0))
             }
             if deferred.kind == .outOfReach { scheduler.strand(next) }
+            note(deferred.rule, of: next)
             let told: [(recipient: UInt32, reply: LastReply?)] = waiting.map {
                 ($0, deferred.otherReplies[$0] ?? deferred.reply)
             }

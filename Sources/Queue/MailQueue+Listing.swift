@@ -301,7 +301,9 @@ extension QueueRow {
             lastAttempt: facts.attemptedAt == 0 ? nil : Timestamp(milliseconds: Int64(facts.attemptedAt) * 1000),
             lanes: facts.lanes,
             reply: facts.reply,
-            hold: facts.hold
+            hold: facts.hold,
+            user: envelope.user,
+            tag: envelope.notes.tag
         )
     }
 }

@@ -89,6 +89,8 @@ package struct Reacted: Sendable {
     package var outcomes: [Outcome?]
     /// Milliseconds before which what was deferred is not tried again.
     package var delay: Int64 = 0
+    /// The reaction that says so.
+    package var rule: WaitRule?
 }
 
 extension MailQueue {
@@ -164,7 +166,9 @@ extension MailQueue {
                     reacted.outcomes[index] = .bounced(failure.final(by: due.reaction))
                 case .delay(let time):
                     ReactionMetrics.count(due.reaction.deed)
-                    reacted.delay = max(reacted.delay, time)
+                    guard time > reacted.delay else { continue }
+                    reacted.delay = time
+                    reacted.rule = WaitRule("reaction \(due.reaction.name)", in: due.reaction.origin)
                 case .slow, .connections, .otherSource, .pause, .parkSender: break
                 }
             }

@@ -68,6 +68,8 @@ package struct Deferral: Sendable {
     package let delayReported: Bool
     /// The attempt was one more than there would have been, because somebody asked for it: it counts for nothing.
     package let isExtra: Bool
+    /// Who says how long; nil: `temp_fail_intervals`.
+    package var rule: WaitRule?
 
     package init(
         recipients: [UInt32],

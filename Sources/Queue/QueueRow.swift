@@ -27,6 +27,10 @@ package struct QueueRow: Hashable, Sendable, Identifiable {
     package let reply: LastReply?
     /// Why it is held back; nil when it is not.
     package let hold: Hold?
+    /// Who handed it in, for limits.
+    var user: String?
+    /// For limits.
+    var tag: String?
 }
 
 /// Everything known of one message.

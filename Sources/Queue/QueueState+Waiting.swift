@@ -37,7 +37,9 @@ extension QueueState {
         if let due = scheduler.due(ticket) {
             let words = "attempt \(parcel.attempts + 1) waits for its time"
             let until = list.time(due)
-            list.add(.retryTimer, lane, until: until, words, by: "temp_fail_intervals", since: lastDone)
+            let other = rules[ticket]
+            let rule = other?.rule ?? "temp_fail_intervals"
+            list.add(.retryTimer, lane, until: until, words, by: rule, in: other?.origin, since: lastDone)
         }
         guard state == .waiting || state == .tempFailed, let report = scheduler.report(on: lane) else { return }
         if let until = report.restsUntil {

@@ -35,6 +35,8 @@ struct QueueState: ~Copyable, Sendable {
     private(set) var otherReplies: [Ticket: [UInt32: ReplyPool.Number]] = [:]
     /// Messages that are held back; those that are gone meanwhile are left out at the next change.
     var holds = HeldMessages()
+    /// Parcels whose time is somebody else's than `temp_fail_intervals`; few, and not kept over a start.
+    private(set) var rules: [Ticket: WaitRule] = [:]
     /// Recipients that reactions gave up, while `bounce_grace` counts.
     var condemned = Condemned()
     /// Those of an earlier life, until it is known which of their messages are still there.
@@ -56,6 +58,9 @@ struct QueueState: ~Copyable, Sendable {
     /// Recipients of parcels that are not one behind the other; few.
     private var scattered: [Ticket: [UInt32]] = [:]
     private(set) var byID = IDOrder()
+
+    /// Parcels that are noted so; beyond, they are told by their interval.
+    private static let mostRules = 100_000
 
     init(_ options: MailQueue.Options) {
         self.options = options
@@ -210,6 +215,7 @@ extension QueueState {
         scheduler.remove(ticket)
         forgetReplies(of: ticket)
         if parcel.count == 0 { scattered[ticket] = nil }
+        if !rules.isEmpty { rules[ticket] = nil }
         parcels.giveBack(ticket, leaving: ParcelEntry())
         messages[parcel.message]?.openParcels -= 1
     }
@@ -368,8 +374,14 @@ extension QueueState {
         }
     }
 
+    /// Notes who says when a parcel is tried again.
+    mutating func note(_ rule: WaitRule?, of ticket: Ticket) {
+        if let rule, rules.count < Self.mostRules { rules[ticket] = rule }
+    }
+
     /// A parcel that takes over recipients of another one knows what was known of them.
     mutating func inherit(_ ticket: Ticket, _ recipients: [UInt32], from old: Ticket) {
+        note(rules[old], of: ticket)
         let parcel = parcels[old]
         parcels[ticket].failures = parcel.failures
         parcels[ticket].unreached = parcel.unreached

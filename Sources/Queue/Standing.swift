@@ -117,12 +117,12 @@ extension Scheduler {
 
     /// What counts for mail, and not for its lane.
     package func scopes(of envelope: Envelope, to recipients: [EmailAddress], in lane: Lane) -> [LimitScope] {
-        var scopes: [LimitScope] = []
-        if case .address(let address) = envelope.sender {
-            scopes += [.sender(address.domain.name), .senderTo(address.domain.name, lane.name)]
-        }
-        if let user = envelope.user { scopes.append(.user(user)) }
-        if let tag = envelope.notes.tag { scopes.append(.tag(tag)) }
+        var scopes = LimitScope.scopes(
+            ofMailFrom: envelope.sender,
+            user: envelope.user,
+            tag: envelope.notes.tag,
+            in: lane
+        )
         guard !lane.hasOneDomain else { return scopes }
         for recipient in recipients {
             let scope = LimitScope.domain(recipient.domain.name)

@@ -3,6 +3,19 @@
 
 package import Mail
 
+/// Who says when a parcel is tried again, where that is not `temp_fail_intervals`.
+package struct WaitRule: Hashable, Sendable {
+    /// `reaction NAME`, `plugin`.
+    package let rule: String
+    /// Where it stands: `limits.ini:12`.
+    package let origin: String
+
+    package init(_ rule: String, in origin: String) { (self.rule, self.origin) = (rule, origin) }
+
+    /// A plugin said when.
+    package static let plugin = WaitRule("plugin", in: "hooks.ini")
+}
+
 /// Why a message is not being delivered right now.
 package struct WaitingReason: Hashable, Sendable {
     /// What stands in the way.

@@ -68,7 +68,8 @@ def test_mail_goes_through_the_database(make_node, database, sink):
 def test_what_waits_survives_and_is_read_back(make_node, database, closing):
     """Deferred mail, a long body and a hold come back after kill -9 with their state, from the rows alone."""
     port = free_port()
-    relay = make_node("a", routes={"*": ("127.0.0.1", port)}, outbound={"temp_fail_intervals": "1h*10"})
+    outbound = {"temp_fail_intervals": "1h*10", "bounce_grace": "1h"}
+    relay = make_node("a", routes={"*": ("127.0.0.1", port)}, outbound=outbound)
     sent = []
     for size in (10, 2_500_000):
         body = b"Subject: %d\r\n\r\n" % size + b"line of text, line of text\r\n" * (size // 28) + b"end\r\n"
@@ -77,21 +78,28 @@ def test_what_waits_survives_and_is_read_back(make_node, database, closing):
         lambda: database.number("SELECT count(*) FROM martlet.message WHERE state IS NOT NULL") == 2, what="states"
     )
     held = send_mail(relay, "a@a.test", ["b@b.test"], b"Subject: held\r\n\r\nend\r\n")
-    tool(relay, "queue", "hold", held)
+    dying = send_mail(relay, "a@a.test", ["b@b.test"], b"Subject: dying\r\n\r\nend\r\n")
+    for message in (held, dying):
+        tool(relay, "queue", "hold", message)
+        wait_until(lambda: message in tool(relay, "queue", "list", "--state", "held"), what=f"{message} to be held")
+    tool(relay, "queue", "remove", dying, "--dsn")
     relay.process.kill()
     relay.process.wait()
     relay.start()
-    assert waiting(database) == 3
+    assert waiting(database) == 4
+    assert dying in tool(relay, "queue", "list", "--state", "dying")
     sink = closing(Sink(port=port))
     relay.hup()
     sink.wait_for(2)
-    wait_until(lambda: waiting(database) == 1, 30, "everything but what is held")
+    wait_until(lambda: waiting(database) == 2, 30, "everything but what is held, or is to bounce")
     assert all(m.data.endswith(b"end\r\n") for m in sink.messages)
     assert sorted(m.data.count(b"line of text") // 2 for m in sink.messages) == [0, 2_500_000 // 28]
-    tool(relay, "queue", "release", held)
+    tool(relay, "queue", "revive", dying)
+    assert dying in tool(relay, "queue", "list", "--state", "held"), "it was held before"
+    tool(relay, "queue", "release", held, dying)
     # It may have been tried before it was held, and wait for its time.
     relay.hup()
-    sink.wait_for(3)
+    sink.wait_for(4)
     drained(database)
 
 

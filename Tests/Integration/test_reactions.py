@@ -69,7 +69,10 @@ def test_what_is_answered_so_fails_for_good(make_api, make_server):
         ],
         what="the mail to be deferred",
     )
-    delay = api.ask("GET", f"/v1/queue/{message}")[2]["next_attempt_at"]
+    shown = api.ask("GET", f"/v1/queue/{message}")[2]
+    because = shown["waiting_because"][0]
+    assert (because["code"], because["rule"], because["origin"]) == ("retry_timer", "reaction wait", "limits.ini:4")
+    delay = shown["next_attempt_at"]
     assert delay[:13] > deferred[0]["time"][:13], (delay, deferred)
     assert api.ask("GET", "/v1/reactions")[2]["items"] == [] and api.ask("GET", "/v1/pauses")[2]["items"] == []
 

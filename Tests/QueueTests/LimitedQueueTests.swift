@@ -183,4 +183,27 @@ import Testing
         try accept(1, to: (0..<5).map { "x\($0)@d.host" }, queue, store)
         #expect(carry(queue, smart)?.mostRecipients == 3)
     }
+
+    /// What other rules would mean is what they mean when they are in force.
+    @Test(arguments: [
+        "lane smart", "route smart", "source 192.0.2.1", "domain c.host", "sender s.test", "sender s.test to smart",
+        "user app", "tag spring", "provider big",
+    ])
+    func otherRulesAreLookedAt(_ scope: String) throws {
+        let store = MemoryStore()
+        let queue = try make(store)
+        let provider = LimitRules.Provider(name: "big", hosts: ["mx.big.test"])
+        let other = rules([(scope, { $0.rate = Rate(1, per: 3_600_000) })], [provider])
+        try accept(1, to: ["x@c.host"], queue, store)
+        queue.apply(rules([], [provider]))
+        queue.know(hosts: ["mx.big.test"], of: smart)
+        let row = try #require(try queue.show(QueueID(rawValue: 1))).row
+        let outlooks = queue.outlooks(of: row, under: [LimitRules(), other])
+        #expect(outlooks.map(\.words) == ["no limit", "rate 1/h of \(scope)"])
+        #expect(outlooks.map(\.interval) == [nil, 3_600_000_000])
+        queue.apply(other)
+        try accept(2, to: ["x@c.host"], queue, store)
+        #expect(carry(queue, smart) != nil && carry(queue, smart) == nil)
+        #expect(try because(queue, 2).reasons.contains { $0.rule == outlooks[1].words })
+    }
 }

@@ -170,6 +170,24 @@ import Testing
         #expect(ends.contains(until.milliseconds(since: now) / 1000), "\(until)")
     }
 
+    /// Who put a parcel off is told in the place of our own intervals, also of the part of it that takes another way.
+    @Test func aDeferralOfAReactionNamesIt() throws {
+        let house = try make(options())
+        try accept(house)
+        guard case .carry(let assignment) = house.queue.next(for: lane, at: .now()) else {
+            Issue.record("nothing to carry")
+            return
+        }
+        let reply = LastReply("450 later", reason: .other, host: "mx")
+        var deferral = Deferral(recipients: [0], delay: 60_000, reply: reply)
+        deferral.rule = WaitRule("reaction wait", in: "limits.ini:4")
+        house.queue.settle(assignment.parcel, done: [], deferred: deferral, at: .now(), wall: .now())
+        let reason = try #require(try house.queue.show(id)?.waitingBecause.first)
+        #expect(reason.code == .retryTimer && reason.rule == "reaction wait" && reason.origin == "limits.ini:4")
+        _ = house.queue.retry(id)
+        #expect(try house.queue.show(id)?.waitingBecause.first?.code == .sessionSlot)
+    }
+
     /// What nobody set is told by the file that would set it.
     @Test func aDefaultIsToldWithoutALine() throws {
         let house = try make(MailQueue.Options())
