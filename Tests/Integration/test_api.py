@@ -373,7 +373,7 @@ def test_metrics_are_what_prometheus_expects(make_api, sink):
         assert found[name][0][1] > 0, name
     for name in ["martlet_queue_messages", "martlet_queue_bytes", "martlet_queue_oldest_age_seconds"]:
         assert {labels for labels, _ in found[name]} == {
-            f'state="{s}"' for s in ["waiting", "in_progress", "temp_failed", "held"]
+            f'state="{s}"' for s in ["waiting", "in_progress", "temp_failed", "held", "dying"]
         }
     send_mail(relay, "a@a.test", ["b@b.test"], MAIL)
     sink.wait_for(1)
