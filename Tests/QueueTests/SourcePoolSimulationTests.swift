@@ -132,7 +132,7 @@ private struct PoolHouse {
         var its = rules(
             [
                 ("source 192.0.2.1", { $0.warmup = Warmup([30, 60]) }),
-                ("source 192.0.2.3", { ($0.daily, $0.overflow) = (400, .wait) }),
+                ("source 192.0.2.3", { ($0.daily, $0.overflow) = (2000, .wait) }),
                 ("source 192.0.2.4", { $0.rate = Rate(600, per: 60_000) }),
             ],
             [LimitRules.Provider(name: "big", hosts: ["*.big.test"])]
