@@ -21,6 +21,7 @@ enum SourceHealthEndpoints {
             "healthy": .bool(health.isWell),
             "delivered": .count(health.counts[.delivered]), "deferred": .count(health.counts[.deferred]),
             "refused": .count(health.counts[.refused]), "blocked": .count(health.counts[.blocked]),
+            "unreached": .count(health.counts[.unreached]),
             "until": QueueView.time(until), "said": .string(health.said),
         ]
     }

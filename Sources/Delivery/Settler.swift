@@ -380,7 +380,7 @@ package final class Settler: Sendable {
     ///
     /// - Parameter troubles: what every host said, for plugins.
     func unopened(_ lane: Lane, _ failure: Failure, _ troubles: [Failure]) async {
-        queue.judge([.deferred(failure)], from: lane, at: .now())
+        queue.judge([.deferred(failure)], from: lane, isOpening: true, at: .now())
         queue.heard([.deferred(failure)], from: lane, at: .now())
         let mayBeSurplus = failure.isOfSession || failure.reply.severity != .permanent
         if mayBeSurplus, queue.surplusRefused(lane, at: .now()) { return }

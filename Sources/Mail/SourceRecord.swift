@@ -14,12 +14,16 @@ package struct SourceRecord: Hashable, Sendable {
         case refused
         /// Because of the address, or of a policy of theirs.
         case blocked
+        /// Nobody was there, or the session did not come to stand.
+        case unreached
 
         /// What an outcome says of the address that it was sent from.
         ///
         /// A policy that speaks of the sender's domain says nothing of the address.
-        /// - Parameter kinds: the words that the reply's classifiers have for it.
-        package init(_ outcome: Outcome, kinds: [String]) {
+        /// - Parameters:
+        ///   - kinds: the words that the reply's classifiers have for it.
+        ///   - isOpening: no session came to stand.
+        package init(_ outcome: Outcome, kinds: [String], isOpening: Bool = false) {
             guard let failure = outcome.failure else {
                 self = .delivered
                 return
@@ -28,6 +32,8 @@ package struct SourceRecord: Hashable, Sendable {
             let isPolicy = kinds.contains { $0.isSame(octets: ReplyClass.policy.name) }
             if isBlock || isPolicy && Subject(of: failure.reply, kinds: kinds) != .sender {
                 self = .blocked
+            } else if isOpening {
+                self = .unreached
             } else if case .bounced = outcome {
                 self = .refused
             } else {
@@ -38,7 +44,7 @@ package struct SourceRecord: Hashable, Sendable {
 
     /// How many of each.
     package struct Counts: Hashable, Sendable {
-        private var values = SIMD4<Int32>()
+        private var values = SIMD8<Int32>()
 
         package subscript(answer: Answer) -> Int { Int(values[answer.rawValue]) }
         package var total: Int { Answer.allCases.reduce(0) { $0 + self[$1] } }
@@ -62,14 +68,14 @@ package struct SourceRecord: Hashable, Sendable {
     private var number: Int64 = 0
     private var young = Counts()
     private var old = Counts()
-    /// The last block, printable, at most 200 bytes.
+    /// What was said or found when it was last blocked or not reached; printable, at most 200 bytes.
     package private(set) var said = ""
 
     package init() {}
 
     /// One came.
     ///
-    /// - Parameter words: the reply, where it is a block.
+    /// - Parameter words: the reply, where it is blocked or not reached.
     package mutating func add(_ answer: Answer, _ words: @autoclosure () -> String = "", at now: Uptime) {
         let current = now.milliseconds / Self.slice
         if current != number {
@@ -77,7 +83,7 @@ package struct SourceRecord: Hashable, Sendable {
             (young, number) = (Counts(), current)
         }
         young.add(answer)
-        if answer == .blocked {
+        if answer == .blocked || answer == .unreached {
             said = String(
                 decoding: words().cut(octets: 200).utf8.map { $0 < 0x20 || $0 == 0x7F ? 0x20 : $0 },
                 as: UTF8.self
@@ -94,10 +100,11 @@ package struct SourceRecord: Hashable, Sendable {
         }
     }
 
-    /// The address is blocked there: three of its last mails were, and one of five.
+    /// The address is blocked there: three of its last mails were, and one of five; or it reaches nobody, three times and nothing else.
     package func isUnwell(at now: Uptime) -> Bool {
         let counts = counts(at: now)
-        return counts[.blocked] >= Self.fewestBlocks && counts[.blocked] * Self.part >= counts.total
+        let isBlocked = counts[.blocked] >= Self.fewestBlocks && counts[.blocked] * Self.part >= counts.total
+        return isBlocked || counts[.unreached] >= Self.fewestBlocks && counts[.unreached] == counts.total
     }
 
     /// When it is tried again, if nothing more comes; nil: it is well.

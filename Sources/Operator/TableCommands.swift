@@ -189,6 +189,12 @@ struct SetIP: RelayCommand {
     var properties: [KeyValue] = []
     @OptionGroup var options: RelayOptions
 
+    func validate() throws {
+        guard addresses.isEmpty != (pool == nil) else {
+            throw ValidationError("say an address to send from, or --pool NAME")
+        }
+    }
+
     func run(_ relay: Relay) throws {
         var body = JSON.object(of: properties.map { ($0.name, JSON(word: $0.value)) })
         if let pool { body["pool"] = .string(pool) }

@@ -21,6 +21,8 @@ struct LaneState: Sendable {
     var asksHealthAt = Uptime(milliseconds: 0)
     /// Its address is of the pool no longer.
     var isForeign = false
+    /// Its openings that wait for a slot wait in vain, since its mail went to others of its pool; they are on their way out.
+    var isDismissed = false
     /// What stands in its line goes to others of its pool.
     var isMoving = false
     /// The line of tickets that are due: its head and its end.
@@ -133,7 +135,7 @@ struct LaneState: Sendable {
 
     /// It knows where to go and may have one more session.
     func wantsSlot(_ perLane: Int) -> Bool {
-        poised > 0 && mayTry && sessions < grant && sessions - leaving < allowed(perLane)
+        poised > 0 && !isDismissed && mayTry && sessions < grant && sessions - leaving < allowed(perLane)
     }
 
     /// Where it waits for a look-up.

@@ -107,7 +107,7 @@ extension Scheduler {
             takers = self.takers(instead: number, at: now)
             // Rather over one that is unwell than not at all.
             if takers.isEmpty { takers = self.takers(instead: number, isLastResort: true, at: now) }
-        } else if lanes[number].isUnwell, lanes[number].asksHealthAt <= now {
+        } else if lanes[number].isUnwell, lanes[number].first != .null, lanes[number].asksHealthAt <= now {
             lane = lanes[number].lane
             takers = self.takers(instead: number, at: now)
             guard !takers.isEmpty else {
@@ -138,7 +138,12 @@ extension Scheduler {
             poolBook.moving.append(number)
             poolBook.againAt = now.adding(milliseconds: 1)
         }
-        if lanes[number].poised > 0 { book.dismissals.append(lane) }
+        if lanes[number].poised > 0 {
+            lanes[number].isDismissed = true
+            book.dismissals.append(lane)
+            // One that carries what an earlier host did not take waits until the address may send again.
+            poolBook.stuck.insert(number)
+        }
         refresh(number)
         // Those that got nothing are forgotten.
         for taker in takers.values { refresh(taker) }
@@ -253,9 +258,16 @@ extension Scheduler {
         for number in poolBook.stuck.prefix(Self.mostRetried) {
             poolBook.stuck.remove(number)
             // Its place may be another's by now, which is asked like any other.
-            guard lanes[number].isPooled, laneIndex[lanes[number].lane] == number, lanes[number].ready > 0 else {
-                continue
+            guard lanes[number].isPooled, laneIndex[lanes[number].lane] == number else { continue }
+            if lanes[number].isDismissed {
+                if left(number, at: now) == nil {
+                    lanes[number].isDismissed = false
+                    refresh(number)
+                } else {
+                    poolBook.stuck.insert(number)
+                }
             }
+            guard lanes[number].ready > 0 else { continue }
             if movesOn(number, at: now) {
                 lanes[number].messageGate = .null
                 lanes[number].sessionGate = .null
@@ -315,7 +327,9 @@ extension Scheduler {
 extension SourceRecord {
     /// Why others of its pool come first.
     fileprivate func words(at now: Uptime) -> String {
-        "blocked \(counts(at: now)[.blocked]) of \(counts(at: now).total) times of late: \(said)"
+        let counts = counts(at: now)
+        if counts[.blocked] == 0 { return "not reached \(counts[.unreached]) times of late: \(said)" }
+        return "blocked \(counts[.blocked]) of \(counts.total) times of late: \(said)"
     }
 }
 

@@ -108,7 +108,7 @@ extension Scheduler {
         lanes[number].lookingUp = max(0, lanes[number].lookingUp - 1)
         lanes[number].poised += 1
         endLookUp(number, lookUp, isKnown: true)
-        if lanes[number].messageGate != .null || lanes[number].sessionGate != .null {
+        if lanes[number].messageGate != .null || lanes[number].sessionGate != .null || lanes[number].isDismissed {
             book.dismissals.append(lane)
         }
         refresh(number)
@@ -130,6 +130,7 @@ extension Scheduler {
     package mutating func unpoise(_ lane: Lane) {
         guard let number = laneIndex[lane], lanes[number].poised > 0 else { return }
         lanes[number].poised -= 1
+        if lanes[number].poised == 0 { lanes[number].isDismissed = false }
         seeking -= 1
         refresh(number)
     }

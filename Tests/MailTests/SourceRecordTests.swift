@@ -16,7 +16,7 @@ import Testing
         for piece in try row.cell("answers").split(separator: ",") where piece != "-" {
             let parts = piece.split(separator: ":")
             let answer = try #require(
-                ["d": SourceRecord.Answer.delivered, "t": .deferred, "r": .refused, "b": .blocked][
+                ["d": SourceRecord.Answer.delivered, "t": .deferred, "r": .refused, "b": .blocked, "u": .unreached][
                     String(parts[1].suffix(1))
                 ]
             )
@@ -42,5 +42,7 @@ import Testing
         let reply = Reply(550, EnhancedStatus(5, 7, 1), text)
         let failure = Failure(.recipient, at: .recipient, reply)
         #expect(SourceRecord.Answer(.bounced(failure), kinds: kinds) == answer)
+        let opening = SourceRecord.Answer(.deferred(failure), kinds: kinds, isOpening: true)
+        #expect(opening == (answer == .blocked ? .blocked : .unreached))
     }
 }

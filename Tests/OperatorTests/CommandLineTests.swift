@@ -46,6 +46,8 @@ private struct Root: ParsableCommand {
         ),
         ("route show *", "GET /v1/routes/%2A"), ("route remove a.test", "DELETE /v1/routes/a.test"),
         ("ip remove *", "DELETE /v1/outbound-ips/%2A"), ("status --json", "GET /v1/stats"),
+        ("ip set * --pool news", #"PUT /v1/outbound-ips/%2A {"pool":"news"}"#), ("ip health", "GET /v1/source-health"),
+        ("ip set * 192.0.2.1 --with helo=a.test", #"PUT /v1/outbound-ips/%2A {"helo":"a.test","ip":["192.0.2.1"]}"#),
         ("healthcheck", "GET /readyz"), ("nodes list", "GET /v1/nodes"),
     ])
     func eachAsksForWhatItSays(_ line: String, _ request: String) throws {
@@ -58,6 +60,7 @@ private struct Root: ParsableCommand {
         "queue cat",
         "queue list --min-age -1", "queue list --min-age 1w", "queue list --min-age 99999999999999999999d",
         "queue list --min-attempts x", "queue list --limit x", "queue nothing", "route show", "route set", "ip set *",
+        "ip set * 192.0.2.1 --pool x",
         "explain", "resume", "nothing", "status extra", "queue list --no-such-option",
     ])
     func whatMakesNoSenseIsRefusedBeforeAnybodyIsAsked(_ line: String) {

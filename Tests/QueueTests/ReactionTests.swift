@@ -108,6 +108,28 @@ import Testing
         #expect(levels.map(String.init).joined(separator: ",") == (try row.cell("levels")))
     }
 
+    @Test(arguments: try TruthTable.load("other_source").rows)
+    func anAddressIsLeftForATime(row: TruthTable.Row) throws {
+        func minute(_ text: some StringProtocol) -> Timestamp {
+            Timestamp(milliseconds: Int64(((Double(text) ?? 0) * 60_000).rounded()))
+        }
+        let time = minute(try row.cell("time")).milliseconds
+        let its = reaction("x", 1, 1, .otherSource(time))
+        let slope = try #require(its.slope)
+        let again = try row.cell("again").split(separator: ",").filter { $0 != "-" }.map { minute($0) }
+        let now = minute(try row.cell("at"))
+        var left = Slowing(its, of: .laneFrom("a.test", "192.0.2.1"), from: 1, said: "550", at: minute("0"))
+        for second in stride(from: Int64(1000), through: now.milliseconds, by: 1000) {
+            let wall = Timestamp(milliseconds: second)
+            if again.contains(wall) { _ = left?.lower(its, said: "550", at: wall) }
+            if left?.step(slope, at: wall) == true { left = nil }
+        }
+        #expect((left != nil) == (try row.cell("left") == "yes"))
+        let until = try row.cell("until")
+        #expect(left?.over(LimitTerms()).avoidedUntil == (until == "-" ? nil : minute(until)))
+        #expect(left?.rate == nil && left?.text ?? "\(time / 1000)s" == "\(time / 1000)s")
+    }
+
     @Test func aLaneIsSlowedAndComesBack() throws {
         var scheduler = Scheduler(.init(total: 100, perLane: 20, longestRest: 60_000))
         var rules = LimitRules()

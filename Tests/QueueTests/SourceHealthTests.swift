@@ -87,6 +87,21 @@ import Testing
         #expect(ready(desk, lanes("a.test")[0]) > 20)
     }
 
+    @Test func whatIsReachedFromAnotherAddressGoesThere() throws {
+        var desk = Desk(limits)
+        let pool = try pool()
+        desk.scheduler.set(["main": pool], at: uptime(0))
+        let lanes = pool.members.map { any("a.test").from($0.source) }
+        fill(&desk, any("a.test"), 0..<100, at: 0)
+        #expect(hear(&desk, .unreached, 3, from: lanes[0], at: 1))
+        _ = desk.opens(at: uptime(2000))
+        #expect(ready(desk, lanes[0]) == 0 && ready(desk, lanes[1]) == 100)
+        // The other reaches nobody either: it is the next hop.
+        #expect(hear(&desk, .unreached, 3, from: lanes[1], at: 3000))
+        _ = desk.opens(at: uptime(4000))
+        #expect(ready(desk, lanes[1]) == 100)
+    }
+
     @Test func whereAllAreBlockedMailGoesOnAsBefore() throws {
         var desk = Desk(limits)
         let pool = try pool()

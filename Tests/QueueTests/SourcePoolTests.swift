@@ -251,6 +251,27 @@ import Testing
         #expect(standing.keeps?.scope == .warmup("big", "192.0.2.2"))
     }
 
+    @Test func anOpeningWhoseMailWentToOthersIsDismissedAndOneThatCarriesWaits() throws {
+        var desk = Desk(limits)
+        let pool = try pool([1, 1])
+        desk.scheduler.set(["main": pool], at: uptime(0))
+        let lanes = pool.members.map { any().from($0.source) }
+        desk.add(1, to: lanes[0], due: uptime(0), at: uptime(0))
+        let lookUp = try #require(desk.scheduler.turn(at: uptime(0)).lookUps.first)
+        desk.scheduler.poise(lanes[0], lookUp.number)
+        desk.scheduler.set(pause("source 192.0.2.1"), for: .source("192.0.2.1"), at: uptime(1))
+        // It would ask for ever, under the lock.
+        let turn = desk.scheduler.turn(at: uptime(2))
+        #expect(turn.dismissals == [lanes[0]] && turn.connects.isEmpty && ready(desk, lanes[1]) == 1)
+        // Nobody ends it, since it carries something: it waits for the pause, and goes then.
+        _ = desk.scheduler.recover(at: uptime(1000))
+        #expect(!desk.scheduler.turn(at: uptime(1001)).connects.contains { $0.lane == lanes[0] })
+        desk.scheduler.set(nil, for: .source("192.0.2.1"), at: uptime(2000))
+        _ = desk.scheduler.recover(at: uptime(3000))
+        let next = desk.scheduler.turn(at: uptime(3001)).connects.map(\.lane)
+        #expect(next.contains(lanes[0]))
+    }
+
     @Test func whatWaitsSinceNobodyElseCouldGoesOnWithinASecondWhenSomebodyCan() throws {
         var desk = Desk(limits)
         desk.scheduler.set(
