@@ -213,9 +213,14 @@ final class AdminConnections: Sendable {
         }
     }
 
-    /// Shuts down those that were too slow.
+    /// Whether a connection was shut down, or is closed.
+    func isGone(_ number: UInt64) -> Bool { state.withLock { $0.entries[number]?.isEnded ?? true } }
+
+    /// Shuts down those that were too slow, and those whose followers have gone: nothing would be written to them for a while,
+    /// and only that would tell.
     func sweep(at now: Uptime) {
         state.withLock { state in
+            for number in Self.hungUp(state) { end(number, &state) }
             let late = state.entries.filter { $0.value.deadline < now.milliseconds }
             for number in late.keys { end(number, &state) }
         }
@@ -225,6 +230,21 @@ final class AdminConnections: Sendable {
     func close() { state.withLock { $0.isClosing = true } }
 
     // MARK: - Parts
+
+    /// Followers whose side of the connection is closed: one call for all.
+    private static func hungUp(_ state: State) -> [UInt64] {
+        let following = state.entries.filter { $0.value.phase == .following && !$0.value.isEnded }.map {
+            (number: $0.key, socket: $0.value.socket)
+        }
+        guard !following.isEmpty else { return [] }
+        // POLLRDHUP, which the module of the C library does not show.
+        let hangUp: Int16 = 0x2000
+        var polls = following.map { pollfd(fd: $0.socket, events: hangUp, revents: 0) }
+        // A number of no descriptor is passed over.
+        guard poll(&polls, nfds_t(polls.count), 0) > 0 else { return [] }
+        let gone = hangUp | Int16(POLLHUP) | Int16(POLLERR)
+        return zip(following, polls).filter { $0.1.revents & gone != 0 }.map(\.0.number)
+    }
 
     /// Whether one more of this subscriber may sit.
     private func hasSeat(_ client: IPAddress?, _ state: State) -> Bool {

@@ -224,7 +224,11 @@ final class AdminDoor: @unchecked Sendable {
                 MHD_create_response_from_buffer($0.count, $0.baseAddress, .RESPMEM_MUST_COPY)
             }
         case .stream(let stream):
-            let state = StreamState(stream) { [connections] in connections.goesOn(connection, at: .now()) }
+            let state = StreamState(stream) { [connections] in
+                connections.isGone(connection)
+            } progress: { [connections] in
+                connections.goesOn(connection, at: .now())
+            }
             let context = Unmanaged.passRetained(state)
             let made = MHD_create_response_from_callback(
                 stream.size.map { UInt64(clamping: $0) } ?? relay_unknown_size(),
@@ -340,8 +344,8 @@ private final class StreamState {
     private let progress: () -> Void
     private var rest: ArraySlice<UInt8> = []
 
-    init(_ stream: AdminStream, progress: @escaping () -> Void) {
-        next = stream.begin()
+    init(_ stream: AdminStream, isGone: @escaping () -> Bool, progress: @escaping () -> Void) {
+        next = stream.begin(isGone)
         isEndless = stream.isEndless
         self.progress = progress
     }

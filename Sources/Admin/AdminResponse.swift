@@ -54,7 +54,7 @@ package struct AdminResponse: Sendable {
         AdminResponse(
             200,
             headers: [HeaderField("Content-Type", type)] + headers,
-            body: .stream(AdminStream(size: size, begin: begin))
+            body: .stream(AdminStream(size: size) { _ in begin() })
         )
     }
 }
@@ -62,16 +62,17 @@ package struct AdminResponse: Sendable {
 extension AdminResponse {
     /// A body that goes on while things happen: its connection takes no seat while it does (`AdminConnections`).
     ///
-    /// - Parameter begin: as of a stream; what it gives may block for a while.
+    /// - Parameter begin: as of a stream; what it gives may block for a while, and should end when the client is gone,
+    ///   which the function that it gets tells.
     static func following(
         _ type: String,
         headers: [HeaderField] = [],
-        _ begin: @escaping @Sendable () -> AdminStream.Next
+        _ begin: @escaping @Sendable (_ isGone: @escaping () -> Bool) -> AdminStream.Next
     ) -> AdminResponse {
         AdminResponse(
             200,
             headers: [HeaderField("Content-Type", type)] + headers,
-            body: .stream(AdminStream(size: nil, begin: begin, isEndless: true))
+            body: .stream(AdminStream(size: nil, isEndless: true, begin: begin))
         )
     }
 }
@@ -85,6 +86,11 @@ package struct AdminStream: Sendable {
     package typealias Next = () throws(Break) -> [UInt8]?
 
     let size: Int?
-    let begin: @Sendable () -> Next
     var isEndless = false
+    /// Gets what tells whether the client is gone.
+    let begin: @Sendable (_ isGone: @escaping () -> Bool) -> Next
+
+    init(size: Int?, isEndless: Bool = false, begin: @escaping @Sendable (_ isGone: @escaping () -> Bool) -> Next) {
+        (self.size, self.isEndless, self.begin) = (size, isEndless, begin)
+    }
 }

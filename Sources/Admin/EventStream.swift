@@ -43,8 +43,8 @@ enum EventStream {
             throw EventEndpoints.problem(error)
         }
         let caller = request.caller
-        return .following(type, headers: [HeaderField("Cache-Control", "no-cache")]) {
-            let state = State(feed, from, filter) { TokenGuard.stands(caller, services) }
+        return .following(type, headers: [HeaderField("Cache-Control", "no-cache")]) { isGone in
+            let state = State(feed, from, filter) { !isGone() && TokenGuard.stands(caller, services) }
             return { state.next() }
         }
     }
@@ -82,7 +82,7 @@ enum EventStream {
         private var last = Uptime.now()
         private var looked = Uptime(milliseconds: 0)
 
-        /// - Parameter stands: whether who asked may still have it.
+        /// - Parameter stands: whether who asked is there and may still have it.
         init(_ feed: EventFeed, _ seq: UInt64, _ filter: EventFilter, _ stands: @escaping () -> Bool) {
             (self.feed, self.seq, self.filter, self.stands) = (feed, seq, filter, stands)
             feed.enter()

@@ -56,8 +56,8 @@ enum LiveStream {
             )
         }
         let state = Seat(services, request.caller, topics, wanted, feed)
-        return .following(type, headers: [HeaderField("Cache-Control", "no-cache")]) {
-            let stream = Stream(state)
+        return .following(type, headers: [HeaderField("Cache-Control", "no-cache")]) { isGone in
+            let stream = Stream(state, isGone)
             return { stream.next() }
         }
     }
@@ -94,6 +94,7 @@ enum LiveStream {
     /// One stream, on its connection's thread.
     private final class Stream {
         private let seat: Seat
+        private let isGone: () -> Bool
         private var board: LiveBoard { seat.services.live }
         /// Topics that were not told yet, the next one last: each goes by itself, so that the quick do not wait for the slow.
         private var fresh: [LiveTopic]
@@ -105,8 +106,8 @@ enum LiveStream {
         private var last = Uptime.now()
         private var looked = Uptime.now()
 
-        init(_ seat: Seat) {
-            self.seat = seat
+        init(_ seat: Seat, _ isGone: @escaping () -> Bool) {
+            (self.seat, self.isGone) = (seat, isGone)
             fresh = LiveTopic.allCases.filter(seat.topics.contains).reversed()
             for filter in seat.filters.keys { events[filter] = seat.services.live.version(of: filter) }
         }
@@ -123,7 +124,7 @@ enum LiveStream {
             }
             while !board.isClosed, Uptime.now() < end {
                 pace()
-                guard TokenGuard.stands(seat.caller, seat.services) else { return nil }
+                guard !isGone(), TokenGuard.stands(seat.caller, seat.services) else { return nil }
                 let bytes = news()
                 if !bytes.isEmpty {
                     last = .now()

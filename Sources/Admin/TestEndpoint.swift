@@ -43,7 +43,7 @@ enum TestEndpoint {
             throw Problem(.internalError, "the mail has no name")
         }
         let watch = Watch(services, id, after: start, milliseconds: Int64(wait) * 1000)
-        return .following(type, headers: [HeaderField("Cache-Control", "no-cache")]) { { watch.next() } }
+        return .following(type, headers: [HeaderField("Cache-Control", "no-cache")]) { _ in { watch.next() } }
     }
 
     /// One that is followed, on its connection's thread; given up with the answer.

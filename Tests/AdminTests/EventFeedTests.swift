@@ -1,5 +1,6 @@
 // EventFeedTests.swift — events for many followers: read once, bounded, nothing missed.
 
+import Glibc
 import History
 import Mail
 import Synchronization
@@ -228,6 +229,24 @@ import Testing
         #expect(followers == 256)
         // The API's own seats are all free.
         #expect((0..<16).allSatisfy { _ in connect("192.0.2.1").map { connections.place(of: $0) == .seat } ?? false })
+    }
+
+    /// Who hung up is seen by that, and not only by what is written to them in vain a while later.
+    @Test func whoHungUpIsSeenAtOnce() throws {
+        var pair: [Int32] = [-1, -1]
+        #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair) == 0)
+        defer { close(pair[0]) }
+        let connections = AdminConnections(limit: 32, perClient: 16, timeout: 10)
+        let now = Uptime(milliseconds: 0)
+        let number = connections.opened(pair[0], from: IPAddress("127.0.0.1"), at: now)
+        let isFollowing = connections.follows(number, at: now)
+        connections.sweep(at: now)
+        #expect(isFollowing && !connections.isGone(number))
+        close(pair[1])
+        connections.sweep(at: now)
+        #expect(connections.isGone(number) && connections.ended == [number])
+        connections.closed(number)
+        #expect(connections.isGone(number))
     }
 
     @Test func oneSubscriberIsNotEverybody() {
