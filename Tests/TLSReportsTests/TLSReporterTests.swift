@@ -76,7 +76,7 @@ struct TLSReporterTests {
 
     @Test func aDomainIsToldOnceWhenItsDayIsOver() async throws {
         resolver.setText("_smtp._tls.b.test", ["v=TLSRPTv1; rua=mailto:tls%40b.test,https://r.test/in"])
-        resolver.setAddresses("r.test", ["198.51.100.7"])
+        resolver.setAddresses("r.test", ["9.9.9.9"])
         count("b.test", at: start)
         let reporter = try reporter()
         await reporter.report(at: start.adding(milliseconds: 22 * 3_600_000))
@@ -96,7 +96,7 @@ struct TLSReporterTests {
         #expect(!text.replacingOccurrences("\r\n", "").contains("\n"))
 
         let post = try #require(posts.now.first)
-        #expect(post.addresses == ["198.51.100.7"])
+        #expect(post.addresses == ["9.9.9.9"])
         #expect(post.headers.contains { $0.name == "Content-Type" && $0.value == "application/tlsrpt+gzip" })
         #expect(post.body?.prefix(2) == [0x1F, 0x8B])
     }
@@ -130,7 +130,7 @@ struct TLSReporterTests {
 
     @Test func whatNobodyTookIsTriedAgainForTwoDays() async throws {
         resolver.setText("_smtp._tls.b.test", ["v=TLSRPTv1; rua=https://r.test/in"])
-        resolver.setAddresses("r.test", ["198.51.100.7"])
+        resolver.setAddresses("r.test", ["9.9.9.9"])
         status.now = 503
         count("b.test", at: start)
         let reporter = try reporter()
