@@ -74,6 +74,7 @@ extension ClientHandler {
         do throws(TLSError) {
             try makeEngine().secure(context.pipeline, timeout: .seconds(Int64(plan.limits.tlsTimeout)))
         } catch {
+            plan.tls?.report.broke(error)
             run(machine.handle(.tlsFailed(error.reason)))
         }
     }
