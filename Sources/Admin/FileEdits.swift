@@ -77,33 +77,28 @@ enum FileEdits {
                 throw Problem.invalid("?\(plan)", "exclusive", "does what was shown; leave dry_run out")
             }
             // Tried once more, to see that it still is what was shown.
-            let trial = try tried(file, section, request, services, operation, key, expected, change)
+            let trial = try attempt(file, section, request, services, operation, key, expected, isTrial: true, change)
             if let preview = preview(trial) { expected = try services.plans.use(token, trial, preview) }
             isRehearsal = false
         }
-        do throws(EditFailure<Problem>) {
-            return try services.settings.edit(
-                file,
-                section: section,
-                expecting: expected,
-                operation: operation,
-                key: key,
-                by: "api \(request.caller.name)",
-                // The switch can be kept elsewhere; nobody rehearses that.
-                switching: isRehearsal ? nil : position,
-                isRehearsal: isRehearsal,
-                change
-            )
-        } catch {
-            switch error {
-            case .refused(let problem): throw problem
-            case .failed(let error): throw problem(error)
-            }
-        }
+        return try attempt(
+            file,
+            section,
+            request,
+            services,
+            operation,
+            key,
+            expected,
+            switching: position,
+            isTrial: isRehearsal,
+            change
+        )
     }
 
-    /// An edit that is only tried.
-    private static func tried(
+    /// - Parameters:
+    ///   - position: where delivery is switched to; nobody rehearses that, since the switch can be kept elsewhere.
+    ///   - isTrial: nothing is written.
+    private static func attempt(
         _ file: ConfigFile,
         _ section: String?,
         _ request: AdminRequest,
@@ -111,6 +106,8 @@ enum FileEdits {
         _ operation: String,
         _ key: String,
         _ expected: Revision?,
+        switching position: DeliverySwitch? = nil,
+        isTrial: Bool,
         _ change: (inout INIDocument) throws(Problem) -> Void
     ) throws(Problem) -> Edit {
         do throws(EditFailure<Problem>) {
@@ -121,7 +118,8 @@ enum FileEdits {
                 operation: operation,
                 key: key,
                 by: "api \(request.caller.name)",
-                isRehearsal: true,
+                switching: isTrial ? nil : position,
+                isRehearsal: isTrial,
                 change
             )
         } catch {

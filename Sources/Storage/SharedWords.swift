@@ -6,7 +6,7 @@
 
 import Database
 import Files
-package import Mail
+import Mail
 import Synchronization
 
 /// One thing that was said.
