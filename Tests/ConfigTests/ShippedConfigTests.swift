@@ -37,7 +37,7 @@ import Testing
         #expect(try Self.checkDefaults(ListenerSettings.self) == 32)
         #expect(try Self.checkDefaults(AuthSettings.self) == 6)
         #expect(try Self.checkDefaults(DKIMSettings.self) == 2)
-        #expect(try Self.checkDefaults(OutboundSettings.self) == 41)
+        #expect(try Self.checkDefaults(OutboundSettings.self) == 43)
         #expect(try Self.checkDefaults(ResolverSettings.self) == 5)
         #expect(try Self.checkDefaults(EventSettings.self) == 9)
         #expect(try Self.checkDefaults(TLSSettings.self) == 17)

@@ -71,7 +71,7 @@ import Testing
         return nil
     }
 
-    private var afterwards: Timestamp { wall.adding(milliseconds: 700_000) }
+    private var afterwards: Timestamp { wall.adding(milliseconds: 86_400_000) }
 
     @Test func nothingOfItIsSentAndThenThereIsOneReport() async throws {
         let house = try House(MemoryStore())
