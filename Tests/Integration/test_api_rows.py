@@ -70,7 +70,8 @@ def test_names_in_paths_never_are_files(make_api, name):
     for place in ["/v1/queue", "/v1/jobs", "/v1/routes", "/v1/outbound-ips"]:
         for method, body in [("GET", None), ("DELETE", None), ("PUT", {"mx": ["m.test"], "ip": "127.0.0.1"})]:
             status, _, answer = api.ask(method, f"{place}/{name}", body)
-            assert status in (400, 404, 405, 414, 422, 431), (method, place, status)
+            # 415: a message is put as bytes of another type, whatever it is called.
+            assert status in (400, 404, 405, 414, 415, 422, 431), (method, place, status)
             assert b"root:" not in json.dumps(answer, default=repr).encode()
     assert before == sorted(path.name for path in relay.directory.rglob("*") if path.suffix != ".seg")
 

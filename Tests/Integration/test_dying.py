@@ -67,12 +67,13 @@ def test_when_the_grace_is_over_there_is_one_report(make_api, make_server):
         what="the reaction to give it up",
     )
     assert "reaction full, limits.ini:1" in shown["waiting_because"][0]["text"], shown["waiting_because"]
+    places = [relay.data / "queue" / "holds", relay.data / "queue" / "holds.log"]
+    wait_until(
+        lambda: any(place.exists() and message.encode() in place.read_bytes() for place in places),
+        what="the hold to be on the disk",
+    )
     relay.kill()
     # Its time comes while nobody is there.
-    holds = relay.data / "queue" / "holds"
-    log = relay.data / "queue" / "holds.log"
-    kept = log if log.exists() and message.encode() in log.read_bytes() else holds
-    assert message.encode() in kept.read_bytes()
     relay.start()
     api = type(api)(relay)
     assert api.ask("GET", f"/v1/queue/{message}")[2]["state"] == "dying"
